@@ -1,0 +1,79 @@
+"""
+The pipeline's public contracts: topics, envelope and messages. Depends on Pydantic alone.
+
+To read a topic: ``MEDIA_PROCESSED.parse(record.value)`` gives a CloudEvent with typed ``data``.
+"""
+
+from media_contracts.envelope import (
+    CloudEvent,
+    ContractError,
+    Data,
+    MalformedEventError,
+    Payload,
+    UnknownEventTypeError,
+    derived_id,
+    new_event,
+)
+from media_contracts.messages import (
+    AssetProgressed,
+    AssetStatus,
+    AssetStatusChanged,
+    ErrorInfo,
+    Fit,
+    MediaKind,
+    MediaProcessed,
+    ObjectRef,
+    Picture,
+    PictureSpec,
+    Rendition,
+    Stage,
+    ThumbnailFailed,
+    ThumbnailMade,
+    ThumbnailRequested,
+)
+from media_contracts.topics import (
+    DLQ_PARTITIONS,
+    DLQ_RETENTION_MS,
+    MEDIA_INGEST,
+    MEDIA_PROCESSED,
+    MEDIA_STATUS,
+    MEDIA_THUMBNAIL,
+    MEDIA_THUMBNAILED,
+    TOPICS,
+    Topic,
+)
+
+__all__ = [
+    "DLQ_PARTITIONS",
+    "DLQ_RETENTION_MS",
+    "MEDIA_INGEST",
+    "MEDIA_PROCESSED",
+    "MEDIA_STATUS",
+    "MEDIA_THUMBNAIL",
+    "MEDIA_THUMBNAILED",
+    "TOPICS",
+    "AssetProgressed",
+    "AssetStatus",
+    "AssetStatusChanged",
+    "CloudEvent",
+    "ContractError",
+    "Data",
+    "ErrorInfo",
+    "Fit",
+    "MalformedEventError",
+    "MediaKind",
+    "MediaProcessed",
+    "ObjectRef",
+    "Payload",
+    "Picture",
+    "PictureSpec",
+    "Rendition",
+    "Stage",
+    "ThumbnailFailed",
+    "ThumbnailMade",
+    "ThumbnailRequested",
+    "Topic",
+    "UnknownEventTypeError",
+    "derived_id",
+    "new_event",
+]

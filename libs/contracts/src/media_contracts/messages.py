@@ -1,0 +1,179 @@
+"""Every message of the pipeline. A published version never changes but by optional fields."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from media_contracts.envelope import Data, Payload, Timestamp
+
+
+class AssetStatus(StrEnum):
+    """Where an asset is in its life."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    READY = "ready"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+
+
+class MediaKind(StrEnum):
+    """What a file shows."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+
+
+class Stage(StrEnum):
+    """A milestone within one attempt, in the order in which clients see them."""
+
+    UPLOADED = "uploaded"
+    PROBED = "probed"
+    TRANSCODING = "transcoding"
+    TRANSCODED = "transcoded"
+    THUMBNAILED = "thumbnailed"
+
+
+class Fit(StrEnum):
+    """
+    How a picture fills its box.
+
+    ``cover`` fills it exactly and crops what juts out, evenly on both sides.
+    ``inside`` keeps the whole picture within it and never enlarges.
+    """
+
+    COVER = "cover"
+    INSIDE = "inside"
+
+
+class ErrorInfo(Data):
+    """Why something failed: a stable code for programs, a sentence for people."""
+
+    code: str = Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["unsupported_media"])
+    message: str = Field(min_length=1)
+
+
+class ObjectRef(Data):
+    """One immutable object in storage."""
+
+    bucket: str = Field(min_length=1)
+    key: str = Field(min_length=1)
+    version_id: str | None = None
+
+
+class PictureSpec(Data):
+    """A picture that is wanted: its name, its box in pixels, and the key to store it under."""
+
+    name: str = Field(min_length=1, examples=["thumbnail"])
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    fit: Fit
+    key: str = Field(min_length=1)
+
+
+class Picture(Data):
+    """A picture that was made and stored. Sizes are in pixels and bytes."""
+
+    name: str = Field(min_length=1)
+    bucket: str
+    key: str
+    content_type: str
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    size: int = Field(gt=0)
+
+
+class Rendition(Data):
+    """The processed file that clients are served. Sizes are in pixels and bytes."""
+
+    bucket: str
+    key: str
+    content_type: str
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    size: int = Field(gt=0)
+    duration_seconds: float | None = Field(default=None, ge=0)
+
+
+class ThumbnailRequested(Payload):
+    """Make these pictures of one uploaded object. ``duration_seconds`` is null for images."""
+
+    event_type: ClassVar[str] = "media.thumbnail.requested.v1"
+
+    attempt: int = Field(ge=1)
+    kind: MediaKind
+    content_type: str
+    source: ObjectRef
+    duration_seconds: float | None = Field(default=None, ge=0)
+    pictures: list[PictureSpec] = Field(min_length=1)
+
+
+class ThumbnailMade(Payload):
+    """All pictures that one request asked for are in storage."""
+
+    event_type: ClassVar[str] = "media.thumbnail.made.v1"
+
+    attempt: int = Field(ge=1)
+    pictures: list[Picture] = Field(min_length=1)
+
+
+class ThumbnailFailed(Payload):
+    """No picture can be made of this object; asking again would give the same answer."""
+
+    event_type: ClassVar[str] = "media.thumbnail.failed.v1"
+
+    attempt: int = Field(ge=1)
+    error: ErrorInfo
+
+
+class AssetStatusChanged(Payload):
+    """An asset entered ``status``. ``previous_status`` is null for a new asset."""
+
+    event_type: ClassVar[str] = "media.asset.status_changed.v1"
+
+    attempt: int = Field(ge=1)
+    status: AssetStatus
+    previous_status: AssetStatus | None = None
+    error: ErrorInfo | None = None
+
+
+class AssetProgressed(Payload):
+    """
+    An asset reached ``stage`` of its attempt; ``percent`` (0-100) is set while transcoding.
+
+    Transcoding percentages are best effort: at most one a second, and some may be missing.
+    """
+
+    event_type: ClassVar[str] = "media.asset.progressed.v1"
+
+    attempt: int = Field(ge=1)
+    stage: Stage
+    percent: float | None = Field(default=None, ge=0, le=100)
+
+
+class MediaProcessed(Payload):
+    """
+    The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.
+
+    ``content_type`` and ``size`` (bytes) describe the upload; ``rendition`` and ``thumbnail``
+    what was made of it.
+    """
+
+    event_type: ClassVar[str] = "media.asset.processed.v1"
+
+    attempt: int = Field(ge=1)
+    outcome: Literal["ready", "failed"]
+    file_name: str
+    content_type: str
+    size: int = Field(ge=0)
+    kind: MediaKind
+    rendition: Rendition | None = None
+    thumbnail: Picture | None = None
+    error: ErrorInfo | None = None
+    created_at: Timestamp
+    processed_at: Timestamp

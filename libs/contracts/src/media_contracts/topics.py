@@ -1,0 +1,104 @@
+"""
+The topics as data: who writes, who reads, how they are laid out.
+
+Invariant: a topic's partition count never changes, because records of one asset are ordered
+only as long as its key maps to the same partition.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from media_contracts.envelope import CloudEvent, Payload, parse_event
+from media_contracts.messages import (
+    AssetProgressed,
+    AssetStatusChanged,
+    MediaProcessed,
+    ThumbnailFailed,
+    ThumbnailMade,
+    ThumbnailRequested,
+)
+
+PARTITIONS = 12
+_DAY_MS = 24 * 60 * 60 * 1000
+
+
+@dataclass(frozen=True)
+class Topic:
+    """
+    One topic. ``retention_ms`` is in milliseconds; ``key`` says what a record's key holds.
+
+    ``messages`` is empty where the form of the messages is not ours (bucket notifications).
+    """
+
+    name: str
+    description: str
+    key: str
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    messages: tuple[type[Payload], ...] = ()
+    partitions: int = PARTITIONS
+    retention_ms: int = 7 * _DAY_MS
+
+    @property
+    def dlq(self) -> str:
+        """Name of the topic that keeps what its consumers could not handle."""
+        return f"{self.name}_dlq"
+
+    def parse(self, value: bytes | None) -> CloudEvent[Any]:
+        """Return the event in a record's value; raises ContractError where there is none."""
+        return parse_event(value, {message.event_type: message for message in self.messages})
+
+
+DLQ_PARTITIONS = 1
+DLQ_RETENTION_MS = 30 * _DAY_MS
+
+MEDIA_INGEST = Topic(
+    name="media_ingest",
+    description="Bucket notifications of the object store; translated by ingest at once.",
+    key="bucket/key of the object, or the asset id where a service asks for a look",
+    producers=("minio", "sign_api", "watcher"),
+    consumers=("ingest",),
+)
+MEDIA_THUMBNAIL = Topic(
+    name="media_thumbnail",
+    description="Pictures that are wanted.",
+    key="asset id",
+    producers=("ingest",),
+    consumers=("thumbnailer",),
+    messages=(ThumbnailRequested,),
+)
+MEDIA_THUMBNAILED = Topic(
+    name="media_thumbnailed",
+    description="Pictures that were made, or cannot be.",
+    key="asset id",
+    producers=("thumbnailer",),
+    consumers=("ingest",),
+    messages=(ThumbnailMade, ThumbnailFailed),
+)
+MEDIA_STATUS = Topic(
+    name="media_status",
+    description="Every change of an asset's state, and its progress.",
+    key="asset id",
+    producers=("sign_api", "ingest"),
+    consumers=("notifier",),
+    messages=(AssetStatusChanged, AssetProgressed),
+)
+MEDIA_PROCESSED = Topic(
+    name="media_processed",
+    description="The public outcome of each attempt: ready or failed.",
+    key="asset id",
+    producers=("ingest",),
+    consumers=("notifier", "other teams"),
+    messages=(MediaProcessed,),
+    retention_ms=30 * _DAY_MS,
+)
+
+TOPICS: tuple[Topic, ...] = (
+    MEDIA_INGEST,
+    MEDIA_THUMBNAIL,
+    MEDIA_THUMBNAILED,
+    MEDIA_STATUS,
+    MEDIA_PROCESSED,
+)

@@ -1,0 +1,98 @@
+"""
+Bearer tokens: who calls, for which company, with which permissions.
+
+Invariant: the algorithms are fixed by the settings and never taken from the token
+(RFC 8725, section 3.1), and the company comes from verified claims alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import jwt
+
+from media_runtime.settings import AuthSettings
+
+_REQUIRED = ["exp", "sub", "aud", "iss"]
+_PUBLISHED_ALGORITHMS = ["RS256", "ES256", "EdDSA"]
+_MIN_SECRET_BYTES = 32
+
+
+class InvalidTokenError(Exception):
+    """The token is missing, expired, or not one that this system accepts."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A verified caller."""
+
+    subject: str
+    company_id: UUID
+    permissions: frozenset[str]
+    expires_at: float
+    """Unix time, in seconds, at which the token lapses."""
+
+
+class TokenVerifier:
+    """Verifies bearer tokens against the shared secret or the issuer's published keys."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        if (settings.jwt_secret is None) == (settings.jwt_jwks_url is None):
+            raise ValueError("set either JWT_SECRET or JWT_JWKS_URL")
+        self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+        if self._secret is not None and len(self._secret.encode()) < _MIN_SECRET_BYTES:
+            raise ValueError(f"JWT_SECRET must hold at least {_MIN_SECRET_BYTES} bytes")
+        self._keys = (
+            jwt.PyJWKClient(settings.jwt_jwks_url, timeout=5) if settings.jwt_jwks_url else None
+        )
+        self._settings = settings
+
+    async def verify(self, token: str) -> Caller:
+        """Return the caller that *token* proves; raises InvalidTokenError."""
+        try:
+            if self._secret is not None:
+                return self._caller(self._claims(token, self._secret, ["HS256"]))
+            # Fetching the issuer's keys is blocking HTTP; PyJWKClient keeps them afterwards.
+            key = await asyncio.to_thread(self._published_key, token)
+            return self._caller(self._claims(token, key, _PUBLISHED_ALGORITHMS))
+        except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
+            raise InvalidTokenError(str(error)) from error
+
+    def _published_key(self, token: str) -> Any:
+        if self._keys is None:
+            raise InvalidTokenError("no key source")
+        return self._keys.get_signing_key_from_jwt(token).key
+
+    def _claims(self, token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:
+        return jwt.decode(
+            token,
+            key,
+            algorithms=algorithms,
+            audience=self._settings.jwt_audience,
+            issuer=self._settings.jwt_issuer,
+            leeway=self._settings.jwt_leeway_seconds,
+            options={"require": _REQUIRED},
+        )
+
+    @staticmethod
+    def _caller(claims: dict[str, Any]) -> Caller:
+        permissions = claims["permissions"]
+        if not isinstance(permissions, list) or not all(isinstance(p, str) for p in permissions):
+            raise ValueError("permissions must be a list of strings")
+        return Caller(
+            subject=claims["sub"],
+            company_id=UUID(claims["company_id"]),
+            permissions=frozenset(permissions),
+            expires_at=float(claims["exp"]),
+        )
+
+
+def bearer_token(header: str | None) -> str:
+    """Return the token of an Authorization header; raises InvalidTokenError."""
+    scheme, _, token = (header or "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise InvalidTokenError("send the header Authorization: Bearer <token>")
+    return token.strip()

@@ -1,0 +1,324 @@
+"""
+Kafka: the only way in which services consume and produce.
+
+Invariant: a record is committed after its handler succeeded, or after its original bytes are
+in the dead-letter topic. While infrastructure is away the record is retried in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaProducer, ConsumerRecord
+from aiokafka.errors import KafkaError
+from faststream import AckPolicy, BaseMiddleware, ContextRepo
+from faststream.kafka import KafkaBroker, KafkaMessage
+from faststream.kafka.message import KafkaAckableMessage
+from faststream.kafka.prometheus import KafkaPrometheusMiddleware
+from media_contracts import CloudEvent, ContractError, Topic
+from prometheus_client import REGISTRY, Counter
+
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.settings import KafkaSettings
+
+log = structlog.get_logger(__name__)
+
+_SESSION_MS = 30_000
+_HEARTBEAT_MS = 5_000
+_SEND_SECONDS = 30.0
+_GRACE_SECONDS = 15.0
+# Retrying in place must end well inside max_poll_interval_ms (5 min), or the group evicts us.
+_IN_PLACE_SECONDS = 90.0
+_FIRST_DELAY_SECONDS = 0.2
+_LONGEST_DELAY_SECONDS = 10.0
+
+DEAD_LETTERED = Counter(
+    "kafka_dead_lettered_total", "Records moved to a dead-letter topic.", ["topic", "reason"]
+)
+RETRIED = Counter(
+    "kafka_handler_retries_total", "Records retried because infrastructure was away.", ["topic"]
+)
+
+EventHandler = Callable[[CloudEvent[Any]], Awaitable[None]]
+BytesHandler = Callable[[bytes], Awaitable[None]]
+Headers = Sequence[tuple[str, bytes]]
+
+
+class KafkaUnavailableError(TransientError):
+    """Kafka did not confirm a record; it may or may not have been written."""
+
+
+@dataclass(frozen=True)
+class OutgoingRecord:
+    """A record to be sent; ``topic`` is the contract's name, without the stack's prefix."""
+
+    topic: str
+    key: str
+    value: bytes
+    headers: Headers = ()
+
+
+class Producer:
+    """Sends records with acks from all replicas and without duplicates by retries."""
+
+    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
+        self._producer = producer
+        self._prefix = prefix
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: KafkaSettings, *, name: str) -> AsyncIterator[Producer]:
+        """Open a producer for the block; what was sent is flushed at its end."""
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap_servers,
+            client_id=name,
+            acks="all",
+            enable_idempotence=True,
+            request_timeout_ms=int(_SEND_SECONDS * 1000),
+        )
+        await _start_when_reachable(producer)
+        try:
+            yield cls(producer, settings.kafka_topic_prefix)
+        finally:
+            await producer.stop()
+
+    async def send(self, record: OutgoingRecord) -> None:
+        """Return once Kafka has the record; raises KafkaUnavailableError otherwise."""
+        await self.send_all([record])
+
+    async def send_all(self, records: Sequence[OutgoingRecord]) -> None:
+        """
+        Return once Kafka has all *records*, kept in order for each key.
+
+        Raises KafkaUnavailableError when any is unconfirmed; the others may be there.
+        """
+        try:
+            async with asyncio.timeout(_SEND_SECONDS):
+                confirmations = [
+                    await self._producer.send(
+                        self._prefix + record.topic,
+                        value=record.value,
+                        key=record.key.encode(),
+                        headers=list(record.headers),
+                    )
+                    for record in records
+                ]
+                await asyncio.gather(*confirmations)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise KafkaUnavailableError(f"Kafka did not confirm: {error!r}") from error
+
+    async def ping(self) -> None:
+        """Raise KafkaUnavailableError unless a broker answers."""
+        try:
+            await self._producer.client.fetch_all_metadata()
+        except (KafkaError, OSError) as error:
+            raise KafkaUnavailableError(f"Kafka: {error!r}") from error
+
+
+async def _start_when_reachable(producer: AIOKafkaProducer) -> None:
+    # A service that is started before its broker waits for it instead of dying in a loop.
+    for delay in _delays(_IN_PLACE_SECONDS):
+        try:
+            await producer.start()
+        except KafkaError as error:
+            log.warning("kafka_unreachable", error=str(error))
+            await asyncio.sleep(delay)
+        else:
+            return
+    await producer.start()
+
+
+def event_record(topic: Topic, event: CloudEvent[Any]) -> OutgoingRecord:
+    """Return *event* as a record of *topic*, keyed by its asset."""
+    headers: list[tuple[str, bytes]] = [
+        ("content-type", b"application/cloudevents+json; charset=UTF-8")
+    ]
+    if event.traceparent:
+        headers.append(("traceparent", event.traceparent.encode()))
+    return OutgoingRecord(topic.name, str(event.subject), event.to_bytes(), headers)
+
+
+def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> KafkaBroker:
+    """Return a consuming broker whose middleware settles every error; *producer* feeds DLQs."""
+    return KafkaBroker(
+        settings.kafka_bootstrap_servers,
+        client_id=name,
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        ack_policy=AckPolicy.NACK_ON_ERROR,
+        graceful_timeout=_GRACE_SECONDS,
+        parser=_parse_any_headers,
+        decoder=_keep_bytes,
+        middlewares=[
+            KafkaPrometheusMiddleware(registry=REGISTRY, app_name=name),
+            _Settle(producer, prefix=settings.kafka_topic_prefix, service=name),
+        ],
+        logger=None,
+    )
+
+
+def on_events(
+    broker: KafkaBroker,
+    topic: Topic,
+    handler: EventHandler,
+    *,
+    settings: KafkaSettings,
+    group: str,
+    consumers: int = 1,
+) -> None:
+    """
+    Call *handler* with each event of *topic*, at least once, in order for each asset.
+
+    *consumers* members of the group share this process; with FastStream's own
+    ``max_workers`` a rebalance would hand partitions over while their handlers still run.
+    """
+
+    async def parsed(value: bytes) -> None:
+        await handler(topic.parse(value))
+
+    on_bytes(broker, topic, parsed, settings=settings, group=group, consumers=consumers)
+
+
+def on_bytes(
+    broker: KafkaBroker,
+    topic: Topic,
+    handler: BytesHandler,
+    *,
+    settings: KafkaSettings,
+    group: str,
+    consumers: int = 1,
+) -> None:
+    """Do as on_events, for a topic whose messages are not ours to parse."""
+
+    async def consume(message: KafkaMessage) -> None:
+        value = message.raw_message.value  # type: ignore[union-attr]
+        await handler(value or b"")
+
+    for _ in range(consumers):
+        broker.subscriber(
+            settings.kafka_topic_prefix + topic.name,
+            group_id=settings.kafka_topic_prefix + group,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.NACK_ON_ERROR,
+            max_workers=1,
+            session_timeout_ms=_SESSION_MS,
+            heartbeat_interval_ms=_HEARTBEAT_MS,
+            fetch_max_wait_ms=100,
+        )(consume)
+
+
+async def _parse_any_headers(
+    record: ConsumerRecord[Any, Any], original: Callable[[Any], Awaitable[Any]]
+) -> Any:
+    # FastStream's parser raises on headers that are null or not UTF-8, and a record that
+    # cannot be parsed is neither committed nor retried. Its bytes reach the DLQ untouched.
+    message = await original(_WithoutHeaders(record))
+    message.raw_message = record
+    return message
+
+
+class _WithoutHeaders:
+    """A record seen without its headers; all else is the record's own."""
+
+    headers: tuple[()] = ()
+
+    def __init__(self, record: ConsumerRecord[Any, Any]) -> None:
+        self._record = record
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._record, name)
+
+
+async def _keep_bytes(message: KafkaMessage) -> bytes:
+    # Decoding happens inside the handler, where the middleware sees its errors.
+    return bytes(message.body)
+
+
+class _Settle:
+    """The broker middleware that decides what becomes of a record whose handler failed."""
+
+    def __init__(self, producer: Producer, *, prefix: str, service: str) -> None:
+        self._producer = producer
+        self._prefix = prefix
+        self._service = service
+
+    def __call__(self, msg: Any, /, *, context: ContextRepo) -> BaseMiddleware[Any, Any]:
+        return _SettleOne(msg, context=context, settle=self)
+
+    async def handle(
+        self, call_next: Callable[[Any], Awaitable[Any]], message: KafkaAckableMessage
+    ) -> Any:
+        record: ConsumerRecord[Any, Any] = message.raw_message
+        for attempt, delay in enumerate(_delays(_IN_PLACE_SECONDS), start=1):
+            try:
+                return await call_next(message)
+            except TransientError as error:
+                RETRIED.labels(topic=record.topic).inc()
+                log.warning("retry_in_place", topic=record.topic, error=str(error))
+                await asyncio.sleep(delay)
+            except Exception as error:  # noqa: BLE001 - this is where every error is settled
+                return await self._dead_letter(record, error, attempt)
+        # The record is not committed: NACK_ON_ERROR seeks back to it and the poll timer restarts.
+        raise KafkaUnavailableError("infrastructure is still away")
+
+    async def _dead_letter(
+        self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int
+    ) -> None:
+        reason = dead_letter_reason(error)
+        topic = record.topic.removeprefix(self._prefix)
+        log.error("dead_letter", topic=topic, reason=reason, exc_info=error)
+        await self._producer.send(dead_letter(record, error, topic, attempts, self._service))
+        DEAD_LETTERED.labels(topic=topic, reason=reason).inc()
+
+
+class _SettleOne(BaseMiddleware[Any, Any]):
+    def __init__(self, msg: Any, /, *, context: ContextRepo, settle: _Settle) -> None:
+        super().__init__(msg, context=context)
+        self._settle = settle
+
+    async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+        return await self._settle.handle(call_next, msg)
+
+
+def dead_letter_reason(error: Exception) -> str:
+    """Return the reason class under which a failed record is filed."""
+    if isinstance(error, ContractError):
+        return "malformed"
+    return "rejected" if isinstance(error, PermanentError) else "unexpected"
+
+
+def dead_letter(
+    record: ConsumerRecord[Any, Any], error: Exception, topic: str, attempts: int, service: str
+) -> OutgoingRecord:
+    """Return the dead letter of *record*: its own bytes, with the reason in headers."""
+    about: Mapping[str, str] = {
+        "dlq-reason": dead_letter_reason(error),
+        "dlq-exception": type(error).__name__,
+        "dlq-message": str(error)[:1000],
+        "dlq-attempts": str(attempts),
+        "dlq-topic": topic,
+        "dlq-partition": str(record.partition),
+        "dlq-offset": str(record.offset),
+        "dlq-timestamp": str(record.timestamp),
+        "dlq-service": service,
+    }
+    kept = [(name, value) for name, value in record.headers if not name.startswith("dlq-")]
+    headers = [*kept, *((name, value.encode()) for name, value in about.items())]
+    key = record.key.decode(errors="replace") if record.key else ""
+    return OutgoingRecord(f"{topic}_dlq", key, record.value or b"", headers)
+
+
+def _delays(total_seconds: float) -> list[float]:
+    """Return waits that double up to a ceiling, each jittered by half, *total_seconds* in all."""
+    delays: list[float] = []
+    delay = _FIRST_DELAY_SECONDS
+    while sum(delays) < total_seconds:
+        delays.append(delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+        delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
+    return delays

@@ -1,0 +1,150 @@
+"""
+The outbox: messages that leave in the same transaction as the change they tell of.
+
+Invariant: a row is deleted only after Kafka confirmed its record, and one relay at a time
+works for each service, so records of one asset leave in the order of their commits. A crash
+between the two sends a record twice, under the same event id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from media_runtime.errors import TransientError
+from media_runtime.kafka import OutgoingRecord, Producer
+from media_runtime.postgres import Connection, Database
+
+log = structlog.get_logger(__name__)
+
+RELAYED = Counter("outbox_relayed_total", "Outbox records that Kafka confirmed.", ["topic"])
+DELAY = Histogram(
+    "outbox_delay_seconds",
+    "Time from the change's transaction to Kafka's confirmation.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300),
+)
+
+_BATCH = 500
+_POLL_SECONDS = 0.2
+_RETRY_SECONDS = 1.0
+# A frozen relay keeps its lock until the server ends its transaction; others then take over.
+_IDLE_LIMIT = "45s"
+
+_INSERT = """
+    INSERT INTO outbox (producer, company_id, topic, key, value, headers)
+    VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_SELECT = """
+    SELECT id, topic, key, value, headers,
+           extract(epoch FROM clock_timestamp() - created_at)::float8 AS age
+    FROM outbox WHERE producer = $1 ORDER BY id LIMIT $2
+"""
+
+
+class Outbox:
+    """Writes records into the caller's transaction and relays them to Kafka afterwards."""
+
+    def __init__(self, database: Database, producer: Producer, *, service: str) -> None:
+        self._database = database
+        self._producer = producer
+        self._service = service
+        self._wake = asyncio.Event()
+
+    async def put(
+        self, connection: Connection, company_id: object, *records: OutgoingRecord
+    ) -> None:
+        """Add *records* to the transaction of *connection*; call wake() after it commits."""
+        await connection.executemany(
+            _INSERT,
+            [
+                (self._service, company_id, record.topic, record.key, record.value.decode(),
+                 encode_headers(record))
+                for record in records
+            ],
+        )
+
+    def wake(self) -> None:
+        """Let the relay look now instead of at its next poll."""
+        self._wake.set()
+
+    @asynccontextmanager
+    async def relaying(self) -> AsyncIterator[None]:
+        """Relay in the background for the block; rows left at its end wait for the next relay."""
+        task = asyncio.create_task(self._relay_for_ever(), name="outbox-relay")
+        try:
+            yield
+        finally:
+            with suppress(TransientError, TimeoutError):
+                async with asyncio.timeout(_RETRY_SECONDS * 5):
+                    await self.flush()
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def flush(self) -> None:
+        """Relay until no row of this service is left, or another relay holds the lock."""
+        while await self._relay_batch() == _BATCH:
+            pass
+
+    async def _relay_for_ever(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                sent = await self._relay_batch()
+            except TransientError as error:
+                log.warning("outbox_relay_waits", error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            except Exception:
+                log.exception("outbox_relay_failed")
+                await asyncio.sleep(_RETRY_SECONDS)
+                continue
+            if sent < _BATCH:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+
+    async def _relay_batch(self) -> int:
+        async with self._database.transaction() as connection:
+            await connection.execute("SET LOCAL ROLE media_relay")
+            await connection.execute(
+                f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_LIMIT}'"
+            )
+            alone = await connection.fetchval(
+                "SELECT pg_try_advisory_xact_lock(hashtext('outbox'), hashtext($1))", self._service
+            )
+            if not alone:
+                return 0
+            rows = await connection.fetch(_SELECT, self._service, _BATCH)
+            if not rows:
+                return 0
+            await self._producer.send_all(
+                [
+                    OutgoingRecord(
+                        row["topic"], row["key"], row["value"].encode(),
+                        decode_headers(row["headers"]),
+                    )
+                    for row in rows
+                ]
+            )
+            await connection.execute(
+                "DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows]
+            )
+        for row in rows:
+            RELAYED.labels(topic=row["topic"]).inc()
+            DELAY.observe(row["age"])
+        return len(rows)
+
+
+def encode_headers(record: OutgoingRecord) -> str:
+    """Return a record's headers as the JSON that the outbox row keeps."""
+    return json.dumps([[name, value.decode()] for name, value in record.headers])
+
+
+def decode_headers(stored: str) -> list[tuple[str, bytes]]:
+    """Return the headers that an outbox row keeps."""
+    return [(name, value.encode()) for name, value in json.loads(stored)]

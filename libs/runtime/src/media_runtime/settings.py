@@ -1,0 +1,95 @@
+"""
+Settings by environment variable, one mixin for each thing that a service talks to.
+
+A secret may be given as ``NAME_FILE``, the path of a file that holds it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """Reads field ``name`` from the file that the variable ``NAME_FILE`` points to."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        path = os.environ.get(f"{field_name.upper()}_FILE")
+        return (Path(path).read_text().strip() if path else None), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {
+            name: self.get_field_value(field, name)[0]
+            for name, field in self.settings_cls.model_fields.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class Settings(BaseSettings):
+    """Base of every service's settings: where it listens and how it logs."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8000
+    log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
+    log_level: str = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over files that it names."""
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+
+class KafkaSettings(Settings):
+    """The broker. ``kafka_topic_prefix`` lets several stacks share one broker."""
+
+    kafka_bootstrap_servers: str
+    kafka_topic_prefix: str = ""
+
+
+class PostgresSettings(Settings):
+    """The database, reached with the service's own login role."""
+
+    database_url: SecretStr
+    database_pool_size: int = Field(default=10, ge=1)
+
+
+class StorageSettings(Settings):
+    """
+    The object store. ``s3_public_endpoint_url`` is how clients reach it, where that differs.
+
+    ``s3_notification_arn`` is the store's own name for its target that feeds media_ingest.
+    """
+
+    s3_endpoint_url: str
+    s3_public_endpoint_url: str | None = None
+    s3_access_key: str
+    s3_secret_key: SecretStr
+    s3_region: str = "us-east-1"
+    s3_bucket_prefix: str = Field(default="media-", pattern="^[a-z0-9][a-z0-9-]{0,20}$")
+    s3_notification_arn: str = "arn:minio:sqs::INGEST:kafka"
+
+
+class AuthSettings(Settings):
+    """How bearer tokens are checked: a shared HS256 secret, or the issuer's published keys."""
+
+    jwt_secret: SecretStr | None = None
+    jwt_jwks_url: str | None = None
+    jwt_issuer: str = "media-pipeline"
+    jwt_audience: str = "media-pipeline"
+    jwt_leeway_seconds: int = Field(default=5, ge=0)

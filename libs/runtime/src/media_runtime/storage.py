@@ -1,0 +1,390 @@
+"""
+Object storage: the one place that speaks S3, and MinIO's administration and notifications.
+
+Invariant: the SDK blocks, so every network call runs in this adapter's own threads, with
+time limits. Signing is arithmetic and needs no network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote_plus, unquote_plus, urlsplit
+from uuid import UUID
+
+import certifi
+import urllib3
+from media_contracts import ObjectRef
+from minio import Minio
+from minio.credentials import StaticProvider
+from minio.datatypes import PostPolicy
+from minio.deleteobjects import DeleteObject
+from minio.error import MinioAdminException, MinioException, S3Error
+from minio.minioadmin import MinioAdmin
+from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
+from minio.versioningconfig import ENABLED, VersioningConfig
+
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.settings import StorageSettings
+
+T = TypeVar("T")
+
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 60.0
+_THREADS = 16
+_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
+_CREATED_EVENTS = ["s3:ObjectCreated:*"]
+_UPLOADS = "uploads"
+_OUTPUTS = "outputs"
+
+
+class StorageUnavailableError(TransientError):
+    """The object store cannot be reached, or refused for now."""
+
+
+class ObjectMissingError(PermanentError):
+    """The object, or this version of it, is not in storage."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("object_missing", f"The uploaded file is no longer in storage ({key}).")
+
+
+class MalformedNotificationError(PermanentError):
+    """A record on media_ingest is not a bucket notification."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("malformed_notification", f"not a bucket notification: {why}")
+
+
+class BucketSetupError(PermanentError):
+    """A bucket did not take its settings."""
+
+
+@dataclass(frozen=True)
+class UploadGrant:
+    """A presigned POST: send *fields*, then the file as ``file``, to *url* before *expires_at*."""
+
+    url: str
+    fields: dict[str, str]
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """
+    An object as a notification or a look at storage describes it.
+
+    ``size`` is in bytes. ``sequencer`` orders the events of one key, compared as text.
+    ``company_id`` and ``asset_id`` are what its key says; they are null for a foreign key.
+    """
+
+    bucket: str
+    key: str
+    version_id: str | None
+    size: int
+    etag: str
+    sequencer: str = ""
+
+    @property
+    def owner(self) -> tuple[UUID, UUID] | None:
+        """Company and asset that the key names, or None when it is not an upload's key."""
+        parts = self.key.split("/")
+        if len(parts) != 3 or parts[1] != _UPLOADS:  # noqa: PLR2004 - company/uploads/asset
+            return None
+        try:
+            return UUID(parts[0]), UUID(parts[2])
+        except ValueError:
+            return None
+
+
+def upload_key(company_id: UUID, asset_id: UUID) -> str:
+    """Return the key under which the original of an asset is uploaded."""
+    return f"{company_id}/{_UPLOADS}/{asset_id}"
+
+
+def output_key(company_id: UUID, asset_id: UUID, attempt: int, fence: int, name: str) -> str:
+    """Return the key of one output; another attempt or another worker never shares it."""
+    return f"{company_id}/{_OUTPUTS}/{asset_id}/{attempt}-{fence}/{name}"
+
+
+def output_prefix(company_id: UUID, asset_id: UUID) -> str:
+    """Return what the keys of all outputs of an asset begin with."""
+    return f"{company_id}/{_OUTPUTS}/{asset_id}/"
+
+
+class ObjectStore:
+    """
+    One object store, seen with one set of credentials.
+
+    Methods raise StorageUnavailableError while it is away and ObjectMissingError for objects
+    that are not there.
+    """
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._client = _client(settings, settings.s3_endpoint_url)
+        public = settings.s3_public_endpoint_url or settings.s3_endpoint_url
+        self._signer = _client(settings, public)
+        self._public_url = public.rstrip("/")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
+
+    def close(self) -> None:
+        """Let go of the threads; calls under way end on their own time limits."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def bucket_of(self, company_id: UUID) -> str:
+        """Return the name of a company's own bucket."""
+        return f"{self._settings.s3_bucket_prefix}{company_id}"
+
+    def grant_upload(
+        self, bucket: str, key: str, *, content_type: str, max_bytes: int, lifetime: timedelta
+    ) -> UploadGrant:
+        """Return a grant for exactly this key and type, from 1 to *max_bytes* bytes; no I/O."""
+        expires_at = datetime.now(UTC) + lifetime
+        policy = PostPolicy(bucket, expires_at)
+        policy.add_equals_condition("key", key)
+        policy.add_equals_condition("Content-Type", content_type)
+        policy.add_content_length_range_condition(1, max_bytes)
+        fields = self._signer.presigned_post_policy(policy)
+        fields = {"key": key, "Content-Type": content_type, **fields}
+        return UploadGrant(f"{self._public_url}/{bucket}", fields, expires_at)
+
+    def presign_get(self, bucket: str, key: str, *, lifetime: timedelta) -> str:
+        """Return a URL that serves one object to whoever holds it, for *lifetime*; no I/O."""
+        return self._signer.presigned_get_object(bucket, key, expires=lifetime)
+
+    async def download(self, ref: ObjectRef, path: Path) -> None:
+        """Write the object to *path*."""
+        await self._run(
+            lambda: self._client.fget_object(
+                ref.bucket, ref.key, str(path), version_id=ref.version_id
+            ),
+            ref.key,
+        )
+
+    async def upload(
+        self, bucket: str, key: str, path: Path, *, content_type: str, cache_control: str
+    ) -> int:
+        """Store the file at *path* and return its size in bytes."""
+        await self._run(
+            lambda: self._client.fput_object(
+                bucket,
+                key,
+                str(path),
+                content_type=content_type,
+                metadata={"Cache-Control": cache_control},  # type: ignore[dict-item]
+            ),
+            key,
+        )
+        return path.stat().st_size
+
+    async def upload_bytes(
+        self, bucket: str, key: str, data: bytes, *, content_type: str, cache_control: str
+    ) -> None:
+        """Store *data* under *key*."""
+        await self._run(
+            lambda: self._client.put_object(
+                bucket,
+                key,
+                io.BytesIO(data),
+                len(data),
+                content_type=content_type,
+                metadata={"Cache-Control": cache_control},  # type: ignore[dict-item]
+            ),
+            key,
+        )
+
+    async def stat(self, ref: ObjectRef) -> StoredObject:
+        """Return what storage knows of the object."""
+        found = await self._run(
+            lambda: self._client.stat_object(ref.bucket, ref.key, version_id=ref.version_id),
+            ref.key,
+        )
+        return StoredObject(
+            bucket=ref.bucket,
+            key=ref.key,
+            version_id=found.version_id,
+            size=found.size or 0,
+            etag=found.etag or "",
+        )
+
+    async def delete_prefix(self, bucket: str, prefix: str) -> int:
+        """Delete every version of every object under *prefix* and return how many there were."""
+        return await self._run(lambda: self._delete_prefix(bucket, prefix), prefix)
+
+    def _delete_prefix(self, bucket: str, prefix: str) -> int:
+        objects = [
+            DeleteObject(found.object_name or "", found.version_id)
+            for found in self._client.list_objects(
+                bucket, prefix=prefix, recursive=True, include_version=True
+            )
+        ]
+        problems = list(self._client.remove_objects(bucket, objects))
+        if problems:
+            raise StorageUnavailableError(f"cannot delete {problems[0].name}: {problems[0].code}")
+        return len(objects)
+
+    async def ensure_bucket(self, company_id: UUID, *, quota_bytes: int) -> str:
+        """
+        Make a company's bucket with versions, notification and quota, and return its name.
+
+        Every setting is read back; raises BucketSetupError when one did not take.
+        """
+        bucket = self.bucket_of(company_id)
+        await self._run(lambda: self._ensure_bucket(bucket, company_id, quota_bytes), bucket)
+        return bucket
+
+    def _ensure_bucket(self, bucket: str, company_id: UUID, quota_bytes: int) -> None:
+        try:
+            self._client.make_bucket(bucket, location=self._settings.s3_region)
+        except S3Error as error:
+            if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                raise
+        self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+        wanted = _notification(company_id, self._settings.s3_notification_arn)
+        self._client.set_bucket_notification(bucket, wanted)
+        admin = self._admin()
+        admin.bucket_quota_set(bucket, quota_bytes)
+        self._verify_bucket(bucket, admin, wanted, quota_bytes)
+
+    def _admin(self) -> MinioAdmin:
+        url = urlsplit(self._settings.s3_endpoint_url)
+        return MinioAdmin(
+            endpoint=url.netloc,
+            credentials=StaticProvider(
+                self._settings.s3_access_key, self._settings.s3_secret_key.get_secret_value()
+            ),
+            region=self._settings.s3_region,
+            secure=url.scheme == "https",
+            http_client=_http_client(),
+        )
+
+    def _verify_bucket(
+        self, bucket: str, admin: MinioAdmin, wanted: NotificationConfig, quota_bytes: int
+    ) -> None:
+        found = self._client.get_bucket_notification(bucket)
+        if _targets(found) != _targets(wanted):
+            raise BucketSetupError("bucket_setup", f"{bucket}: notification was not stored")
+        quota = json.loads(admin.bucket_quota_get(bucket))
+        if quota_bytes not in {quota.get("quota"), quota.get("size")}:
+            raise BucketSetupError("bucket_setup", f"{bucket}: quota was not stored")
+
+    async def ping(self) -> None:
+        """Raise StorageUnavailableError unless the store answers."""
+        await self._run(lambda: self._client.bucket_exists("readiness-probe"), "ping")
+
+    async def _run(self, call: Callable[[], T], key: str) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except S3Error as error:
+            if error.code in _MISSING:
+                raise ObjectMissingError(key) from error
+            raise StorageUnavailableError(f"object store: {error.code} {error.message}") from error
+        except (
+            MinioException, MinioAdminException, urllib3.exceptions.HTTPError, OSError
+        ) as error:
+            raise StorageUnavailableError(f"object store: {error!r}") from error
+
+
+def _client(settings: StorageSettings, endpoint_url: str) -> Minio:
+    url = urlsplit(endpoint_url)
+    return Minio(
+        url.netloc,
+        access_key=settings.s3_access_key,
+        secret_key=settings.s3_secret_key.get_secret_value(),
+        secure=url.scheme == "https",
+        region=settings.s3_region,  # without it, every first call asks the store for it
+        http_client=_http_client(),
+    )
+
+
+def _http_client() -> urllib3.PoolManager:
+    return urllib3.PoolManager(
+        maxsize=_THREADS,
+        timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS),
+        retries=urllib3.Retry(total=2, backoff_factor=0.2, status_forcelist=[502, 503, 504]),
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=certifi.where(),
+    )
+
+
+def _notification(company_id: UUID, arn: str) -> NotificationConfig:
+    return NotificationConfig(
+        queue_config_list=[
+            QueueConfig(
+                queue=arn,
+                events=_CREATED_EVENTS,
+                config_id="media-ingest",
+                prefix_filter_rule=PrefixFilterRule(f"{company_id}/{_UPLOADS}/"),
+            )
+        ]
+    )
+
+
+def _targets(config: NotificationConfig) -> set[tuple[str, str | None]]:
+    return {
+        (target.queue, target.prefix_filter_rule.value if target.prefix_filter_rule else None)
+        for target in config.queue_config_list
+    }
+
+
+def parse_notification(value: bytes) -> list[StoredObject]:
+    """
+    Return the objects that a bucket notification tells of; removals are left out.
+
+    Keys are decoded: the store sends them query-escaped. Raises MalformedNotificationError.
+    """
+    try:
+        return list(_created_objects(json.loads(value)))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedNotificationError(repr(error)) from error
+
+
+def _created_objects(notification: Any) -> Iterator[StoredObject]:
+    for record in notification["Records"]:
+        if not record["eventName"].startswith("s3:ObjectCreated:"):
+            continue
+        found = record["s3"]["object"]
+        yield StoredObject(
+            bucket=str(record["s3"]["bucket"]["name"]),
+            key=unquote_plus(found["key"]),
+            version_id=found.get("versionId") or None,
+            size=int(found.get("size", 0)),
+            etag=str(found.get("eTag", "")),
+            sequencer=str(found.get("sequencer", "")),
+        )
+
+
+def build_notification(stored: StoredObject, *, source: str, at: datetime) -> bytes:
+    """Return the notification of *stored*, as the store itself would have sent it."""
+    record = {
+        "eventVersion": "2.0",
+        "eventSource": source,
+        "eventTime": at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "eventName": "s3:ObjectCreated:Post",
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": stored.bucket},
+            "object": {
+                "key": quote_plus(stored.key),
+                "size": stored.size,
+                "eTag": stored.etag,
+                "versionId": stored.version_id or "",
+                "sequencer": stored.sequencer,
+            },
+        },
+    }
+    return json.dumps(
+        {
+            "EventName": record["eventName"],
+            "Key": f"{stored.bucket}/{stored.key}",
+            "Records": [record],
+        }
+    ).encode()

@@ -1,0 +1,102 @@
+"""Logs and the operations endpoints: ``/healthz``, ``/readyz``, ``/metrics``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+import structlog
+from prometheus_client import make_asgi_app
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+Check = Callable[[], Awaitable[None]]
+
+_CHECK_SECONDS = 5.0
+
+
+def configure_logging(service: str, *, log_format: str = "auto", level: str = "INFO") -> None:
+    """Send all logs to standard output: one JSON object a line, or for people on a terminal."""
+    human = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderer: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer()]
+        if human
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+        )
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    for noisy in ("aiokafka", "urllib3", "faststream"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    structlog.contextvars.bind_contextvars(service=service)
+
+
+class _Probe:
+    """Answers 200 when every check passes, else 503 with the names of those that fail."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self._checks = checks
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        del scope, receive
+        outcomes = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
+        problems = {
+            name: problem
+            for name, problem in zip(self._checks, outcomes, strict=True)
+            if problem is not None
+        }
+        body = json.dumps({"status": "failing" if problems else "ok", "problems": problems})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 503 if problems else 200,
+                "headers": [(b"content-type", b"application/json")],
+            }
+        )
+        await send({"type": "http.response.body", "body": body.encode()})
+
+    @staticmethod
+    async def _run(check: Check) -> str | None:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await check()
+        except Exception as error:  # noqa: BLE001 - any failure means "not ready"
+            return f"{type(error).__name__}: {error}"[:200]
+        return None
+
+
+def ops_routes(readiness: Mapping[str, Check]) -> list[tuple[str, AsgiApp]]:
+    """Return the operations endpoints as ASGI apps; *readiness* names what must be reachable."""
+    return [
+        ("/healthz", _Probe({})),
+        ("/readyz", _Probe(readiness)),
+        ("/metrics", make_asgi_app()),
+    ]

@@ -1,0 +1,91 @@
+"""
+Creates the topics of the contracts: ``python -m media_runtime.topics``, once before services.
+
+Invariant: a topic that exists is left as it is; one with another partition count is an error,
+because changing it would send records of one asset to two partitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+from media_contracts import DLQ_PARTITIONS, DLQ_RETENTION_MS, TOPICS, Topic
+
+from media_runtime.settings import KafkaSettings
+
+_NO_ERROR = 0
+
+
+class TopicError(RuntimeError):
+    """A topic could not be created, or exists in another form."""
+
+
+def wanted_topics(prefix: str = "", *, replication_factor: int = 1) -> list[NewTopic]:
+    """Return every topic of the contracts and the dead-letter topic of each."""
+    return [
+        new_topic
+        for topic in TOPICS
+        for new_topic in (
+            _new(prefix + topic.name, topic.partitions, topic.retention_ms, replication_factor),
+            _new(prefix + topic.dlq, DLQ_PARTITIONS, DLQ_RETENTION_MS, replication_factor),
+        )
+    ]
+
+
+def _new(name: str, partitions: int, retention_ms: int, replication_factor: int) -> NewTopic:
+    return NewTopic(
+        name,
+        partitions,
+        replication_factor,
+        topic_configs={"retention.ms": str(retention_ms)},
+    )
+
+
+async def create_topics(settings: KafkaSettings, *, replication_factor: int = 1) -> list[str]:
+    """Create what is missing and return its names; raises TopicError."""
+    wanted = wanted_topics(settings.kafka_topic_prefix, replication_factor=replication_factor)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        response = await admin.create_topics(wanted)
+        created = _created(response.topic_errors)
+        await _verify(admin, settings.kafka_topic_prefix)
+    finally:
+        await admin.close()
+    return created
+
+
+def _created(topic_errors: list[tuple[str, int, str | None]]) -> list[str]:
+    created = []
+    for name, code, *detail in topic_errors:
+        if code == _NO_ERROR:
+            created.append(name)
+        elif for_code(code) is not TopicAlreadyExistsError:
+            raise TopicError(f"cannot create topic {name}: {for_code(code).__name__} {detail}")
+    return created
+
+
+async def _verify(admin: AIOKafkaAdminClient, prefix: str) -> None:
+    expected = {prefix + topic.name: topic for topic in TOPICS}
+    for description in await admin.describe_topics(list(expected)):
+        topic: Topic = expected[description["topic"]]
+        count = len(description["partitions"])
+        if count not in {0, topic.partitions}:
+            raise TopicError(
+                f"topic {description['topic']} has {count} partitions, not {topic.partitions}; "
+                "records of one asset would lose their order"
+            )
+
+
+def main() -> None:
+    """Create the topics of the stack that the environment describes."""
+    settings = KafkaSettings()
+    created = asyncio.run(create_topics(settings))
+    sys.stdout.write(f"topics: {len(created)} created\n")
+
+
+if __name__ == "__main__":
+    main()
