@@ -1,0 +1,1 @@
+"""What the pipeline remembers: tables, migrations, and the life cycle of an asset."""

@@ -1,0 +1,132 @@
+"""
+Brings a database up to date: ``python -m media_records.migrate``, once before services.
+
+Makes the roles, then runs the migrations as media_owner. Invariant: services log in with
+roles that own nothing and bypass nothing; this step alone uses the administrator's login.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+_LOCK = 7_215_940_112  # any constant: one migration at a time in a database
+
+_ROLES = {
+    "media_owner": "NOLOGIN",
+    "media_relay": "NOLOGIN",
+    "media_internal": "NOLOGIN",
+    # NOINHERIT: sign_api becomes media_relay only where its relay says SET LOCAL ROLE.
+    "media_sign_api": "LOGIN NOINHERIT",
+    "media_ingest": "LOGIN",
+    "media_notifier": "LOGIN",
+    "media_watcher": "LOGIN",
+}
+_MEMBERS = {
+    "media_relay": ("media_sign_api", "media_ingest", "media_watcher"),
+    "media_internal": ("media_ingest", "media_watcher"),
+}
+
+
+class MigrateSettings(BaseSettings):
+    """The administrator's login, and the passwords that the services' roles are to have."""
+
+    database_url: SecretStr
+    sign_api_db_password: SecretStr
+    ingest_db_password: SecretStr
+    notifier_db_password: SecretStr
+    watcher_db_password: SecretStr
+
+    def passwords(self) -> dict[str, str]:
+        """Return the password of each login role."""
+        return {
+            "media_sign_api": self.sign_api_db_password.get_secret_value(),
+            "media_ingest": self.ingest_db_password.get_secret_value(),
+            "media_notifier": self.notifier_db_password.get_secret_value(),
+            "media_watcher": self.watcher_db_password.get_secret_value(),
+        }
+
+
+async def migrate(url: str, passwords: dict[str, str]) -> str:
+    """Make roles, run all migrations, and return the revision the database is at."""
+    admin = await asyncpg.connect(url)
+    try:
+        await _make_roles(admin, passwords)
+    finally:
+        await admin.close()
+    engine = create_async_engine(engine_url(url))
+    try:
+        async with engine.connect() as connection:
+            revision = await connection.run_sync(_upgrade)
+            await connection.commit()
+            return revision
+    finally:
+        await engine.dispose()
+
+
+def engine_url(url: str) -> str:
+    """Return *url* in SQLAlchemy's form for asyncpg."""
+    return "postgresql+asyncpg://" + url.split("://", 1)[1]
+
+
+async def _make_roles(admin: asyncpg.Connection, passwords: dict[str, str]) -> None:
+    # Roles belong to the whole server: migrations of two databases may run at once.
+    async with admin.transaction():
+        await admin.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        known = {row["rolname"] for row in await admin.fetch("SELECT rolname FROM pg_roles")}
+        for role, options in _ROLES.items():
+            if role not in known:
+                await admin.execute(f"CREATE ROLE {role} {options}")
+        for role, password in passwords.items():
+            await admin.execute(f"ALTER ROLE {role} PASSWORD {_literal(password)}")
+        for group, members in _MEMBERS.items():
+            await admin.execute(f"GRANT {group} TO {', '.join(members)}")
+        await admin.execute("GRANT media_owner TO CURRENT_USER")
+        await admin.execute("GRANT CREATE, USAGE ON SCHEMA public TO media_owner")
+
+
+def _literal(value: str) -> str:
+    if "\\" in value or "\0" in value:
+        raise ValueError("a database password may hold neither backslashes nor NUL")
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _upgrade(connection: Connection) -> str:
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    connection.execute(text("SET ROLE media_owner"))
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+    revision: str = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+    return revision
+
+
+def alembic_config() -> Config:
+    """Return Alembic's configuration; its environment expects a connection in attributes."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def main() -> None:
+    """Migrate the database that the environment describes."""
+    settings = MigrateSettings()
+    revision = asyncio.run(
+        migrate(settings.database_url.get_secret_value(), settings.passwords())
+    )
+    sys.stdout.write(f"database: at revision {revision}\n")
+
+
+if __name__ == "__main__":
+    main()
