@@ -1,0 +1,1 @@
+"""Upload grants and asset queries over HTTP."""

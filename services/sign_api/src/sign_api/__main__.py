@@ -1,0 +1,12 @@
+"""Starts the sign API: ``python -m sign_api``."""
+
+from media_runtime.server import serve
+from media_runtime.telemetry import configure_logging
+
+from sign_api.main import build_app
+from sign_api.settings import SignApiSettings
+
+if __name__ == "__main__":
+    settings = SignApiSettings()  # type: ignore[call-arg]  # from the environment
+    configure_logging("sign_api", log_format=settings.log_format, level=settings.log_level)
+    serve(build_app(settings), settings)

@@ -1,0 +1,74 @@
+"""What may be uploaded. Pure rules; each refusal has a stable code."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from media_runtime.errors import PermanentError
+
+VIDEO_TYPES = frozenset(
+    {
+        "video/mp4",
+        "video/quicktime",
+        "video/webm",
+        "video/x-matroska",
+        "video/x-msvideo",
+        "video/mpeg",
+        "video/3gpp",
+    }
+)
+IMAGE_TYPES = frozenset(
+    {
+        "image/jpeg",
+        "image/png",
+        "image/webp",
+        "image/gif",
+        "image/heic",
+        "image/heif",
+        "image/avif",
+        "image/tiff",
+    }
+)
+ACCEPTED_TYPES = VIDEO_TYPES | IMAGE_TYPES
+MAX_NAME_CHARACTERS = 255
+
+# Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+class RefusedUploadError(PermanentError):
+    """The declared upload breaks a rule."""
+
+
+def check_upload(file_name: str, size: int, content_type: str, *, max_bytes: int) -> None:
+    """Raise RefusedUploadError unless this may be uploaded; *size* is in bytes."""
+    if not _is_plain_name(file_name):
+        raise RefusedUploadError(
+            "invalid_file_name",
+            f"fileName must have 1 to {MAX_NAME_CHARACTERS} characters, "
+            "without path separators or control characters.",
+        )
+    if content_type not in ACCEPTED_TYPES:
+        raise RefusedUploadError(
+            "invalid_type", f"type must be one of {', '.join(sorted(ACCEPTED_TYPES))}."
+        )
+    if size < 1:
+        raise RefusedUploadError("invalid_size", "size must be at least 1 byte.")
+    if size > max_bytes:
+        raise RefusedUploadError(
+            "file_too_large", f"size is {size} bytes; at most {max_bytes} bytes are accepted."
+        )
+
+
+def _is_plain_name(name: str) -> bool:
+    return (
+        1 <= len(name) <= MAX_NAME_CHARACTERS
+        and name not in {".", ".."}
+        and (name.isascii() and name.isprintable() or not _has_forbidden(name))
+        and "/" not in name
+        and "\\" not in name
+    )
+
+
+def _has_forbidden(name: str) -> bool:
+    return any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in name)

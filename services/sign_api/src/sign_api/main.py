@@ -1,0 +1,88 @@
+"""Wiring of the sign API: the only place that builds its parts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from media_records.schema import refuse_pending_migrations
+from media_runtime.auth import TokenVerifier
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Database
+from media_runtime.storage import ObjectStore
+from media_runtime.telemetry import ops_routes
+from starlette.routing import Route
+
+from sign_api import problems
+from sign_api.metrics import RequestMetrics
+from sign_api.openapi import describe
+from sign_api.routes import Services, router
+from sign_api.settings import SignApiSettings
+from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
+from sign_api.views import FileUrls
+
+
+def build_app(settings: SignApiSettings) -> FastAPI:
+    """Return the app; it connects when it starts and lets go when it stops."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(
+                Database.connect(
+                    settings.database_url.get_secret_value(),
+                    name=SERVICE,
+                    size=settings.database_pool_size,
+                )
+            )
+            await refuse_pending_migrations(database)
+            producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
+            store = ObjectStore(settings)
+            stack.callback(store.close)
+            outbox = Outbox(database, producer, service=SERVICE)
+            await stack.enter_async_context(outbox.relaying())
+            app.state.services = _services(settings, database, store, outbox)
+            # Signing goes on while Kafka or storage is away, so neither decides readiness.
+            app.router.routes.extend(
+                Route(path, endpoint) for path, endpoint in ops_routes({"postgres": database.ping})
+            )
+            yield
+
+    app = FastAPI(
+        title="Media sign API",
+        version="1.0.0",
+        description="Upload grants, and what became of each upload.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.include_router(router)
+    problems.install(app)
+    describe(app)
+    app.add_middleware(RequestMetrics)
+    if settings.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors_allow_origins.split(",")],
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "traceparent"],
+        )
+    return app
+
+
+def _services(
+    settings: SignApiSettings, database: Database, store: ObjectStore, outbox: Outbox
+) -> Services:
+    buckets = Buckets(database, store, quota_bytes=settings.company_quota_bytes)
+    return Services(
+        verifier=TokenVerifier(settings),
+        sign_upload=SignUpload(database, store, buckets, settings),
+        assets=Assets(database, outbox),
+        urls=FileUrls(
+            store,
+            cdn_base_url=settings.cdn_base_url,
+            lifetime_seconds=settings.read_url_seconds,
+        ),
+    )

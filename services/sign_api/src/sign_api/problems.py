@@ -1,0 +1,153 @@
+"""Errors as clients see them: RFC 9457 problem details with a stable ``code``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from media_runtime.errors import PermanentError, TransientError
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+_TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    409: "Conflict",
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+_CODES = {404: "not_found", 405: "method_not_allowed"}
+_RETRY_AFTER_SECONDS = "5"
+
+# The code of an invalid input, by the name of the field, parameter or header.
+_FIELD_CODES = {
+    "fileName": "invalid_file_name",
+    "size": "invalid_size",
+    "type": "invalid_type",
+    "status": "invalid_status",
+    "limit": "invalid_limit",
+    "asset_id": "invalid_asset_id",
+    "idempotency-key": "invalid_idempotency_key",
+}
+
+
+class Problem(BaseModel):
+    """An error: ``code`` is stable and for programs, ``detail`` is for people."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Bad Request",
+                    "status": 400,
+                    "code": "file_too_large",
+                    "detail": "size is 600000000 bytes; at most 500000000 bytes are accepted.",
+                }
+            ]
+        }
+    )
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    detail: str
+
+
+class ApiError(Exception):
+    """An answer other than success."""
+
+    def __init__(
+        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.headers = headers
+
+
+def unauthorized(detail: str) -> ApiError:
+    """Return the answer to a missing or invalid token."""
+    return ApiError(401, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of these error answers."""
+    return {
+        status: {
+            "model": Problem,
+            "description": _TITLES[status],
+            "content": {"application/problem+json": {}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make *app* answer every error as a problem."""
+
+    @app.exception_handler(ApiError)
+    async def api_error(_: Request, error: ApiError) -> JSONResponse:
+        return _answer(error.status, error.code, error.detail, error.headers)
+
+    @app.exception_handler(PermanentError)
+    async def refused(_: Request, error: PermanentError) -> JSONResponse:
+        return _answer(400, error.code, error.message)
+
+    @app.exception_handler(TransientError)
+    async def unavailable(_: Request, error: TransientError) -> JSONResponse:
+        del error  # it names hosts; the log has it
+        return _answer(
+            503,
+            "temporarily_unavailable",
+            "A part of the service is away; try again in a few seconds.",
+            {"Retry-After": _RETRY_AFTER_SECONDS},
+        )
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _answer(400, *_first_problem(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
+        code = _CODES.get(error.status_code, "invalid_request")
+        headers = dict(error.headers) if error.headers else None
+        return _answer(error.status_code, code, str(error.detail), headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, error: Exception) -> JSONResponse:
+        del error  # the server logs it
+        return _answer(500, "internal_error", "Something went wrong on our side.")
+
+
+def _first_problem(errors: Sequence[Any]) -> tuple[str, str]:
+    first = errors[0]
+    names = [str(part) for part in first["loc"] if isinstance(part, str)]
+    field = names[-1] if len(names) > 1 else ""
+    code = _FIELD_CODES.get(field, "invalid_request")
+    place = field or "request body"
+    return code, f"{place}: {first['msg']}."
+
+
+def _answer(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    problem = Problem(
+        title=_TITLES.get(status, "Error"), status=status, code=code, detail=detail
+    )
+    return JSONResponse(
+        problem.model_dump(),
+        status_code=status,
+        headers=headers,
+        media_type="application/problem+json",
+    )

@@ -1,0 +1,205 @@
+"""The HTTP edge: decode one request, call one use case."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
+from media_contracts import AssetStatus
+from media_runtime.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
+
+from sign_api.problems import ApiError, documented, unauthorized
+from sign_api.use_cases import (
+    AssetNotFoundError,
+    Assets,
+    DeclaredUpload,
+    IdempotencyKeyReusedError,
+    NotFailedError,
+    SignUpload,
+)
+from sign_api.views import (
+    AssetPage,
+    AssetView,
+    FileUrls,
+    SignRequest,
+    SignResponse,
+    asset_view,
+    decode_cursor,
+    encode_cursor,
+)
+
+UPLOAD = "media:upload"
+READ = "media:read"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+
+router = APIRouter(prefix="/api/media", tags=["media"])
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes call; built once by build_app."""
+
+    verifier: TokenVerifier
+    sign_upload: SignUpload
+    assets: Assets
+    urls: FileUrls
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _caller(request: Request) -> Caller:
+    try:
+        token = bearer_token(request.headers.get("authorization"))
+        return await _services(request).verifier.verify(token)
+    except InvalidTokenError as error:
+        raise unauthorized(f"The bearer token was not accepted: {error}.") from error
+
+
+async def _uploader(request: Request) -> Caller:
+    return _permitted(await _caller(request), UPLOAD)
+
+
+async def _reader(request: Request) -> Caller:
+    return _permitted(await _caller(request), READ, UPLOAD)
+
+
+def _permitted(caller: Caller, *any_of: str) -> Caller:
+    if caller.permissions.isdisjoint(any_of):
+        raise ApiError(403, "forbidden", f"The token lacks the permission {any_of[0]}.")
+    return caller
+
+
+Uploader = Annotated[Caller, Depends(_uploader)]
+Reader = Annotated[Caller, Depends(_reader)]
+
+
+@router.post(
+    "/sign",
+    status_code=201,
+    response_model=SignResponse,
+    responses=documented(400, 401, 403, 422, 503),
+    openapi_extra={"security": [{"HTTPBearer": []}]},
+    summary="Ask for an upload grant",
+)
+async def sign(
+    request: Request,
+    body: SignRequest,
+    caller: Uploader,
+    idempotency_key: Annotated[str | None, Header(examples=["4b1f6a1e-upload-1"])] = None,
+) -> Response:
+    """
+    Return a grant to upload one file straight to storage, by presigned POST.
+
+    The grant lapses after an hour and allows exactly the declared type, up to the declared
+    size, under a key of the caller's company.
+    """
+    if idempotency_key is not None and not _KEY.fullmatch(idempotency_key):
+        raise ApiError(
+            400,
+            "invalid_idempotency_key",
+            "Idempotency-Key must have 1 to 255 printable ASCII characters.",
+        )
+    traceparent = request.headers.get("traceparent")
+    try:
+        answer = await _services(request).sign_upload(
+            caller,
+            DeclaredUpload(body.file_name, body.size, body.type),
+            idempotency_key=idempotency_key,
+            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent or "") else None,
+        )
+    except IdempotencyKeyReusedError as error:
+        raise ApiError(422, error.code, error.message) from error
+    return Response(answer, status_code=201, media_type="application/json")
+
+
+@router.get(
+    "/assets/{asset_id}",
+    response_model=AssetView,
+    responses=documented(400, 401, 403, 404, 503),
+    openapi_extra={"security": [{"HTTPBearer": []}]},
+    summary="Look at one asset",
+)
+async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetView:
+    """Return the asset; its URLs are made anew with each read and lapse."""
+    services = _services(request)
+    try:
+        asset = await services.assets.get(caller.company_id, asset_id)
+    except AssetNotFoundError as error:
+        raise _not_found() from error
+    return asset_view(asset, services.urls)
+
+
+@router.get(
+    "/assets",
+    response_model=AssetPage,
+    responses=documented(400, 401, 403, 503),
+    openapi_extra={"security": [{"HTTPBearer": []}]},
+    summary="List assets, newest first",
+)
+async def list_assets(
+    request: Request,
+    caller: Reader,
+    status: AssetStatus | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: str | None = None,
+) -> AssetPage:
+    """Return one page; pass its ``nextCursor`` as ``cursor`` to get the next."""
+    services = _services(request)
+    after = decode_cursor(cursor) if cursor else None
+    found = await services.assets.page(
+        caller.company_id, status=status, limit=limit + 1, after=after
+    )
+    page = found[:limit]
+    return AssetPage(
+        items=[asset_view(asset, services.urls) for asset in page],
+        next_cursor=encode_cursor(page[-1]) if len(found) > limit else None,
+    )
+
+
+@router.post(
+    "/assets/{asset_id}/retry",
+    status_code=202,
+    response_model=AssetView,
+    responses=documented(400, 401, 403, 404, 409, 503),
+    openapi_extra={"security": [{"HTTPBearer": []}]},
+    summary="Process a failed asset again",
+)
+async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> AssetView:
+    """Begin a new attempt. Only a failed asset can be retried."""
+    services = _services(request)
+    try:
+        asset = await services.assets.retry(caller.company_id, asset_id)
+    except AssetNotFoundError as error:
+        raise _not_found() from error
+    except NotFailedError as error:
+        raise ApiError(409, "not_failed", "Only a failed asset can be retried.") from error
+    return asset_view(asset, services.urls)
+
+
+@router.delete(
+    "/assets/{asset_id}",
+    status_code=204,
+    response_class=Response,
+    responses=documented(400, 401, 403, 404, 503),
+    openapi_extra={"security": [{"HTTPBearer": []}]},
+    summary="Delete an asset and its files",
+)
+async def delete_asset(request: Request, asset_id: UUID, caller: Uploader) -> Response:
+    """Delete the asset at once and its files soon after; processing under way stops."""
+    try:
+        await _services(request).assets.delete(caller.company_id, asset_id)
+    except AssetNotFoundError as error:
+        raise _not_found() from error
+    return Response(status_code=204)
+
+
+def _not_found() -> ApiError:
+    return ApiError(404, "asset_not_found", "There is no such asset.")

@@ -1,0 +1,282 @@
+"""What clients ask for: a grant, a look at their assets, a retry, a removal."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import structlog
+from media_contracts import MEDIA_INGEST, MEDIA_STATUS, AssetStatus, AssetStatusChanged, new_event
+from media_records.lifecycle import Lifecycle, find_asset
+from media_records.tables import Asset
+from media_runtime.auth import Caller
+from media_runtime.errors import PermanentError
+from media_runtime.kafka import OutgoingRecord, event_record
+from media_runtime.outbox import Outbox, encode_headers
+from media_runtime.postgres import Database
+from media_runtime.storage import (
+    ObjectStore,
+    StoredObject,
+    UploadGrant,
+    build_notification,
+    upload_key,
+)
+
+from sign_api.domain import VIDEO_TYPES, check_upload
+from sign_api.metrics import BUCKETS, GRANTS
+from sign_api.settings import SignApiSettings
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "sign_api"
+_SOURCE = f"/media/{SERVICE}"
+
+
+class AssetNotFoundError(Exception):
+    """The caller's company has no such asset."""
+
+
+class NotFailedError(Exception):
+    """Only a failed asset can be retried."""
+
+
+class IdempotencyKeyReusedError(PermanentError):
+    """An Idempotency-Key came back with another request."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for a different request in the last 24 hours.",
+        )
+
+
+@dataclass(frozen=True)
+class DeclaredUpload:
+    """What the client says it will upload; ``size`` is in bytes."""
+
+    file_name: str
+    size: int
+    content_type: str
+
+
+class Buckets:
+    """The companies' buckets: made once, verified before the first grant, then remembered."""
+
+    def __init__(self, database: Database, store: ObjectStore, *, quota_bytes: int) -> None:
+        self._database = database
+        self._store = store
+        self._quota_bytes = quota_bytes
+        self._known: set[UUID] = set()
+        self._lock = asyncio.Lock()
+
+    async def of(self, company_id: UUID) -> str:
+        """Return the name of the company's bucket, making it when it is new."""
+        if company_id not in self._known:
+            async with self._lock:
+                if company_id not in self._known:
+                    await self._find_or_make(company_id)
+                    self._known.add(company_id)
+        return self._store.bucket_of(company_id)
+
+    async def _find_or_make(self, company_id: UUID) -> None:
+        async with self._database.company(company_id) as connection:
+            if await connection.fetchval("SELECT 1 FROM companies"):
+                return
+        bucket = await self._store.ensure_bucket(company_id, quota_bytes=self._quota_bytes)
+        async with self._database.company(company_id) as connection:
+            await connection.execute(
+                "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, $3)"
+                " ON CONFLICT DO NOTHING",
+                company_id, bucket, self._quota_bytes,
+            )
+        BUCKETS.inc()
+        log.info("bucket_provisioned", bucket=bucket)
+
+
+class SignUpload:
+    """Gives upload grants: checks, signs, and records the asset as pending."""
+
+    def __init__(
+        self, database: Database, store: ObjectStore, buckets: Buckets, settings: SignApiSettings
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._buckets = buckets
+        self._max_bytes = settings.max_upload_bytes
+        self._lifetime = timedelta(seconds=settings.grant_seconds)
+
+    async def __call__(
+        self,
+        caller: Caller,
+        upload: DeclaredUpload,
+        *,
+        idempotency_key: str | None = None,
+        traceparent: str | None = None,
+    ) -> str:
+        """
+        Return the answer to the client as JSON.
+
+        The same *idempotency_key* gives the same answer for 24 hours. Raises
+        RefusedUploadError, and IdempotencyKeyReusedError for another request under one key.
+        """
+        check_upload(
+            upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes
+        )
+        bucket = await self._buckets.of(caller.company_id)
+        asset_id = uuid4()
+        key = upload_key(caller.company_id, asset_id)
+        grant = self._store.grant_upload(
+            bucket,
+            key,
+            content_type=upload.content_type,
+            max_bytes=upload.size,
+            lifetime=self._lifetime,
+        )
+        answer = grant_json(asset_id, grant)
+        fingerprint = _fingerprint(upload) if idempotency_key else None
+        event = _pending(caller, asset_id, traceparent)
+        # One statement: set_config, asset, transition, outbox row and idempotency key.
+        row = await self._database.fetchrow(
+            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)",
+            caller.company_id, asset_id, upload.file_name, upload.content_type, upload.size,
+            bucket, key, grant.expires_at, traceparent,
+            event.topic, event.value.decode(), encode_headers(event),
+            idempotency_key, fingerprint, answer if idempotency_key else None,
+        )
+        if row is not None:
+            if row["request_hash"] != fingerprint:
+                raise IdempotencyKeyReusedError
+            return str(row["response"])
+        GRANTS.labels("video" if upload.content_type in VIDEO_TYPES else "image").inc()
+        return answer
+
+
+class Assets:
+    """A company's assets: look, list, retry, delete."""
+
+    def __init__(self, database: Database, outbox: Outbox) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._lifecycle = Lifecycle(outbox, service=SERVICE)
+
+    async def get(self, company_id: UUID, asset_id: UUID) -> Asset:
+        """Return the asset; raises AssetNotFoundError, for deleted ones too."""
+        async with self._database.company(company_id) as connection:
+            asset = await find_asset(connection, asset_id)
+        if asset is None or asset.status == AssetStatus.DELETED:
+            raise AssetNotFoundError
+        return asset
+
+    async def page(
+        self,
+        company_id: UUID,
+        *,
+        status: AssetStatus | None,
+        limit: int,
+        after: tuple[datetime, UUID] | None,
+    ) -> list[Asset]:
+        """Return up to *limit* assets, newest first, that come after the position *after*."""
+        moment, last = after or (None, None)
+        async with self._database.company(company_id) as connection:
+            rows = await connection.fetch(
+                "SELECT * FROM media_assets WHERE company_id = $1"
+                " AND CASE WHEN $2::text IS NULL THEN status <> 'deleted' ELSE status = $2 END"
+                " AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))"
+                " ORDER BY created_at DESC, id DESC LIMIT $5",
+                company_id, status, moment, last, limit,
+            )
+        return [Asset(**dict(row)) for row in rows]
+
+    async def retry(self, company_id: UUID, asset_id: UUID) -> Asset:
+        """
+        Begin a new attempt for a failed asset and return it.
+
+        ingest hears of it on media_ingest, as if the file had just been stored.
+        """
+        now = datetime.now(UTC)
+        async with self._database.company(company_id) as connection:
+            asset = await find_asset(connection, asset_id, lock=True)
+            if asset is None or asset.status == AssetStatus.DELETED:
+                raise AssetNotFoundError
+            if asset.status != AssetStatus.FAILED:
+                raise NotFailedError
+            again = await self._lifecycle.change(
+                connection,
+                asset,
+                AssetStatus.PROCESSING,
+                at=now,
+                facts={"error_code": None, "error_message": None, "processed_at": None},
+                new_attempt=True,
+            )
+            if again is None:
+                raise NotFailedError
+            await self._outbox.put(connection, company_id, _look_again(again, now))
+        self._outbox.wake()
+        return again
+
+    async def delete(self, company_id: UUID, asset_id: UUID) -> None:
+        """
+        Delete the asset; work under way on it stops, and its objects are removed soon after.
+
+        Deleting it again changes nothing. Raises AssetNotFoundError.
+        """
+        async with self._database.company(company_id) as connection:
+            asset = await find_asset(connection, asset_id, lock=True)
+            if asset is None:
+                raise AssetNotFoundError
+            if asset.status != AssetStatus.DELETED:
+                await self._lifecycle.change(
+                    connection, asset, AssetStatus.DELETED, at=datetime.now(UTC)
+                )
+        self._outbox.wake()
+
+
+def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
+    """Return the body of the answer to a sign request."""
+    return json.dumps(
+        {
+            "assetId": str(asset_id),
+            "upload": {
+                "method": "POST",
+                "url": grant.url,
+                "fields": grant.fields,
+                "expiresAt": grant.expires_at.isoformat(timespec="milliseconds").replace(
+                    "+00:00", "Z"
+                ),
+            },
+        }
+    )
+
+
+def _fingerprint(upload: DeclaredUpload) -> str:
+    declared = json.dumps([upload.file_name, upload.size, upload.content_type])
+    return hashlib.sha256(declared.encode()).hexdigest()
+
+
+def _pending(caller: Caller, asset_id: UUID, traceparent: str | None) -> OutgoingRecord:
+    event = new_event(
+        AssetStatusChanged(attempt=1, status=AssetStatus.PENDING),
+        source=_SOURCE,
+        asset_id=asset_id,
+        company_id=caller.company_id,
+        time=datetime.now(UTC),
+        traceparent=traceparent,
+    )
+    return event_record(MEDIA_STATUS, event)
+
+
+def _look_again(asset: Asset, at: datetime) -> OutgoingRecord:
+    stored = StoredObject(
+        bucket=asset.bucket,
+        key=asset.upload_key,
+        version_id=asset.upload_version_id,
+        size=asset.size,
+        etag="",
+    )
+    return OutgoingRecord(
+        MEDIA_INGEST.name, str(asset.id), build_notification(stored, source=_SOURCE, at=at)
+    )

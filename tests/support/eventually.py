@@ -1,0 +1,36 @@
+"""Waiting for a condition instead of sleeping."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_PAUSE_SECONDS = 0.05
+
+
+async def eventually(
+    check: Callable[[], T | Awaitable[T]], *, timeout: float = 10.0  # noqa: ASYNC109
+) -> T:
+    """
+    Return the first true result of *check*, tried again and again until *timeout* seconds.
+
+    An AssertionError counts as "not yet"; the last one is raised when time is up.
+    """
+    deadline = time.monotonic() + timeout
+    last: AssertionError | None = None
+    while True:
+        try:
+            result = check()
+            value: T = await result if inspect.isawaitable(result) else result
+            if value:
+                return value
+        except AssertionError as error:
+            last = error
+        if time.monotonic() > deadline:
+            raise last or AssertionError(f"{check} did not become true within {timeout} s")
+        await asyncio.sleep(_PAUSE_SECONDS)
