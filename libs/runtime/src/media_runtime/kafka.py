@@ -65,28 +65,32 @@ class OutgoingRecord:
 
 
 class Producer:
-    """Sends records with acks from all replicas and without duplicates by retries."""
+    """
+    Sends records with acks from all replicas and without duplicates by retries.
 
-    def __init__(self, producer: AIOKafkaProducer, prefix: str) -> None:
-        self._producer = producer
-        self._prefix = prefix
+    It connects at its first use, so a service starts, and signs, while Kafka is away.
+    """
+
+    def __init__(self, settings: KafkaSettings, *, name: str) -> None:
+        self._settings = settings
+        self._name = name
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
     async def connect(cls, settings: KafkaSettings, *, name: str) -> AsyncIterator[Producer]:
-        """Open a producer for the block; what was sent is flushed at its end."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            client_id=name,
-            acks="all",
-            enable_idempotence=True,
-            request_timeout_ms=int(_SEND_SECONDS * 1000),
-        )
-        await _start_when_reachable(producer)
+        """Give a producer for the block; what was sent is flushed at its end."""
+        producer = cls(settings, name=name)
         try:
-            yield cls(producer, settings.kafka_topic_prefix)
+            yield producer
         finally:
-            await producer.stop()
+            await producer.close()
+
+    async def close(self) -> None:
+        """Flush what was sent, and disconnect."""
+        if self._producer is not None:
+            await self._producer.stop()
 
     async def send(self, record: OutgoingRecord) -> None:
         """Return once Kafka has the record; raises KafkaUnavailableError otherwise."""
@@ -98,11 +102,13 @@ class Producer:
 
         Raises KafkaUnavailableError when any is unconfirmed; the others may be there.
         """
+        prefix = self._settings.kafka_topic_prefix
         try:
             async with asyncio.timeout(_SEND_SECONDS):
+                producer = await self._started()
                 confirmations = [
-                    await self._producer.send(
-                        self._prefix + record.topic,
+                    await producer.send(
+                        prefix + record.topic,
                         value=record.value,
                         key=record.key.encode(),
                         headers=list(record.headers),
@@ -116,22 +122,28 @@ class Producer:
     async def ping(self) -> None:
         """Raise KafkaUnavailableError unless a broker answers."""
         try:
-            await self._producer.client.fetch_all_metadata()
+            producer = await self._started()
+            await producer.client.fetch_all_metadata()
         except (KafkaError, OSError) as error:
             raise KafkaUnavailableError(f"Kafka: {error!r}") from error
 
-
-async def _start_when_reachable(producer: AIOKafkaProducer) -> None:
-    # A service that is started before its broker waits for it instead of dying in a loop.
-    for delay in _delays(_IN_PLACE_SECONDS):
-        try:
-            await producer.start()
-        except KafkaError as error:
-            log.warning("kafka_unreachable", error=str(error))
-            await asyncio.sleep(delay)
-        else:
-            return
-    await producer.start()
+    async def _started(self) -> AIOKafkaProducer:
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._settings.kafka_bootstrap_servers,
+                    client_id=self._name,
+                    acks="all",
+                    enable_idempotence=True,
+                    request_timeout_ms=int(_SEND_SECONDS * 1000),
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+        return self._producer
 
 
 def event_record(topic: Topic, event: CloudEvent[Any]) -> OutgoingRecord:
@@ -211,6 +223,17 @@ def on_bytes(
             heartbeat_interval_ms=_HEARTBEAT_MS,
             fetch_max_wait_ms=100,
         )(consume)
+
+
+def consuming(broker: KafkaBroker, producer: Producer) -> Callable[[], Awaitable[None]]:
+    """Return a readiness check: Kafka answers, and every consumer of *broker* runs."""
+
+    async def check() -> None:
+        await producer.ping()
+        if not all(subscriber.running for subscriber in broker.subscribers):
+            raise KafkaUnavailableError("not every consumer has started")
+
+    return check
 
 
 async def _parse_any_headers(

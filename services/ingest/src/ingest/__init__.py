@@ -1,0 +1,1 @@
+"""Checks, transcodes, and joins the results of uploads."""

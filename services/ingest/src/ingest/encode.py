@@ -1,0 +1,53 @@
+"""The ffmpeg command of a rendition. ffmpeg-python builds it; media_runtime.ffmpeg runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+
+from ingest.domain import Size
+
+_AUDIO_BITRATE = "128k"
+_TIMESCALE = 90_000
+
+
+@dataclass(frozen=True)
+class EncodePlan:
+    """What to make of one video: H.264 High in 4:2:0 and, where there is sound, AAC stereo."""
+
+    size: Size
+    has_audio: bool
+    video_stream: int
+    preset: str
+    crf: int
+
+
+def encode_command(
+    source: Path, target: Path, plan: EncodePlan, input_options: dict[str, object]
+) -> list[str]:
+    """
+    Return the arguments after ``ffmpeg`` that write *target* from *source*.
+
+    ffmpeg applies the source's rotation by itself. All metadata is dropped, and the index
+    stands before the media (faststart), so that players begin before the file is loaded.
+    """
+    media = ffmpeg.input(f"file:{source}", **input_options)
+    streams = [media[str(plan.video_stream)].filter("scale", plan.size.width, plan.size.height)]
+    options: dict[str, object] = {
+        "c:v": "libx264",
+        "preset": plan.preset,
+        "crf": plan.crf,
+        "pix_fmt": "yuv420p",
+        "map_metadata": -1,
+        "map_chapters": -1,
+        "movflags": "+faststart",
+        "video_track_timescale": _TIMESCALE,
+        "f": "mp4",
+    }
+    if plan.has_audio:
+        streams.append(media["a:0"])
+        options |= {"c:a": "aac", "b:a": _AUDIO_BITRATE, "ac": 2}
+    arguments: list[str] = ffmpeg.output(*streams, f"file:{target}", **options).get_args()
+    return ["-y", *arguments]

@@ -1,0 +1,143 @@
+"""
+The job queue of ingest: rows, leased by workers, fenced against those that lost their lease.
+
+Invariants: tries and fence rise at claim, so a file that kills its worker runs out of tries;
+only the holder of the newest fence can end a job; time is the database's alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from media_contracts import ObjectRef
+from media_records.tables import Asset
+from media_runtime.postgres import Connection, Database, Record
+
+from ingest.metrics import FENCE_REJECTIONS, LEASES_EXPIRED
+
+_ENQUEUE = """
+    INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_version_id, source_size)
+    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (asset_id, attempt) DO NOTHING RETURNING id
+"""
+_CLAIM = """
+    WITH next AS (
+        SELECT id, state = 'running' AS expired FROM ingest_jobs
+        WHERE (state = 'queued' AND not_before <= now())
+           OR (state = 'running' AND lease_until < now())
+        ORDER BY priority, id FOR UPDATE SKIP LOCKED LIMIT 1
+    )
+    UPDATE ingest_jobs SET state = 'running', tries = tries + 1, fence = fence + 1,
+        owner = $1, lease_until = now() + make_interval(secs => $2)
+    FROM next WHERE ingest_jobs.id = next.id
+    RETURNING ingest_jobs.*, next.expired,
+        extract(epoch FROM now() - ingest_jobs.created_at)::float8 AS age
+"""
+# A job whose asset was deleted, or went on to another attempt, has lost its reason as well.
+_BEAT = """
+    UPDATE ingest_jobs SET lease_until = now() + make_interval(secs => $3)
+    FROM media_assets WHERE ingest_jobs.id = $1 AND ingest_jobs.fence = $2
+        AND ingest_jobs.state = 'running' AND media_assets.id = ingest_jobs.asset_id
+        AND media_assets.attempt = ingest_jobs.attempt AND media_assets.status = 'processing'
+    RETURNING 1
+"""
+_END = """
+    UPDATE ingest_jobs SET state = $3, last_error = $4, finished_at = now(), lease_until = NULL
+    WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING 1
+"""
+_HOLDS = """
+    SELECT 1 FROM ingest_jobs WHERE id = $1 AND fence = $2 AND state = 'running' FOR UPDATE
+"""
+_GIVE_BACK = """
+    UPDATE ingest_jobs SET state = 'queued', lease_until = NULL, last_error = $3,
+        not_before = now() + make_interval(secs => $4),
+        tries = CASE WHEN $5 THEN tries ELSE greatest(tries - 1, 0) END
+    WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING 1
+"""
+
+
+class LostLeaseError(Exception):
+    """Another worker holds this job now, or its asset no longer wants it."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A claimed job. ``source_size`` is in bytes, as storage told it."""
+
+    id: int
+    company_id: UUID
+    asset_id: UUID
+    attempt: int
+    tries: int
+    fence: int
+    source_version_id: str | None
+    source_size: int
+
+    def source(self, asset: Asset) -> ObjectRef:
+        """Return the uploaded object, pinned to the version that the notification named."""
+        return ObjectRef(
+            bucket=asset.bucket, key=asset.upload_key, version_id=self.source_version_id
+        )
+
+
+async def enqueue(
+    connection: Connection, asset: Asset, *, version_id: str | None, size: int
+) -> bool:
+    """Add the job of the asset's attempt; returns False when it is there already."""
+    row = await connection.fetchrow(
+        _ENQUEUE, asset.company_id, asset.id, asset.attempt, version_id, size
+    )
+    return row is not None
+
+
+class JobQueue:
+    """Claims and ends jobs in the name of *owner*."""
+
+    def __init__(self, database: Database, *, owner: str, lease_seconds: float) -> None:
+        self._database = database
+        self._owner = owner
+        self._lease_seconds = lease_seconds
+
+    async def claim(self, connection: Connection) -> tuple[Job, float] | None:
+        """Return the next job, leased, and its age in seconds; None when there is none."""
+        row = await connection.fetchrow(_CLAIM, self._owner, self._lease_seconds)
+        if row is None:
+            return None
+        if row["expired"]:
+            LEASES_EXPIRED.inc()
+        return _job(row), row["age"]
+
+    async def beat(self, job: Job) -> None:
+        """Renew the lease; raises LostLeaseError."""
+        row = await self._database.fetchrow(_BEAT, job.id, job.fence, self._lease_seconds)
+        if row is None:
+            FENCE_REJECTIONS.labels("beat").inc()
+            raise LostLeaseError
+
+    async def give_back(
+        self, job: Job, *, why: str, delay_seconds: float, counted: bool
+    ) -> None:
+        """Queue the job again; *counted* says whether this try was one of its own fault."""
+        row = await self._database.fetchrow(
+            _GIVE_BACK, job.id, job.fence, why[:1000], delay_seconds, counted
+        )
+        if row is None:
+            FENCE_REJECTIONS.labels("give_back").inc()
+
+
+async def hold(connection: Connection, job: Job) -> None:
+    """Lock the job's row for this transaction; raises LostLeaseError unless the fence is ours."""
+    if await connection.fetchrow(_HOLDS, job.id, job.fence) is None:
+        FENCE_REJECTIONS.labels("hold").inc()
+        raise LostLeaseError
+
+
+async def end(connection: Connection, job: Job, state: str, *, why: str | None = None) -> None:
+    """End the job as done, failed or cancelled; raises LostLeaseError unless the fence is ours."""
+    if await connection.fetchrow(_END, job.id, job.fence, state, why) is None:
+        FENCE_REJECTIONS.labels("end").inc()
+        raise LostLeaseError
+
+
+def _job(row: Record) -> Job:
+    return Job(**{name: row[name] for name in Job.__dataclass_fields__})

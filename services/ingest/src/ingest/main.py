@@ -1,0 +1,103 @@
+"""Wiring of ingest: the only place that builds its parts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from faststream.asgi import AsgiFastStream
+from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
+from media_records.lifecycle import Lifecycle
+from media_records.schema import refuse_pending_migrations
+from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_events
+from media_runtime.outbox import Outbox
+from media_runtime.pictures import PicturePool
+from media_runtime.postgres import Database
+from media_runtime.storage import ObjectStore
+from media_runtime.telemetry import Check, ops_routes
+
+from ingest.intake import Intake
+from ingest.jobs import JobQueue
+from ingest.outcomes import SERVICE, Outcomes
+from ingest.process import ProcessUpload
+from ingest.settings import IngestSettings
+from ingest.wakeup import Wakeup
+from ingest.worker import Workers
+
+_PROBING_PROCESSES = 1
+
+
+def build_app(settings: IngestSettings) -> AsgiFastStream:
+    """Return the app; it connects when it starts and gives its jobs back when it stops."""
+    producer = Producer(settings, name=SERVICE)
+    broker = make_broker(settings, producer, name=SERVICE)
+    readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        _empty_scratch(settings)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(producer.close)
+            database = await stack.enter_async_context(
+                Database.connect(
+                    settings.database_url.get_secret_value(),
+                    name=SERVICE,
+                    size=settings.database_pool_size,
+                )
+            )
+            await refuse_pending_migrations(database)
+            readiness["postgres"] = database.ping
+            store = ObjectStore(settings)
+            stack.callback(store.close)
+            pool = await stack.enter_async_context(PicturePool(workers=_PROBING_PROCESSES))
+            outbox = Outbox(database, producer, service=SERVICE)
+            await stack.enter_async_context(outbox.relaying())
+            lifecycle = Lifecycle(outbox, service=SERVICE)
+            outcomes = Outcomes(database, outbox, lifecycle)
+            new_job = Wakeup()
+            process = ProcessUpload(
+                settings=settings,
+                database=database,
+                store=store,
+                producer=producer,
+                outbox=outbox,
+                lifecycle=lifecycle,
+                outcomes=outcomes,
+                pool=pool,
+            )
+            workers = Workers(
+                settings=settings,
+                database=database,
+                queue=JobQueue(
+                    database, owner=_owner(), lease_seconds=settings.lease_seconds
+                ),
+                process=process,
+                outcomes=outcomes,
+                lifecycle=lifecycle,
+                outbox=outbox,
+                new_job=new_job,
+            )
+            intake = Intake(database, outbox, lifecycle, new_job)
+            on_bytes(broker, MEDIA_INGEST, intake, settings=settings, group=SERVICE)
+            on_events(
+                broker, MEDIA_THUMBNAILED, outcomes.thumbnailed, settings=settings, group=SERVICE
+            )
+            await stack.enter_async_context(workers.running())
+            yield
+
+    return AsgiFastStream(
+        broker, asgi_routes=ops_routes(readiness), lifespan=lifespan, logger=None
+    )
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _empty_scratch(settings: IngestSettings) -> None:
+    # A worker that was killed leaves its files; nobody else writes into this folder.
+    shutil.rmtree(settings.scratch_dir, ignore_errors=True)
+    settings.scratch_dir.mkdir(parents=True, exist_ok=True)

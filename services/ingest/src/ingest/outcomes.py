@@ -1,0 +1,202 @@
+"""
+Joins the results of an attempt and decides its outcome, once.
+
+Invariant: the first result of each part counts, and the outcome, its facts and its messages
+are written in one transaction that holds the asset's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from media_contracts import (
+    MEDIA_PROCESSED,
+    AssetStatus,
+    CloudEvent,
+    ErrorInfo,
+    MediaKind,
+    MediaProcessed,
+    Picture,
+    Rendition,
+    Stage,
+    ThumbnailFailed,
+    ThumbnailMade,
+)
+from media_records.lifecycle import Lifecycle, asset_event, find_asset
+from media_records.tables import Asset
+from media_runtime.errors import PermanentError
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Connection, Database
+
+from ingest import jobs
+from ingest.domain import kind_of
+from ingest.jobs import Job
+from ingest.metrics import OUTCOMES, STALE_RESULTS
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "ingest"
+THUMBNAIL = "thumbnail"
+DISPLAY = "display"
+
+_RENDITION = "rendition"
+_PICTURES = "pictures"
+_PARTS = {
+    MediaKind.VIDEO: frozenset({_RENDITION, _PICTURES}),
+    MediaKind.IMAGE: frozenset({_PICTURES}),
+}
+_INSERT = """
+    INSERT INTO asset_results (asset_id, attempt, part, company_id, data)
+    VALUES ($1, $2, $3, $4, $5::text::jsonb) ON CONFLICT DO NOTHING RETURNING 1
+"""
+_SELECT = "SELECT part, data::text AS data FROM asset_results WHERE asset_id = $1 AND attempt = $2"
+
+
+class Outcomes:
+    """Takes results from jobs and from the thumbnailer."""
+
+    def __init__(self, database: Database, outbox: Outbox, lifecycle: Lifecycle) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._lifecycle = lifecycle
+
+    async def rendition_made(self, job: Job, rendition: Rendition) -> None:
+        """End the job with its rendition; raises LostLeaseError when another worker has it."""
+        async with self._database.transaction() as connection:
+            await jobs.end(connection, job, "done")
+            asset = await self._current(connection, job.asset_id, job.attempt)
+            if asset is not None:
+                await self._add(
+                    connection, asset, _RENDITION, rendition.model_dump_json(), Stage.TRANSCODED
+                )
+        self._outbox.wake()
+
+    async def job_failed(self, job: Job, error: PermanentError) -> None:
+        """End the job and its attempt with this error; raises LostLeaseError."""
+        async with self._database.transaction() as connection:
+            await jobs.end(connection, job, "failed", why=f"{error.code}: {error.message}")
+            asset = await self._current(connection, job.asset_id, job.attempt)
+            if asset is not None:
+                await self._fail(
+                    connection, asset, ErrorInfo(code=error.code, message=error.message)
+                )
+        self._outbox.wake()
+
+    async def thumbnailed(self, event: CloudEvent[Any]) -> None:
+        """Take the thumbnailer's answer; one for another attempt changes nothing."""
+        async with self._database.transaction() as connection:
+            asset = await self._current(connection, event.subject, event.data.attempt)
+            if asset is None or asset.company_id != event.companyid:
+                STALE_RESULTS.inc()
+                return
+            match event.data:
+                case ThumbnailMade() as made:
+                    await self._add(
+                        connection, asset, _PICTURES, made.model_dump_json(), Stage.THUMBNAILED
+                    )
+                case ThumbnailFailed(error=error):
+                    await self._fail(connection, asset, error)
+        self._outbox.wake()
+
+    async def pictures_are_in(self, asset: Asset) -> bool:
+        """Tell whether the thumbnailer has answered this attempt."""
+        row = await self._database.fetchrow(
+            "SELECT 1 FROM asset_results WHERE asset_id = $1 AND attempt = $2 AND part = $3",
+            asset.id, asset.attempt, _PICTURES,
+        )
+        return row is not None
+
+    @staticmethod
+    async def _current(connection: Connection, asset_id: Any, attempt: int) -> Asset | None:
+        asset = await find_asset(connection, asset_id, lock=True)
+        if asset is None or asset.attempt != attempt or asset.status != AssetStatus.PROCESSING:
+            return None
+        return asset
+
+    async def _add(
+        self, connection: Connection, asset: Asset, part: str, data: str, stage: Stage
+    ) -> None:
+        new = await connection.fetchval(
+            _INSERT, asset.id, asset.attempt, part, asset.company_id, data
+        )
+        if not new:
+            return
+        now = datetime.now(UTC)
+        await self._lifecycle.progressed(connection, asset, stage, at=now)
+        results = {
+            row["part"]: row["data"]
+            for row in await connection.fetch(_SELECT, asset.id, asset.attempt)
+        }
+        if results.keys() >= _PARTS[kind_of(asset.content_type)]:
+            await self._ready(connection, asset, results, now)
+
+    async def _ready(
+        self, connection: Connection, asset: Asset, results: Mapping[str, str], now: datetime
+    ) -> None:
+        made = ThumbnailMade.model_validate_json(results[_PICTURES])
+        pictures = {picture.name: picture for picture in made.pictures}
+        rendition = (
+            Rendition.model_validate_json(results[_RENDITION])
+            if _RENDITION in results
+            else _as_rendition(pictures[DISPLAY])
+        )
+        facts = {
+            "processed_key": rendition.key,
+            "thumbnail_key": pictures[THUMBNAIL].key,
+            "duration_seconds": rendition.duration_seconds,
+            "width": rendition.width,
+            "height": rendition.height,
+            "processed_at": now,
+        }
+        ready = await self._lifecycle.change(
+            connection, asset, AssetStatus.READY, at=now, facts=facts
+        )
+        if ready is not None:
+            await self._publish(
+                connection, ready, now, rendition=rendition, thumbnail=pictures[THUMBNAIL]
+            )
+
+    async def _fail(self, connection: Connection, asset: Asset, error: ErrorInfo) -> None:
+        now = datetime.now(UTC)
+        facts = {"error_code": error.code, "error_message": error.message, "processed_at": now}
+        failed = await self._lifecycle.change(
+            connection, asset, AssetStatus.FAILED, at=now, facts=facts
+        )
+        if failed is not None:
+            await self._publish(connection, failed, now, error=error)
+
+    async def _publish(
+        self,
+        connection: Connection,
+        asset: Asset,
+        now: datetime,
+        *,
+        rendition: Rendition | None = None,
+        thumbnail: Picture | None = None,
+        error: ErrorInfo | None = None,
+    ) -> None:
+        kind = kind_of(asset.content_type)
+        outcome = MediaProcessed(
+            attempt=asset.attempt,
+            outcome="failed" if error else "ready",
+            file_name=asset.file_name,
+            content_type=asset.content_type,
+            size=asset.size,
+            kind=kind,
+            rendition=rendition,
+            thumbnail=thumbnail,
+            error=error,
+            created_at=asset.created_at,
+            processed_at=now,
+        )
+        record = asset_event(MEDIA_PROCESSED, asset, outcome, service=SERVICE, at=now)
+        await self._outbox.put(connection, asset.company_id, record)
+        OUTCOMES.labels(kind.value, outcome.outcome).inc()
+        log.info("outcome", asset_id=str(asset.id), outcome=outcome.outcome, error=error)
+
+
+def _as_rendition(picture: Picture) -> Rendition:
+    return Rendition(**picture.model_dump(exclude={"name"}))

@@ -1,0 +1,274 @@
+"""
+One job: fetch the upload, check it against its grant, then encode it or pass it on.
+
+Everything slow happens outside transactions; what it leads to is written by Outcomes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from media_contracts import (
+    MEDIA_STATUS,
+    MEDIA_THUMBNAIL,
+    AssetProgressed,
+    Fit,
+    MediaKind,
+    PictureSpec,
+    Rendition,
+    Stage,
+    ThumbnailRequested,
+)
+from media_records.lifecycle import Lifecycle, asset_event
+from media_records.tables import Asset
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.ffmpeg import INPUT_OPTIONS, MediaInfo, probe, run_ffmpeg
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
+from media_runtime.pictures import PicturePool, probe_image
+from media_runtime.postgres import Connection, Database
+from media_runtime.storage import ObjectStore, output_key
+
+from ingest import jobs
+from ingest.domain import (
+    HEADER_BYTES,
+    Size,
+    family_of,
+    fit_video,
+    kind_of,
+    sniff,
+    transcode_limit_seconds,
+)
+from ingest.encode import EncodePlan, encode_command
+from ingest.jobs import Job
+from ingest.metrics import STAGE_SECONDS
+from ingest.outcomes import DISPLAY, SERVICE, THUMBNAIL, Outcomes
+from ingest.settings import IngestSettings
+
+CACHE_CONTROL = "public, max-age=3600"
+_PROGRESS_SECONDS = 1.0
+_TS_PACKET = 188
+
+
+class RefusedFileError(PermanentError):
+    """The stored file is not what its grant allowed."""
+
+
+class ProcessUpload:
+    """Works on one claimed job from download to result."""
+
+    def __init__(
+        self,
+        *,
+        settings: IngestSettings,
+        database: Database,
+        store: ObjectStore,
+        producer: Producer,
+        outbox: Outbox,
+        lifecycle: Lifecycle,
+        outcomes: Outcomes,
+        pool: PicturePool,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._producer = producer
+        self._outbox = outbox
+        self._lifecycle = lifecycle
+        self._outcomes = outcomes
+        self._pool = pool
+
+    async def __call__(self, job: Job, asset: Asset) -> None:
+        """
+        Do the job's work.
+
+        Raises PermanentError when the file is at fault, TransientError when something is away,
+        LostLeaseError when another worker has taken over.
+        """
+        async with self._scratch(job) as folder:
+            source = folder / "source"
+            with _timed("download"):
+                await self._store.download(job.source(asset), source)
+            check_file(source, asset)
+            if kind_of(asset.content_type) is MediaKind.VIDEO:
+                await self._video(job, asset, source, folder / "video.mp4")
+            else:
+                await self._image(job, asset, source)
+
+    async def _image(self, job: Job, asset: Asset, source: Path) -> None:
+        with _timed("probe"):
+            await self._pool.run(probe_image, source, timeout_seconds=30)
+        request = self._request(job, asset, MediaKind.IMAGE, None)
+        async with self._database.transaction() as connection:
+            # Nothing is left to do here: the job ends as its request leaves.
+            await jobs.end(connection, job, "done")
+            await self._ask_for_pictures(connection, asset, request)
+        self._outbox.wake()
+
+    async def _video(self, job: Job, asset: Asset, source: Path, target: Path) -> None:
+        with _timed("probe"):
+            info = await probe(source)
+        if info.video is None:
+            raise RefusedFileError("no_video_stream", "The file holds no video.")
+        if not await self._outcomes.pictures_are_in(asset):
+            request = self._request(job, asset, MediaKind.VIDEO, info.duration_seconds)
+            async with self._database.transaction() as connection:
+                await jobs.hold(connection, job)
+                await self._ask_for_pictures(connection, asset, request)
+            self._outbox.wake()
+        with _timed("transcode"):
+            await self._transcode(asset, info, source, target)
+        rendition = await self._store_rendition(job, asset, target)
+        await self._outcomes.rendition_made(job, rendition)
+
+    async def _ask_for_pictures(
+        self, connection: Connection, asset: Asset, request: ThumbnailRequested
+    ) -> None:
+        now = datetime.now(UTC)
+        await self._lifecycle.progressed(connection, asset, Stage.PROBED, at=now)
+        record = asset_event(MEDIA_THUMBNAIL, asset, request, service=SERVICE, at=now)
+        await self._outbox.put(connection, asset.company_id, record)
+
+    def _request(
+        self, job: Job, asset: Asset, kind: MediaKind, duration_seconds: float | None
+    ) -> ThumbnailRequested:
+        settings = self._settings
+        pictures = [
+            PictureSpec(
+                name=THUMBNAIL,
+                width=settings.thumbnail_width,
+                height=settings.thumbnail_height,
+                fit=Fit.COVER,
+                key=_key(job, asset, "thumbnail.jpg"),
+            )
+        ]
+        if kind is MediaKind.IMAGE:
+            # What is served is re-encoded: no byte and no position of the upload leaks into it.
+            side = settings.image_max_side
+            pictures.append(
+                PictureSpec(
+                    name=DISPLAY,
+                    width=side,
+                    height=side,
+                    fit=Fit.INSIDE,
+                    key=_key(job, asset, "image"),
+                )
+            )
+        return ThumbnailRequested(
+            attempt=asset.attempt,
+            kind=kind,
+            content_type=asset.content_type,
+            source=job.source(asset),
+            duration_seconds=duration_seconds,
+            pictures=pictures,
+        )
+
+    async def _transcode(
+        self, asset: Asset, info: MediaInfo, source: Path, target: Path
+    ) -> None:
+        settings = self._settings
+        if info.video is None:
+            raise RefusedFileError("no_video_stream", "The file holds no video.")
+        plan = EncodePlan(
+            size=fit_video(
+                Size(info.video.width, info.video.height),
+                max_long_side=settings.video_max_long_side,
+                max_short_side=settings.video_max_short_side,
+            ),
+            has_audio=info.audio is not None,
+            video_stream=info.video.index,
+            preset=settings.video_preset,
+            crf=settings.video_crf,
+        )
+        progress = _Progress(self._producer, asset, info.duration_seconds)
+        await run_ffmpeg(
+            encode_command(source, target, plan, dict(INPUT_OPTIONS)),
+            timeout_seconds=transcode_limit_seconds(info.duration_seconds),
+            on_progress=progress.report,
+        )
+
+    async def _store_rendition(self, job: Job, asset: Asset, target: Path) -> Rendition:
+        made = await probe(target)
+        if made.video is None:
+            raise PermanentError("transcode_failed", "The video could not be converted.")
+        key = _key(job, asset, "video.mp4")
+        with _timed("upload"):
+            size = await self._store.upload(
+                asset.bucket, key, target, content_type="video/mp4", cache_control=CACHE_CONTROL
+            )
+        return Rendition(
+            bucket=asset.bucket,
+            key=key,
+            content_type="video/mp4",
+            width=made.video.width,
+            height=made.video.height,
+            size=size,
+            duration_seconds=made.duration_seconds,
+        )
+
+    @asynccontextmanager
+    async def _scratch(self, job: Job) -> AsyncIterator[Path]:
+        folder = self._settings.scratch_dir / f"{job.asset_id}-{job.attempt}-{job.fence}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Progress:
+    """Tells clients how far a transcode is, at most once a second, as best it can."""
+
+    def __init__(self, producer: Producer, asset: Asset, duration_seconds: float | None) -> None:
+        self._producer = producer
+        self._asset = asset
+        self._duration = duration_seconds
+        self._next = 0.0
+
+    async def report(self, done_seconds: float) -> None:
+        now = time.monotonic()
+        if not self._duration or now < self._next:
+            return
+        self._next = now + _PROGRESS_SECONDS
+        percent = min(100.0, round(100 * done_seconds / self._duration, 1))
+        payload = AssetProgressed(
+            attempt=self._asset.attempt, stage=Stage.TRANSCODING, percent=percent
+        )
+        record = asset_event(
+            MEDIA_STATUS, self._asset, payload, service=SERVICE, at=datetime.now(UTC)
+        )
+        try:
+            await self._producer.send(record)
+        except TransientError:
+            return  # a lost percentage is followed by the next one
+
+
+def check_file(path: Path, asset: Asset) -> None:
+    """Raise RefusedFileError unless size and first bytes are those that the grant allowed."""
+    size = path.stat().st_size
+    if size != asset.size:
+        raise RefusedFileError(
+            "size_mismatch", f"The file has {size} bytes, {asset.size} were declared."
+        )
+    with path.open("rb") as file:
+        header = file.read(_TS_PACKET + 1)
+    found = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
+    if found is None or found != family_of(asset.content_type):
+        raise RefusedFileError(
+            "type_mismatch", f"The file's content is not what {asset.content_type} says."
+        )
+
+
+def _key(job: Job, asset: Asset, name: str) -> str:
+    return output_key(asset.company_id, asset.id, asset.attempt, job.fence, name)
+
+
+@contextmanager
+def _timed(stage: str) -> Iterator[None]:
+    with STAGE_SECONDS.labels(stage).time():
+        yield

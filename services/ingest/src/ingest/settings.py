@@ -1,0 +1,29 @@
+"""Settings of ingest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from media_runtime.settings import KafkaSettings, PostgresSettings, StorageSettings
+from pydantic import Field
+
+
+class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings):
+    """What ingest is told by its environment; times in seconds, sizes in pixels."""
+
+    scratch_dir: Path
+    ingest_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0)
+    """Jobs that this process works on at once."""
+    lease_seconds: float = Field(default=30, gt=0)
+    heartbeat_seconds: float = Field(default=10, gt=0)
+    job_poll_seconds: float = Field(default=1, gt=0)
+    job_max_tries: int = Field(default=3, ge=1)
+    job_retry_seconds: float = Field(default=10, gt=0)
+    video_max_long_side: int = Field(default=1920, ge=2)
+    video_max_short_side: int = Field(default=1080, ge=2)
+    video_preset: str = "veryfast"
+    video_crf: int = Field(default=23, ge=0, le=51)
+    image_max_side: int = Field(default=4096, ge=1)
+    thumbnail_width: int = Field(default=320, ge=1)
+    thumbnail_height: int = Field(default=240, ge=1)

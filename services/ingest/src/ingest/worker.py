@@ -1,0 +1,204 @@
+"""
+Workers: claim a job, keep its lease alive while it runs, and settle how it ended.
+
+Invariant: a worker whose lease is lost, or may be lost, stops its work; at a graceful stop it
+gives its job back without counting the try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+import structlog
+from media_contracts import AssetStatus
+from media_records.lifecycle import Lifecycle, find_asset
+from media_records.tables import Asset
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Database
+
+from ingest import jobs
+from ingest.domain import retry_delay_seconds
+from ingest.jobs import Job, JobQueue, LostLeaseError
+from ingest.metrics import JOBS, QUEUE_SECONDS, RUNNING
+from ingest.outcomes import Outcomes
+from ingest.process import ProcessUpload
+from ingest.settings import IngestSettings
+from ingest.wakeup import Wakeup
+
+log = structlog.get_logger(__name__)
+
+_AWAY_SECONDS = 5.0
+
+
+class OutOfTriesError(PermanentError):
+    """The job was claimed too often without an outcome: it kills or outlasts its workers."""
+
+    def __init__(self, tries: int) -> None:
+        super().__init__("processing_failed", f"The file could not be processed in {tries} tries.")
+
+
+class Workers:
+    """The workers of one process."""
+
+    def __init__(
+        self,
+        *,
+        settings: IngestSettings,
+        database: Database,
+        queue: JobQueue,
+        process: ProcessUpload,
+        outcomes: Outcomes,
+        lifecycle: Lifecycle,
+        outbox: Outbox,
+        new_job: Wakeup,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._queue = queue
+        self._process = process
+        self._outcomes = outcomes
+        self._lifecycle = lifecycle
+        self._outbox = outbox
+        self._new_job = new_job
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Work in the background for the block; at its end give back what is unfinished."""
+        tasks = [
+            asyncio.create_task(self._work_for_ever(), name=f"worker-{number}")
+            for number in range(self._settings.ingest_workers)
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _work_for_ever(self) -> None:
+        while True:
+            try:
+                worked = await self._work_once()
+            except TransientError as error:
+                log.warning("worker_waits", error=str(error))
+                await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            except Exception:
+                log.exception("worker_failed")
+                await asyncio.sleep(_AWAY_SECONDS)
+            else:
+                if not worked:
+                    await self._new_job.wait(self._settings.job_poll_seconds)
+
+    async def _work_once(self) -> bool:
+        claimed = await self._claim()
+        if claimed is None:
+            return False
+        job, asset = claimed
+        if asset is None:
+            return True
+        with structlog.contextvars.bound_contextvars(
+            asset_id=str(job.asset_id), company_id=str(job.company_id), attempt=job.attempt
+        ), RUNNING.track_inprogress():
+            log.info("job_claimed", tries=job.tries, fence=job.fence)
+            outcome = await self._settle(job, asset)
+            JOBS.labels(outcome).inc()
+            log.info("job_ended", outcome=outcome)
+        return True
+
+    async def _claim(self) -> tuple[Job, Asset | None] | None:
+        """Claim a job and begin its asset; the asset is None when it no longer wants the job."""
+        async with self._database.transaction() as connection:
+            claimed = await self._queue.claim(connection)
+            if claimed is None:
+                return None
+            job, age = claimed
+            QUEUE_SECONDS.observe(age)
+            asset = await find_asset(connection, job.asset_id, lock=True)
+            if asset is not None and asset.attempt == job.attempt:
+                if asset.status == AssetStatus.PENDING:
+                    asset = await self._lifecycle.change(
+                        connection, asset, AssetStatus.PROCESSING, at=datetime.now(UTC)
+                    )
+                if asset is not None and asset.status == AssetStatus.PROCESSING:
+                    self._outbox.wake()
+                    return job, asset
+            await jobs.end(connection, job, "cancelled")
+            return job, None
+
+    async def _settle(self, job: Job, asset: Asset) -> str:
+        """Run the job to its end, whatever that is, and name it."""
+        try:
+            if job.tries > self._settings.job_max_tries:
+                raise OutOfTriesError(job.tries - 1)
+            await self._run_leased(job, asset)
+        except LostLeaseError:
+            return "lost_lease"
+        except PermanentError as error:
+            return await self._fail(job, error)
+        except TransientError as error:
+            return await self._give_back(job, error, counted=False)
+        except asyncio.CancelledError:
+            with suppress(TransientError):
+                await asyncio.shield(
+                    self._queue.give_back(job, why="stopped", delay_seconds=0, counted=False)
+                )
+            raise
+        except Exception as error:
+            log.exception("job_error")
+            if job.tries >= self._settings.job_max_tries:
+                return await self._fail(job, OutOfTriesError(job.tries))
+            return await self._give_back(job, error, counted=True)
+        return "done"
+
+    async def _fail(self, job: Job, error: PermanentError) -> str:
+        try:
+            await self._outcomes.job_failed(job, error)
+        except LostLeaseError:
+            return "lost_lease"
+        return "failed"
+
+    async def _give_back(self, job: Job, error: Exception, *, counted: bool) -> str:
+        delay = retry_delay_seconds(
+            job.tries if counted else 1,
+            base_seconds=self._settings.job_retry_seconds,
+            jitter=random.random(),  # noqa: S311 - jitter
+        )
+        await self._queue.give_back(job, why=repr(error), delay_seconds=delay, counted=counted)
+        return "retried"
+
+    async def _run_leased(self, job: Job, asset: Asset) -> None:
+        """Run the job and its heartbeat; whichever ends first decides."""
+        work = asyncio.create_task(self._process(job, asset))
+        heart = asyncio.create_task(self._beat(job))
+        try:
+            await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                await work
+            else:
+                await heart
+        finally:
+            for task in (work, heart):
+                task.cancel()
+            # ffmpeg's process group is dead, and scratch is empty, before the job is let go.
+            await asyncio.gather(work, heart, return_exceptions=True)
+
+    async def _beat(self, job: Job) -> None:
+        """Renew the lease until cancelled; raises LostLeaseError once it is, or may be, gone."""
+        loop = asyncio.get_running_loop()
+        valid_until = loop.time() + self._settings.lease_seconds
+        while True:
+            await asyncio.sleep(self._settings.heartbeat_seconds)
+            asked = loop.time()
+            try:
+                await self._queue.beat(job)
+            except TransientError as error:
+                log.warning("heartbeat_missed", error=str(error))
+                if loop.time() > valid_until:
+                    raise LostLeaseError from error
+            else:
+                valid_until = asked + self._settings.lease_seconds
