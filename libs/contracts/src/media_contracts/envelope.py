@@ -7,6 +7,7 @@ Invariant: a producer cannot put an unknown field on the wire, a consumer never 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 from uuid import UUID, uuid4, uuid5
 
@@ -72,6 +73,12 @@ class CloudEvent(BaseModel, Generic[PayloadT]):
         return self.model_dump_json(by_alias=True, exclude_none=True).encode()
 
 
+@cache
+def _envelope_of(payload: type[PayloadT]) -> type[CloudEvent[PayloadT]]:
+    # Pydantic keeps such classes by weak reference, and building one takes as long as using it.
+    return CloudEvent[payload]  # type: ignore[valid-type]
+
+
 def new_event(
     data: PayloadT,
     *,
@@ -83,7 +90,7 @@ def new_event(
     traceparent: str | None = None,
 ) -> CloudEvent[PayloadT]:
     """Return *data* in its envelope; give *event_id* where a repetition must be recognised."""
-    return CloudEvent[type(data)](  # type: ignore[misc]
+    return _envelope_of(type(data))(
         id=event_id or uuid4(),
         source=source,
         type=data.event_type,
@@ -126,7 +133,7 @@ def parse_event(value: bytes | None, known: dict[str, type[Payload]]) -> CloudEv
     if payload is None:
         raise UnknownEventTypeError(f"unknown event type {head.type!r}")
     try:
-        return CloudEvent[payload].model_validate_json(value or b"", extra="ignore")  # type: ignore[valid-type]
+        return _envelope_of(payload).model_validate_json(value or b"", extra="ignore")
     except ValueError as error:
         raise MalformedEventError(f"not a valid {head.type}: {error}") from error
 

@@ -8,6 +8,8 @@ Invariant: the algorithms are fixed by the settings and never taken from the tok
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -19,6 +21,8 @@ from media_runtime.settings import AuthSettings
 _REQUIRED = ["exp", "sub", "aud", "iss"]
 _PUBLISHED_ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 _MIN_SECRET_BYTES = 32
+# A client sends one token many times; checking its signature is a tenth of a sign request.
+_REMEMBERED = 10_000
 
 
 class InvalidTokenError(Exception):
@@ -49,9 +53,20 @@ class TokenVerifier:
             jwt.PyJWKClient(settings.jwt_jwks_url, timeout=5) if settings.jwt_jwks_url else None
         )
         self._settings = settings
+        self._verified: OrderedDict[str, Caller] = OrderedDict()
 
     async def verify(self, token: str) -> Caller:
         """Return the caller that *token* proves; raises InvalidTokenError."""
+        known = self._verified.get(token)
+        if known is not None and known.expires_at > time.time():
+            return known
+        caller = await self._verify(token)
+        self._verified[token] = caller
+        if len(self._verified) > _REMEMBERED:
+            self._verified.popitem(last=False)
+        return caller
+
+    async def _verify(self, token: str) -> Caller:
         try:
             if self._secret is not None:
                 return self._caller(self._claims(token, self._secret, ["HS256"]))

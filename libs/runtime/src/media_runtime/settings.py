@@ -73,7 +73,9 @@ class StorageSettings(Settings):
     """
     The object store. ``s3_public_endpoint_url`` is how clients reach it, where that differs.
 
-    ``s3_notification_arn`` is the store's own name for its target that feeds media_ingest.
+    ``s3_notification_arns``, separated by commas, are the store's own names for its targets
+    that feed media_ingest: one with a queue on disk, which survives a Kafka outage but is read
+    only every 3 seconds, and one that sends at once. Ingest absorbs the repetition.
     """
 
     s3_endpoint_url: str
@@ -82,7 +84,7 @@ class StorageSettings(Settings):
     s3_secret_key: SecretStr
     s3_region: str = "us-east-1"
     s3_bucket_prefix: str = Field(default="media-", pattern="^[a-z0-9][a-z0-9-]{0,20}$")
-    s3_notification_arn: str = "arn:minio:sqs::INGEST:kafka"
+    s3_notification_arns: str = "arn:minio:sqs::INGEST:kafka,arn:minio:sqs::FAST:kafka"
 
 
 class AuthSettings(Settings):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -248,7 +248,7 @@ class ObjectStore:
             if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
                 raise
         self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
-        wanted = _notification(company_id, self._settings.s3_notification_arn)
+        wanted = _notification(company_id, self._settings.s3_notification_arns.split(","))
         self._client.set_bucket_notification(bucket, wanted)
         admin = self._admin()
         admin.bucket_quota_set(bucket, quota_bytes)
@@ -315,15 +315,16 @@ def _http_client() -> urllib3.PoolManager:
     )
 
 
-def _notification(company_id: UUID, arn: str) -> NotificationConfig:
+def _notification(company_id: UUID, arns: Sequence[str]) -> NotificationConfig:
     return NotificationConfig(
         queue_config_list=[
             QueueConfig(
-                queue=arn,
+                queue=arn.strip(),
                 events=_CREATED_EVENTS,
-                config_id="media-ingest",
+                config_id=f"media-ingest-{number}",
                 prefix_filter_rule=PrefixFilterRule(f"{company_id}/{_UPLOADS}/"),
             )
+            for number, arn in enumerate(arns)
         ]
     )
 

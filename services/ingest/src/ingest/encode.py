@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import ffmpeg
 from ingest.domain import Size
 
 _AUDIO_BITRATE = "128k"
-_TIMESCALE = 90_000
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,12 @@ class EncodePlan:
 
     size: Size
     has_audio: bool
-    video_stream: int
     preset: str
     crf: int
 
 
 def encode_command(
-    source: Path, target: Path, plan: EncodePlan, input_options: dict[str, object]
+    source: Path, target: Path, plan: EncodePlan, input_options: Mapping[str, object]
 ) -> list[str]:
     """
     Return the arguments after ``ffmpeg`` that write *target* from *source*.
@@ -34,7 +33,9 @@ def encode_command(
     stands before the media (faststart), so that players begin before the file is loaded.
     """
     media = ffmpeg.input(f"file:{source}", **input_options)
-    streams = [media[str(plan.video_stream)].filter("scale", plan.size.width, plan.size.height)]
+    # V, unlike v, leaves out cover art; pixels are made square for players that assume it.
+    picture = media["V:0"].filter("scale", plan.size.width, plan.size.height).filter("setsar", 1)
+    streams = [picture]
     options: dict[str, object] = {
         "c:v": "libx264",
         "preset": plan.preset,
@@ -43,11 +44,10 @@ def encode_command(
         "map_metadata": -1,
         "map_chapters": -1,
         "movflags": "+faststart",
-        "video_track_timescale": _TIMESCALE,
         "f": "mp4",
     }
     if plan.has_audio:
         streams.append(media["a:0"])
         options |= {"c:a": "aac", "b:a": _AUDIO_BITRATE, "ac": 2}
     arguments: list[str] = ffmpeg.output(*streams, f"file:{target}", **options).get_args()
-    return ["-y", *arguments]
+    return arguments

@@ -14,7 +14,7 @@ from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
 from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_events
 from media_runtime.outbox import Outbox
-from media_runtime.pictures import PicturePool
+from media_runtime.picture_pool import PicturePool
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
@@ -83,7 +83,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             intake = Intake(database, outbox, lifecycle, new_job)
             on_bytes(broker, MEDIA_INGEST, intake, settings=settings, group=SERVICE)
             on_events(
-                broker, MEDIA_THUMBNAILED, outcomes.thumbnailed, settings=settings, group=SERVICE
+                broker, MEDIA_THUMBNAILED, outcomes.thumbnailed, settings=settings, group=f"{SERVICE}_results"
             )
             await stack.enter_async_context(workers.running())
             yield

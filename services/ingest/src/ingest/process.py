@@ -27,10 +27,11 @@ from media_contracts import (
 from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.ffmpeg import INPUT_OPTIONS, MediaInfo, probe, run_ffmpeg
+from media_runtime.ffmpeg import INPUT_OPTIONS, MediaInfo, VideoStream, probe, run_ffmpeg
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
-from media_runtime.pictures import PicturePool, probe_image
+from media_runtime.picture_pool import PicturePool
+from media_runtime.pictures import probe_image
 from media_runtime.postgres import Connection, Database
 from media_runtime.storage import ObjectStore, output_key
 
@@ -176,18 +177,17 @@ class ProcessUpload:
             raise RefusedFileError("no_video_stream", "The file holds no video.")
         plan = EncodePlan(
             size=fit_video(
-                Size(info.video.width, info.video.height),
+                displayed_size(info.video),
                 max_long_side=settings.video_max_long_side,
                 max_short_side=settings.video_max_short_side,
             ),
             has_audio=info.audio is not None,
-            video_stream=info.video.index,
             preset=settings.video_preset,
             crf=settings.video_crf,
         )
         progress = _Progress(self._producer, asset, info.duration_seconds)
         await run_ffmpeg(
-            encode_command(source, target, plan, dict(INPUT_OPTIONS)),
+            encode_command(source, target, plan, INPUT_OPTIONS),
             timeout_seconds=transcode_limit_seconds(info.duration_seconds),
             on_progress=progress.report,
         )
@@ -246,6 +246,11 @@ class _Progress:
             await self._producer.send(record)
         except TransientError:
             return  # a lost percentage is followed by the next one
+
+
+def displayed_size(video: VideoStream) -> Size:
+    """Return the size in square pixels at which players show *video*."""
+    return Size(max(1, round(video.width * video.pixel_aspect)), max(1, video.height))
 
 
 def check_file(path: Path, asset: Asset) -> None:

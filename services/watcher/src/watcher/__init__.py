@@ -1,0 +1,1 @@
+"""Tells ops about backlog and failures, and cleans up."""
