@@ -1,0 +1,19 @@
+"""The commands of ``./mediactl``, each defined in a module of ``mediactl.commands``."""
+
+from __future__ import annotations
+
+import typer
+
+from mediactl.commands import inspection, lifecycle, token
+
+app = typer.Typer(
+    help="Starts, stops and shows the media pipeline on this machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    *(lifecycle.up, lifecycle.down, inspection.status, inspection.logs, inspection.env),
+    *(lifecycle.start, lifecycle.stop, lifecycle.restart, token.token),
+):
+    app.command()(command)

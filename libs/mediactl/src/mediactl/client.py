@@ -1,0 +1,194 @@
+"""
+A client of the running stack: signs, uploads, and follows the events of a company.
+
+Invariant: the event stream is opened before the first upload and resumed by Last-Event-ID, so
+no change of an asset is missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import mimetypes
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from mediactl.errors import MediactlError, UsageError
+
+_TIMEOUT = httpx.Timeout(30, read=120)
+_STREAM_TIMEOUT = httpx.Timeout(10, read=60)
+_RECONNECT_SECONDS = 1.0
+_RECONNECT_TRIES = 60
+
+# Types that Python's table lacks or names otherwise.
+_TYPES = {
+    ".3gp": "video/3gpp",
+    ".avi": "video/x-msvideo",
+    ".avif": "image/avif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
+    ".m4v": "video/mp4",
+    ".mkv": "video/x-matroska",
+    ".mpg": "video/mpeg",
+    ".ts": "video/mpeg",
+    ".webp": "image/webp",
+}
+
+
+class RefusedError(MediactlError):
+    """The API or the object store refused; the message is the reason it gave."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event of the stream: its kind (``media_status``, …) and the CloudEvent it carries."""
+
+    kind: str
+    asset_id: str
+    time: str
+    data: dict[str, Any]
+
+
+def media_type(path: Path) -> str:
+    """Return the MIME type that the name of *path* suggests; raises UsageError without one."""
+    found = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+    if found is None:
+        raise UsageError(f"{path}: cannot tell its type from its name; give it an extension.")
+    return found
+
+
+class MediaClient:
+    """Talks to the sign API and the notifier in the name of one company."""
+
+    def __init__(self, api_url: str, events_url: str, token: str) -> None:
+        self._events_url = events_url
+        headers = {"Authorization": f"Bearer {token}"}
+        self._api = httpx.AsyncClient(base_url=api_url, headers=headers, timeout=_TIMEOUT)
+        self._events = httpx.AsyncClient(headers=headers, timeout=_STREAM_TIMEOUT)
+        self._storage = httpx.AsyncClient(timeout=_TIMEOUT)
+
+    async def __aenter__(self) -> Self:
+        """Return the client; its connections open as they are needed."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close all connections."""
+        for connection in (self._api, self._events, self._storage):
+            await connection.aclose()
+
+    async def sign(self, path: Path) -> dict[str, Any]:
+        """Return the upload grant of the file at *path*."""
+        declared = {"fileName": path.name, "size": path.stat().st_size, "type": media_type(path)}
+        answer = await self._api.post("/api/media/sign", json=declared)
+        return _checked(answer, path.name)
+
+    async def upload(
+        self, grant: dict[str, Any], path: Path, *, on_bytes: Callable[[int], None]
+    ) -> None:
+        """Upload the file under *grant*; *on_bytes* gets the size of each piece sent."""
+        upload = grant["upload"]
+        with path.open("rb") as file:
+            counted = _Counted(file, on_bytes)
+            answer = await self._storage.post(
+                upload["url"], data=upload["fields"], files={"file": (path.name, counted)}
+            )
+        if not answer.is_success:
+            raise RefusedError(f"{path.name}: the object store refused it: {answer.text[:300]}")
+
+    async def asset(self, asset_id: str) -> dict[str, Any]:
+        """Return the asset as the API shows it."""
+        return _checked(await self._api.get(f"/api/media/assets/{asset_id}"), asset_id)
+
+    async def fetch(self, url: str, target: Path) -> httpx.Headers:
+        """Download *url* to *target* and return the answer's headers."""
+        answer = await self._storage.get(url)
+        if not answer.is_success:
+            raise RefusedError(f"{url}: answered {answer.status_code}")
+        target.write_bytes(answer.content)
+        return answer.headers
+
+    async def events(self, connected: asyncio.Event) -> AsyncIterator[Event]:
+        """Yield the company's events for ever; *connected* is set once the stream is open."""
+        last_id: str | None = None
+        for _ in range(_RECONNECT_TRIES):
+            headers = {"Last-Event-ID": last_id} if last_id else {}
+            try:
+                async with self._events.stream(
+                    "GET", f"{self._events_url}/api/media/events", headers=headers
+                ) as answer:
+                    await _refuse_errors(answer)
+                    async for kind, event_id, data in _server_sent(answer):
+                        last_id = event_id or last_id
+                        connected.set()
+                        if kind in {"media_status", "media_processed"}:
+                            yield _event(kind, data)
+            except httpx.TransportError:
+                pass
+            await asyncio.sleep(_RECONNECT_SECONDS)
+        raise MediactlError("The event stream is gone: run 'mediactl status'.")
+
+
+class _Counted(io.BufferedIOBase):
+    """A file whose reads are counted."""
+
+    def __init__(self, file: io.BufferedReader, on_bytes: Callable[[int], None]) -> None:
+        self._file = file
+        self._on_bytes = on_bytes
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = self._file.read(-1 if size is None else size)
+        self._on_bytes(len(piece))
+        return piece
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+async def _server_sent(answer: httpx.Response) -> AsyncIterator[tuple[str, str, str]]:
+    """Yield kind, id and data of each event (WHATWG HTML, section 9.2.6)."""
+    fields: dict[str, str] = {}
+    async for line in answer.aiter_lines():
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        elif fields:
+            yield fields.get("event", "message"), fields.get("id", ""), fields.get("data", "")
+            fields = {}
+
+
+def _event(kind: str, data: str) -> Event:
+    event = json.loads(data)
+    return Event(kind=kind, asset_id=event["subject"], time=event["time"], data=event["data"])
+
+
+async def _refuse_errors(answer: httpx.Response) -> None:
+    if answer.is_client_error:
+        await answer.aread()
+        _checked(answer, "events")
+    if not answer.is_success:
+        raise httpx.ReadError(f"the notifier answered {answer.status_code}")
+
+
+def _checked(answer: httpx.Response, what: str) -> dict[str, Any]:
+    if answer.is_success:
+        found: dict[str, Any] = answer.json()
+        return found
+    try:
+        problem = answer.json()
+        raise RefusedError(f"{what}: {problem['detail']} ({problem['code']})")
+    except (ValueError, KeyError) as error:
+        raise RefusedError(f"{what}: the API answered {answer.status_code}") from error

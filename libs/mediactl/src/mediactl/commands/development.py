@@ -1,0 +1,107 @@
+"""The commands for developers: test, bench, lock."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mediactl import stack
+from mediactl.home import Home
+from mediactl.progress import progress_on
+from mediactl.state import exclusive
+
+_CHECKS = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy",),
+    ("lint-imports",),
+)
+_LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11",
+         "--no-header", "--no-annotate", "--quiet")  # fmt: skip
+
+PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST ARGS]")]
+
+
+def test(
+    arguments: PytestArguments = None,
+) -> None:
+    """Run linters, type checks, import rules and all tests, against a stack of its own."""
+    home = Home.from_environment()
+    failed = [] if arguments else [" ".join(check) for check in _CHECKS if not _check(home, check)]
+    with _test_stack(home) as environment:
+        command = [sys.executable, "-m", "pytest", *(arguments or [])]
+        code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
+    for check in failed:
+        sys.stdout.write(f"FAILED: {check}\n")
+    raise typer.Exit(code or (1 if failed else 0))
+
+
+def bench(arguments: PytestArguments = None) -> None:
+    """Run tests/bench on a stack of its own and print a table of ratios."""
+    home = Home.from_environment()
+    with _test_stack(home) as environment:
+        command = [sys.executable, str(home.root / "tests" / "bench"), *(arguments or [])]
+        code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
+    raise typer.Exit(code)
+
+
+def lock() -> None:
+    """Write requirements.lock, whole and for each service, with hashes."""
+    root = Home.from_environment().root
+    members = sorted([*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")])
+    projects = [str(member.relative_to(root)) for member in members]
+    _compile(root, [*projects, "--group", "pyproject.toml:dev"], "requirements.lock")
+    for member in root.glob("services/*/pyproject.toml"):
+        _compile(root, [str(member.relative_to(root))], f"services/{member.parent.name}/requirements.lock")
+    records = "libs/records"
+    _compile(root, [f"{records}/pyproject.toml"], f"{records}/requirements.lock")
+
+
+def _compile(root: Path, inputs: list[str], target: str) -> None:
+    ours = [f"--no-emit-package={name}" for name in _member_names(root)]
+    subprocess.run([_tool("uv"), *_LOCK, *ours, *inputs, "-o", target], cwd=root, check=True)
+
+
+def _member_names(root: Path) -> list[str]:
+    folders = [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
+    names = {"contracts": "media-contracts", "records": "media-records", "runtime": "media-runtime"}
+    return [names.get(path.parent.name, path.parent.name.replace("_", "-")) for path in folders]
+
+
+def _check(home: Home, command: tuple[str, ...]) -> bool:
+    sys.stdout.write(f"$ {' '.join(command)}\n")
+    sys.stdout.flush()
+    program, *rest = command
+    return subprocess.run([_tool(program), *rest], cwd=home.root, check=False).returncode == 0
+
+
+def _tool(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+class _test_stack:  # noqa: N801 - used as a context manager only
+    """A stack apart from the person's own: its ports, data and secrets lie in .mediactl/test."""
+
+    def __init__(self, home: Home) -> None:
+        self._environment = {
+            **os.environ,
+            "MEDIACTL_HOME": str(home.path / "test"),
+            "MEDIACTL_TOOLS": str(home.tools),
+            "MEDIACTL_ROOT": str(home.root),
+        }
+        self._home = Home.from_environment(self._environment)
+
+    def __enter__(self) -> dict[str, str]:
+        os.environ.update(self._environment)
+        with exclusive(self._home.lock_file), progress_on() as progress:
+            variables = stack.up(self._home, progress)
+        return {**self._environment, **variables}
+
+    def __exit__(self, *_: object) -> None:
+        with exclusive(self._home.lock_file), progress_on() as progress:
+            stack.down(self._home, progress)

@@ -1,0 +1,72 @@
+"""The commands that look: status, logs, env."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mediactl import logs as log_reader
+from mediactl import stack
+from mediactl.errors import MediactlError
+from mediactl.home import Home
+from mediactl.state import State
+from mediactl.status import status_table
+
+
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show each part of the stack; the exit code is 0 only when all are ready."""
+    home = Home.from_environment()
+    state = State(home.state_file)
+    if state.provider is None and not as_json:
+        raise MediactlError("No stack is up here: start one with './mediactl up'.")
+    rows = stack.open_stack(home, state).rows() if state.provider else []
+    if as_json:
+        document = {"provider": state.provider, "parts": [row.as_json() for row in rows]}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        Console().print(status_table(rows))
+    if not rows or not all(row.is_healthy for row in rows):
+        raise typer.Exit(1)
+
+
+def logs(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="One of status; default: all.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="Lines of each.")] = 50,
+) -> None:
+    """Show the last lines of one log or of all, and with -f what follows."""
+    home = Home.from_environment()
+    state = State(home.state_file)
+    if state.provider is not None:
+        names = [name] if name else []
+        command = stack.open_stack(home, state).follow_command(names, lines=lines, follow=follow)
+        if command is not None:
+            os.execvp(command[0], command)  # noqa: S606 - compose shows its own logs
+    files = log_reader.log_files(home, name)
+    _write(log_reader.tail_all(files, lines))
+    if follow:
+        _write(log_reader.follow_all(files))
+
+
+def env() -> None:
+    """Print the stack's addresses and secrets as shell assignments."""
+    home = Home.from_environment()
+    if not home.env_file.exists():
+        raise MediactlError("No stack was started here: run './mediactl up' first.")
+    sys.stdout.write(home.env_file.read_text())
+
+
+def _write(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()

@@ -1,0 +1,89 @@
+"""The commands that change what runs: up, down, start, stop, restart."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mediactl import stack
+from mediactl.home import Home
+from mediactl.progress import progress_on
+from mediactl.published import endpoint_table
+from mediactl.state import State, exclusive
+
+ServiceName = Annotated[
+    str, typer.Argument(help="A service, or kafka, postgres or minio of a native stack.")
+]
+
+
+def up(
+    provider: Annotated[
+        str | None,
+        typer.Option(help="env, compose or native. Default: the first of them that works."),
+    ] = None,
+) -> None:
+    """Start infrastructure and services, wait until all is ready, print the endpoints."""
+    home = Home.from_environment()
+    with exclusive(home.lock_file), progress_on() as progress:
+        variables = stack.up(home, progress, wanted=provider)
+    Console().print(endpoint_table(variables))
+    sys.stdout.write(f"\nEverything, secrets included, is in {home.env_file}\n")
+
+
+def down(
+    wipe: Annotated[bool, typer.Option("--wipe", help="Forget data, logs and secrets.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="With --wipe: also remove what was installed.")
+    ] = False,
+) -> None:
+    """Stop what up started. Data, ports and secrets are kept unless you wipe them."""
+    if everything and not wipe:
+        raise typer.BadParameter("--all goes with --wipe.")
+    home = Home.from_environment()
+    with exclusive(home.lock_file), progress_on() as progress:
+        found = stack.down(home, progress)
+        if wipe:
+            stack.wipe(home, tools=everything)
+    sys.stdout.write("Stopped.\n" if found else "Nothing was running.\n")
+
+
+def start(name: ServiceName) -> None:
+    """Start one part of a stack that is up."""
+    home = Home.from_environment()
+    with exclusive(home.lock_file):
+        stack.open_running_stack(home, State(home.state_file)).start(name)
+    sys.stdout.write(f"{name} is ready.\n")
+
+
+def stop(
+    name: ServiceName,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill it, as a crash would.")] = False,
+) -> None:
+    """Stop one part of a stack that is up."""
+    home = Home.from_environment()
+    with exclusive(home.lock_file):
+        _stop(stack.open_running_stack(home, State(home.state_file)), name, kill=kill)
+    sys.stdout.write(f"{name} has stopped.\n")
+
+
+def restart(
+    name: ServiceName,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill it first, as a crash would.")] = False,
+) -> None:
+    """Stop one part of a stack that is up, and start it again."""
+    home = Home.from_environment()
+    with exclusive(home.lock_file):
+        running = stack.open_running_stack(home, State(home.state_file))
+        _stop(running, name, kill=kill)
+        running.start(name)
+    sys.stdout.write(f"{name} is ready.\n")
+
+
+def _stop(running: stack.Stack, name: str, *, kill: bool) -> None:
+    if kill:
+        running.kill(name)
+    else:
+        running.stop(name)

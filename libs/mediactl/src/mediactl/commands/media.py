@@ -1,0 +1,174 @@
+"""The commands that send media through the stack: upload, demo, and watch."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from mediactl import stack
+from mediactl.client import MediaClient
+from mediactl.credentials import stack_credentials
+from mediactl.endpoints import endpoints_from_environment
+from mediactl.errors import MediactlError
+from mediactl.home import Home
+from mediactl.progress import progress_on
+from mediactl.published import read_variables
+from mediactl.samples import make_samples
+from mediactl.services import Surroundings, service_environment
+from mediactl.state import State, exclusive
+from mediactl.timeline import Track, timeline_table
+from mediactl.tokens import local_token
+from mediactl.uploads import Uploads
+from mediactl.verify import problems_of
+
+DEMO_COMPANY = "00000000-0000-4000-8000-00000000de30"
+_REFRESHES_PER_SECOND = 10
+
+Files = Annotated[list[Path], typer.Argument(help="Videos and images.")]
+Wait = Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for outcomes.")]
+
+
+def upload(
+    files: Files,
+    company: Annotated[str, typer.Option(metavar="UUID", help="Whose files they are.")],
+    wait: Wait = 900,
+) -> None:
+    """Upload files, follow each until it is ready or failed, and print its URLs."""
+    home = Home.from_environment()
+    tracks = asyncio.run(_upload(home, files, company, wait, _upload_bars))
+    _print_outcomes(tracks)
+    raise typer.Exit(0 if all(track.status == "ready" for track in tracks) else 1)
+
+
+def demo(
+    files: Annotated[list[Path] | None, typer.Argument(help="Default: made on the spot.")] = None,
+    company: Annotated[str, typer.Option(metavar="UUID", help="Whose files.")] = DEMO_COMPANY,
+    wait: Wait = 900,
+) -> None:
+    """Start everything, send files through it, show their way, and check what came out."""
+    home = Home.from_environment()
+    with exclusive(home.lock_file), progress_on() as progress:
+        stack.up(home, progress)
+    paths = files or make_samples(home.data / "demo")
+    tracks = asyncio.run(_demo(home, paths, company, wait))
+    _print_outcomes(tracks)
+    raise typer.Exit(0 if all(not track.error for track in tracks) else 1)
+
+
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="One round: exit code 2 on alert.")] = False,
+) -> None:
+    """Look at backlog and failures as the watcher does."""
+    home = Home.from_environment()
+    if not once:
+        raise MediactlError(
+            "The watcher runs with the stack: 'mediactl logs watcher -f' follows it, "
+            "'mediactl watch --once' makes one round now."
+        )
+    environment = service_environment("watcher", 0, _surroundings(home))
+    environment["LOG_FORMAT"] = "auto"
+    command = [sys.executable, "-P", "-m", "watcher", "--once"]
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def _surroundings(home: Home) -> Surroundings:
+    variables = read_variables(home)
+    endpoints = endpoints_from_environment(variables)
+    if endpoints is None:
+        raise MediactlError("The stack has published no endpoints: run './mediactl up' again.")
+    return Surroundings(
+        endpoints=endpoints,
+        credentials=stack_credentials(State(home.state_file), os.environ),
+        topic_prefix="",
+        scratch=home.data / "scratch",
+        environ=os.environ,
+    )
+
+
+async def _upload(
+    home: Home,
+    paths: list[Path],
+    company: str,
+    wait: float,
+    show: Callable[[list[Track]], RenderableType],
+) -> list[Track]:
+    async with _client(home, company) as client:
+        return await _watched(Uploads(client, paths), wait, show)
+
+
+async def _demo(home: Home, paths: list[Path], company: str, wait: float) -> list[Track]:
+    async with _client(home, company) as client:
+        tracks = await _watched(Uploads(client, paths), wait, timeline_table)
+        for track in tracks:
+            problems = await problems_of(client, track) if track.asset else []
+            track.error = track.error or "; ".join(problems) or None
+        return tracks
+
+
+async def _watched(
+    uploads: Uploads, wait: float, show: Callable[[list[Track]], RenderableType]
+) -> list[Track]:
+    console = Console()
+
+    def shown() -> RenderableType:
+        return show(uploads.tracks)
+
+    if not console.is_terminal:
+        tracks = await uploads.run(timeout_seconds=wait)
+        Console(width=160).print(timeline_table(tracks))
+        return tracks
+    with Live(
+        get_renderable=shown, console=console, refresh_per_second=_REFRESHES_PER_SECOND
+    ) as live:
+        tracks = await uploads.run(timeout_seconds=wait)
+        live.refresh()
+    return tracks
+
+
+def _upload_bars(tracks: list[Track]) -> RenderableType:
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[state]}"),
+    )
+    for track in tracks:
+        done = min(track.sent_bytes, track.size)
+        state = track.error or (
+            f"transcoding {track.percent:.0f} %"
+            if track.percent is not None and not track.done
+            else track.status
+        )
+        bars.add_task(track.name, total=track.size, completed=done, state=state)
+    return bars
+
+
+def _client(home: Home, company: str) -> MediaClient:
+    variables = read_variables(home)
+    token = local_token(
+        State(home.state_file), {**variables, **os.environ}, company=company, ttl_seconds=24 * 3600
+    )
+    return MediaClient(variables["MEDIA_API_URL"], variables["MEDIA_EVENTS_URL"], token)
+
+
+def _print_outcomes(tracks: list[Track]) -> None:
+    for track in tracks:
+        if track.error:
+            sys.stdout.write(f"\n{track.name}: failed: {track.error}\n")
+            continue
+        sys.stdout.write(
+            f"\n{track.name}: {track.status} ({track.asset_id})\n"
+            f"  processed  {track.asset['processedUrl']}\n"
+            f"  thumbnail  {track.asset['thumbnailUrl']}\n"
+        )

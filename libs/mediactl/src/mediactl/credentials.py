@@ -1,0 +1,72 @@
+"""
+The secrets of one stack: made up once and remembered, or given by the environment.
+
+Invariant: programs that run together hold the same secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mediactl.errors import UsageError
+from mediactl.state import State
+
+JWT_ISSUER = "media-pipeline"
+JWT_AUDIENCE = "media-pipeline"
+MIN_JWT_SECRET_BYTES = 32
+DATABASE_SERVICES = ("sign_api", "ingest", "notifier", "watcher")
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """``database_passwords`` has one entry for each service with a login of its own."""
+
+    jwt_secret: str
+    database_passwords: Mapping[str, str]
+    jwt_issuer: str = JWT_ISSUER
+    jwt_audience: str = JWT_AUDIENCE
+
+    def token_variables(self) -> dict[str, str]:
+        """Return what is needed to mint tokens, as environment variables."""
+        return {
+            "JWT_SECRET": self.jwt_secret,
+            "JWT_ISSUER": self.jwt_issuer,
+            "JWT_AUDIENCE": self.jwt_audience,
+        }
+
+    def password_variables(self) -> dict[str, str]:
+        """Return the services' database passwords as environment variables."""
+        return {f"{name.upper()}_DB_PASSWORD": p for name, p in self.database_passwords.items()}
+
+
+def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
+    """
+    Return the credentials of the stack; those in the environment win over remembered ones.
+
+    Raises UsageError where the environment gives another secret than running programs hold.
+    """
+    passwords = {
+        name: _secret(state, environ, f"{name.upper()}_DB_PASSWORD") for name in DATABASE_SERVICES
+    }
+    jwt_secret = _secret(state, environ, "JWT_SECRET")
+    if len(jwt_secret.encode()) < MIN_JWT_SECRET_BYTES:
+        raise UsageError(f"JWT_SECRET must hold at least {MIN_JWT_SECRET_BYTES} bytes.")
+    return Credentials(
+        jwt_secret=jwt_secret,
+        database_passwords=passwords,
+        jwt_issuer=environ.get("JWT_ISSUER") or JWT_ISSUER,
+        jwt_audience=environ.get("JWT_AUDIENCE") or JWT_AUDIENCE,
+    )
+
+
+def _secret(state: State, environ: Mapping[str, str], variable: str) -> str:
+    given, known = environ.get(variable), state.known_secret(variable.lower())
+    if given and given != known:
+        if known is not None and state.running():
+            raise UsageError(
+                f"{variable} is not the one this stack runs with: unset it, or run "
+                "'mediactl down' first to start with the new one."
+            )
+        state.remember_secret(variable.lower(), given)
+    return state.secret(variable.lower())

@@ -1,0 +1,66 @@
+"""Where the infrastructure of a stack is reached, whoever provides it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mediactl.errors import UsageError
+from mediactl.state import State
+
+ADMIN = "postgres"
+DATABASE = "media"
+
+_VARIABLES = (
+    "KAFKA_BOOTSTRAP_SERVERS",
+    "DATABASE_URL",
+    "S3_ENDPOINT_URL",
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+)
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """The three servers; ``database_url`` is the administrator's login."""
+
+    kafka_bootstrap_servers: str
+    database_url: str
+    s3_endpoint_url: str
+    s3_access_key: str
+    s3_secret_key: str
+
+    def variables(self) -> dict[str, str]:
+        """Return the endpoints as environment variables."""
+        return {name: getattr(self, name.lower()) for name in _VARIABLES}
+
+
+def endpoints_from_environment(environ: Mapping[str, str]) -> Endpoints | None:
+    """
+    Return the endpoints that the environment gives, or None where it gives none of them.
+
+    Raises UsageError where it gives only some: guessing the rest would mix two stacks.
+    """
+    given = {name: environ[name] for name in _VARIABLES if environ.get(name)}
+    if not given:
+        return None
+    missing = [name for name in _VARIABLES if name not in given]
+    if missing:
+        raise UsageError(
+            f"The environment sets {', '.join(given)} but not {', '.join(missing)}: set all of "
+            "them to use servers of your own, or none to have mediactl start them."
+        )
+    return Endpoints(**{name.lower(): value for name, value in given.items()})
+
+
+def local_endpoints(state: State) -> Endpoints:
+    """Return the endpoints of servers that mediactl itself runs on this machine."""
+    password = state.secret("postgres_password")
+    address = f"127.0.0.1:{state.port('postgres')}"
+    return Endpoints(
+        kafka_bootstrap_servers=f"127.0.0.1:{state.port('kafka')}",
+        database_url=f"postgresql://{ADMIN}:{password}@{address}/{DATABASE}",
+        s3_endpoint_url=f"http://127.0.0.1:{state.port('minio')}",
+        s3_access_key=state.secret("s3_access_key"),
+        s3_secret_key=state.secret("s3_secret_key"),
+    )

@@ -1,0 +1,66 @@
+"""
+The one step between infrastructure and services: roles, migrations, topics.
+
+Repeating it changes nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from functools import partial
+
+from mediactl.errors import MediactlError
+from mediactl.parallel import run_all
+from mediactl.progress import Progress, step
+from mediactl.services import Surroundings, inherited
+
+_TIMEOUT_SECONDS = 180
+_LINES_SHOWN = 12
+
+
+def provision(around: Surroundings, progress: Progress) -> None:
+    """Bring the database and the topics up to date; raises MediactlError."""
+    run_all([partial(_migrate, around, progress), partial(_create_topics, around, progress)])
+
+
+def _migrate(around: Surroundings, progress: Progress) -> None:
+    env = {
+        **inherited(around.environ),
+        **around.credentials.password_variables(),
+        "DATABASE_URL": around.endpoints.database_url,
+    }
+    with step(progress, "migrations", "bringing the database up to date", done="done"):
+        _run("media_records.migrate", env)
+
+
+def _create_topics(around: Surroundings, progress: Progress) -> None:
+    env = {
+        **inherited(around.environ),
+        "KAFKA_BOOTSTRAP_SERVERS": around.endpoints.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": around.topic_prefix,
+    }
+    with step(progress, "topics", "creating what is missing", done="done"):
+        _run("media_runtime.topics", env)
+
+
+def _run(module: str, env: Mapping[str, str]) -> None:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", module],
+            env=dict(env),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_TIMEOUT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise MediactlError(
+            f"'python -m {module}' took longer than {_TIMEOUT_SECONDS} seconds: check that the "
+            "servers answer."
+        ) from error
+    if done.returncode:
+        lines = (done.stdout + done.stderr).splitlines()[-_LINES_SHOWN:]
+        shown = "\n".join(f"  {line}" for line in lines)
+        raise MediactlError(f"'python -m {module}' failed:\n{shown}")

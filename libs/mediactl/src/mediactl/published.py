@@ -1,0 +1,69 @@
+"""
+What a stack tells others about itself: the file ``env``, and the table of endpoints.
+
+Invariant: ``env`` is plain shell assignments, quoted, and readable by its owner alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from mediactl.credentials import Credentials
+from mediactl.endpoints import Endpoints
+from mediactl.errors import MediactlError
+from mediactl.home import Home
+from mediactl.services import SERVICES
+
+_SHOWN = {
+    "MEDIA_API_URL": "sign API (OpenAPI at /docs)",
+    "MEDIA_EVENTS_URL": "events, SSE at /api/media/events",
+    "S3_ENDPOINT_URL": "object store",
+    "KAFKA_BOOTSTRAP_SERVERS": "Kafka",
+}
+
+
+def published_variables(
+    endpoints: Endpoints, ports: Mapping[str, int], credentials: Credentials
+) -> dict[str, str]:
+    """Return the variables that ``up`` publishes."""
+    return {
+        "MEDIA_API_URL": f"http://127.0.0.1:{ports['sign_api']}",
+        "MEDIA_EVENTS_URL": f"http://127.0.0.1:{ports['notifier']}",
+        **endpoints.variables(),
+        **{
+            f"{name.upper()}_METRICS_URL": f"http://127.0.0.1:{ports[name]}/metrics"
+            for name in SERVICES
+        },
+        **credentials.token_variables(),
+    }
+
+
+def shell_assignments(variables: Mapping[str, str]) -> str:
+    """Return the variables as lines that a shell can source."""
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def endpoint_table(variables: Mapping[str, str]) -> Table:
+    """Return the endpoints for a person; secrets stay in the file."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("endpoint", "variable", "value"):
+        table.add_column(column, no_wrap=True)
+    for name, text in _SHOWN.items():
+        table.add_row(text, name, variables[name])
+    for service in SERVICES:
+        name = f"{service.upper()}_METRICS_URL"
+        table.add_row(f"metrics of {service}", name, variables[name])
+    return table
+
+
+def read_variables(home: Home) -> dict[str, str]:
+    """Return the variables that ``up`` published; raises MediactlError before the first up."""
+    try:
+        lines = home.env_file.read_text().splitlines()
+    except FileNotFoundError as error:
+        raise MediactlError("There is no stack yet: run './mediactl up' first.") from error
+    pairs = (shlex.split(line)[0].partition("=") for line in lines if line)
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,115 @@
+"""
+One stack, whoever provides its infrastructure: what every command works with.
+
+``open_stack`` gives the stack that runs, or the one that ``up`` is to start.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from typing import Protocol
+
+from mediactl import providers
+from mediactl.compose import COMPOSED, ComposeStack
+from mediactl.errors import MediactlError
+from mediactl.home import Home
+from mediactl.local import LocalStack
+from mediactl.native.postgres import remove_outside_data
+from mediactl.progress import Progress
+from mediactl.published import shell_assignments
+from mediactl.state import State, write_private
+from mediactl.status import Row
+
+
+class Stack(Protocol):
+    """The system as a whole: infrastructure and five services."""
+
+    def up(self, progress: Progress) -> dict[str, str]:
+        """Start what does not run, wait until it is ready, and return what to publish."""
+
+    def down(self, progress: Progress) -> None:
+        """Stop everything that up started; data stays."""
+
+    def rows(self) -> list[Row]:
+        """Return how each part is."""
+
+    def start(self, name: str) -> None:
+        """Start one part and wait until it is ready."""
+
+    def stop(self, name: str) -> None:
+        """Stop one part."""
+
+    def kill(self, name: str) -> None:
+        """Kill one part as a crash would."""
+
+    def follow_command(self, names: list[str], *, lines: int, follow: bool) -> list[str] | None:
+        """Return the command that shows logs, or None where they are files in the home."""
+
+
+def open_stack(
+    home: Home,
+    state: State,
+    *,
+    wanted: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Stack:
+    """Return the stack in *home*; raises UsageError for a provider that it cannot have."""
+    environ = dict(os.environ) if environ is None else environ
+    provider = providers.choose_provider(
+        state, environ, wanted=wanted, docker_works=partial(providers.can_compose, home)
+    )
+    if provider == providers.COMPOSE:
+        return ComposeStack(home, state, environ)
+    return LocalStack(home, state, environ, native=provider == providers.NATIVE)
+
+
+def open_running_stack(home: Home, state: State) -> Stack:
+    """Return the stack that was started in *home*; raises MediactlError where there is none."""
+    if state.provider is None:
+        raise MediactlError("No stack is up here: start one with './mediactl up'.")
+    return open_stack(home, state)
+
+
+def up(home: Home, progress: Progress, *, wanted: str | None = None) -> dict[str, str]:
+    """
+    Start the stack in *home*, write its ``env`` file, and return what that file holds.
+
+    The caller holds the home's lock. Repeating it finds what runs.
+    """
+    home.create()
+    state = State(home.state_file)
+    variables = open_stack(home, state, wanted=wanted).up(progress)
+    write_private(home.env_file, shell_assignments(variables))
+    return variables
+
+
+def down(home: Home, progress: Progress) -> bool:
+    """Stop the stack in *home*; returns False where none was up."""
+    state = State(home.state_file)
+    if state.provider is None:
+        return False
+    open_stack(home, state).down(progress)
+    state.provider = None
+    return True
+
+
+def wipe(home: Home, *, tools: bool = False) -> None:
+    """
+    Forget a stack that is down: data, state, logs, secrets; with *tools*, what was installed.
+
+    Anything of a stack that still runs is an error of the caller.
+    """
+    state = State(home.state_file)
+    if state.fact(COMPOSED):
+        ComposeStack(home, state, dict(os.environ)).wipe()
+    remove_outside_data(home.path, state.fact("postgres_data"))
+    for directory in (home.data, home.logs):
+        shutil.rmtree(directory, ignore_errors=True)
+    for file in (home.state_file, home.env_file, home.compose_env_file):
+        file.unlink(missing_ok=True)
+    if tools:
+        for name in ("bin", "kafka", "go", "uv", "venv"):
+            shutil.rmtree(home.tools / name, ignore_errors=True)

@@ -1,0 +1,69 @@
+"""Checks what the pipeline made: with ffprobe for videos, with Pillow for pictures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from mediactl.client import MediaClient
+from mediactl.timeline import Track
+
+_THUMBNAIL = (320, 240)
+
+
+async def problems_of(client: MediaClient, track: Track) -> list[str]:
+    """Return what is wrong with the files of a ready asset; empty when all is as promised."""
+    asset = track.asset
+    if asset["status"] != "ready":
+        return [f"status is {asset['status']}"]
+    with tempfile.TemporaryDirectory() as folder:
+        processed, thumbnail = Path(folder) / "processed", Path(folder) / "thumbnail"
+        headers = await client.fetch(asset["processedUrl"], processed)
+        await client.fetch(asset["thumbnailUrl"], thumbnail)
+        found = _thumbnail_problems(thumbnail)
+        if headers.get("cache-control") != "public, max-age=3600":
+            found.append("the processed file lacks Cache-Control")
+        size = (asset["width"], asset["height"])
+        if asset["type"].startswith("video/"):
+            return found + _video_problems(processed, size)
+        return found + _picture_problems(processed, size)
+
+
+def _thumbnail_problems(path: Path) -> list[str]:
+    with Image.open(path) as image:
+        image.load()
+        found = [] if image.size == _THUMBNAIL else [f"thumbnail is {image.size}"]
+        if image.format != "JPEG":
+            found.append(f"thumbnail is {image.format}")
+        return found + (["thumbnail has EXIF"] if image.getexif() else [])
+
+
+def _picture_problems(path: Path, size: tuple[int, int]) -> list[str]:
+    with Image.open(path) as image:
+        image.load()
+        found = [] if image.size == size else [f"picture is {image.size}, not {size}"]
+        return found + (["picture has EXIF"] if image.getexif() else [])
+
+
+def _video_problems(path: Path, size: tuple[int, int]) -> list[str]:
+    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        return [f"ffprobe refuses it: {done.stderr[-200:]}"]
+    streams = {stream["codec_type"]: stream for stream in json.loads(done.stdout)["streams"]}
+    video = streams["video"]
+    wanted = {"codec_name": "h264", "pix_fmt": "yuv420p", "width": size[0], "height": size[1]}
+    found = [
+        f"video's {name} is {video[name]}" for name, value in wanted.items() if video[name] != value
+    ]
+    found += [f"{side} is odd" for side in ("width", "height") if video[side] % 2]
+    if "audio" in streams and streams["audio"]["codec_name"] != "aac":
+        found.append(f"sound is {streams['audio']['codec_name']}")
+    head = path.read_bytes()
+    if not 0 <= head.find(b"moov") < head.find(b"mdat"):
+        found.append("index stands behind the media (no faststart)")
+    return found

@@ -1,0 +1,272 @@
+"""
+Images: the only place that opens them.
+
+Invariant: these functions run in a PicturePool's processes, never on the event loop; only
+the formats that are accepted for upload are decoded, and no metadata survives.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pillow_heif
+from PIL import Image, ImageCms, ImageStat
+
+from media_runtime.errors import PermanentError
+from media_runtime.picture_pool import PictureError, PicturePool
+
+__all__ = [
+    "MAX_PIXELS",
+    "ImageInfo",
+    "PictureError",
+    "PicturePool",
+    "RenderedPicture",
+    "WantedPicture",
+    "brightness",
+    "probe_image",
+    "render",
+]
+
+MAX_PIXELS = 40_000_000
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
+_JPEG_QUALITY = 85
+# How much larger than wanted a JPEG is decoded, and any image is box-filtered, before the
+# slow filter: less shows, more costs.
+_DRAFT_GAP = 1.5
+_REDUCING_GAP = 2.0
+_EXIF_ORIENTATION = 0x0112
+_TURNED_SIDEWAYS = frozenset({5, 6, 7, 8})
+_TRANSPOSITIONS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+pillow_heif.register_heif_opener()
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What an image's header says. ``width`` and ``height`` are as people see the image."""
+
+    format: str
+    width: int
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class WantedPicture:
+    """A picture to be made; ``fit`` as in media_contracts.Fit, sizes in pixels."""
+
+    name: str
+    width: int
+    height: int
+    fit: Literal["cover", "inside"]
+
+
+@dataclass(frozen=True)
+class RenderedPicture:
+    """A picture that was made, without any metadata."""
+
+    name: str
+    content_type: str
+    width: int
+    height: int
+    data: bytes
+
+
+def probe_image(path: Path) -> ImageInfo:
+    """Return what the header of the image at *path* says; raises PictureError."""
+    with _opened(path) as image:
+        width, height = image.size
+        if _orientation(image) in _TURNED_SIDEWAYS:
+            width, height = height, width
+        # Cameras add previews to a JPEG (MPO); it is still one picture.
+        still = image.format == "MPO"
+        frames = 1 if still else int(getattr(image, "n_frames", 1))
+        return ImageInfo("JPEG" if still else str(image.format), width, height, frames)
+
+
+def render(path: Path, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
+    """
+    Return the *wanted* pictures of the image at *path*, of its first frame if it moves.
+
+    ``cover`` gives a JPEG on white of exactly the wanted size, ``inside`` a JPEG or, where the
+    image lets something shine through, a PNG. Colours are sRGB. Raises PictureError.
+    """
+    with _opened(path) as image:
+        orientation = _orientation(image)
+        profile = image.info.get("icc_profile")
+        sizes = [_target(one, image.size, orientation) for one in wanted]
+        _decode(image, sizes)
+        plain = _plain(image)
+        return [
+            _rendered(one, _resized(plain, one, size), orientation, profile)
+            for one, size in zip(wanted, sizes, strict=True)
+        ]
+
+
+def brightness(path: Path) -> float:
+    """Return the mean brightness of the image at *path*, from 0 (black) to 1 (white)."""
+    with _opened(path) as image:
+        return float(ImageStat.Stat(_in_srgb(_plain(image), None).convert("L")).mean[0]) / 255
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    with path.open("rb") as file:
+        try:
+            with (
+                warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
+                Image.open(file, formats=_FORMATS) as image,
+            ):
+                _check_pixels(image)
+                yield image
+        except (PermanentError, MemoryError):
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise _too_many_pixels(repr(error)) from error
+        except Exception as error:  # decoders raise all kinds of errors on broken files
+            raise PictureError(
+                "unreadable_image", "The file is not an image that can be read.", repr(error)
+            ) from error
+
+
+def _check_pixels(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_many_pixels(f"{image.width}x{image.height}")
+
+
+def _too_many_pixels(detail: str) -> PictureError:
+    limit = MAX_PIXELS // 1_000_000
+    return PictureError(
+        "too_many_pixels", f"The image has more than {limit} million pixels.", detail
+    )
+
+
+def _orientation(image: Image.Image) -> int:
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself, and gives their size as turned
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 - broken EXIF raises anything; the pixels may be fine
+        return 1
+
+
+def _target(wanted: WantedPicture, source: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return the size to resize to, in the stored (not yet turned) direction."""
+    width, height = wanted.width, wanted.height
+    if orientation in _TURNED_SIDEWAYS:
+        width, height = height, width
+    if wanted.fit == "cover":
+        return width, height
+    scale = min(width / source[0], height / source[1], 1.0)
+    return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
+
+
+def _decode(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> None:
+    # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work.
+    width = max(width for width, _ in sizes)
+    height = max(height for _, height in sizes)
+    image.draft(None, (int(width * _DRAFT_GAP), int(height * _DRAFT_GAP)))
+    image.load()
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Return *image* in a mode that resizes well: L, RGB, RGBA or CMYK, eight bits each."""
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value / 256).convert("L")
+    if image.mode in {"I", "F"}:
+        return _stretched(image)
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in {"L", "RGB", "CMYK"} else image.convert("RGB")
+
+
+def _stretched(image: Image.Image) -> Image.Image:
+    # 32-bit samples have no agreed range: show darkest to lightest.
+    low, high = (float(bound) for bound in image.getextrema())  # type: ignore[arg-type]
+    scale = 255 / (high - low) if high > low else 0.0
+    return image.point(lambda value: value * scale - low * scale).convert("L")
+
+
+def _resized(image: Image.Image, wanted: WantedPicture, size: tuple[int, int]) -> Image.Image:
+    box = _centred(image.size, size) if wanted.fit == "cover" else None
+    if box is None and image.size == size:
+        return image
+    return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=_REDUCING_GAP)
+
+
+def _centred(source: tuple[int, int], shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the largest box with the proportions of *shape* in the middle of *source*."""
+    scale = min(source[0] / shape[0], source[1] / shape[1])
+    left = max(0.0, (source[0] - shape[0] * scale) / 2)
+    top = max(0.0, (source[1] - shape[1] * scale) / 2)
+    return left, top, source[0] - left, source[1] - top
+
+
+def _rendered(
+    wanted: WantedPicture, image: Image.Image, orientation: int, profile: bytes | None
+) -> RenderedPicture:
+    image = _in_srgb(image, profile)
+    if orientation in _TRANSPOSITIONS:
+        image = image.transpose(_TRANSPOSITIONS[orientation])
+    if wanted.fit == "inside" and _shines_through(image):
+        return RenderedPicture(wanted.name, "image/png", *image.size, _encoded(image, "PNG"))
+    data = _encoded(_on_white(image), "JPEG", quality=_JPEG_QUALITY)
+    return RenderedPicture(wanted.name, "image/jpeg", *image.size, data)
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile:
+        try:
+            return _converted(image, profile)
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a broken profile, or one for other colours: as if there were none
+    return image.convert("RGB") if image.mode in {"CMYK", "L"} else image
+
+
+def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    alpha = image.getchannel("A") if image.mode == "RGBA" else None
+    colours = image.convert("RGB") if alpha else image
+    converted = ImageCms.profileToProfile(
+        colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+    )
+    assert converted is not None  # noqa: S101 - not in place
+    if alpha:
+        converted.putalpha(alpha)
+    return converted
+
+
+def _shines_through(image: Image.Image) -> bool:
+    return image.mode == "RGBA" and image.getchannel("A").getextrema()[0] < 255  # type: ignore[operator]  # noqa: PLR2004
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode != "RGBA":
+        return image
+    canvas = Image.new("RGB", image.size, "white")
+    canvas.paste(image, mask=image.getchannel("A"))
+    return canvas
+
+
+def _encoded(image: Image.Image, file_format: str, **options: Any) -> bytes:
+    # A copy without ``info``: encoders would write its profile, EXIF and comments.
+    image = image.copy()
+    image.info = {}
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()

@@ -1,0 +1,136 @@
+"""
+Chooses the frame that stands for a video.
+
+A frame is taken at several places until one is bright enough; the brightest is kept, so
+a video that is dark throughout has its picture too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+import structlog
+
+from media_runtime.errors import PermanentError
+from media_runtime.ffmpeg import INPUT_OPTIONS, FfmpegError, run_ffmpeg
+from media_runtime.pictures import PictureError, PicturePool, WantedPicture, brightness
+
+log = structlog.get_logger(__name__)
+
+BRIGHT_ENOUGH = 0.12
+_SHARES = (0.1, 0.25, 0.5, 0.75)
+_EXACT_SHARES = (0.1, 0.5, 0.0)
+# Where the length is not known; a place past the end yields no frame and is passed over.
+_SECONDS = (1.0, 5.0, 15.0, 0.0)
+_KEYFRAMES = 3
+_LOOK_SECONDS = 10.0
+# Frames are handed on larger than wanted, so that the final filter has something to choose from.
+_OVERSIZE = 2
+
+
+class NoFrameError(PermanentError):
+    """No frame of the video can be decoded."""
+
+    def __init__(self) -> None:
+        super().__init__("no_frame", "No picture of the video can be decoded.")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to look; only keyframes are decoded unless *exact*, which is slower."""
+
+    seconds: float
+    exact: bool = False
+
+
+def places(duration_seconds: float | None) -> list[Place]:
+    """Return where to look for a frame, the cheapest and likeliest first."""
+    if not duration_seconds:
+        return [*map(Place, _SECONDS), Place(1.0, exact=True), Place(0.0, exact=True)]
+    return [
+        *(Place(duration_seconds * share) for share in _SHARES),
+        # A short clip may have one keyframe only, and that one may be black.
+        *(Place(duration_seconds * share, exact=True) for share in _EXACT_SHARES),
+    ]
+
+
+def frame_command(source: Path, target: Path, place: Place, box: tuple[int, int]) -> list[str]:
+    """
+    Return ffmpeg's arguments that write one frame near *place*, upright and in square pixels.
+
+    It covers *box*, but is never enlarged.
+    """
+    options: dict[str, object] = {**INPUT_OPTIONS, "ss": f"{place.seconds:.3f}", "threads": 1}
+    if not place.exact:
+        options |= {"skip_frame": "nokey", "noaccurate_seek": None}
+    scale = f"min(1,max({box[0]}/(iw*sar),{box[1]}/ih))"
+    picture = ffmpeg.input(f"file:{source}", **options)["V:0"].filter(
+        "scale", w=f"max(1,iw*sar*{scale})", h=f"max(1,ih*{scale})"
+    )
+    if not place.exact:
+        picture = picture.filter("thumbnail", n=_KEYFRAMES)
+    # A keyframe before the place has a negative time, and ffmpeg would drop it.
+    arguments: list[str] = picture.filter("setpts", "PTS-STARTPTS").output(
+        f"file:{target}",
+        **{
+            "frames:v": 1,
+            "c:v": "png",
+            "compression_level": 1,
+            "pix_fmt": "rgb24",
+            "f": "image2",
+            "update": 1,
+        },
+    ).get_args()
+    return arguments
+
+
+class FindFrame:
+    """Writes the frame that stands for a video into a folder."""
+
+    def __init__(self, pool: PicturePool, *, timeout_seconds: float) -> None:
+        self._pool = pool
+        self._timeout_seconds = timeout_seconds
+
+    async def __call__(
+        self, source: Path, duration_seconds: float | None, wanted: Sequence[WantedPicture]
+    ) -> Path:
+        """Return the path of a frame, next to *source*; raises NoFrameError."""
+        box = (
+            _OVERSIZE * max(picture.width for picture in wanted),
+            _OVERSIZE * max(picture.height for picture in wanted),
+        )
+        best: tuple[float, Path] | None = None
+        for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
+            frame = source.with_name(f"frame-{number}.png")
+            found = await self._look(frame_command(source, frame, place, box), frame, seconds)
+            if found is not None and (best is None or found > best[0]):
+                best = found, frame
+            if best is not None and best[0] >= BRIGHT_ENOUGH:
+                break
+        if best is None:
+            raise NoFrameError
+        return best[1]
+
+    def _in_time(self, candidates: Sequence[Place]) -> Iterator[tuple[Place, float]]:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._timeout_seconds
+        for place in candidates:
+            left = deadline - clock()
+            if left > 0:
+                yield place, min(left, _LOOK_SECONDS)
+
+    async def _look(self, command: list[str], frame: Path, seconds: float) -> float | None:
+        """Return how bright the frame is, or None when there is none to be had."""
+        try:
+            await run_ffmpeg(command, timeout_seconds=seconds)
+            if not frame.exists():  # noqa: ASYNC240 - one look at a local file
+                return None
+            return await self._pool.run(brightness, frame, timeout_seconds=seconds)
+        except (FfmpegError, PictureError) as error:
+            why = getattr(error, "stderr", "") or getattr(error, "detail", "")
+            log.info("no_frame_here", code=error.code, why=why)
+            return None

@@ -1,0 +1,57 @@
+"""Wiring of the thumbnailer: the only place that builds its parts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from faststream.asgi import AsgiFastStream
+
+from media_contracts import MEDIA_THUMBNAIL
+from media_runtime.kafka import Producer, consuming, make_broker, on_events
+from media_runtime.pictures import PicturePool
+from media_runtime.storage import ObjectStore
+from media_runtime.telemetry import Check, ops_routes
+from thumbnailer.handlers import SERVICE, OnThumbnailRequested
+from thumbnailer.settings import ThumbnailerSettings
+from thumbnailer.use_cases import MakePictures
+
+
+def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
+    """Return the app; it connects when it starts and lets go when it stops."""
+    producer = Producer(settings, name=SERVICE)
+    broker = make_broker(settings, producer, name=SERVICE)
+    readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        # FastStream starts the broker inside this context, and stops it before leaving it.
+        _empty(settings.scratch_dir)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(producer.close)
+            store = ObjectStore(settings)
+            stack.callback(store.close)
+            readiness["storage"] = store.ping
+            pool = await stack.enter_async_context(
+                PicturePool(workers=settings.thumbnailer_consumers)
+            )
+            make_pictures = MakePictures(settings=settings, store=store, pool=pool)
+            on_events(
+                broker,
+                MEDIA_THUMBNAIL,
+                OnThumbnailRequested(make_pictures, producer),
+                settings=settings,
+                group=SERVICE,
+                consumers=settings.thumbnailer_consumers,
+            )
+            yield
+
+    return AsgiFastStream(broker, asgi_routes=ops_routes(readiness), lifespan=lifespan, logger=None)
+
+
+def _empty(folder: Path) -> None:
+    # A process that was killed leaves its files behind.
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)

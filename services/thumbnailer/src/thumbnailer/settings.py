@@ -1,0 +1,22 @@
+"""Settings of the thumbnailer."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+
+from media_runtime.settings import KafkaSettings, StorageSettings
+
+
+class ThumbnailerSettings(KafkaSettings, StorageSettings):
+    """What the thumbnailer is told by its environment; times in seconds."""
+
+    scratch_dir: Path
+    """A folder of this process alone: it is emptied at the start."""
+    thumbnailer_consumers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Requests that this process works on at once, each with a picture process of its own."""
+    thumbnailer_render_timeout_seconds: float = Field(default=30, gt=0)
+    thumbnailer_frame_timeout_seconds: float = Field(default=60, gt=0)
+    """Time for finding a frame in one video, all its positions together."""

@@ -1,0 +1,95 @@
+"""What the thumbnailer does: fetch an upload, make its pictures, store them."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from media_contracts import MediaKind, Picture, PictureSpec, ThumbnailRequested
+from media_runtime.pictures import PicturePool, RenderedPicture, WantedPicture, render
+from media_runtime.storage import ObjectStore
+from thumbnailer.frames import FindFrame
+from thumbnailer.metrics import RENDER_SECONDS, REQUEST_SECONDS
+from thumbnailer.settings import ThumbnailerSettings
+
+CACHE_CONTROL = "public, max-age=3600"
+
+
+class MakePictures:
+    """Makes the pictures of one upload. A repetition writes the same objects again."""
+
+    def __init__(
+        self, *, settings: ThumbnailerSettings, store: ObjectStore, pool: PicturePool
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._pool = pool
+        self._find_frame = FindFrame(
+            pool, timeout_seconds=settings.thumbnailer_frame_timeout_seconds
+        )
+
+    async def __call__(self, request: ThumbnailRequested) -> list[Picture]:
+        """
+        Return the stored pictures, in the order in which they were asked for.
+
+        Raises PermanentError when the file is at fault, TransientError when something is away.
+        """
+        with REQUEST_SECONDS.labels(request.kind.value).time():
+            async with self._scratch() as folder:
+                source = folder / "source"
+                await self._store.download(request.source, source)
+                with RENDER_SECONDS.labels(request.kind.value).time():
+                    rendered = await self._render(request, source)
+            return list(
+                await asyncio.gather(
+                    *(
+                        self._upload(request.source.bucket, spec, picture)
+                        for spec, picture in zip(request.pictures, rendered, strict=True)
+                    )
+                )
+            )
+
+    async def _render(self, request: ThumbnailRequested, source: Path) -> list[RenderedPicture]:
+        wanted = [
+            WantedPicture(spec.name, spec.width, spec.height, spec.fit.value)
+            for spec in request.pictures
+        ]
+        if request.kind is MediaKind.VIDEO:
+            source = await self._find_frame(source, request.duration_seconds, wanted)
+        return await self._pool.run(
+            render,
+            source,
+            wanted,
+            timeout_seconds=self._settings.thumbnailer_render_timeout_seconds,
+        )
+
+    async def _upload(self, bucket: str, spec: PictureSpec, picture: RenderedPicture) -> Picture:
+        await self._store.upload_bytes(
+            bucket,
+            spec.key,
+            picture.data,
+            content_type=picture.content_type,
+            cache_control=CACHE_CONTROL,
+        )
+        return Picture(
+            name=spec.name,
+            bucket=bucket,
+            key=spec.key,
+            content_type=picture.content_type,
+            width=picture.width,
+            height=picture.height,
+            size=len(picture.data),
+        )
+
+    @asynccontextmanager
+    async def _scratch(self) -> AsyncIterator[Path]:
+        folder = Path(tempfile.mkdtemp(dir=self._settings.scratch_dir))
+        try:
+            yield folder
+        finally:
+            # Unlinking a large file takes its time, which the event loop has not.
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

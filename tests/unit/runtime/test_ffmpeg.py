@@ -1,0 +1,224 @@
+"""What callers of media_runtime.ffmpeg may rely on, shown with the real programs."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from media_runtime.ffmpeg import (
+    INPUT_OPTIONS,
+    FfmpegError,
+    FfmpegInterruptedError,
+    UnreadableMediaError,
+    probe,
+    run_ffmpeg,
+)
+
+from support.eventually import eventually
+
+ENDLESS = ["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64", "-f", "null", "-"]
+
+
+def make_video(path: Path, *options: str) -> Path:
+    source = ["-f", "lavfi", "-i", "testsrc2=s=320x180:d=2"]
+    target = ["-pix_fmt", "yuv420p", str(path)]
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *source, *options, *target], check=True)
+    return path
+
+
+def commands_with(marker: str) -> list[int]:
+    """Return the ids of processes that are alive and have *marker* among their arguments."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            alive = (folder / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+            arguments = (folder / "cmdline").read_bytes().decode().split("\0")
+            if alive and marker in arguments and arguments[0].endswith(("ffmpeg", "setpriv")):
+                found.append(int(folder.name))
+    return found
+
+
+def endless(marker: str) -> list[str]:
+    return [*ENDLESS[:-3], "-metadata", marker, *ENDLESS[-3:]]
+
+
+async def test_progress_is_reported_in_seconds_of_output(tmp_path):
+    reports: list[float] = []
+
+    async def on_progress(seconds: float) -> None:
+        reports.append(seconds)
+
+    source = make_video(tmp_path / "in.mp4")
+    await run_ffmpeg(
+        ["-i", f"file:{source}", str(tmp_path / "out.mp4")],
+        timeout_seconds=30,
+        on_progress=on_progress,
+    )
+
+    assert reports == sorted(reports)
+    assert reports[-1] == pytest.approx(2.0, abs=0.25)
+    assert (await probe(tmp_path / "out.mp4")).duration_seconds == pytest.approx(2.0, abs=0.1)
+
+
+async def test_time_out_kills_ffmpeg(tmp_path):
+    marker = f"title={tmp_path}"
+    with pytest.raises(FfmpegError) as caught:
+        await run_ffmpeg(endless(marker), timeout_seconds=0.5)
+    assert caught.value.code == "transcode_timeout"
+    assert commands_with(marker) == []
+
+
+async def test_stall_kills_ffmpeg(tmp_path):
+    marker = f"title={tmp_path}"
+    running = asyncio.create_task(
+        run_ffmpeg(endless(marker), timeout_seconds=60, stall_seconds=1.5)
+    )
+    (pid,) = await eventually(lambda: commands_with(marker))
+    os.kill(pid, signal.SIGSTOP)
+
+    with pytest.raises(FfmpegError) as caught:
+        await running
+    assert caught.value.code == "transcode_stalled"
+    assert commands_with(marker) == []
+
+
+async def test_cancellation_kills_ffmpeg(tmp_path):
+    marker = f"title={tmp_path}"
+    running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60))
+    await eventually(lambda: commands_with(marker))
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert commands_with(marker) == []
+
+
+async def test_error_of_the_progress_handler_kills_ffmpeg_and_is_raised(tmp_path):
+    marker = f"title={tmp_path}"
+
+    async def on_progress(_: float) -> None:
+        raise TimeoutError("lease lost")
+
+    with pytest.raises(TimeoutError, match="lease lost"):
+        await run_ffmpeg(endless(marker), timeout_seconds=60, on_progress=on_progress)
+    assert commands_with(marker) == []
+
+
+async def test_ffmpeg_dies_with_its_parent(tmp_path):
+    """kill -9 of a worker leaves no ffmpeg behind."""
+    marker = f"title={tmp_path}"
+    program = (
+        "import asyncio, sys\n"
+        "from media_runtime.ffmpeg import run_ffmpeg\n"
+        "asyncio.run(run_ffmpeg(sys.argv[1:], timeout_seconds=60))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, *endless(marker)])
+    try:
+        await eventually(lambda: commands_with(marker))
+    finally:
+        parent.kill()
+        parent.wait()
+    await eventually(lambda: not commands_with(marker), timeout=2)
+
+
+async def test_kill_from_outside_is_worth_another_try(tmp_path):
+    marker = f"title={tmp_path}"
+    running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60))
+    (pid,) = await eventually(lambda: commands_with(marker))
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(FfmpegInterruptedError):
+        await running
+
+
+async def test_error_for_people_names_no_path(tmp_path):
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"\0" * 1000)
+    with pytest.raises(FfmpegError) as caught:
+        await run_ffmpeg(["-i", f"file:{broken}", str(tmp_path / "o.mp4")], timeout_seconds=10)
+    assert caught.value.code == "transcode_failed"
+    assert str(tmp_path) not in str(caught.value)
+    assert "Invalid data" in caught.value.stderr
+
+
+async def test_flood_on_standard_error_is_drained(tmp_path):
+    reports = ["-loglevel", "debug", "-f", "lavfi", "-i", "testsrc2=s=16x16:d=60"]
+    await run_ffmpeg([*reports, "-f", "null", "-"], timeout_seconds=30)
+
+
+async def test_probe_tells_size_as_shown(tmp_path):
+    plain = make_video(tmp_path / "plain.mp4")
+    turned = tmp_path / "turned.mp4"
+    command = ["ffmpeg", "-v", "error", "-i", str(plain), "-metadata:s:v", "rotate=90"]
+    subprocess.run([*command, "-c", "copy", str(turned)], check=True)
+
+    video = (await probe(turned)).video
+
+    assert video is not None
+    assert (video.width, video.height) == (180, 320)
+    assert video.rotation in {90, 270}
+    assert (await probe(plain)).video.rotation == 0
+
+
+async def test_probe_tells_of_streams(tmp_path):
+    sound = ["-f", "lavfi", "-i", "sine=d=2", "-c:a", "aac", "-ac", "2"]
+    info = await probe(make_video(tmp_path / "av.mp4", *sound, "-map", "0", "-map", "1"))
+    assert info.stream_count == 2
+    assert info.duration_seconds == pytest.approx(2.0, abs=0.1)
+    assert (info.video.codec, info.video.frame_rate) == ("h264", 25.0)
+    assert (info.video.pixel_format, info.video.pixel_aspect) == ("yuv420p", 1.0)
+    assert (info.audio.codec, info.audio.channels) == ("aac", 2)
+
+
+async def test_cover_art_is_not_video(tmp_path):
+    cover, song = tmp_path / "cover.png", tmp_path / "song.m4a"
+    make_video(cover, "-frames:v", "1")
+    sound = ["-f", "lavfi", "-i", "sine=d=1", "-i", str(cover), "-map", "0", "-map", "1"]
+    art = ["-c:v", "mjpeg", "-disposition:v", "attached_pic", "-f", "mp4"]
+    subprocess.run(["ffmpeg", "-v", "error", *sound, *art, str(song)], check=True)
+    info = await probe(song)
+    assert info.video is None
+    assert info.audio is not None
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nsecret.mp4\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile secret.mp4\n",
+    ],
+    ids=["hls", "ffconcat"],
+)
+async def test_script_that_names_other_files_is_refused(tmp_path, script):
+    make_video(tmp_path / "secret.mp4")
+    upload = tmp_path / "upload.mp4"
+    upload.write_text(script)
+
+    with pytest.raises(UnreadableMediaError) as caught:
+        await probe(upload)
+    assert "whitelist" in caught.value.stderr
+
+    options = [text for key, value in INPUT_OPTIONS.items() for text in (f"-{key}", str(value))]
+    with pytest.raises(FfmpegError) as refused:
+        await run_ffmpeg(
+            [*options, "-i", f"file:{upload}", str(tmp_path / "out.mp4")], timeout_seconds=10
+        )
+    assert "whitelist" in refused.value.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg/>"])
+async def test_probe_refuses_what_is_no_media(tmp_path, content):
+    path = tmp_path / "upload.mp4"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableMediaError):
+        await probe(path)
+
+
+@pytest.mark.parametrize("suffix", ["mov", "webm", "mkv", "avi", "mpg", "ts", "3gp"])
+async def test_every_accepted_container_can_be_read(tmp_path, suffix):
+    size = ["-s", "352x288", "-r", "25"]
+    info = await probe(make_video(tmp_path / f"video.{suffix}", *size))
+    assert (info.video.width, info.video.height) == (352, 288)

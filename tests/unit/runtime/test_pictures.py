@@ -1,0 +1,305 @@
+"""What callers of media_runtime.pictures may rely on."""
+
+import asyncio
+import ctypes
+import io
+import os
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from media_runtime.pictures import (
+    PictureError,
+    PicturePool,
+    WantedPicture,
+    brightness,
+    probe_image,
+    render,
+)
+from PIL import Image, ImageCms
+
+from support.eventually import eventually
+
+THUMBNAIL = WantedPicture("thumbnail", 320, 240, "cover")
+DISPLAY = WantedPicture("display", 1000, 1000, "inside")
+SAMPLES = Path(__file__).parents[4] / "shared" / "samples"
+ORIENTATION, GPS = 0x0112, 0x8825
+
+
+def save(image: Image.Image, path: Path, **options) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def opened(picture) -> Image.Image:
+    return Image.open(io.BytesIO(picture.data))
+
+
+def thumbnail_of(path: Path) -> Image.Image:
+    (picture,) = render(path, [THUMBNAIL])
+    image = opened(picture)
+    assert picture.content_type == "image/jpeg"
+    assert (image.format, image.mode) == ("JPEG", "RGB")
+    assert (picture.width, picture.height) == image.size == (320, 240)
+    return image
+
+
+def near(pixel, expected, by: int = 12) -> bool:
+    return all(abs(a - b) <= by for a, b in zip(pixel, expected, strict=True))
+
+
+@pytest.mark.parametrize(
+    "size",
+    [(1, 1), (1, 5000), (5000, 1), (2, 3), (319, 239), (320, 240), (321, 241), (640, 480),
+     (240, 320), (1000, 1000), (4000, 3000), (3001, 777), (777, 3001)],
+)  # fmt: skip
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_thumbnail_has_exactly_its_size(tmp_path, size, suffix):
+    thumbnail_of(save(Image.new("RGB", size, "red"), tmp_path / f"source.{suffix}"))
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("1", "png"), ("L", "jpg"), ("LA", "png"), ("P", "png"), ("P", "gif"), ("RGBA", "png"),
+     ("RGBA", "webp"), ("RGB", "avif"), ("I;16", "png"), ("I;16", "tif"), ("I", "tif"),
+     ("F", "tif"), ("CMYK", "jpg"), ("CMYK", "tif"), ("YCbCr", "tif"), ("LAB", "tif")],
+)  # fmt: skip
+def test_every_mode_gives_a_thumbnail(tmp_path, mode, suffix):
+    thumbnail_of(save(Image.new(mode, (500, 400)), tmp_path / f"source.{suffix}"))
+
+
+def test_cover_crops_evenly(tmp_path):
+    image = Image.new("RGB", (1280, 480), "green")
+    image.paste("red", (0, 0, 320, 480))
+    image.paste("blue", (960, 0, 1280, 480))
+    thumbnail = thumbnail_of(save(image, tmp_path / "wide.png"))
+    assert all(near(thumbnail.getpixel((x, 120)), (0, 128, 0)) for x in (3, 160, 316))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_orientation_is_baked_in(tmp_path, orientation, suffix):
+    """Each of the eight orientations shows red at the top left and blue at the bottom right."""
+    upright = Image.new("RGB", (1600, 1200), "white")
+    upright.paste("red", (0, 0, 800, 600))
+    upright.paste("blue", (800, 600, 1600, 1200))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    path = save(stored, tmp_path / f"source.{suffix}", exif=exif)
+
+    for image in (thumbnail_of(path), opened(render(path, [DISPLAY])[0])):
+        width, height = image.size
+        assert width > height
+        assert near(image.getpixel((10, 10)), (254, 0, 0))
+        assert near(image.getpixel((width - 10, height - 10)), (0, 0, 254))
+    info = probe_image(path)
+    assert (info.width, info.height) == (1600, 1200)
+
+
+def test_no_metadata_survives(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker-of-cameras"
+    exif.get_ifd(GPS)[2] = (52.0, 31.0, 12.0)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    path = save(
+        Image.new("RGB", (900, 900), "red"), tmp_path / "a.jpg",
+        exif=exif, icc_profile=profile, comment="secret", xmp=b"<x:xmpmeta>secret</x:xmpmeta>",
+    )  # fmt: skip
+    for picture in render(path, [THUMBNAIL, DISPLAY]):
+        assert set(opened(picture).info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+        for trace in (b"secret", b"Maker", b"Exif", b"ICC_PROFILE"):
+            assert trace not in picture.data
+
+
+def test_colours_become_srgb(tmp_path):
+    """A profile under which "red" means blue is applied before it is dropped."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"----").replace(b"bXYZ", b"rXYZ").replace(b"----", b"bXYZ")
+    for suffix in ("jpg", "png"):
+        path = tmp_path / f"a.{suffix}"
+        save(Image.new("RGB", (400, 300), "red"), path, icc_profile=swapped)
+        assert near(thumbnail_of(path).getpixel((9, 9)), (0, 0, 254))
+
+
+def test_profile_for_other_colours_is_left_out(tmp_path):
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    path = save(Image.new("RGB", (400, 300), "red"), tmp_path / "a.jpg", icc_profile=lab)
+    assert near(thumbnail_of(path).getpixel((9, 9)), (254, 0, 0))
+
+
+def test_inside_keeps_the_whole_picture_and_never_enlarges(tmp_path):
+    wide = save(Image.new("RGB", (3000, 500), "red"), tmp_path / "wide.jpg")
+    small = save(Image.new("RGB", (30, 50), "red"), tmp_path / "small.png")
+    (fitted,), (kept,) = render(wide, [DISPLAY]), render(small, [DISPLAY])
+    assert opened(fitted).size == (fitted.width, fitted.height) == (1000, 167)
+    assert opened(kept).size == (30, 50)
+
+
+@pytest.mark.parametrize(("alpha", "content_type"), [(0, "image/png"), (255, "image/jpeg")])
+def test_inside_stays_png_only_where_something_shines_through(tmp_path, alpha, content_type):
+    path = save(Image.new("RGBA", (50, 50), (255, 0, 0, alpha)), tmp_path / "a.png")
+    thumbnail, display = render(path, [THUMBNAIL, DISPLAY])
+    assert thumbnail.content_type == "image/jpeg"
+    assert display.content_type == content_type
+
+
+def test_transparent_thumbnail_stands_on_white(tmp_path):
+    path = save(Image.new("RGBA", (500, 500), (255, 0, 0, 0)), tmp_path / "a.png")
+    assert thumbnail_of(path).getpixel((9, 9)) == (255, 255, 255)
+
+
+def test_first_frame_stands_for_a_moving_image(tmp_path):
+    frames = [Image.new("RGB", (400, 300), colour) for colour in ("red", "blue", "green")]
+    path = save(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert near(thumbnail_of(path).getpixel((9, 9)), (254, 0, 0))
+    assert probe_image(path).frames == 3
+
+
+def test_camera_preview_in_a_jpeg_is_no_frame(tmp_path):
+    both = [Image.new("RGB", (160, 120), "blue")]
+    path = tmp_path / "a.jpg"
+    Image.new("RGB", (1600, 1200), "red").save(path, "MPO", save_all=True, append_images=both)
+    info = probe_image(path)
+    assert (info.format, info.width, info.frames) == ("JPEG", 1600, 1)
+    assert near(thumbnail_of(path).getpixel((9, 9)), (254, 0, 0))
+
+
+def test_brightness_tells_black_from_white(tmp_path):
+    assert brightness(save(Image.new("RGB", (9, 9)), tmp_path / "b.png")) == 0
+    assert brightness(save(Image.new("RGB", (9, 9), "white"), tmp_path / "w.png")) == 1
+
+
+@pytest.mark.parametrize("work", [probe_image, lambda path: render(path, [THUMBNAIL])])
+def test_pixel_bomb_is_refused_by_its_header(tmp_path, work):
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    path = tmp_path / "bomb.png"
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in parts
+        )
+    )
+    with pytest.raises(PictureError) as caught:
+        work(path)
+    assert caught.value.code == "too_many_pixels"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\xff\xd8\xff\xe0" + b"\0" * 99, b"<svg/>"],
+)
+def test_what_is_no_image_is_refused(tmp_path, content):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(content)
+    with pytest.raises(PictureError) as caught:
+        probe_image(path)
+    assert caught.value.code == "unreadable_image"
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_format_outside_the_list_is_refused(tmp_path):
+    path = save(Image.new("RGB", (9, 9)), tmp_path / "a.bmp")
+    with pytest.raises(PictureError):
+        probe_image(path)
+
+
+def test_truncated_image_is_refused_when_it_is_rendered(tmp_path):
+    path = save(Image.effect_noise((900, 900), 99), tmp_path / "a.jpg")
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(PictureError) as caught:
+        render(path, [THUMBNAIL])
+    assert caught.value.code == "unreadable_image"
+
+
+@pytest.mark.skipif(not SAMPLES.exists(), reason="../shared/samples is not on this machine")
+@pytest.mark.parametrize(
+    "name", ["IMG_5195.HEIC", "gps-DSCN0010.jpg", "orientation-Portrait_8.jpg"]
+)
+def test_sample_photos_give_thumbnails(name):
+    thumbnail_of(SAMPLES / name)
+
+
+# --- the pool; what its workers run must be importable there, hence functions of Python's own ---
+
+
+@pytest.fixture
+async def pool():
+    async with PicturePool(workers=2, memory_bytes=1024**3) as opened_pool:
+        yield opened_pool
+
+
+async def test_crash_costs_only_its_own_work(pool):
+    crashing = pool.run(ctypes.string_at, 0, timeout_seconds=20)
+    others = [pool.run(os.path.join, "a", str(n), timeout_seconds=20) for n in range(50)]
+    crash, *answers = await asyncio.gather(crashing, *others, return_exceptions=True)
+    assert crash.code == "image_crashed_decoder"
+    assert answers == [f"a/{n}" for n in range(50)]
+
+
+async def test_time_out_kills_the_worker(pool):
+    pids = {await pool.run(os.getpid, timeout_seconds=20) for _ in range(9)}
+    with pytest.raises(PictureError) as caught:
+        await pool.run(time.sleep, 60, timeout_seconds=0.2)
+    assert caught.value.code == "image_timeout"
+    assert await pool.run(os.getpid, timeout_seconds=20) not in pids
+
+
+async def test_cancellation_frees_the_worker(pool):
+    tasks = [asyncio.create_task(pool.run(time.sleep, 60, timeout_seconds=90)) for _ in "ab"]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert await pool.run(os.path.join, "a", "b", timeout_seconds=20) == "a/b"
+
+
+async def test_memory_is_limited(pool):
+    with pytest.raises(PictureError) as caught:
+        await pool.run(bytearray, 2 * 1024**3, timeout_seconds=20)
+    assert caught.value.code == "image_out_of_memory"
+
+
+async def test_refusal_crosses_the_process_boundary(pool, tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"hello")
+    with pytest.raises(PictureError) as caught:
+        await pool.run(probe_image, tmp_path / "a.jpg", timeout_seconds=20)
+    assert (caught.value.code, bool(caught.value.detail)) == ("unreadable_image", True)
+
+
+async def test_event_loop_runs_on_while_an_image_is_decoded(pool, tmp_path):
+    path = save(Image.effect_noise((4000, 3000), 50), tmp_path / "big.png")
+    running = asyncio.create_task(pool.run(render, path, [THUMBNAIL], timeout_seconds=30))
+    longest, last = 0.0, time.perf_counter()
+    while not running.done():
+        await asyncio.sleep(0.001)
+        longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
+    assert (await running)[0].width == 320
+    assert longest < 0.2
+
+
+async def test_workers_die_with_their_parent(tmp_path):
+    program = (
+        "import asyncio, os, time\n"
+        "from media_runtime.pictures import PicturePool\n"
+        "async def main():\n"
+        "    async with PicturePool(workers=1) as pool:\n"
+        "        print(await pool.run(os.getpid, timeout_seconds=60), flush=True)\n"
+        "        await pool.run(time.sleep, 60, timeout_seconds=90)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    status = Path(f"/proc/{worker}/stat")
+    await eventually(
+        lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX",
+        timeout=2,
+    )
