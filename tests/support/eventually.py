@@ -14,7 +14,9 @@ _PAUSE_SECONDS = 0.05
 
 
 async def eventually(
-    check: Callable[[], T | Awaitable[T]], *, timeout: float = 10.0  # noqa: ASYNC109
+    check: Callable[[], T | Awaitable[T]],
+    *,
+    timeout: float = 10.0,  # noqa: ASYNC109
 ) -> T:
     """
     Return the first true result of *check*, tried again and again until *timeout* seconds.

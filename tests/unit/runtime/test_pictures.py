@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+from media_runtime.errors import TransientError
 from media_runtime.pictures import (
     PictureError,
     PicturePool,
@@ -81,7 +82,7 @@ def test_cover_crops_evenly(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif"])
 def test_orientation_is_baked_in(tmp_path, orientation, suffix):
     """Each of the eight orientations shows red at the top left and blue at the bottom right."""
     upright = Image.new("RGB", (1600, 1200), "white")
@@ -227,6 +228,10 @@ def test_sample_photos_give_thumbnails(name):
     thumbnail_of(SAMPLES / name)
 
 
+def start_python(program: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+
+
 # --- the pool; what its workers run must be importable there, hence functions of Python's own ---
 
 
@@ -267,6 +272,12 @@ async def test_memory_is_limited(pool):
     assert caught.value.code == "image_out_of_memory"
 
 
+async def test_worker_that_cannot_start_is_no_fault_of_the_image():
+    with pytest.raises(TransientError):
+        async with PicturePool(workers=1, memory_bytes=10 * 1024**2):
+            pass
+
+
 async def test_refusal_crosses_the_process_boundary(pool, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"hello")
     with pytest.raises(PictureError) as caught:
@@ -277,12 +288,13 @@ async def test_refusal_crosses_the_process_boundary(pool, tmp_path):
 async def test_event_loop_runs_on_while_an_image_is_decoded(pool, tmp_path):
     path = save(Image.effect_noise((4000, 3000), 50), tmp_path / "big.png")
     running = asyncio.create_task(pool.run(render, path, [THUMBNAIL], timeout_seconds=30))
-    longest, last = 0.0, time.perf_counter()
+    started = last = time.perf_counter()
+    longest = 0.0
     while not running.done():
         await asyncio.sleep(0.001)
         longest, last = max(longest, time.perf_counter() - last), time.perf_counter()
     assert (await running)[0].width == 320
-    assert longest < 0.2
+    assert longest < (last - started) / 2
 
 
 async def test_workers_die_with_their_parent(tmp_path):
@@ -295,7 +307,7 @@ async def test_workers_die_with_their_parent(tmp_path):
         "        await pool.run(time.sleep, 60, timeout_seconds=90)\n"
         "asyncio.run(main())\n"
     )
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as parent:
+    with start_python(program) as parent:
         worker = int(parent.stdout.readline())
         parent.kill()
     status = Path(f"/proc/{worker}/stat")

@@ -17,8 +17,10 @@ from media_contracts.schemas import breaking_changes, event_schema, messages
 
 def publish(folder: Path) -> list[str]:
     """Write schemas and AsyncAPI document; return the breaking changes that forbid it."""
-    current = {folder / "schemas" / f"{name}.json": event_schema(message)
-               for name, message in messages().items()}
+    current = {
+        folder / "schemas" / f"{name}.json": event_schema(message)
+        for name, message in messages().items()
+    }
     problems = [
         f"{path.stem}: {problem}"
         for path, schema in current.items()

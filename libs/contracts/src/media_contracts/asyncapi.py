@@ -62,10 +62,13 @@ def _operations(topic: Topic) -> list[tuple[str, dict[str, Any]]]:
     channel = {"$ref": f"#/channels/{topic.name}"}
     sides = (("send", topic.producers), ("receive", topic.consumers))
     return [
-        (f"{service.replace(' ', '_')}_{action}_{topic.name}", {
-            "action": action,
-            "channel": channel,
-        })
+        (
+            f"{service.replace(' ', '_')}_{action}_{topic.name}",
+            {
+                "action": action,
+                "channel": channel,
+            },
+        )
         for action, services in sides
         for service in services
     ]

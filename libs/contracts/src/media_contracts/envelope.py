@@ -19,9 +19,7 @@ def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Timestamp = Annotated[
-    AwareDatetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")
-]
+Timestamp = Annotated[AwareDatetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
 """An instant, written as RFC 3339 in UTC with milliseconds."""
 
 
@@ -43,10 +41,11 @@ class Payload(Data):
     event_type: ClassVar[str]
 
 
-PayloadT = TypeVar("PayloadT", bound=Payload, covariant=True)
+PayloadT = TypeVar("PayloadT", bound=Payload)
+PayloadT_co = TypeVar("PayloadT_co", bound=Payload, covariant=True)
 
 
-class CloudEvent(BaseModel, Generic[PayloadT]):
+class CloudEvent(BaseModel, Generic[PayloadT_co]):
     """
     One message on a topic (CloudEvents 1.0, JSON format, structured mode).
 
@@ -66,7 +65,7 @@ class CloudEvent(BaseModel, Generic[PayloadT]):
     datacontenttype: Literal["application/json"] = "application/json"
     companyid: UUID
     traceparent: str | None = None
-    data: PayloadT
+    data: PayloadT_co
 
     def to_bytes(self) -> bytes:
         """Return the record's value: compact JSON in UTF-8, absent attributes left out."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import Field
-
 from media_contracts.envelope import Data, Payload, Timestamp
+from pydantic import Field
 
 
 class AssetStatus(StrEnum):

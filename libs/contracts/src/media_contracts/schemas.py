@@ -6,6 +6,7 @@ from typing import Any
 
 from media_contracts.envelope import CloudEvent, Payload
 from media_contracts.topics import TOPICS
+from pydantic import BaseModel
 
 _PROSE = frozenset({"title", "description", "examples", "default"})
 
@@ -17,11 +18,13 @@ def messages() -> dict[str, type[Payload]]:
 
 def event_schema(message: type[Payload]) -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the whole event that carries *message*."""
-    schema = CloudEvent[message].model_json_schema(mode="validation")  # type: ignore[valid-type]
+    envelope: type[BaseModel] = CloudEvent[message]  # type: ignore[valid-type]
+    schema = envelope.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = message.event_type
     schema["properties"]["type"] = {"const": message.event_type, "type": "string"}
-    return _open(schema)
+    opened: dict[str, Any] = _open(schema)
+    return opened
 
 
 def _open(node: Any) -> Any:

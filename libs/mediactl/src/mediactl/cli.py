@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typer
-
 from mediactl.commands import inspection, lifecycle, token
 
 app = typer.Typer(

@@ -14,10 +14,9 @@ import mimetypes
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self, cast
 
 import httpx
-
 from mediactl.errors import MediactlError, UsageError
 
 _TIMEOUT = httpx.Timeout(30, read=120)
@@ -83,8 +82,7 @@ class MediaClient:
 
     async def sign(self, path: Path) -> dict[str, Any]:
         """Return the upload grant of the file at *path*."""
-        declared = {"fileName": path.name, "size": path.stat().st_size, "type": media_type(path)}
-        answer = await self._api.post("/api/media/sign", json=declared)
+        answer = await self._api.post("/api/media/sign", json=_declared(path))
         return _checked(answer, path.name)
 
     async def upload(
@@ -93,7 +91,7 @@ class MediaClient:
         """Upload the file under *grant*; *on_bytes* gets the size of each piece sent."""
         upload = grant["upload"]
         with path.open("rb") as file:
-            counted = _Counted(file, on_bytes)
+            counted = cast("BinaryIO", _Counted(file, on_bytes))
             answer = await self._storage.post(
                 upload["url"], data=upload["fields"], files={"file": (path.name, counted)}
             )
@@ -104,13 +102,12 @@ class MediaClient:
         """Return the asset as the API shows it."""
         return _checked(await self._api.get(f"/api/media/assets/{asset_id}"), asset_id)
 
-    async def fetch(self, url: str, target: Path) -> httpx.Headers:
-        """Download *url* to *target* and return the answer's headers."""
+    async def fetch(self, url: str) -> httpx.Response:
+        """Return the file that *url* serves, with its headers."""
         answer = await self._storage.get(url)
         if not answer.is_success:
             raise RefusedError(f"{url}: answered {answer.status_code}")
-        target.write_bytes(answer.content)
-        return answer.headers
+        return answer
 
     async def events(self, connected: asyncio.Event) -> AsyncIterator[Event]:
         """Yield the company's events for ever; *connected* is set once the stream is open."""
@@ -168,6 +165,10 @@ async def _server_sent(answer: httpx.Response) -> AsyncIterator[tuple[str, str, 
         elif fields:
             yield fields.get("event", "message"), fields.get("id", ""), fields.get("data", "")
             fields = {}
+
+
+def _declared(path: Path) -> dict[str, Any]:
+    return {"fileName": path.name, "size": path.stat().st_size, "type": media_type(path)}
 
 
 def _event(kind: str, data: str) -> Event:

@@ -60,7 +60,6 @@ def spawn(
     Raises MediactlError where the program cannot be executed.
     """
     log_file.parent.mkdir(parents=True, exist_ok=True)
-    _rotate(log_file)
     with log_file.open("ab") as log:
         try:
             child = subprocess.Popen(
@@ -135,16 +134,18 @@ def wait_until(condition: Callable[[], bool], *, timeout_seconds: float) -> bool
     return True
 
 
-def last_lines(log_file: Path, count: int) -> list[str]:
-    """Return the last *count* lines of a log; nothing where there is none."""
+def last_lines(log_file: Path, count: int, *, start: int = 0) -> list[str]:
+    """Return the last *count* lines of a log from byte *start*; nothing where there is none."""
     try:
         with log_file.open(encoding="utf-8", errors="replace") as log:
+            log.seek(start)
             return [line.rstrip("\n") for line in deque(log, maxlen=count)]
     except FileNotFoundError:
         return []
 
 
-def _rotate(log_file: Path) -> None:
+def rotate(log_file: Path) -> None:
+    """Put a log that has grown large aside; the one put aside before is dropped."""
     if log_file.exists() and log_file.stat().st_size > _LOG_ROTATE_BYTES:
         log_file.replace(log_file.with_suffix(".log.1"))
 

@@ -52,6 +52,7 @@ class Program(ABC):
         self.name = name
         self.log_file = log_file
         self.process = process
+        self._log_start = 0
 
     @abstractmethod
     def command(self) -> Command:
@@ -75,6 +76,8 @@ class Program(ABC):
             return self.process
         self.prepare()
         command = self.command()
+        processes.rotate(self.log_file)
+        self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         self.process = processes.spawn(
             command.argv, env=command.env, log_file=self.log_file, cwd=Path("/")
         )
@@ -102,7 +105,7 @@ class Program(ABC):
             processes.crash(self.process)
 
     def _not_ready(self, what: str) -> NotReadyError:
-        tail = processes.last_lines(self.log_file, _LINES_SHOWN)
+        tail = processes.last_lines(self.log_file, _LINES_SHOWN, start=self._log_start)
         shown = "\n".join(f"  {line}" for line in tail) or "  (nothing)"
         return NotReadyError(f"{self.name} {what}. The last lines of {self.log_file}:\n{shown}")
 

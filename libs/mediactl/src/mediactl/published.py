@@ -9,14 +9,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from rich.table import Table
-
 from mediactl.credentials import Credentials
 from mediactl.endpoints import Endpoints
 from mediactl.errors import MediactlError
 from mediactl.home import Home
 from mediactl.services import SERVICES
+from rich.console import Console
+from rich.table import Table
 
+_WIDTH = 120
 _SHOWN = {
     "MEDIA_API_URL": "sign API (OpenAPI at /docs)",
     "MEDIA_EVENTS_URL": "events, SSE at /api/media/events",
@@ -44,6 +45,12 @@ def published_variables(
 def shell_assignments(variables: Mapping[str, str]) -> str:
     """Return the variables as lines that a shell can source."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
+
+
+def wide_console() -> Console:
+    """Return a console on stdout that never cuts an address short."""
+    console = Console()
+    return console if console.width >= _WIDTH else Console(width=_WIDTH)
 
 
 def endpoint_table(variables: Mapping[str, str]) -> Table:

@@ -20,7 +20,7 @@ from typing import Any
 
 from mediactl.errors import MediactlError
 from mediactl.ports import choose_port
-from mediactl.processes import ProcessRef, is_alive
+from mediactl.processes import ProcessRef, is_alive, kill
 
 _VERSION = 1
 
@@ -127,7 +127,14 @@ class State:
 
 
 def remember_free_port(name: str, state: State, environ: Mapping[str, str]) -> None:
-    """Choose the port of the program *name*, which does not run, and remember it."""
+    """
+    Choose the port of the program *name*, which does not run, and remember it.
+
+    Children that it left behind when it crashed are killed: they would hold its old port.
+    """
+    process = state.process(name)
+    if process is not None and not is_alive(process):
+        kill(process)
     others = state.ports()
     remembered = others.pop(name, None)
     port = choose_port(name, environ=environ, remembered=remembered, taken=others.values())

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from rich.table import Table
-
 from mediactl import processes
 from mediactl.endpoints import Endpoints
 from mediactl.program import Program
+from rich.table import Table
 
 READY = "ready"
 NOT_READY = "not ready"

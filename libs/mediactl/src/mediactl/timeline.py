@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from mediactl.client import Event
 from rich.table import Table
 from rich.text import Text
-
-from mediactl.client import Event
 
 STAGES = ("signed", "uploaded", "processing", "transcoded", "thumbnailed", "ready")
 FINAL = frozenset({"ready", "failed", "expired", "cancelled", "deleted"})

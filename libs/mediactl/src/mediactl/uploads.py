@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mediactl.client import MediaClient, RefusedError
 from mediactl.errors import MediactlError, UsageError
@@ -23,6 +25,7 @@ class Uploads:
     client: MediaClient
     paths: list[Path]
     tracks: list[Track] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         """Refuse files that cannot be read before anything is sent."""
@@ -65,6 +68,7 @@ class Uploads:
                     await self._send(path, track)
                 except RefusedError as error:
                     track.status, track.error = "failed", str(error)
+                    self._changed.set()
 
         await asyncio.gather(*map(send, self.paths, self.tracks))
 
@@ -84,6 +88,7 @@ class Uploads:
             for track in self.tracks:
                 if track.asset_id == event.asset_id:
                     track.take(event)
+            self._changed.set()
 
     async def _look_now_and_then(self) -> None:
         # The stream is the way to know; a look at the API now and then costs little.
@@ -97,15 +102,19 @@ class Uploads:
                         track.status = asset["status"] if not track.done else track.status
                         error = asset["error"]
                         track.error = f"{error['code']}: {error['message']}" if error else None
+                        self._changed.set()
 
     async def _all_done(self) -> None:
         while not all(track.done for track in self.tracks):
-            await asyncio.sleep(0.02)
+            self._changed.clear()
+            await self._changed.wait()
 
 
-async def _first(awaited: object, following: asyncio.Task[None], seconds: float) -> None:
+async def _first(
+    awaited: Coroutine[Any, Any, object], following: asyncio.Task[None], seconds: float
+) -> None:
     """Wait for *awaited*; an end of the event stream before it is an error."""
-    task: asyncio.Task[object] = asyncio.ensure_future(awaited)  # type: ignore[arg-type]
+    task = asyncio.create_task(awaited)
     try:
         async with asyncio.timeout(seconds):
             await asyncio.wait({task, following}, return_when=asyncio.FIRST_COMPLETED)

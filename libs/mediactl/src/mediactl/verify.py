@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
-import tempfile
-from pathlib import Path
-
-from PIL import Image
 
 from mediactl.client import MediaClient
 from mediactl.timeline import Track
+from PIL import Image
 
 _THUMBNAIL = (320, 240)
 
@@ -20,21 +18,18 @@ async def problems_of(client: MediaClient, track: Track) -> list[str]:
     asset = track.asset
     if asset["status"] != "ready":
         return [f"status is {asset['status']}"]
-    with tempfile.TemporaryDirectory() as folder:
-        processed, thumbnail = Path(folder) / "processed", Path(folder) / "thumbnail"
-        headers = await client.fetch(asset["processedUrl"], processed)
-        await client.fetch(asset["thumbnailUrl"], thumbnail)
-        found = _thumbnail_problems(thumbnail)
-        if headers.get("cache-control") != "public, max-age=3600":
-            found.append("the processed file lacks Cache-Control")
-        size = (asset["width"], asset["height"])
-        if asset["type"].startswith("video/"):
-            return found + _video_problems(processed, size)
-        return found + _picture_problems(processed, size)
+    processed = await client.fetch(asset["processedUrl"])
+    thumbnail = await client.fetch(asset["thumbnailUrl"])
+    found = _thumbnail_problems(thumbnail.content)
+    if processed.headers.get("cache-control") != "public, max-age=3600":
+        found.append("the processed file lacks Cache-Control")
+    size = (asset["width"], asset["height"])
+    check = _video_problems if asset["type"].startswith("video/") else _picture_problems
+    return found + check(processed.content, size)
 
 
-def _thumbnail_problems(path: Path) -> list[str]:
-    with Image.open(path) as image:
+def _thumbnail_problems(data: bytes) -> list[str]:
+    with Image.open(io.BytesIO(data)) as image:
         image.load()
         found = [] if image.size == _THUMBNAIL else [f"thumbnail is {image.size}"]
         if image.format != "JPEG":
@@ -42,18 +37,18 @@ def _thumbnail_problems(path: Path) -> list[str]:
         return found + (["thumbnail has EXIF"] if image.getexif() else [])
 
 
-def _picture_problems(path: Path, size: tuple[int, int]) -> list[str]:
-    with Image.open(path) as image:
+def _picture_problems(data: bytes, size: tuple[int, int]) -> list[str]:
+    with Image.open(io.BytesIO(data)) as image:
         image.load()
         found = [] if image.size == size else [f"picture is {image.size}, not {size}"]
         return found + (["picture has EXIF"] if image.getexif() else [])
 
 
-def _video_problems(path: Path, size: tuple[int, int]) -> list[str]:
-    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _video_problems(data: bytes, size: tuple[int, int]) -> list[str]:
+    command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", "-"]
+    done = subprocess.run(command, input=data, capture_output=True, check=False)
     if done.returncode != 0:
-        return [f"ffprobe refuses it: {done.stderr[-200:]}"]
+        return [f"ffprobe refuses it: {done.stderr[-200:].decode()}"]
     streams = {stream["codec_type"]: stream for stream in json.loads(done.stdout)["streams"]}
     video = streams["video"]
     wanted = {"codec_name": "h264", "pix_fmt": "yuv420p", "width": size[0], "height": size[1]}
@@ -63,7 +58,6 @@ def _video_problems(path: Path, size: tuple[int, int]) -> list[str]:
     found += [f"{side} is odd" for side in ("width", "height") if video[side] % 2]
     if "audio" in streams and streams["audio"]["codec_name"] != "aac":
         found.append(f"sound is {streams['audio']['codec_name']}")
-    head = path.read_bytes()
-    if not 0 <= head.find(b"moov") < head.find(b"mdat"):
+    if not 0 <= data.find(b"moov") < data.find(b"mdat"):
         found.append("index stands behind the media (no faststart)")
     return found

@@ -23,11 +23,10 @@ from media_contracts import (
     Topic,
     new_event,
 )
+from media_records.tables import Asset
 from media_runtime.kafka import OutgoingRecord, event_record
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection
-
-from media_records.tables import Asset
 
 ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {
     AssetStatus.PENDING: frozenset(
@@ -119,7 +118,12 @@ class Lifecycle:
             "INSERT INTO asset_transitions"
             " (company_id, asset_id, attempt, from_status, to_status, service)"
             " VALUES ($1, $2, $3, $4, $5, $6)",
-            asset.company_id, asset.id, attempt, before.value, to.value, self._service,
+            asset.company_id,
+            asset.id,
+            attempt,
+            before.value,
+            to.value,
+            self._service,
         )
         await self._tell(connection, changed, _status_changed(changed, before), at)
         return changed
@@ -128,9 +132,7 @@ class Lifecycle:
         self, connection: Connection, asset: Asset, stage: Stage, *, at: datetime
     ) -> None:
         """Tell that the asset's attempt reached *stage*."""
-        await self._tell(
-            connection, asset, AssetProgressed(attempt=asset.attempt, stage=stage), at
-        )
+        await self._tell(connection, asset, AssetProgressed(attempt=asset.attempt, stage=stage), at)
 
     async def _tell(
         self, connection: Connection, asset: Asset, payload: Payload, at: datetime
@@ -139,9 +141,7 @@ class Lifecycle:
         await self._outbox.put(connection, asset.company_id, record)
 
 
-async def find_asset(
-    connection: Connection, asset_id: UUID, *, lock: bool = False
-) -> Asset | None:
+async def find_asset(connection: Connection, asset_id: UUID, *, lock: bool = False) -> Asset | None:
     """Return the asset, or None when there is none that this transaction may see."""
     row = await connection.fetchrow(
         "SELECT * FROM media_assets WHERE id = $1" + (" FOR UPDATE" if lock else ""), asset_id
@@ -154,10 +154,14 @@ async def _update(connection: Connection, asset: Asset, values: Mapping[str, Any
     if unknown:
         raise ValueError(f"not facts of an asset: {sorted(unknown)}")
     assignments = ", ".join(f"{column} = ${n}" for n, column in enumerate(values, start=4))
+    # The column names come from _FACTS.
+    update = f"UPDATE media_assets SET {assignments}"  # noqa: S608
     return await connection.fetchrow(
-        f"UPDATE media_assets SET {assignments}"  # noqa: S608 - column names are from _FACTS
-        " WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *",
-        asset.id, asset.status, asset.attempt, *values.values(),
+        f"{update} WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *",
+        asset.id,
+        asset.status,
+        asset.attempt,
+        *values.values(),
     )
 
 

@@ -122,9 +122,7 @@ def alembic_config() -> Config:
 def main() -> None:
     """Migrate the database that the environment describes."""
     settings = MigrateSettings()
-    revision = asyncio.run(
-        migrate(settings.database_url.get_secret_value(), settings.passwords())
-    )
+    revision = asyncio.run(migrate(settings.database_url.get_secret_value(), settings.passwords()))
     sys.stdout.write(f"database: at revision {revision}\n")
 
 

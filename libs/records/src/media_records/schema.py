@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncpg
 from alembic.script import ScriptDirectory
-from media_runtime.postgres import Database
-
 from media_records.migrate import alembic_config
+from media_runtime.postgres import Database
 
 
 class PendingMigrationError(RuntimeError):

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-
 from media_runtime.settings import AuthSettings
 
 _REQUIRED = ["exp", "sub", "aud", "iss"]

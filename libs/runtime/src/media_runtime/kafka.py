@@ -22,10 +22,9 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from media_contracts import CloudEvent, ContractError, Topic
-from prometheus_client import REGISTRY, Counter
-
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.settings import KafkaSettings
+from prometheus_client import REGISTRY, Counter
 
 log = structlog.get_logger(__name__)
 

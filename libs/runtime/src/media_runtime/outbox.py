@@ -14,11 +14,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import structlog
-from prometheus_client import Counter, Histogram
-
 from media_runtime.errors import TransientError
 from media_runtime.kafka import OutgoingRecord, Producer
 from media_runtime.postgres import Connection, Database
+from prometheus_client import Counter, Histogram
 
 log = structlog.get_logger(__name__)
 
@@ -49,10 +48,14 @@ _SELECT = """
 class Outbox:
     """Writes records into the caller's transaction and relays them to Kafka afterwards."""
 
-    def __init__(self, database: Database, producer: Producer, *, service: str) -> None:
+    def __init__(
+        self, database: Database, producer: Producer, *, service: str, pause_seconds: float = 0
+    ) -> None:
+        """Relay for *service*; *pause_seconds* between batches make larger ones of many wakes."""
         self._database = database
         self._producer = producer
         self._service = service
+        self._pause_seconds = pause_seconds
         self._wake = asyncio.Event()
 
     async def put(
@@ -62,8 +65,14 @@ class Outbox:
         await connection.executemany(
             _INSERT,
             [
-                (self._service, company_id, record.topic, record.key, record.value.decode(),
-                 encode_headers(record))
+                (
+                    self._service,
+                    company_id,
+                    record.topic,
+                    record.key,
+                    record.value.decode(),
+                    encode_headers(record),
+                )
                 for record in records
             ],
         )
@@ -104,6 +113,7 @@ class Outbox:
                 log.exception("outbox_relay_failed")
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
+            await asyncio.sleep(self._pause_seconds)
             if sent < _BATCH:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
@@ -125,7 +135,9 @@ class Outbox:
             await self._producer.send_all(
                 [
                     OutgoingRecord(
-                        row["topic"], row["key"], row["value"].encode(),
+                        row["topic"],
+                        row["key"],
+                        row["value"].encode(),
                         decode_headers(row["headers"]),
                     )
                     for row in rows

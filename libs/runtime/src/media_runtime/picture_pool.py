@@ -24,8 +24,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import structlog
-
-from media_runtime.errors import PermanentError
+from media_runtime.errors import PermanentError, TransientError
 
 T = TypeVar("T")
 
@@ -48,6 +47,10 @@ class PictureError(PermanentError):
     def __init__(self, code: str, message: str, detail: str = "") -> None:
         super().__init__(code, message)
         self.detail = detail
+
+
+class PicturePoolError(TransientError):
+    """No worker process can be started: this machine is at fault, not the image."""
 
 
 class PictureWorkError(RuntimeError):
@@ -73,7 +76,11 @@ class PicturePool:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
 
     async def __aenter__(self) -> Self:
-        await asyncio.gather(*(worker.start(self._threads) for worker in self._workers))
+        starts = (worker.start(self._threads) for worker in self._workers)
+        outcomes = await asyncio.gather(*starts, return_exceptions=True)
+        if problem := next(filter(None, outcomes), None):
+            self._close()
+            raise problem
         for worker in self._workers:
             self._idle.put_nowait(worker)
         return self
@@ -84,6 +91,9 @@ class PicturePool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         for worker in self._workers:
             worker.kill()
         self._threads.shutdown()
@@ -94,7 +104,8 @@ class PicturePool:
 
         A worker that dies is replaced and the work tried once more: the kernel may have killed
         it for another's hunger. A worker whose time is up, or whose task is cancelled, is
-        killed. Raises PictureError, also for any other PermanentError of *work*.
+        killed. Raises PictureError, also for any other PermanentError of *work*, or
+        PicturePoolError, which is worth another try.
         """
         worker = await self._idle.get()
         try:
@@ -122,7 +133,7 @@ class _Worker:
         self._pipe: Connection[Any, Any] | None = None
 
     async def start(self, threads: ThreadPoolExecutor) -> None:
-        """Make sure that a process is waiting for work."""
+        """Make sure that a process is waiting for work; raises PicturePoolError."""
         if self._process is not None and self._process.is_alive():
             return
         self.kill()
@@ -133,7 +144,11 @@ class _Worker:
         )
         self._process.start()
         theirs.close()
-        await self.ask(threads, _warm_up, ())
+        try:
+            await self.ask(threads, _warm_up, ())
+        except (_WorkerDiedError, PictureError, PictureWorkError) as error:
+            self.kill()
+            raise PicturePoolError("a picture process could not start") from error
 
     async def ask(
         self, threads: ThreadPoolExecutor, work: Callable[..., Any], args: tuple[Any, ...]
@@ -204,9 +219,8 @@ def _restrain(memory_bytes: int) -> None:
 
 def _warm_up() -> None:
     # Decoders load on first use; the first image should not wait for them.
-    from PIL import Image
-
     import media_runtime.pictures  # noqa: F401
+    from PIL import Image
 
     Image.init()
 

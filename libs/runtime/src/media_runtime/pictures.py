@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pillow_heif
-from PIL import Image, ImageCms, ImageStat
-
 from media_runtime.errors import PermanentError
 from media_runtime.picture_pool import PictureError, PicturePool
+from PIL import Image, ImageCms, ImageStat
 
 __all__ = [
     "MAX_PIXELS",

@@ -11,15 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from uuid import UUID
 
 import asyncpg
-
 from media_runtime.errors import TransientError
 
-Connection = asyncpg.Connection
-Record = asyncpg.Record
+Connection: TypeAlias = asyncpg.Connection
+Record: TypeAlias = asyncpg.Record
 
 _COMMAND_SECONDS = 30.0
 _ACQUIRE_SECONDS = 10.0
@@ -80,10 +79,12 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Run the block in one transaction that no company is set for."""
-        async with _translated():
-            async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
-                async with connection.transaction():
-                    yield connection
+        async with (
+            _translated(),
+            self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection,
+            connection.transaction(),
+        ):
+            yield connection
 
     @asynccontextmanager
     async def company(self, company_id: UUID) -> AsyncIterator[Connection]:
@@ -97,7 +98,8 @@ class Database:
     async def fetchrow(self, query: str, *args: Any) -> Record | None:
         """Run one statement in a transaction of its own and return its first row."""
         async with _translated():
-            return await self._pool.fetchrow(query, *args)
+            row: Record | None = await self._pool.fetchrow(query, *args)
+            return row
 
     async def fetch(self, query: str, *args: Any) -> list[Record]:
         """Run one statement in a transaction of its own and return its rows."""

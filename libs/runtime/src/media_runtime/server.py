@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import uvicorn
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
+import uvicorn
 from media_runtime.settings import Settings
 
 GRACE_SECONDS = 20
 
 
-def serve(app: object, settings: Settings) -> None:
-    """Serve *app*; on SIGTERM open requests get GRACE_SECONDS before they are cut off."""
-    uvicorn.run(
-        app,  # type: ignore[arg-type]
+def serve(app: Any, settings: Settings, *, on_stop: Callable[[], None] | None = None) -> None:
+    """
+    Serve *app*; on SIGTERM open requests get GRACE_SECONDS before they are cut off.
+
+    *on_stop* is called as soon as the signal arrives, for answers that would never end by
+    themselves; it runs in the signal handler.
+    """
+    config = uvicorn.Config(
+        app,
         host=settings.http_host,
         port=settings.http_port,
         log_config=None,
@@ -20,3 +28,15 @@ def serve(app: object, settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
+    _Server(config, on_stop).run()
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self._on_stop is not None:
+            self._on_stop()
+        super().handle_exit(sig, frame)

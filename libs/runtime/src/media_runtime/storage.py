@@ -22,17 +22,17 @@ from uuid import UUID
 import certifi
 import urllib3
 from media_contracts import ObjectRef
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.settings import StorageSettings
 from minio import Minio
-from minio.credentials import StaticProvider
+from minio.commonconfig import ENABLED
+from minio.credentials.providers import StaticProvider
 from minio.datatypes import PostPolicy
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, MinioException, S3Error
 from minio.minioadmin import MinioAdmin
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
-from minio.versioningconfig import ENABLED, VersioningConfig
-
-from media_runtime.errors import PermanentError, TransientError
-from media_runtime.settings import StorageSettings
+from minio.versioningconfig import VersioningConfig
 
 T = TypeVar("T")
 
@@ -173,17 +173,18 @@ class ObjectStore:
         self, bucket: str, key: str, path: Path, *, content_type: str, cache_control: str
     ) -> int:
         """Store the file at *path* and return its size in bytes."""
-        await self._run(
-            lambda: self._client.fput_object(
+
+        def store() -> int:
+            self._client.fput_object(
                 bucket,
                 key,
                 str(path),
                 content_type=content_type,
-                metadata={"Cache-Control": cache_control},  # type: ignore[dict-item]
-            ),
-            key,
-        )
-        return path.stat().st_size
+                metadata={"Cache-Control": cache_control},
+            )
+            return path.stat().st_size
+
+        return await self._run(store, key)
 
     async def upload_bytes(
         self, bucket: str, key: str, data: bytes, *, content_type: str, cache_control: str
@@ -196,7 +197,7 @@ class ObjectStore:
                 io.BytesIO(data),
                 len(data),
                 content_type=content_type,
-                metadata={"Cache-Control": cache_control},  # type: ignore[dict-item]
+                metadata={"Cache-Control": cache_control},
             ),
             key,
         )
@@ -288,7 +289,10 @@ class ObjectStore:
                 raise ObjectMissingError(key) from error
             raise StorageUnavailableError(f"object store: {error.code} {error.message}") from error
         except (
-            MinioException, MinioAdminException, urllib3.exceptions.HTTPError, OSError
+            MinioException,
+            MinioAdminException,
+            urllib3.exceptions.HTTPError,
+            OSError,
         ) as error:
             raise StorageUnavailableError(f"object store: {error!r}") from error
 
@@ -329,7 +333,7 @@ def _notification(company_id: UUID, arns: Sequence[str]) -> NotificationConfig:
     )
 
 
-def _targets(config: NotificationConfig) -> set[tuple[str, str | None]]:
+def _targets(config: NotificationConfig) -> set[tuple[str | None, str | None]]:
     return {
         (target.queue, target.prefix_filter_rule.value if target.prefix_filter_rule else None)
         for target in config.queue_config_list

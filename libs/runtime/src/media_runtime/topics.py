@@ -13,7 +13,6 @@ import sys
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 from media_contracts import DLQ_PARTITIONS, DLQ_RETENTION_MS, TOPICS, Topic
-
 from media_runtime.settings import KafkaSettings
 
 _NO_ERROR = 0

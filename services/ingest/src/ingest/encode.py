@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ffmpeg
-
 from ingest.domain import Size
 
 _AUDIO_BITRATE = "128k"

@@ -10,16 +10,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import structlog
+from ingest.jobs import enqueue
+from ingest.metrics import NOTIFICATIONS
+from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus, Stage
 from media_records.lifecycle import Lifecycle, find_asset
 from media_records.tables import Asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
 from media_runtime.storage import StoredObject, parse_notification
-
-from ingest.jobs import enqueue
-from ingest.metrics import NOTIFICATIONS
-from ingest.wakeup import Wakeup
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +56,9 @@ class Intake:
         async with self._database.transaction() as connection:
             asset = await find_asset(connection, asset_id, lock=True)
             if asset is None or (asset.company_id, asset.bucket, asset.upload_key) != (
-                company_id, stored.bucket, stored.key,
+                company_id,
+                stored.bucket,
+                stored.key,
             ):
                 return "unknown_asset"
             if asset.status not in _OPEN:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from ingest.metrics import FENCE_REJECTIONS, LEASES_EXPIRED
 from media_contracts import ObjectRef
 from media_records.tables import Asset
 from media_runtime.postgres import Connection, Database, Record
-
-from ingest.metrics import FENCE_REJECTIONS, LEASES_EXPIRED
 
 _ENQUEUE = """
     INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_version_id, source_size)
@@ -114,9 +113,7 @@ class JobQueue:
             FENCE_REJECTIONS.labels("beat").inc()
             raise LostLeaseError
 
-    async def give_back(
-        self, job: Job, *, why: str, delay_seconds: float, counted: bool
-    ) -> None:
+    async def give_back(self, job: Job, *, why: str, delay_seconds: float, counted: bool) -> None:
         """Queue the job again; *counted* says whether this try was one of its own fault."""
         row = await self._database.fetchrow(
             _GIVE_BACK, job.id, job.fence, why[:1000], delay_seconds, counted

@@ -9,6 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from faststream.asgi import AsgiFastStream
+from ingest.intake import Intake
+from ingest.jobs import JobQueue
+from ingest.outcomes import SERVICE, Outcomes
+from ingest.process import ProcessUpload
+from ingest.settings import IngestSettings
+from ingest.wakeup import Wakeup
+from ingest.worker import Workers
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
@@ -18,14 +25,6 @@ from media_runtime.picture_pool import PicturePool
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
-
-from ingest.intake import Intake
-from ingest.jobs import JobQueue
-from ingest.outcomes import SERVICE, Outcomes
-from ingest.process import ProcessUpload
-from ingest.settings import IngestSettings
-from ingest.wakeup import Wakeup
-from ingest.worker import Workers
 
 _PROBING_PROCESSES = 1
 
@@ -71,9 +70,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             workers = Workers(
                 settings=settings,
                 database=database,
-                queue=JobQueue(
-                    database, owner=_owner(), lease_seconds=settings.lease_seconds
-                ),
+                queue=JobQueue(database, owner=_owner(), lease_seconds=settings.lease_seconds),
                 process=process,
                 outcomes=outcomes,
                 lifecycle=lifecycle,
@@ -83,14 +80,16 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             intake = Intake(database, outbox, lifecycle, new_job)
             on_bytes(broker, MEDIA_INGEST, intake, settings=settings, group=SERVICE)
             on_events(
-                broker, MEDIA_THUMBNAILED, outcomes.thumbnailed, settings=settings, group=f"{SERVICE}_results"
+                broker,
+                MEDIA_THUMBNAILED,
+                outcomes.thumbnailed,
+                settings=settings,
+                group=f"{SERVICE}_results",
             )
             await stack.enter_async_context(workers.running())
             yield
 
-    return AsgiFastStream(
-        broker, asgi_routes=ops_routes(readiness), lifespan=lifespan, logger=None
-    )
+    return AsgiFastStream(broker, asgi_routes=ops_routes(readiness), lifespan=lifespan, logger=None)
 
 
 def _owner() -> str:

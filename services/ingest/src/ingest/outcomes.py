@@ -12,6 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from ingest import jobs
+from ingest.domain import kind_of
+from ingest.jobs import Job
+from ingest.metrics import OUTCOMES, STALE_RESULTS
 from media_contracts import (
     MEDIA_PROCESSED,
     AssetStatus,
@@ -30,11 +34,6 @@ from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
-
-from ingest import jobs
-from ingest.domain import kind_of
-from ingest.jobs import Job
-from ingest.metrics import OUTCOMES, STALE_RESULTS
 
 log = structlog.get_logger(__name__)
 
@@ -105,7 +104,9 @@ class Outcomes:
         """Tell whether the thumbnailer has answered this attempt."""
         row = await self._database.fetchrow(
             "SELECT 1 FROM asset_results WHERE asset_id = $1 AND attempt = $2 AND part = $3",
-            asset.id, asset.attempt, _PICTURES,
+            asset.id,
+            asset.attempt,
+            _PICTURES,
         )
         return row is not None
 

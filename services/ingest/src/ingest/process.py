@@ -13,6 +13,21 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ingest import jobs
+from ingest.domain import (
+    HEADER_BYTES,
+    Size,
+    family_of,
+    fit_video,
+    kind_of,
+    sniff,
+    transcode_limit_seconds,
+)
+from ingest.encode import EncodePlan, encode_command
+from ingest.jobs import Job
+from ingest.metrics import STAGE_SECONDS
+from ingest.outcomes import DISPLAY, SERVICE, THUMBNAIL, Outcomes
+from ingest.settings import IngestSettings
 from media_contracts import (
     MEDIA_STATUS,
     MEDIA_THUMBNAIL,
@@ -34,22 +49,6 @@ from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import probe_image
 from media_runtime.postgres import Connection, Database
 from media_runtime.storage import ObjectStore, output_key
-
-from ingest import jobs
-from ingest.domain import (
-    HEADER_BYTES,
-    Size,
-    family_of,
-    fit_video,
-    kind_of,
-    sniff,
-    transcode_limit_seconds,
-)
-from ingest.encode import EncodePlan, encode_command
-from ingest.jobs import Job
-from ingest.metrics import STAGE_SECONDS
-from ingest.outcomes import DISPLAY, SERVICE, THUMBNAIL, Outcomes
-from ingest.settings import IngestSettings
 
 CACHE_CONTROL = "public, max-age=3600"
 _PROGRESS_SECONDS = 1.0
@@ -169,9 +168,7 @@ class ProcessUpload:
             pictures=pictures,
         )
 
-    async def _transcode(
-        self, asset: Asset, info: MediaInfo, source: Path, target: Path
-    ) -> None:
+    async def _transcode(self, asset: Asset, info: MediaInfo, source: Path, target: Path) -> None:
         settings = self._settings
         if info.video is None:
             raise RefusedFileError("no_video_stream", "The file holds no video.")

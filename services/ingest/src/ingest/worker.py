@@ -14,13 +14,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import structlog
-from media_contracts import AssetStatus
-from media_records.lifecycle import Lifecycle, find_asset
-from media_records.tables import Asset
-from media_runtime.errors import PermanentError, TransientError
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
-
 from ingest import jobs
 from ingest.domain import retry_delay_seconds
 from ingest.jobs import Job, JobQueue, LostLeaseError
@@ -29,6 +22,12 @@ from ingest.outcomes import Outcomes
 from ingest.process import ProcessUpload
 from ingest.settings import IngestSettings
 from ingest.wakeup import Wakeup
+from media_contracts import AssetStatus
+from media_records.lifecycle import Lifecycle, find_asset
+from media_records.tables import Asset
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Database
 
 log = structlog.get_logger(__name__)
 
@@ -101,9 +100,12 @@ class Workers:
         job, asset = claimed
         if asset is None:
             return True
-        with structlog.contextvars.bound_contextvars(
-            asset_id=str(job.asset_id), company_id=str(job.company_id), attempt=job.attempt
-        ), RUNNING.track_inprogress():
+        with (
+            structlog.contextvars.bound_contextvars(
+                asset_id=str(job.asset_id), company_id=str(job.company_id), attempt=job.attempt
+            ),
+            RUNNING.track_inprogress(),
+        ):
             log.info("job_claimed", tries=job.tries, fence=job.fence)
             outcome = await self._settle(job, asset)
             JOBS.labels(outcome).inc()
@@ -133,8 +135,7 @@ class Workers:
     async def _settle(self, job: Job, asset: Asset) -> str:
         """Run the job to its end, whatever that is, and name it."""
         try:
-            if job.tries > self._settings.job_max_tries:
-                raise OutOfTriesError(job.tries - 1)
+            self._refuse_too_many(job)
             await self._run_leased(job, asset)
         except LostLeaseError:
             return "lost_lease"
@@ -154,6 +155,10 @@ class Workers:
                 return await self._fail(job, OutOfTriesError(job.tries))
             return await self._give_back(job, error, counted=True)
         return "done"
+
+    def _refuse_too_many(self, job: Job) -> None:
+        if job.tries > self._settings.job_max_tries:
+            raise OutOfTriesError(job.tries - 1)
 
     async def _fail(self, job: Job, error: PermanentError) -> str:
         try:

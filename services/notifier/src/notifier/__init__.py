@@ -1,0 +1,1 @@
+"""Tells clients in real time what becomes of their files."""

@@ -2,11 +2,10 @@
 
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
-
 from sign_api.main import build_app
 from sign_api.settings import SignApiSettings
 
 if __name__ == "__main__":
-    settings = SignApiSettings()  # type: ignore[call-arg]  # from the environment
+    settings = SignApiSettings()
     configure_logging("sign_api", log_format=settings.log_format, level=settings.log_level)
     serve(build_app(settings), settings)

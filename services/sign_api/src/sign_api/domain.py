@@ -64,7 +64,7 @@ def _is_plain_name(name: str) -> bool:
     return (
         1 <= len(name) <= MAX_NAME_CHARACTERS
         and name not in {".", ".."}
-        and (name.isascii() and name.isprintable() or not _has_forbidden(name))
+        and ((name.isascii() and name.isprintable()) or not _has_forbidden(name))
         and "/" not in name
         and "\\" not in name
     )

@@ -9,20 +9,22 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from media_records.schema import refuse_pending_migrations
 from media_runtime.auth import TokenVerifier
+from media_runtime.http import answer_with_problems
 from media_runtime.kafka import Producer
+from media_runtime.openapi import describe
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import ops_routes
-from starlette.routing import Route
-
-from sign_api import problems
 from sign_api.metrics import RequestMetrics
-from sign_api.openapi import describe
-from sign_api.routes import Services, router
+from sign_api.routes import FIELD_CODES, Services, router
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
 from sign_api.views import FileUrls
+from starlette.routing import Route
+
+# Thousands of grants a second then leave in twenty batches a second.
+_RELAY_PAUSE_SECONDS = 0.05
 
 
 def build_app(settings: SignApiSettings) -> FastAPI:
@@ -42,7 +44,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
             store = ObjectStore(settings)
             stack.callback(store.close)
-            outbox = Outbox(database, producer, service=SERVICE)
+            outbox = Outbox(database, producer, service=SERVICE, pause_seconds=_RELAY_PAUSE_SECONDS)
             await stack.enter_async_context(outbox.relaying())
             app.state.services = _services(settings, database, store, outbox)
             # Signing goes on while Kafka or storage is away, so neither decides readiness.
@@ -59,7 +61,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(router)
-    problems.install(app)
+    answer_with_problems(app, field_codes=FIELD_CODES)
     describe(app)
     app.add_middleware(RequestMetrics)
     if settings.cors_allow_origins:
@@ -78,7 +80,7 @@ def _services(
     buckets = Buckets(database, store, quota_bytes=settings.company_quota_bytes)
     return Services(
         verifier=TokenVerifier(settings),
-        sign_upload=SignUpload(database, store, buckets, settings),
+        sign_upload=SignUpload(database, store, buckets, outbox, settings),
         assets=Assets(database, outbox),
         urls=FileUrls(
             store,

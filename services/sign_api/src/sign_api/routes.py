@@ -9,9 +9,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from media_contracts import AssetStatus
-from media_runtime.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
-
-from sign_api.problems import ApiError, documented, unauthorized
+from media_runtime.auth import Caller, TokenVerifier
+from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from sign_api.use_cases import (
     AssetNotFoundError,
     Assets,
@@ -31,8 +30,15 @@ from sign_api.views import (
     encode_cursor,
 )
 
-UPLOAD = "media:upload"
-READ = "media:read"
+FIELD_CODES = {
+    "fileName": "invalid_file_name",
+    "size": "invalid_size",
+    "type": "invalid_type",
+    "status": "invalid_status",
+    "limit": "invalid_limit",
+    "asset_id": "invalid_asset_id",
+}
+"""The code of an invalid input, by the name of its field or parameter."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -55,26 +61,12 @@ def _services(request: Request) -> Services:
     return services
 
 
-async def _caller(request: Request) -> Caller:
-    try:
-        token = bearer_token(request.headers.get("authorization"))
-        return await _services(request).verifier.verify(token)
-    except InvalidTokenError as error:
-        raise unauthorized(f"The bearer token was not accepted: {error}.") from error
-
-
 async def _uploader(request: Request) -> Caller:
-    return _permitted(await _caller(request), UPLOAD)
+    return await caller_of(request, _services(request).verifier, UPLOAD)
 
 
 async def _reader(request: Request) -> Caller:
-    return _permitted(await _caller(request), READ, UPLOAD)
-
-
-def _permitted(caller: Caller, *any_of: str) -> Caller:
-    if caller.permissions.isdisjoint(any_of):
-        raise ApiError(403, "forbidden", f"The token lacks the permission {any_of[0]}.")
-    return caller
+    return await caller_of(request, _services(request).verifier, READ, UPLOAD)
 
 
 Uploader = Annotated[Caller, Depends(_uploader)]
@@ -86,7 +78,7 @@ Reader = Annotated[Caller, Depends(_reader)]
     status_code=201,
     response_model=SignResponse,
     responses=documented(400, 401, 403, 422, 503),
-    openapi_extra={"security": [{"HTTPBearer": []}]},
+    openapi_extra=BEARER_ONLY,
     summary="Ask for an upload grant",
 )
 async def sign(
@@ -124,7 +116,7 @@ async def sign(
     "/assets/{asset_id}",
     response_model=AssetView,
     responses=documented(400, 401, 403, 404, 503),
-    openapi_extra={"security": [{"HTTPBearer": []}]},
+    openapi_extra=BEARER_ONLY,
     summary="Look at one asset",
 )
 async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetView:
@@ -141,7 +133,7 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
     "/assets",
     response_model=AssetPage,
     responses=documented(400, 401, 403, 503),
-    openapi_extra={"security": [{"HTTPBearer": []}]},
+    openapi_extra=BEARER_ONLY,
     summary="List assets, newest first",
 )
 async def list_assets(
@@ -169,7 +161,7 @@ async def list_assets(
     status_code=202,
     response_model=AssetView,
     responses=documented(400, 401, 403, 404, 409, 503),
-    openapi_extra={"security": [{"HTTPBearer": []}]},
+    openapi_extra=BEARER_ONLY,
     summary="Process a failed asset again",
 )
 async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> AssetView:
@@ -189,7 +181,7 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
     status_code=204,
     response_class=Response,
     responses=documented(400, 401, 403, 404, 503),
-    openapi_extra={"security": [{"HTTPBearer": []}]},
+    openapi_extra=BEARER_ONLY,
     summary="Delete an asset and its files",
 )
 async def delete_asset(request: Request, asset_id: UUID, caller: Uploader) -> Response:

@@ -25,7 +25,6 @@ from media_runtime.storage import (
     build_notification,
     upload_key,
 )
-
 from sign_api.domain import VIDEO_TYPES, check_upload
 from sign_api.metrics import BUCKETS, GRANTS
 from sign_api.settings import SignApiSettings
@@ -91,7 +90,9 @@ class Buckets:
             await connection.execute(
                 "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, $3)"
                 " ON CONFLICT DO NOTHING",
-                company_id, bucket, self._quota_bytes,
+                company_id,
+                bucket,
+                self._quota_bytes,
             )
         BUCKETS.inc()
         log.info("bucket_provisioned", bucket=bucket)
@@ -101,11 +102,17 @@ class SignUpload:
     """Gives upload grants: checks, signs, and records the asset as pending."""
 
     def __init__(
-        self, database: Database, store: ObjectStore, buckets: Buckets, settings: SignApiSettings
+        self,
+        database: Database,
+        store: ObjectStore,
+        buckets: Buckets,
+        outbox: Outbox,
+        settings: SignApiSettings,
     ) -> None:
         self._database = database
         self._store = store
         self._buckets = buckets
+        self._outbox = outbox
         self._max_bytes = settings.max_upload_bytes
         self._lifetime = timedelta(seconds=settings.grant_seconds)
 
@@ -123,9 +130,7 @@ class SignUpload:
         The same *idempotency_key* gives the same answer for 24 hours. Raises
         RefusedUploadError, and IdempotencyKeyReusedError for another request under one key.
         """
-        check_upload(
-            upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes
-        )
+        check_upload(upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes)
         bucket = await self._buckets.of(caller.company_id)
         asset_id = uuid4()
         key = upload_key(caller.company_id, asset_id)
@@ -142,15 +147,27 @@ class SignUpload:
         # One statement: set_config, asset, transition, outbox row and idempotency key.
         row = await self._database.fetchrow(
             "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)",
-            caller.company_id, asset_id, upload.file_name, upload.content_type, upload.size,
-            bucket, key, grant.expires_at, traceparent,
-            event.topic, event.value.decode(), encode_headers(event),
-            idempotency_key, fingerprint, answer if idempotency_key else None,
+            caller.company_id,
+            asset_id,
+            upload.file_name,
+            upload.content_type,
+            upload.size,
+            bucket,
+            key,
+            grant.expires_at,
+            traceparent,
+            event.topic,
+            event.value.decode(),
+            encode_headers(event),
+            idempotency_key,
+            fingerprint,
+            answer if idempotency_key else None,
         )
         if row is not None:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
             return str(row["response"])
+        self._outbox.wake()
         GRANTS.labels("video" if upload.content_type in VIDEO_TYPES else "image").inc()
         return answer
 
@@ -187,7 +204,11 @@ class Assets:
                 " AND CASE WHEN $2::text IS NULL THEN status <> 'deleted' ELSE status = $2 END"
                 " AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))"
                 " ORDER BY created_at DESC, id DESC LIMIT $5",
-                company_id, status, moment, last, limit,
+                company_id,
+                status,
+                moment,
+                last,
+                limit,
             )
         return [Asset(**dict(row)) for row in rows]
 

@@ -11,11 +11,10 @@ from uuid import UUID
 from media_contracts import AssetStatus
 from media_contracts.envelope import Timestamp
 from media_records.tables import Asset
+from media_runtime.http import ApiError
 from media_runtime.storage import ObjectStore
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
-
-from sign_api.problems import ApiError
 
 
 class _View(BaseModel):
@@ -141,9 +140,6 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         moment, _, asset_id = base64.urlsafe_b64decode(padded.encode()).decode().partition("|")
-        created_at = datetime.fromisoformat(moment)
-        if created_at.tzinfo is None:
-            raise ValueError("no time zone")
-        return created_at, UUID(asset_id)
+        return datetime.fromisoformat(moment).astimezone(UTC), UUID(asset_id)
     except (ValueError, OverflowError, binascii.Error) as error:
         raise ApiError(400, "invalid_cursor", "cursor is not one that a page returned.") from error

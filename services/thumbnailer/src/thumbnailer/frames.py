@@ -14,7 +14,6 @@ from pathlib import Path
 
 import ffmpeg
 import structlog
-
 from media_runtime.errors import PermanentError
 from media_runtime.ffmpeg import INPUT_OPTIONS, FfmpegError, run_ffmpeg
 from media_runtime.pictures import PictureError, PicturePool, WantedPicture, brightness
@@ -74,17 +73,21 @@ def frame_command(source: Path, target: Path, place: Place, box: tuple[int, int]
     if not place.exact:
         picture = picture.filter("thumbnail", n=_KEYFRAMES)
     # A keyframe before the place has a negative time, and ffmpeg would drop it.
-    arguments: list[str] = picture.filter("setpts", "PTS-STARTPTS").output(
-        f"file:{target}",
-        **{
-            "frames:v": 1,
-            "c:v": "png",
-            "compression_level": 1,
-            "pix_fmt": "rgb24",
-            "f": "image2",
-            "update": 1,
-        },
-    ).get_args()
+    arguments: list[str] = (
+        picture.filter("setpts", "PTS-STARTPTS")
+        .output(
+            f"file:{target}",
+            **{
+                "frames:v": 1,
+                "c:v": "png",
+                "compression_level": 1,
+                "pix_fmt": "rgb24",
+                "f": "image2",
+                "update": 1,
+            },
+        )
+        .get_args()
+    )
     return arguments
 
 

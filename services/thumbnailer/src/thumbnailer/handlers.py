@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import structlog
-
 from media_contracts import (
     MEDIA_THUMBNAILED,
     CloudEvent,

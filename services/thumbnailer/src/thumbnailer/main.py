@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from faststream.asgi import AsgiFastStream
-
 from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.kafka import Producer, consuming, make_broker, on_events
 from media_runtime.pictures import PicturePool

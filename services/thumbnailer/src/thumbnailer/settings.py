@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field
-
 from media_runtime.settings import KafkaSettings, StorageSettings
+from pydantic import Field
 
 
 class ThumbnailerSettings(KafkaSettings, StorageSettings):

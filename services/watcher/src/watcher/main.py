@@ -14,7 +14,6 @@ from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
-
 from watcher.metrics import ROUND_SECONDS
 from watcher.settings import WatcherSettings
 from watcher.use_cases import CleanUp, Round, Watch

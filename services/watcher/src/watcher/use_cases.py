@@ -15,7 +15,6 @@ import structlog
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectMissingError, ObjectStore, output_prefix
-
 from watcher.metrics import ALERTS, ASSETS, BACKLOG, LAST_ROUND, OLDEST_SECONDS, REMOVED
 from watcher.settings import WatcherSettings
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
 from mediactl import stack
 from mediactl.home import Home
 from mediactl.progress import progress_on
@@ -27,9 +26,7 @@ _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version
 PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST ARGS]")]
 
 
-def test(
-    arguments: PytestArguments = None,
-) -> None:
+def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command, no test
     """Run linters, type checks, import rules and all tests, against a stack of its own."""
     home = Home.from_environment()
     failed = [] if arguments else [" ".join(check) for check in _CHECKS if not _check(home, check)]
@@ -57,7 +54,11 @@ def lock() -> None:
     projects = [str(member.relative_to(root)) for member in members]
     _compile(root, [*projects, "--group", "pyproject.toml:dev"], "requirements.lock")
     for member in root.glob("services/*/pyproject.toml"):
-        _compile(root, [str(member.relative_to(root))], f"services/{member.parent.name}/requirements.lock")
+        _compile(
+            root,
+            [str(member.relative_to(root))],
+            f"services/{member.parent.name}/requirements.lock",
+        )
     records = "libs/records"
     _compile(root, [f"{records}/pyproject.toml"], f"{records}/requirements.lock")
 

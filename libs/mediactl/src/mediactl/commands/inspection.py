@@ -9,12 +9,11 @@ from collections.abc import Iterable
 from typing import Annotated
 
 import typer
-from rich.console import Console
-
 from mediactl import logs as log_reader
 from mediactl import stack
 from mediactl.errors import MediactlError
 from mediactl.home import Home
+from mediactl.published import wide_console
 from mediactl.state import State
 from mediactl.status import status_table
 
@@ -32,7 +31,7 @@ def status(
         document = {"provider": state.provider, "parts": [row.as_json() for row in rows]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     else:
-        Console().print(status_table(rows))
+        wide_console().print(status_table(rows))
     if not rows or not all(row.is_healthy for row in rows):
         raise typer.Exit(1)
 

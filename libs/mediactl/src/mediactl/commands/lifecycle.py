@@ -6,12 +6,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
-
 from mediactl import stack
 from mediactl.home import Home
 from mediactl.progress import progress_on
-from mediactl.published import endpoint_table
+from mediactl.published import endpoint_table, wide_console
 from mediactl.state import State, exclusive
 
 ServiceName = Annotated[
@@ -29,7 +27,7 @@ def up(
     home = Home.from_environment()
     with exclusive(home.lock_file), progress_on() as progress:
         variables = stack.up(home, progress, wanted=provider)
-    Console().print(endpoint_table(variables))
+    wide_console().print(endpoint_table(variables))
     sys.stdout.write(f"\nEverything, secrets included, is in {home.env_file}\n")
 
 

@@ -11,10 +11,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from mediactl import stack
 from mediactl.client import MediaClient
 from mediactl.credentials import stack_credentials
@@ -30,6 +26,9 @@ from mediactl.timeline import Track, timeline_table
 from mediactl.tokens import local_token
 from mediactl.uploads import Uploads
 from mediactl.verify import problems_of
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 DEMO_COMPANY = "00000000-0000-4000-8000-00000000de30"
 _REFRESHES_PER_SECOND = 10

@@ -7,7 +7,6 @@ import sys
 from typing import Annotated
 
 import typer
-
 from mediactl.home import Home
 from mediactl.state import State
 from mediactl.tokens import DEFAULT_PERMISSIONS, local_token

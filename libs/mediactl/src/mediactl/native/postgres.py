@@ -67,8 +67,10 @@ class PostgresServer(Program):
         if not (self._data / "PG_VERSION").exists():
             self._initialise()
         # Backends of a killed server hold its shared memory until they notice, and a new one
-        # refuses to start beside them.
-        wait_until(lambda: not _works_in(self._data), timeout_seconds=10)
+        # refuses to start beside them; nor does it start while the killed one is a zombie
+        # that nobody has reaped, unless the lock file is gone.
+        if wait_until(lambda: not _works_in(self._data), timeout_seconds=10):
+            (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def command(self) -> Command:
         """Return the server's command line."""

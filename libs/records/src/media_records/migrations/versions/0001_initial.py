@@ -209,9 +209,7 @@ def upgrade() -> None:
     op.execute("GRANT SELECT, DELETE ON outbox TO media_relay")
     op.execute("CREATE POLICY relay ON outbox TO media_relay USING (true)")
     op.execute(_SIGN_ASSET)
-    op.execute(
-        "GRANT SELECT ON alembic_version TO media_sign_api, media_internal, media_notifier"
-    )
+    op.execute("GRANT SELECT ON alembic_version TO media_sign_api, media_internal, media_notifier")
 
 
 def downgrade() -> None:

@@ -1,13 +1,19 @@
-"""Errors as clients see them: RFC 9457 problem details with a stable ``code``."""
+"""
+What the HTTP services share: callers by bearer token, and errors as RFC 9457 problem details.
+
+Invariant: every error has a stable ``code`` for programs and a sentence for people, and tells
+nothing of hosts, paths or other companies.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from media_runtime.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
 from media_runtime.errors import PermanentError, TransientError
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
@@ -21,22 +27,12 @@ _TITLES = {
     409: "Conflict",
     413: "Content Too Large",
     422: "Unprocessable Content",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 _RETRY_AFTER_SECONDS = "5"
-
-# The code of an invalid input, by the name of the field, parameter or header.
-_FIELD_CODES = {
-    "fileName": "invalid_file_name",
-    "size": "invalid_size",
-    "type": "invalid_type",
-    "status": "invalid_status",
-    "limit": "invalid_limit",
-    "asset_id": "invalid_asset_id",
-    "idempotency-key": "invalid_idempotency_key",
-}
 
 
 class Problem(BaseModel):
@@ -63,6 +59,12 @@ class Problem(BaseModel):
     detail: str
 
 
+BEARER_ONLY: dict[str, Any] = {"security": [{"HTTPBearer": []}]}
+"""OpenAPI's entry for a route that takes a bearer token."""
+
+READ, UPLOAD = "media:read", "media:upload"
+
+
 class ApiError(Exception):
     """An answer other than success."""
 
@@ -74,6 +76,21 @@ class ApiError(Exception):
         self.code = code
         self.detail = detail
         self.headers = headers
+
+
+async def caller_of(request: Request, verifier: TokenVerifier, *any_of: str) -> Caller:
+    """
+    Return the caller that the request's bearer token proves.
+
+    Raises ApiError: 401 without a valid token, 403 unless it has one of the permissions *any_of*.
+    """
+    try:
+        caller = await verifier.verify(bearer_token(request.headers.get("authorization")))
+    except InvalidTokenError as error:
+        raise unauthorized(f"The bearer token was not accepted: {error}.") from error
+    if caller.permissions.isdisjoint(any_of):
+        raise ApiError(403, "forbidden", f"The token lacks the permission {any_of[0]}.")
+    return caller
 
 
 def unauthorized(detail: str) -> ApiError:
@@ -93,8 +110,13 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Make *app* answer every error as a problem."""
+def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, str]) -> None:
+    """
+    Make *app* answer every error as a problem.
+
+    *field_codes* gives the code of an invalid input by the name of its field, parameter or
+    header; others are ``invalid_request``.
+    """
 
     @app.exception_handler(ApiError)
     async def api_error(_: Request, error: ApiError) -> JSONResponse:
@@ -116,7 +138,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _answer(400, *_first_problem(error.errors()))
+        return _answer(400, *_first_problem(error.errors(), field_codes))
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
@@ -130,11 +152,11 @@ def install(app: FastAPI) -> None:
         return _answer(500, "internal_error", "Something went wrong on our side.")
 
 
-def _first_problem(errors: Sequence[Any]) -> tuple[str, str]:
+def _first_problem(errors: Sequence[Any], field_codes: Mapping[str, str]) -> tuple[str, str]:
     first = errors[0]
     names = [str(part) for part in first["loc"] if isinstance(part, str)]
     field = names[-1] if len(names) > 1 else ""
-    code = _FIELD_CODES.get(field, "invalid_request")
+    code = field_codes.get(field, "invalid_request")
     place = field or "request body"
     return code, f"{place}: {first['msg']}."
 
@@ -142,9 +164,7 @@ def _first_problem(errors: Sequence[Any]) -> tuple[str, str]:
 def _answer(
     status: int, code: str, detail: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    problem = Problem(
-        title=_TITLES.get(status, "Error"), status=status, code=code, detail=detail
-    )
+    problem = Problem(title=_TITLES.get(status, "Error"), status=status, code=code, detail=detail)
     return JSONResponse(
         problem.model_dump(),
         status_code=status,

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's own, with the answers that this API really gives."""
+"""The OpenAPI document: FastAPI's own, with the answers that our APIs really give."""
 
 from __future__ import annotations
 

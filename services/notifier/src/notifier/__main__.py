@@ -1,0 +1,12 @@
+"""Starts the notifier: ``python -m notifier``."""
+
+from media_runtime.server import serve
+from media_runtime.telemetry import configure_logging
+from notifier.main import build_app
+from notifier.settings import NotifierSettings
+
+if __name__ == "__main__":
+    settings = NotifierSettings()
+    configure_logging("notifier", log_format=settings.log_format, level=settings.log_level)
+    app, end_streams = build_app(settings)
+    serve(app, settings, on_stop=end_streams)

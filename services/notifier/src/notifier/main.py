@@ -1,0 +1,98 @@
+"""Wiring of the notifier: the only place that builds its parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from media_records.schema import refuse_pending_migrations
+from media_runtime.auth import TokenVerifier
+from media_runtime.http import answer_with_problems
+from media_runtime.kafka import Producer
+from media_runtime.openapi import describe
+from media_runtime.postgres import Database
+from media_runtime.telemetry import ops_routes
+from notifier.event_log import EventLog
+from notifier.hub import Hub
+from notifier.positions import PositionCodec
+from notifier.routes import FIELD_CODES, Services, router
+from notifier.settings import NotifierSettings
+from notifier.streams import Streams
+from notifier.tickets import Tickets
+from starlette.routing import Route
+
+SERVICE = "notifier"
+
+
+def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
+    """Return the app, and what ends all its streams; the latter may be called at any time."""
+    codec = PositionCodec(log_id=settings.kafka_topic_prefix)
+    hub = Hub(
+        codec,
+        history_events=settings.history_events,
+        queue_events=settings.client_queue_events,
+        streams_per_company=settings.streams_per_company,
+    )
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    def end_streams() -> None:
+        for loop in loops:
+            loop.call_soon_threadsafe(hub.end_all)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        loops.append(asyncio.get_running_loop())
+        async with AsyncExitStack() as stack:
+            database = await stack.enter_async_context(
+                Database.connect(
+                    settings.database_url.get_secret_value(),
+                    name=SERVICE,
+                    size=settings.database_pool_size,
+                )
+            )
+            await refuse_pending_migrations(database)
+            producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
+            event_log = EventLog(
+                settings,
+                producer,
+                hub,
+                codec,
+                history_seconds=settings.history_seconds,
+                backfills_at_once=settings.backfills_at_once,
+            )
+            await stack.enter_async_context(event_log.followed())
+            app.state.services = Services(
+                verifier=TokenVerifier(settings),
+                tickets=Tickets(database, lifetime_seconds=settings.ticket_seconds),
+                streams=Streams(
+                    hub, event_log, codec, heartbeat_seconds=settings.heartbeat_seconds
+                ),
+                codec=codec,
+            )
+            readiness = {"events": event_log.caught_up, "postgres": database.ping}
+            app.router.routes.extend(
+                Route(path, endpoint) for path, endpoint in ops_routes(readiness)
+            )
+            yield
+
+    app = FastAPI(
+        title="Media events",
+        version="1.0.0",
+        description="What becomes of a company's uploads, as it happens.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+    )
+    app.include_router(router)
+    answer_with_problems(app, field_codes=FIELD_CODES)
+    describe(app)
+    if settings.cors_allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[origin.strip() for origin in settings.cors_allow_origins.split(",")],
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Last-Event-ID"],
+        )
+    return app, end_streams

@@ -1,0 +1,17 @@
+"""Every instrument of the notifier."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CLIENTS = Gauge("notifier_clients", "Open event streams.")
+STREAMS = Counter("notifier_streams_total", "Event streams opened.", ["start"])
+DELIVERED = Counter("notifier_events_delivered_total", "Events put into streams.", ["event"])
+FANOUT_SECONDS = Histogram(
+    "notifier_fanout_delay_seconds",
+    "Time from an event to its place in every stream.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+SLOW_CLIENTS = Counter("notifier_slow_clients_total", "Streams cut because nobody read them.")
+RESYNCS = Counter("notifier_resyncs_total", "Resumed streams whose events are no longer kept.")
+MALFORMED = Counter("notifier_malformed_total", "Records that are no event.", ["topic"])

@@ -1,0 +1,148 @@
+"""The HTTP edge: event streams and the tickets for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from media_contracts.envelope import Timestamp
+from media_runtime.auth import TokenVerifier
+from media_runtime.http import (
+    BEARER_ONLY,
+    READ,
+    UPLOAD,
+    ApiError,
+    caller_of,
+    documented,
+    unauthorized,
+)
+from notifier.hub import TooManyStreamsError
+from notifier.positions import ForeignPositionError, PositionCodec, Positions
+from notifier.streams import Streams
+from notifier.tickets import InvalidTicketError, Listener, Tickets
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+FIELD_CODES = {"assetId": "invalid_asset_id"}
+"""The code of an invalid input, by the name of its parameter."""
+
+_EXAMPLE = (
+    'event: media_status\nid: AUw5…\ndata: {"specversion":"1.0","type":'
+    '"media.asset.status_changed.v1","subject":"0d5f3c1e-…","data":{"attempt":1,'
+    '"status":"ready","previousStatus":"processing"}}\n\n'
+)
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events, until the token or the ticket's token lapses.",
+        "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
+    }
+}
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+router = APIRouter(prefix="/api/media/events", tags=["events"])
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the routes call; built once by build_app."""
+
+    verifier: TokenVerifier
+    tickets: Tickets
+    streams: Streams
+    codec: PositionCodec
+
+
+class TicketView(BaseModel):
+    """A ticket for one stream; pass it as ``?ticket=`` before it lapses."""
+
+    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True)
+
+    ticket: str = Field(examples=["0pDpk8Vw…"])
+    expires_at: Timestamp
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+@router.get(
+    "",
+    response_class=StreamingResponse,
+    responses=_STREAM | documented(400, 401, 403, 429, 503),
+    openapi_extra=BEARER_ONLY,
+    summary="Follow the company's assets as Server-Sent Events",
+)
+async def events(
+    request: Request,
+    asset_id: Annotated[UUID | None, Query(alias="assetId")] = None,
+    ticket: str | None = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id_query: Annotated[str | None, Query(alias="lastEventId")] = None,
+) -> StreamingResponse:
+    """
+    Stream ``media_status`` and ``media_processed`` events of the caller's company.
+
+    ``data`` is the CloudEvent as on Kafka. A stream that is opened with the ``Last-Event-ID``
+    of an earlier one goes on right after that event. ``media_resync`` says that events were
+    lost to retention: read the assets again.
+    """
+    services = _services(request)
+    listener = await _listener(request, services, ticket)
+    resume = _resume_position(services.codec, last_event_id or last_event_id_query)
+    try:
+        stream = services.streams.open(listener, asset_id, resume)
+    except TooManyStreamsError as error:
+        raise ApiError(
+            429,
+            "too_many_streams",
+            "The company has as many event streams open as it may have.",
+            {"Retry-After": "5"},
+        ) from error
+    return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
+
+
+@router.post(
+    "/ticket",
+    status_code=201,
+    response_model=TicketView,
+    responses=documented(401, 403, 503),
+    openapi_extra=BEARER_ONLY,
+    summary="Get a one-use ticket for a browser's EventSource",
+)
+async def ticket(request: Request) -> TicketView:
+    """Return a ticket that opens one stream within 30 seconds."""
+    services = _services(request)
+    caller = await caller_of(request, services.verifier, READ, UPLOAD)
+    secret, expires_at = await services.tickets.give(caller)
+    return TicketView(ticket=secret, expires_at=expires_at)
+
+
+async def _listener(request: Request, services: Services, ticket: str | None) -> Listener:
+    if ticket is not None:
+        try:
+            return await services.tickets.redeem(ticket)
+        except InvalidTicketError as error:
+            raise ApiError(
+                401, "invalid_ticket", "The ticket was used already, or has lapsed."
+            ) from error
+    caller = await caller_of(request, services.verifier, READ, UPLOAD)
+    until = datetime.fromtimestamp(caller.expires_at, UTC)
+    if until <= datetime.now(UTC):
+        raise unauthorized("The bearer token has lapsed.")
+    return Listener(caller.company_id, until)
+
+
+def _resume_position(codec: PositionCodec, text: str | None) -> Positions | None:
+    if not text:
+        return None
+    try:
+        return codec.decode(text)
+    except ForeignPositionError as error:
+        raise ApiError(
+            400, "invalid_last_event_id", f"Last-Event-ID is not one of this stream: {error}."
+        ) from error

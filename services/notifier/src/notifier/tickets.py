@@ -1,0 +1,67 @@
+"""
+One-use tickets for browsers, whose EventSource cannot send an Authorization header.
+
+Invariant: redeeming deletes the row, so of two uses, on whatever replicas, one succeeds; the
+secret itself is stored nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from media_runtime.auth import Caller
+from media_runtime.postgres import Database
+
+_INSERT = """
+    INSERT INTO event_tickets (ticket_hash, company_id, subject, stream_until, expires_at)
+    VALUES ($1, $2, $3, $4, $5)
+"""
+_REDEEM = """
+    DELETE FROM event_tickets WHERE ticket_hash = $1
+    RETURNING company_id, stream_until, expires_at > now() AS valid
+"""
+
+
+class InvalidTicketError(Exception):
+    """The ticket was used, has lapsed, or was never given."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who may listen: a company, until a moment."""
+
+    company_id: UUID
+    until: datetime
+
+
+class Tickets:
+    """Gives tickets to verified callers and takes them back."""
+
+    def __init__(self, database: Database, *, lifetime_seconds: int) -> None:
+        self._database = database
+        self._lifetime = timedelta(seconds=lifetime_seconds)
+
+    async def give(self, caller: Caller) -> tuple[str, datetime]:
+        """Return a ticket and when it lapses; its stream ends with the caller's token."""
+        ticket = secrets.token_urlsafe(32)
+        expires_at = datetime.now(UTC) + self._lifetime
+        until = datetime.fromtimestamp(caller.expires_at, UTC)
+        await self._database.fetch(
+            _INSERT, _hash(ticket), caller.company_id, caller.subject, until, expires_at
+        )
+        return ticket, expires_at
+
+    async def redeem(self, ticket: str) -> Listener:
+        """Use the ticket up and return who may listen; raises InvalidTicketError."""
+        row = await self._database.fetchrow(_REDEEM, _hash(ticket))
+        if row is None or not row["valid"]:
+            raise InvalidTicketError
+        return Listener(row["company_id"], row["stream_until"])
+
+
+def _hash(ticket: str) -> str:
+    return hashlib.sha256(ticket.encode(errors="replace")).hexdigest()

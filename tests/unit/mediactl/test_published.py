@@ -1,0 +1,54 @@
+import subprocess
+
+import pytest
+from mediactl.credentials import stack_credentials
+from mediactl.endpoints import Endpoints
+from mediactl.ports import PORT_VARIABLES
+from mediactl.published import published_variables, shell_assignments
+from mediactl.state import State
+from mediactl.status import Row, duration
+
+ENDPOINTS = Endpoints("127.0.0.1:1", "postgresql://a:b@h/d", "http://127.0.0.1:2", "k", "s")
+
+
+def test_up_publishes_what_the_issue_asks_for(tmp_path):
+    ports = {name: 20_000 + number for number, name in enumerate(PORT_VARIABLES)}
+    credentials = stack_credentials(State(tmp_path / "state.json"), {})
+
+    variables = published_variables(ENDPOINTS, ports, credentials)
+
+    assert variables["MEDIA_API_URL"] == f"http://127.0.0.1:{ports['sign_api']}"
+    assert variables["MEDIA_EVENTS_URL"] == f"http://127.0.0.1:{ports['notifier']}"
+    assert variables["WATCHER_METRICS_URL"].endswith(f":{ports['watcher']}/metrics")
+    assert set(variables) >= {
+        *ENDPOINTS.variables(),
+        *("SIGN_API_METRICS_URL", "INGEST_METRICS_URL", "THUMBNAILER_METRICS_URL"),
+        *("NOTIFIER_METRICS_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE"),
+    }
+
+
+def test_a_shell_reads_back_what_was_written(tmp_path):
+    value = "a b'c\"d$e;f"
+    (tmp_path / "env").write_text(shell_assignments({"X": value}))
+
+    done = subprocess.run(
+        ["sh", "-c", f'. {tmp_path}/env; printf %s "$X"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == value
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min 0 s"), (3_725, "1 h 2 min"), (90_000, "1 d 1 h")],
+)
+def test_time_spans_are_short(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_only_a_ready_part_is_healthy():
+    assert Row("x", "ready", 1).is_healthy
+    assert not Row("x", "not ready", 1).is_healthy

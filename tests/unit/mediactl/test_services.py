@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+from mediactl.credentials import stack_credentials
+from mediactl.endpoints import Endpoints
+from mediactl.errors import UsageError
+from mediactl.services import SERVICES, Surroundings, service_environment, with_login
+from mediactl.state import State
+
+ENDPOINTS = Endpoints("kafka:9092", "postgresql://admin:pw@db:5432/media", "http://s3", "k", "s")
+
+
+@pytest.fixture
+def state(tmp_path):
+    return State(tmp_path / "state.json")
+
+
+def environment(state, service, environ=None):
+    environ = environ or {}
+    around = Surroundings(
+        ENDPOINTS, stack_credentials(state, environ), "p_", Path("/scratch"), environ
+    )
+    return service_environment(service, 8001, around)
+
+
+@pytest.mark.parametrize(
+    ("variable", "services"),
+    [
+        ("DATABASE_URL", {"sign_api", "ingest", "notifier", "watcher"}),
+        ("KAFKA_BOOTSTRAP_SERVERS", {"sign_api", "ingest", "thumbnailer", "notifier"}),
+        ("S3_SECRET_KEY", {"sign_api", "ingest", "thumbnailer", "watcher"}),
+        ("S3_REGION", {"sign_api", "ingest", "thumbnailer", "watcher"}),
+        ("JWT_SECRET", {"sign_api", "notifier"}),
+        ("SCRATCH_DIR", {"ingest", "thumbnailer"}),
+        ("HTTP_PORT", set(SERVICES)),
+    ],
+)
+def test_a_service_is_given_what_it_talks_to_and_nothing_else(state, variable, services):
+    given = {service for service in SERVICES if variable in environment(state, service)}
+
+    assert given == services
+
+
+def test_each_service_logs_in_to_the_database_as_itself(state):
+    credentials = stack_credentials(state, {})
+
+    url = environment(state, "ingest")["DATABASE_URL"]
+
+    password = credentials.database_passwords["ingest"]
+    assert url == f"postgresql://media_ingest:{password}@db:5432/media"
+
+
+def test_a_login_with_odd_characters_survives_in_a_url():
+    assert with_login("postgresql://a:b@h/d", "u@x", "p/:@") == "postgresql://u%40x:p%2F%3A%40@h/d"
+
+
+def test_a_variable_named_after_a_service_reaches_that_service_alone(state):
+    environ = {"INGEST_LEASE_SECONDS": "5", "PATH": "/bin"}
+
+    ingest, watcher = (environment(state, name, environ) for name in ("ingest", "watcher"))
+
+    assert ingest["LEASE_SECONDS"] == ingest["INGEST_LEASE_SECONDS"] == "5"
+    assert not {"LEASE_SECONDS", "INGEST_LEASE_SECONDS"} & set(watcher)
+
+
+@pytest.mark.parametrize("name", ["INGEST_METRICS_PORT", "INGEST_DB_PASSWORD", "AWS_SECRET"])
+def test_variables_that_are_not_for_services_do_not_reach_them(state, name):
+    assert name not in environment(state, "ingest", {name: "1"})
+
+
+def test_a_given_secret_is_kept_and_a_short_one_refused(state):
+    assert stack_credentials(state, {"JWT_SECRET": "x" * 32}).jwt_secret == "x" * 32
+    assert stack_credentials(state, {}).jwt_secret == "x" * 32
+    with pytest.raises(UsageError, match="at least 32 bytes"):
+        stack_credentials(state, {"JWT_SECRET": "short"})

@@ -1,0 +1,119 @@
+"""The frame that stands for a video."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media_runtime.pictures import PicturePool, WantedPicture, brightness, probe_image
+from PIL import Image
+from thumbnailer.frames import BRIGHT_ENOUGH, FindFrame, NoFrameError, places
+
+THUMBNAIL = [WantedPicture("thumbnail", 320, 240, "cover")]
+COLOURS = "testsrc2=s=480x270:d=4"
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    subprocess.run(["ffmpeg", "-v", "error", "-y", *map(str, arguments)], check=True)
+
+
+def make_video(path: Path, *sources: str, options: tuple[str, ...] = ()) -> Path:
+    inputs = [part for source in sources for part in ("-f", "lavfi", "-i", source)]
+    pads = "".join(f"[{number}]" for number in range(len(sources)))
+    joined = "-filter_complex", f"{pads}concat=n={len(sources)}", "-pix_fmt", "yuv420p"
+    ffmpeg(*inputs, *joined, *options, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+async def find_frame():
+    async with PicturePool(workers=1) as pool:
+        yield FindFrame(pool, timeout_seconds=20)
+
+
+@given(st.one_of(st.none(), st.floats(min_value=0, max_value=1e6)))
+def test_places_lie_within_the_video(duration):
+    found = places(duration)
+    assert found
+    assert all(0 <= place.seconds <= (duration or 15) for place in found)
+    assert found[-1].exact
+
+
+async def test_bright_video_needs_one_look(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", COLOURS)
+    frame = await find_frame(source, 4.0, THUMBNAIL)
+    assert frame.name == "frame-0.png"
+
+
+async def test_black_start_is_passed_over(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2", COLOURS)
+    assert brightness(await find_frame(source, 6.0, THUMBNAIL)) > BRIGHT_ENOUGH
+
+
+async def test_only_keyframe_black_is_passed_over(find_frame, tmp_path):
+    one_keyframe = ("-x264-params", "keyint=1000:scenecut=0")
+    black = "color=black:s=480x270:d=0.2"
+    source = make_video(tmp_path / "source.mp4", black, COLOURS, options=one_keyframe)
+    assert brightness(await find_frame(source, 4.2, THUMBNAIL)) > BRIGHT_ENOUGH
+
+
+async def test_black_video_has_its_picture_too(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2")
+    assert brightness(await find_frame(source, 2.0, THUMBNAIL)) == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("duration", [None, 4.0, 9000.0])
+async def test_length_may_be_unknown_or_wrong(find_frame, tmp_path, duration):
+    source = make_video(
+        tmp_path / "source.webm", COLOURS, options=("-c:v", "libvpx", "-deadline", "realtime")
+    )
+    assert (await find_frame(source, duration, THUMBNAIL)).exists()
+
+
+async def test_one_frame_is_enough(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", COLOURS, options=("-frames:v", "1"))
+    assert (await find_frame(source, 0.04, THUMBNAIL)).exists()
+
+
+@pytest.mark.parametrize("suffix", ["mov", "mkv", "avi", "mpg", "3gp"])
+async def test_every_accepted_container_has_a_frame(find_frame, tmp_path, suffix):
+    options = ("-s", "352x288", "-r", "25")
+    source = make_video(tmp_path / f"source.{suffix}", COLOURS, options=options)
+    assert brightness(await find_frame(source, 4.0, THUMBNAIL)) > BRIGHT_ENOUGH
+
+
+async def test_frame_is_upright(find_frame, tmp_path):
+    halves = make_video(tmp_path / "plain.mp4", "color=red:s=320x180:d=1")
+    source = tmp_path / "source.mp4"
+    ffmpeg("-i", halves, "-metadata:s:v", "rotate=90", "-c", "copy", source)
+    info = probe_image(await find_frame(source, 1.0, THUMBNAIL))
+    assert (info.width, info.height) == (180, 320)
+
+
+async def test_frame_has_square_pixels(find_frame, tmp_path):
+    wide = "color=red:s=360x360:d=1,setsar=2/1"
+    source = make_video(tmp_path / "source.mp4", wide)
+    info = probe_image(await find_frame(source, 1.0, THUMBNAIL))
+    assert (info.width, info.height) == (720, 360)
+
+
+async def test_large_frame_comes_reduced(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", "color=red:s=1920x1080:d=1")
+    with Image.open(await find_frame(source, 1.0, THUMBNAIL)) as frame:
+        assert frame.size == (853, 480)
+
+
+async def test_sound_alone_has_no_frame(find_frame, tmp_path):
+    source = tmp_path / "source.mp4"
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1", source)
+    with pytest.raises(NoFrameError):
+        await find_frame(source, 1.0, THUMBNAIL)
+
+
+async def test_playlist_under_another_name_has_no_frame(find_frame, tmp_path):
+    make_video(tmp_path / "secret.mp4", COLOURS)
+    source = tmp_path / "source.mp4"
+    source.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nsecret.mp4\n")
+    with pytest.raises(NoFrameError):
+        await find_frame(source, 4.0, THUMBNAIL)
