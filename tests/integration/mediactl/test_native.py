@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -73,7 +74,7 @@ def test_postgres_keeps_committed_rows_through_a_crash_and_runs_as_no_root(infra
     infrastructure.start_one(postgres)
 
     assert postgres.run_sql("SELECT answer FROM kept", database="media").strip() == "42"
-    assert os.stat(f"/proc/{postgres.process.pid}").st_uid != 0
+    assert Path(f"/proc/{postgres.process.pid}").stat().st_uid != 0
     assert postgres.run_sql("SHOW fsync").strip() == "on"
 
 

@@ -23,17 +23,14 @@ def test_only_a_go_that_can_build_minio_is_used(line, enough):
 def test_everything_missing_is_listed_at_once_with_one_command(monkeypatch):
     monkeypatch.setattr(packages, "may_install", lambda: False)
     monkeypatch.setattr(packages.shutil, "which", lambda _: "/usr/bin/apt-get")
-    lacking = [
-        Requirement("postgresql", "db", lambda: None),
-        Requirement("maven", "m", lambda: None),
-    ]
+    lacking = [Requirement(name, name[:2], lambda: None) for name in ("postgresql", "maven")]
 
     with pytest.raises(MissingToolsError) as raised:
         packages.check_installable(lacking)
 
     message = str(raised.value)
-    assert "postgresql: db" in message
-    assert "maven: m" in message
+    assert "postgresql: po" in message
+    assert "maven: ma" in message
     assert "apt-get install -y --no-install-recommends maven postgresql" in message
     assert raised.value.exit_code == 3
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typer
-from mediactl.commands import inspection, lifecycle, token
+from mediactl.commands import development, inspection, lifecycle, media, token
 
 app = typer.Typer(
     help="Starts, stops and shows the media pipeline on this machine.",
@@ -14,5 +14,10 @@ app = typer.Typer(
 for command in (
     *(lifecycle.up, lifecycle.down, inspection.status, inspection.logs, inspection.env),
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, token.token),
+    *(media.upload, media.demo, media.watch),
 ):
     app.command()(command)
+# What follows belongs to pytest and its kin, options included.
+for command in (development.test, development.bench):
+    app.command(context_settings={"ignore_unknown_options": True})(command)
+app.command()(development.lock)

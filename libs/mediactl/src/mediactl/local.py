@@ -44,8 +44,8 @@ class LocalStack:
         """Start what does not run, wait until it is ready, and return what to publish."""
         self._keep_topic_prefix()
         self._state.provider = NATIVE if self._native else ENVIRONMENT
-        self._start_infrastructure(progress)
         self._choose_ports()
+        self._start_infrastructure(progress)
         around = self._surroundings()
         services = self._services(around)
         if not all(service.is_alive for service in services):

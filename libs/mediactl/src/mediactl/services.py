@@ -26,7 +26,7 @@ _SCRATCH = ("ingest", "thumbnailer")
 # What any program needs of the person's environment, and settings that all services share.
 _INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("LOG_LEVEL", "S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARN"),
+    *("LOG_LEVEL", "S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARNS"),
 )
 _INHERITED_PREFIX = "OTEL_"
 # Named after a service, but meant for mediactl itself.

@@ -74,20 +74,14 @@ def timeline_table(tracks: list[Track]) -> Table:
 
 
 def _cells(track: Track) -> list[Text]:
-    times = [track.reached.get(stage) for stage in STAGES]
-    order = sorted(moment for moment in times if moment)
-    cells = [_cell(moment, order) for moment in times]
-    total = f"{(order[-1] - order[0]).total_seconds():.2f} s" if len(order) > 1 else ""
+    reached = sorted((moment, STAGES.index(stage)) for stage, moment in track.reached.items()
+                     if stage in STAGES)
+    cells = [Text("·", style="dim") for _ in STAGES]
+    for before, (moment, stage) in zip([None, *reached], reached, strict=False):
+        waited = f"+{(moment - before[0]).total_seconds():.2f} s" if before else "✓"
+        cells[stage] = Text(waited, style="green")
+    total = f"{(reached[-1][0] - reached[0][0]).total_seconds():.2f} s" if reached else ""
     return [*cells, Text(total, style="bold")]
-
-
-def _cell(moment: datetime | None, order: list[datetime]) -> Text:
-    if moment is None:
-        return Text("·", style="dim")
-    before = order.index(moment) - 1
-    if before < 0:
-        return Text("✓", style="green")
-    return Text(f"+{(moment - order[before]).total_seconds():.2f} s", style="green")
 
 
 def _state(track: Track) -> Text:

@@ -14,12 +14,29 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.media_info import (
+    PROBE_ENTRIES,
+    AudioStream,
+    MediaInfo,
+    VideoStream,
+    media_info,
+)
+
+__all__ = [
+    "INPUT_OPTIONS",
+    "AudioStream",
+    "FfmpegError",
+    "FfmpegInterruptedError",
+    "MediaInfo",
+    "UnreadableMediaError",
+    "VideoStream",
+    "probe",
+    "run_ffmpeg",
+]
 
 ProgressHandler = Callable[[float], Awaitable[None]]
 
@@ -43,12 +60,6 @@ _RUN_OPTIONS = (
     "-hide_banner", "-nostdin", "-loglevel", "warning", *_MAX_ALLOC,
     "-nostats", "-progress", "pipe:1", "-y",
 )  # fmt: skip
-_PROBE_ENTRIES = (
-    "format=format_name,duration,nb_streams"
-    ":stream=codec_type,codec_name,width,height,pix_fmt,avg_frame_rate,r_frame_rate,duration,"
-    "channels,sample_aspect_ratio"
-    ":stream_disposition=attached_pic:stream_tags=rotate:stream_side_data=rotation"
-)
 
 
 class FfmpegError(PermanentError):
@@ -73,43 +84,6 @@ class UnreadableMediaError(PermanentError):
 
 class FfmpegInterruptedError(TransientError):
     """Something outside the file ended ffmpeg: it was killed, is missing, or the disk is full."""
-
-
-@dataclass(frozen=True)
-class VideoStream:
-    """
-    The picture of a file. ``width`` and ``height`` are in pixels after rotation.
-
-    ``rotation`` is how far players turn the stored picture: 0, 90, 180 or 270 degrees
-    clockwise. ``pixel_aspect`` is the width of a shown pixel over its height.
-    """
-
-    codec: str
-    width: int
-    height: int
-    rotation: int
-    frame_rate: float | None
-    pixel_format: str | None
-    pixel_aspect: float
-
-
-@dataclass(frozen=True)
-class AudioStream:
-    """The sound of a file."""
-
-    codec: str
-    channels: int
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """What ffprobe says of a file; its first video and audio stream, cover art left out."""
-
-    format_name: str
-    duration_seconds: float | None
-    video: VideoStream | None
-    audio: AudioStream | None
-    stream_count: int
 
 
 async def run_ffmpeg(
@@ -146,7 +120,7 @@ async def probe(path: Path, *, timeout_seconds: float = 30) -> MediaInfo:
     """Return what the file at *path* holds; raises UnreadableMediaError."""
     options = [text for name, value in INPUT_OPTIONS.items() for text in (f"-{name}", str(value))]
     arguments = (
-        "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", _PROBE_ENTRIES,
+        "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
         *options, "-i", f"file:{path}",
     )  # fmt: skip
     async with _started("ffprobe", arguments) as running:
@@ -159,7 +133,10 @@ async def probe(path: Path, *, timeout_seconds: float = 30) -> MediaInfo:
     if code != 0:
         _raise_if_interrupted(code, stderr)
         raise UnreadableMediaError(stderr)
-    return _media_info(json.loads(output))
+    info = media_info(json.loads(output))
+    if info is None:
+        raise UnreadableMediaError("no streams")
+    return info
 
 
 class _Running:
@@ -275,62 +252,3 @@ def _raise_if_interrupted(code: int, stderr: str) -> None:
         raise FfmpegInterruptedError(f"killed by signal {-code}")
     if "No space left on device" in stderr:
         raise FfmpegInterruptedError("the disk is full")
-
-
-def _media_info(found: dict[str, Any]) -> MediaInfo:
-    streams: list[dict[str, Any]] = found.get("streams", [])
-    about: dict[str, Any] = found.get("format", {})
-    if not streams:
-        raise UnreadableMediaError("no streams")
-    durations = [_number(part.get("duration")) for part in (about, *streams)]
-    return MediaInfo(
-        format_name=about.get("format_name", ""),
-        duration_seconds=next((seconds for seconds in durations if seconds), None),
-        video=next((_video(s) for s in streams if _is_video(s)), None),
-        audio=next((_audio(s) for s in streams if s.get("codec_type") == "audio"), None),
-        stream_count=int(about.get("nb_streams", len(streams))),
-    )
-
-
-def _is_video(stream: dict[str, Any]) -> bool:
-    cover_art = bool(stream.get("disposition", {}).get("attached_pic"))
-    return stream.get("codec_type") == "video" and not cover_art
-
-
-def _video(stream: dict[str, Any]) -> VideoStream:
-    width, height = int(stream.get("width", 0)), int(stream.get("height", 0))
-    pixel_aspect = _number(stream.get("sample_aspect_ratio", "").replace(":", "/")) or 1.0
-    rotation = _rotation(stream)
-    if rotation in {90, 270}:
-        width, height, pixel_aspect = height, width, 1 / pixel_aspect
-    rates = (_number(stream.get(name)) for name in ("avg_frame_rate", "r_frame_rate"))
-    return VideoStream(
-        codec=stream.get("codec_name", "unknown"),
-        width=width,
-        height=height,
-        rotation=rotation,
-        frame_rate=next((rate for rate in rates if rate), None),
-        pixel_format=stream.get("pix_fmt"),
-        pixel_aspect=pixel_aspect,
-    )
-
-
-def _rotation(stream: dict[str, Any]) -> int:
-    # The display matrix counts anticlockwise; the older tag counts clockwise.
-    for side_data in stream.get("side_data_list", []):
-        if "rotation" in side_data:
-            return round(-float(side_data["rotation"]) / 90) * 90 % 360
-    return round((_number(stream.get("tags", {}).get("rotate")) or 0) / 90) * 90 % 360
-
-
-def _audio(stream: dict[str, Any]) -> AudioStream:
-    return AudioStream(stream.get("codec_name", "unknown"), int(stream.get("channels", 0)))
-
-
-def _number(text: str | None) -> float | None:
-    """Return a number or fraction as ffprobe writes it; None for what is not known."""
-    top, _, bottom = (text or "").partition("/")
-    try:
-        return float(top) / float(bottom or 1)
-    except (ValueError, ZeroDivisionError):
-        return None

@@ -70,7 +70,6 @@ class PicturePool:
     """
 
     def __init__(self, *, workers: int, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._memory_bytes = memory_bytes
         self._workers = [_Worker(memory_bytes) for _ in range(workers)]
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")

@@ -63,7 +63,7 @@ class MalformedNotificationError(PermanentError):
         super().__init__("malformed_notification", f"not a bucket notification: {why}")
 
 
-class BucketSetupError(PermanentError):
+class BucketSetupError(TransientError):
     """A bucket did not take its settings."""
 
 
@@ -272,10 +272,10 @@ class ObjectStore:
     ) -> None:
         found = self._client.get_bucket_notification(bucket)
         if _targets(found) != _targets(wanted):
-            raise BucketSetupError("bucket_setup", f"{bucket}: notification was not stored")
+            raise BucketSetupError(f"{bucket}: notification was not stored")
         quota = json.loads(admin.bucket_quota_get(bucket))
         if quota_bytes not in {quota.get("quota"), quota.get("size")}:
-            raise BucketSetupError("bucket_setup", f"{bucket}: quota was not stored")
+            raise BucketSetupError(f"{bucket}: quota was not stored")
 
     async def ping(self) -> None:
         """Raise StorageUnavailableError unless the store answers."""
@@ -333,9 +333,13 @@ def _notification(company_id: UUID, arns: Sequence[str]) -> NotificationConfig:
     )
 
 
-def _targets(config: NotificationConfig) -> set[tuple[str | None, str | None]]:
+def _targets(config: NotificationConfig) -> set[tuple[str, str | None]]:
+    # A store with a region answers with it in the ARN, whether or not it was asked with it.
     return {
-        (target.queue, target.prefix_filter_rule.value if target.prefix_filter_rule else None)
+        (
+            ":".join((target.queue or "").split(":")[-2:]),
+            target.prefix_filter_rule.value if target.prefix_filter_rule else None,
+        )
         for target in config.queue_config_list
     }
 

@@ -1,0 +1,103 @@
+"""What mediactl asks of Docker, with a stand-in that records it."""
+
+import json
+
+import pytest
+from mediactl import stack
+from mediactl.home import Home
+from mediactl.progress import SilentProgress
+from mediactl.services import SERVICES
+from mediactl.state import State
+
+PARTS = ("kafka", "postgres", "minio", *SERVICES)
+
+
+@pytest.fixture
+def docker(monkeypatch, tmp_path):
+    """Put a docker on the PATH that writes down each call and lists *containers*."""
+    binary = tmp_path / "bin" / "docker"
+    binary.parent.mkdir()
+    binary.write_text(
+        f'#!/bin/sh\necho "$@ JWT_SECRET=$JWT_SECRET" >> {tmp_path}/calls\n'
+        f'case "$*" in *"ps -a"*) cat {tmp_path}/containers;; esac\n'
+    )
+    binary.chmod(0o755)
+    (tmp_path / "containers").touch()
+    monkeypatch.setenv("PATH", f"{binary.parent}:/usr/bin:/bin")
+    return tmp_path
+
+
+@pytest.fixture
+def home(tmp_path):
+    root = tmp_path / "checkout"
+    root.mkdir()
+    (root / "docker-compose.yml").touch()
+    return Home(tmp_path / "home", tmp_path / "home", root)
+
+
+def calls(docker):
+    return (docker / "calls").read_text().splitlines()
+
+
+def lists(docker, containers):
+    (docker / "containers").write_text("".join(json.dumps(c) + "\n" for c in containers))
+
+
+def rows(home):
+    return {row.name: row.health for row in stack.open_stack(home, State(home.state_file)).rows()}
+
+
+def test_up_starts_the_containers_with_ports_and_secrets_of_the_stack(docker, home):
+    variables = stack.up(home, SilentProgress())
+
+    (up,) = [call for call in calls(docker) if " up " in call]
+    assert "-d --build --wait" in up
+    given = home.compose_env_file.read_text()
+    assert f"JWT_SECRET='{variables['JWT_SECRET']}'" in given
+    assert f"MEDIA_API_PORT='{variables['MEDIA_API_URL'].rpartition(':')[2]}'" in given
+    assert home.compose_env_file.stat().st_mode & 0o077 == 0
+
+
+def test_a_second_up_keeps_the_addresses_of_running_containers(docker, home):
+    first = stack.up(home, SilentProgress())
+    lists(docker, [{"Service": "kafka", "State": "running", "Health": "healthy"}])
+
+    assert stack.up(home, SilentProgress()) == first
+
+
+def test_stray_variables_of_the_shell_do_not_reach_compose(docker, home, monkeypatch):
+    monkeypatch.setenv("JWT_SECRET", "s" * 32)
+
+    stack.up(home, SilentProgress())
+
+    assert all(call.endswith("JWT_SECRET=") for call in calls(docker) if "--env-file" in call)
+
+
+def test_status_tells_healthy_from_starting_from_stopped(docker, home):
+    stack.up(home, SilentProgress())
+    lists(
+        docker,
+        [
+            {"Service": "kafka", "State": "running", "Health": "healthy"},
+            {"Service": "ingest", "State": "running", "Health": "starting"},
+            {"Service": "watcher", "State": "exited", "Health": ""},
+            {"Service": "migrations", "State": "exited", "Health": ""},
+        ],
+    )
+
+    found = rows(home)
+
+    assert set(found) == set(PARTS)
+    assert (found["kafka"], found["ingest"]) == ("ready", "not ready")
+    assert found["watcher"] == found["minio"] == "stopped"
+
+
+def test_wiping_removes_the_volumes_even_after_down(docker, home):
+    stack.up(home, SilentProgress())
+    assert stack.down(home, SilentProgress())
+
+    stack.wipe(home)
+
+    assert "down --volumes" in calls(docker)[-1]
+    assert not home.state_file.exists()
+    assert not home.compose_env_file.exists()

@@ -1,0 +1,82 @@
+"""What becomes of a request: an answer, or a retry."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from media_contracts import (
+    MEDIA_THUMBNAILED,
+    Fit,
+    MediaKind,
+    ObjectRef,
+    Picture,
+    PictureSpec,
+    ThumbnailRequested,
+    derived_id,
+    new_event,
+)
+from media_runtime.errors import PermanentError, TransientError
+from thumbnailer.handlers import OnThumbnailRequested
+
+PICTURE = Picture(
+    name="thumbnail", bucket="b", key="k", content_type="image/jpeg", width=320, height=240, size=1
+)
+
+
+class SentRecords:
+    def __init__(self) -> None:
+        self.records = []
+
+    async def send(self, record) -> None:
+        self.records.append(record)
+
+    def events(self) -> list:
+        assert {record.topic for record in self.records} <= {MEDIA_THUMBNAILED.name}
+        return [MEDIA_THUMBNAILED.parse(record.value) for record in self.records]
+
+
+def a_request():
+    spec = PictureSpec(name="thumbnail", width=320, height=240, fit=Fit.COVER, key="k")
+    source = ObjectRef(bucket="b", key="s")
+    data = ThumbnailRequested(
+        attempt=3, kind=MediaKind.IMAGE, content_type="image/png", source=source, pictures=[spec]
+    )
+    return new_event(
+        data, source="/media/ingest", asset_id=uuid4(), company_id=uuid4(), time=datetime.now(UTC)
+    )
+
+
+def making(outcome):
+    async def make_pictures(request):
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    return make_pictures
+
+
+async def test_repeated_request_is_answered_with_one_event_id():
+    sent, request = SentRecords(), a_request()
+    handle = OnThumbnailRequested(making([PICTURE]), sent)
+    await handle(request)
+    await handle(request)
+    first, second = sent.events()
+    assert first.id == second.id == derived_id(request.id, "made")
+    assert (first.subject, first.companyid) == (request.subject, request.companyid)
+    assert (first.data.attempt, first.data.pictures) == (3, [PICTURE])
+
+
+async def test_file_at_fault_is_an_answer():
+    sent, request = SentRecords(), a_request()
+    await OnThumbnailRequested(making(PermanentError("bad_file", "Bad file.")), sent)(request)
+    (failed,) = sent.events()
+    assert failed.id == derived_id(request.id, "failed")
+    assert (failed.data.error.code, failed.data.error.message) == ("bad_file", "Bad file.")
+
+
+@pytest.mark.parametrize("error", [TransientError("storage is away"), KeyError("a bug")])
+async def test_any_other_error_is_left_to_the_middleware(error):
+    sent = SentRecords()
+    with pytest.raises(type(error)):
+        await OnThumbnailRequested(making(error), sent)(a_request())
+    assert sent.records == []
