@@ -56,9 +56,10 @@ def local_token(
 
     Raises UsageError for a bad company or time to live, MediactlError where no secret is known.
     """
+    company_id = parse_company(company)
     return mint_token(
         secret=_secret(state, environ),
-        company_id=parse_company(company),
+        company_id=company_id,
         now=datetime.now(UTC),
         permissions=permissions,
         ttl_seconds=ttl_seconds,
@@ -74,6 +75,14 @@ def parse_company(text: str) -> UUID:
         return UUID(text)
     except ValueError as error:
         raise UsageError(f"--company must be a UUID, not {text!r}.") from error
+
+
+def parse_ttl(text: str) -> int:
+    """Return a time to live in seconds; raises UsageError."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise UsageError(f"--ttl must be a whole number of seconds, not {text!r}.") from error
 
 
 def _secret(state: State, environ: Mapping[str, str]) -> str:

@@ -1,11 +1,18 @@
 """Starts ingest: ``python -m ingest``."""
 
-from ingest.main import build_app
-from ingest.settings import IngestSettings
-from media_runtime.server import serve
-from media_runtime.telemetry import configure_logging
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run until SIGTERM."""
+    # The processes that read pictures import this module again, and need none of this.
+    from ingest.main import build_app
+    from ingest.settings import IngestSettings
+    from media_runtime.server import serve
+    from media_runtime.telemetry import configure_logging
+
     settings = IngestSettings()
     configure_logging("ingest", log_format=settings.log_format, level=settings.log_level)
     serve(build_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

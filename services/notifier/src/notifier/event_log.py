@@ -1,35 +1,39 @@
 """
-Reads the topics that clients hear of.
+Reads the topics that clients hear of, for all streams of this replica.
 
 A client's position is one in the log, not one of a group, and every replica needs every event:
-so this reads all partitions by manual assignment, commits nothing, and joins no group.
+a consumer group would divide the partitions and keep an offset that nobody asks for. So this
+reads all partitions by manual assignment, commits nothing, and joins no group.
+
+Invariant: the hub has every record up to its positions, in the order of each partition; after
+an outage reading goes on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from media_contracts import CloudEvent, ContractError
 from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer, dead_letter
-from media_runtime.settings import KafkaSettings
-from notifier.hub import Entry, Hub
-from notifier.metrics import DELIVERED, FANOUT_SECONDS, MALFORMED
-from notifier.positions import SLOTS, TOPICS, PositionCodec, Positions
+from notifier.hub import Hub
+from notifier.log_reader import RECORDS_AT_ONCE, WAIT_MS, LogReader
+from notifier.metrics import BEHIND, FANOUT_SECONDS, MALFORMED, RESTARTS
+from notifier.positions import Positions
 
 log = structlog.get_logger(__name__)
 
 _SERVICE = "notifier"
-_WAIT_MS = 200
-_RETRY_SECONDS = 1.0
-_BY_NAME = {topic.name: topic for topic in TOPICS}
+_FIRST_DELAY_SECONDS = 0.5
+_LONGEST_DELAY_SECONDS = 10.0
 
 
 class NotCaughtUpError(TransientError):
@@ -37,29 +41,25 @@ class NotCaughtUpError(TransientError):
 
 
 class EventLog:
-    """The log of events, followed by one reader for all streams of this replica."""
+    """Follows the log and publishes what is new to the hub."""
 
     def __init__(
         self,
-        settings: KafkaSettings,
+        reader: LogReader,
         producer: Producer,
         hub: Hub,
-        codec: PositionCodec,
         *,
         history_seconds: float,
-        backfills_at_once: int,
+        history_events: int,
     ) -> None:
-        self._settings = settings
+        self._reader = reader
         self._producer = producer
         self._hub = hub
-        self._codec = codec
         self._history_seconds = history_seconds
-        self._backfills = asyncio.Semaphore(backfills_at_once)
-        self._partitions = [
-            TopicPartition(settings.kafka_topic_prefix + name, number) for name, number in SLOTS
-        ]
-        self._slots = {partition: slot for slot, partition in enumerate(self._partitions)}
+        self._history_events = history_events
         self._live_from: Positions | None = None
+        self._caught_up = asyncio.Event()
+        self._delay = _FIRST_DELAY_SECONDS
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
@@ -71,130 +71,99 @@ class EventLog:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def caught_up(self) -> None:
-        """Raise NotCaughtUpError until all that was there at the start has been read."""
-        if self._live_from is None or any(
-            here < there for here, there in zip(self._hub.positions, self._live_from, strict=True)
-        ):
-            raise NotCaughtUpError("the event log is still being read")
-
-    async def still_kept(self, positions: Positions) -> bool:
-        """Tell whether the log still holds all that came after *positions*."""
-        async with self._consumer() as consumer:
-            first = await consumer.beginning_offsets(self._partitions)
-            end = await consumer.end_offsets(self._partitions)
-        return all(
-            first[partition] <= wanted <= end[partition]
-            for partition, wanted in zip(self._partitions, positions, strict=True)
-        )
-
-    async def between(
-        self, start: Positions, end: Positions, company_id: Any, asset_id: Any
-    ) -> AsyncIterator[Entry]:
-        """Yield a company's events from *start* to before *end*, in order for each asset."""
-        positions = list(start)
-        async with self._backfills, self._consumer() as consumer:
-            for slot, partition in enumerate(self._partitions):
-                consumer.seek(partition, start[slot])
-            open_slots = {slot for slot in range(len(SLOTS)) if start[slot] < end[slot]}
-            consumer.pause(*(p for p, slot in self._slots.items() if slot not in open_slots))
-            while open_slots:
-                for partition, records in (await consumer.getmany(timeout_ms=_WAIT_MS)).items():
-                    slot = self._slots[partition]
-                    for record in records:
-                        if record.offset >= end[slot]:
-                            break
-                        positions[slot] = record.offset + 1
-                        entry = self._entry(slot, record, positions)
-                        if (
-                            entry
-                            and entry.company_id == company_id
-                            and (asset_id in {None, entry.asset_id})
-                        ):
-                            DELIVERED.labels(entry.kind).inc()
-                            yield entry
-                # Compaction and aborted records leave gaps: the consumer's own place decides.
-                for slot in list(open_slots):
-                    if await consumer.position(self._partitions[slot]) >= end[slot]:
-                        open_slots.remove(slot)
-                        consumer.pause(self._partitions[slot])
-
-    def _entry(self, slot: int, record: ConsumerRecord[Any, Any], at: list[int]) -> Entry | None:
-        name, _ = SLOTS[slot]
+    async def caught_up(self, *, within_seconds: float = 0.01) -> None:
+        """Raise NotCaughtUpError unless all that was there at the start is read in time."""
         try:
-            event = _BY_NAME[name].parse(record.value)
-        except ContractError:
-            return None
-        return Entry(
-            slot,
-            record.offset,
-            event.companyid,
-            event.subject,
-            name,
-            record.value,
-            self._codec.encode(at),
-        )
+            async with asyncio.timeout(within_seconds):
+                await self._caught_up.wait()
+        except TimeoutError as error:
+            raise NotCaughtUpError("the event log is still being read") from error
 
     async def _follow_for_ever(self) -> None:
         while True:
             try:
-                async with self._consumer() as consumer:
-                    await self._seek(consumer)
-                    while True:
-                        for records in (await consumer.getmany(timeout_ms=_WAIT_MS)).values():
-                            for record in records:
-                                await self._take(record)
+                await self._follow()
+            except OffsetOutOfRangeError as error:
+                # Retention passed this replica by, or the topics were made anew.
+                log.error("event_log_moved", error=repr(error))  # noqa: TRY400
+                self._live_from = None
+                self._caught_up.clear()
             except (KafkaError, TransientError, OSError) as error:
-                log.warning("event_log_waits", error=str(error))
+                log.warning("event_log_waits", error=repr(error))
             except Exception:
                 log.exception("event_log_failed")
-            await asyncio.sleep(_RETRY_SECONDS)
+            RESTARTS.inc()
+            await asyncio.sleep(self._delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
+            self._delay = min(self._delay * 2, _LONGEST_DELAY_SECONDS)
+
+    async def _follow(self) -> None:
+        async with self._reader.consumer() as consumer:
+            await self._seek(consumer)
+            while True:
+                await self._look_around(consumer)
+                batches = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
+                for records in batches.values():
+                    for record in records:
+                        await self._take(record)
 
     async def _seek(self, consumer: AIOKafkaConsumer) -> None:
         """Go on where the hub stands; at the very start, go back by the history's length."""
         if self._live_from is None:
-            end = await consumer.end_offsets(self._partitions)
+            end = await consumer.end_offsets(self._reader.partitions)
             since = int((datetime.now(UTC).timestamp() - self._history_seconds) * 1000)
-            found = await consumer.offsets_for_times(dict.fromkeys(self._partitions, since))
-            start = [found[p].offset if found.get(p) else end[p] for p in self._partitions]
+            found = await consumer.offsets_for_times(dict.fromkeys(self._reader.partitions, since))
+            first = await consumer.beginning_offsets(self._reader.partitions)
+            start = [
+                max(
+                    found[place].offset if found.get(place) else end[place],
+                    end[place] - self._history_events,
+                    first[place],
+                )
+                for place in self._reader.partitions
+            ]
             self._hub.start_at(tuple(start))
-            self._live_from = tuple(end[partition] for partition in self._partitions)
-        for slot, partition in enumerate(self._partitions):
-            consumer.seek(partition, self._hub.positions[slot])
+            self._live_from = tuple(end[place] for place in self._reader.partitions)
+        self._reader.start_from(consumer, dict(enumerate(self._hub.positions)))
+
+    async def _look_around(self, consumer: AIOKafkaConsumer) -> None:
+        self._delay = _FIRST_DELAY_SECONDS
+        here = [await consumer.position(place) for place in self._reader.partitions]
+        ends = [consumer.highwater(place) for place in self._reader.partitions]
+        BEHIND.set(sum(max(0, (end or 0) - at) for at, end in zip(here, ends, strict=True)))
+        # The consumer's own place decides, since a log may have gaps at its end.
+        if self._live_from is not None and all(
+            at >= end for at, end in zip(here, self._live_from, strict=True)
+        ):
+            self._caught_up.set()
+        await asyncio.sleep(0)  # a long history must not keep the streams waiting
 
     async def _take(self, record: ConsumerRecord[Any, Any]) -> None:
-        slot = self._slots[TopicPartition(record.topic, record.partition)]
-        name, _ = SLOTS[slot]
+        slot = self._reader.slot_of(record)
+        topic = self._reader.topic_of(slot)
+        # History was live once: it was measured, and its malformed records refused, then.
+        live = self._live_from is not None and record.offset >= self._live_from[slot]
         try:
-            event: CloudEvent[Any] = _BY_NAME[name].parse(record.value)
+            event: CloudEvent[Any] = topic.parse(record.value)
         except ContractError as error:
-            await self._refuse(record, name, error, slot)
+            if live:
+                await self._refuse(record, topic.name, error)
+            self._hub.skip(slot, record.offset)
             return
-        self._hub.publish(slot, record.offset, event.companyid, event.subject, name, record.value)
-        FANOUT_SECONDS.observe(max(0.0, datetime.now(UTC).timestamp() - event.time.timestamp()))
+        self._hub.publish(
+            slot,
+            record.offset,
+            company_id=event.companyid,
+            asset_id=event.subject,
+            kind=topic.name,
+            data=record.value or b"",
+        )
+        if live:
+            delay = datetime.now(UTC).timestamp() - event.time.timestamp()
+            FANOUT_SECONDS.observe(max(0.0, delay))
 
     async def _refuse(
-        self, record: ConsumerRecord[Any, Any], name: str, error: ContractError, slot: int
+        self, record: ConsumerRecord[Any, Any], topic: str, error: ContractError
     ) -> None:
-        # History was live once, and its malformed records were dead-lettered then.
-        if self._live_from is not None and record.offset >= self._live_from[slot]:
-            MALFORMED.labels(name).inc()
-            await self._producer.send(dead_letter(record, error, name, 1, _SERVICE))
-        self._hub.skip(slot, record.offset)
-
-    @asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
-            client_id=_SERVICE,
-            group_id=None,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=100,
-        )
-        consumer.assign(self._partitions)
-        try:
-            await consumer.start()
-            yield consumer
-        finally:
-            await consumer.stop()
+        log.error("dead_letter", topic=topic, offset=record.offset, error=str(error)[:200])
+        await self._producer.send(dead_letter(record, error, topic, 1, _SERVICE))
+        MALFORMED.labels(topic).inc()

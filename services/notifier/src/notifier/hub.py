@@ -9,18 +9,18 @@ event is encoded once, whoever hears it.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass
 from uuid import UUID
 
 from media_runtime.errors import TransientError
-
 from notifier.metrics import CLIENTS, DELIVERED, SLOW_CLIENTS
 from notifier.positions import PositionCodec, Positions
 
+_NEWLINES = bytes.maketrans(b"\r\n", b"  ")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One event as all its listeners get it. ``slot`` and ``offset`` are its place in the log."""
 
@@ -29,29 +29,37 @@ class Entry:
     company_id: UUID
     asset_id: UUID
     kind: str
-    data: bytes
     position: str
+    frame: bytes
 
-    def encoded(self, position: str | None = None) -> bytes:
-        """Return the event as a part of a stream; *position* is what a client resumes from."""
-        identifier = (position or self.position).encode()
-        return b"event: %b\nid: %b\ndata: %b\n\n" % (self.kind.encode(), identifier, self.data)
+    def at(self, position: str) -> bytes:
+        """Return the frame with another *position* to resume from."""
+        _, _, data = self.frame.split(b"\n", 2)
+        return b"event: %b\nid: %b\n%b" % (self.kind.encode(), position.encode(), data)
 
 
-@dataclass(eq=False)
+def frame(kind: str, position: str, data: bytes) -> bytes:
+    """Return an event as a part of a stream; *position* is what a client resumes from."""
+    # JSON has newlines between tokens alone; in a stream they would begin another field.
+    line = data.translate(_NEWLINES)
+    return b"event: %b\nid: %b\ndata: %b\n\n" % (kind.encode(), position.encode(), line)
+
+
+@dataclass(eq=False, slots=True)
 class Stream:
     """
     One client. ``queue`` holds what it has yet to read; None ends the stream.
 
-    Events before ``seen``, which it had from another replica, are left out.
+    Events before ``seen``, which it had from another replica, are left out. ``ahead`` is set
+    while this replica may be behind what the client has seen.
     """
 
     company_id: UUID
     asset_id: UUID | None
     seen: Positions
     queue: asyncio.Queue[Entry | None]
-    missed: list[Entry] = field(default_factory=list)
-    closed: bool = False
+    ahead: Positions | None = None
+    missed: deque[Entry] | None = None
 
     def wants(self, entry: Entry) -> bool:
         """Tell whether this client is to hear of *entry*."""
@@ -66,8 +74,8 @@ class TooManyStreamsError(Exception):
     """The company has as many streams as it may have."""
 
 
-class NotStartedError(TransientError):
-    """The replica does not know yet where the log stands."""
+class NotListeningError(TransientError):
+    """The replica has yet to reach the end of the log, or is about to stop."""
 
 
 class Hub:
@@ -86,30 +94,46 @@ class Hub:
         self._history_events = history_events
         self._queue_events = queue_events
         self._streams_per_company = streams_per_company
-        self._streams: defaultdict[UUID, set[Stream]] = defaultdict(set)
+        self._listening: defaultdict[UUID, set[Stream]] = defaultdict(set)
+        self._open: Counter[UUID] = Counter()
         self._floor: list[int] = []
+        self._position = ""
         self.positions: list[int] = []
+        self.stopping = False
+
+    @property
+    def position(self) -> str:
+        """What a client that heard all there is up to now resumes from."""
+        if not self._position:
+            self._position = self._codec.encode(self.positions)
+        return self._position
 
     def start_at(self, positions: Positions) -> None:
-        """Begin with an empty history at *positions*."""
+        """Begin with an empty history at *positions*; open streams end and resume."""
+        self._history.clear()
         self._floor = list(positions)
         self.positions = list(positions)
+        self._position = ""
+        self._end_all()
 
     def skip(self, slot: int, offset: int) -> None:
         """Pass over a record that is no event."""
         self.positions[slot] = offset + 1
+        self._position = ""
 
-    def publish(  # noqa: PLR0917 - the parts of one event
-        self, slot: int, offset: int, company_id: UUID, asset_id: UUID, kind: str, data: bytes
+    def publish(
+        self, slot: int, offset: int, *, company_id: UUID, asset_id: UUID, kind: str, data: bytes
     ) -> None:
         """Add an event to the history and to the streams of its company."""
         if offset < self.positions[slot]:
             return
-        self.positions[slot] = offset + 1
-        position = self._codec.encode(self.positions)
-        entry = Entry(slot, offset, company_id, asset_id, kind, data, position)
+        self.skip(slot, offset)
+        position = self.position
+        entry = Entry(
+            slot, offset, company_id, asset_id, kind, position, frame(kind, position, data)
+        )
         self._remember(entry)
-        for stream in list(self._streams.get(company_id, ())):
+        for stream in list(self._listening.get(company_id, ())):
             if stream.wants(entry):
                 self._deliver(stream, entry)
 
@@ -119,42 +143,48 @@ class Hub:
         """
         Register a stream and return it with the position at which its live events begin.
 
-        ``missed`` holds what it has to hear first, when the history reaches back to *resume*;
-        see covers(). Raises TooManyStreamsError, and NotStartedError before start_at().
+        ``missed`` holds what it has to hear first, if the history has all that came after
+        *resume*. Every stream is to be closed. Raises TooManyStreamsError, and
+        NotListeningError before start_at() and after stop().
         """
-        if not self.positions:
-            raise NotStartedError("the event log has not been reached yet")
-        if len(self._streams[company_id]) >= self._streams_per_company:
+        if not self.positions or self.stopping:
+            raise NotListeningError("the event log is not being followed")
+        if self._open[company_id] >= self._streams_per_company:
             raise TooManyStreamsError
         now = tuple(self.positions)
-        stream = Stream(company_id, asset_id, resume or now, asyncio.Queue(self._queue_events + 1))
-        if resume and self.covers(resume):
-            stream.missed = [entry for entry in self._history if stream.wants(entry)]
-        self._streams[company_id].add(stream)
+        queue: asyncio.Queue[Entry | None] = asyncio.Queue(self._queue_events + 1)
+        stream = Stream(company_id, asset_id, resume or now, queue, ahead=resume)
+        if resume and self._covers(resume):
+            stream.missed = deque(entry for entry in self._history if stream.wants(entry))
+        self._listening[company_id].add(stream)
+        self._open[company_id] += 1
         CLIENTS.inc()
         return stream, now
 
-    def covers(self, positions: Positions) -> bool:
-        """Tell whether the history holds all that came after *positions*."""
-        return all(wanted >= kept for wanted, kept in zip(positions, self._floor, strict=True))
-
     def close(self, stream: Stream) -> None:
-        """Forget a stream; doing it again changes nothing."""
-        streams = self._streams.get(stream.company_id, set())
-        if stream in streams:
-            streams.remove(stream)
-            CLIENTS.dec()
-        if not streams:
-            self._streams.pop(stream.company_id, None)
+        """Forget a stream whose client is gone, once; its place is free for another."""
+        self._unlisten(stream)
+        self._open[stream.company_id] -= 1
+        if not self._open[stream.company_id]:
+            del self._open[stream.company_id]
+        CLIENTS.dec()
 
-    def end_all(self) -> None:
-        """End every stream; its client resumes elsewhere."""
-        for stream in list(self._all()):
-            self._end(stream)
+    def stop(self) -> None:
+        """End every stream, now and from now on; its client resumes elsewhere."""
+        self.stopping = True
+        self._end_all()
 
-    def _all(self) -> Iterator[Stream]:
-        for streams in list(self._streams.values()):
-            yield from list(streams)
+    def _covers(self, positions: Positions) -> bool:
+        # A position beyond our end is that of a replica ahead of us, or of another log.
+        return all(
+            kept <= wanted <= end
+            for kept, wanted, end in zip(self._floor, positions, self.positions, strict=True)
+        )
+
+    def _end_all(self) -> None:
+        for streams in list(self._listening.values()):
+            for stream in list(streams):
+                self._end(stream)
 
     def _remember(self, entry: Entry) -> None:
         self._history.append(entry)
@@ -171,8 +201,12 @@ class Hub:
         DELIVERED.labels(entry.kind).inc()
 
     def _end(self, stream: Stream) -> None:
-        # The last place of the queue is kept for this.
-        if not stream.closed:
-            stream.closed = True
-            stream.queue.put_nowait(None)
-        self.close(stream)
+        # The last place of the queue is kept for this; who listens no more gets no second one.
+        self._unlisten(stream)
+        stream.queue.put_nowait(None)
+
+    def _unlisten(self, stream: Stream) -> None:
+        streams = self._listening.get(stream.company_id, set())
+        streams.discard(stream)
+        if not streams:
+            self._listening.pop(stream.company_id, None)

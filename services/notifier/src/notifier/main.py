@@ -17,6 +17,7 @@ from media_runtime.postgres import Database
 from media_runtime.telemetry import ops_routes
 from notifier.event_log import EventLog
 from notifier.hub import Hub
+from notifier.log_reader import LogReader
 from notifier.positions import PositionCodec
 from notifier.routes import FIELD_CODES, Services, router
 from notifier.settings import NotifierSettings
@@ -29,7 +30,7 @@ SERVICE = "notifier"
 
 def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
     """Return the app, and what ends all its streams; the latter may be called at any time."""
-    codec = PositionCodec(log_id=settings.kafka_topic_prefix)
+    codec = PositionCodec(settings.kafka_topic_prefix)
     hub = Hub(
         codec,
         history_events=settings.history_events,
@@ -40,7 +41,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
 
     def end_streams() -> None:
         for loop in loops:
-            loop.call_soon_threadsafe(hub.end_all)
+            loop.call_soon_threadsafe(hub.stop)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,22 +56,23 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
             )
             await refuse_pending_migrations(database)
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
+            reader = LogReader(settings, codec, stretches_at_once=settings.backfills_at_once)
             event_log = EventLog(
-                settings,
+                reader,
                 producer,
                 hub,
-                codec,
                 history_seconds=settings.history_seconds,
-                backfills_at_once=settings.backfills_at_once,
+                history_events=settings.history_events,
             )
             await stack.enter_async_context(event_log.followed())
             app.state.services = Services(
                 verifier=TokenVerifier(settings),
                 tickets=Tickets(database, lifetime_seconds=settings.ticket_seconds),
                 streams=Streams(
-                    hub, event_log, codec, heartbeat_seconds=settings.heartbeat_seconds
+                    hub, event_log, reader, codec, heartbeat_seconds=settings.heartbeat_seconds
                 ),
                 codec=codec,
+                write_seconds=settings.write_seconds,
             )
             readiness = {"events": event_log.caught_up, "postgres": database.ping}
             app.router.routes.extend(

@@ -5,13 +5,20 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 CLIENTS = Gauge("notifier_clients", "Open event streams.")
-STREAMS = Counter("notifier_streams_total", "Event streams opened.", ["start"])
+STREAMS = Counter(
+    "notifier_streams_total",
+    "Event streams opened, by where they began: live, memory, log, or resync.",
+    ["start"],
+)
 DELIVERED = Counter("notifier_events_delivered_total", "Events put into streams.", ["event"])
 FANOUT_SECONDS = Histogram(
     "notifier_fanout_delay_seconds",
     "Time from an event to its place in every stream.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
-SLOW_CLIENTS = Counter("notifier_slow_clients_total", "Streams cut because nobody read them.")
-RESYNCS = Counter("notifier_resyncs_total", "Resumed streams whose events are no longer kept.")
+SLOW_CLIENTS = Counter(
+    "notifier_slow_clients_dropped_total", "Streams ended because nobody read them fast enough."
+)
 MALFORMED = Counter("notifier_malformed_total", "Records that are no event.", ["topic"])
+BEHIND = Gauge("notifier_log_lag_records", "Records that are in the log and not yet read.")
+RESTARTS = Counter("notifier_log_restarts_total", "Times that reading the log broke off.")

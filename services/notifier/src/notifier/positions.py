@@ -32,9 +32,9 @@ class ForeignPositionError(ValueError):
 
 @dataclass(frozen=True)
 class PositionCodec:
-    """Writes and reads positions; *log_id* tells the log of one cluster from another's."""
+    """Writes and reads positions; *topic_prefix* tells the log of one stack from another's."""
 
-    log_id: str
+    topic_prefix: str = ""
 
     def encode(self, positions: Sequence[int]) -> str:
         """Return the text of *positions*: version, mark and LEB128 numbers in base64url."""
@@ -56,8 +56,14 @@ class PositionCodec:
             raise ForeignPositionError("of another number of partitions")
         return positions
 
+    def no_earlier(self, text: str, floor: Positions) -> str:
+        """Return the text of the later one, partition by partition, of *text* and *floor*."""
+        found = self.decode(text)
+        return self.encode([max(pair) for pair in zip(found, floor, strict=True)])
+
     def _mark(self) -> bytes:
-        return hashlib.sha256(self.log_id.encode()).digest()[:_MARK_BYTES]
+        names = "\n".join(self.topic_prefix + topic.name for topic in TOPICS)
+        return hashlib.sha256(names.encode()).digest()[:_MARK_BYTES]
 
 
 def _varint(number: int) -> bytes:

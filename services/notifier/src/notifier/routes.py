@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
-from fastapi.responses import StreamingResponse
 from media_contracts.envelope import Timestamp
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import (
@@ -20,6 +19,7 @@ from media_runtime.http import (
     documented,
     unauthorized,
 )
+from notifier.event_stream import EventStream
 from notifier.hub import TooManyStreamsError
 from notifier.positions import ForeignPositionError, PositionCodec, Positions
 from notifier.streams import Streams
@@ -41,7 +41,6 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         "content": {"text/event-stream": {"schema": {"type": "string"}, "example": _EXAMPLE}},
     }
 }
-_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 router = APIRouter(prefix="/api/media/events", tags=["events"])
 
@@ -54,6 +53,7 @@ class Services:
     tickets: Tickets
     streams: Streams
     codec: PositionCodec
+    write_seconds: float
 
 
 class TicketView(BaseModel):
@@ -72,7 +72,7 @@ def _services(request: Request) -> Services:
 
 @router.get(
     "",
-    response_class=StreamingResponse,
+    response_class=EventStream,
     responses=_STREAM | documented(400, 401, 403, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="Follow the company's assets as Server-Sent Events",
@@ -83,7 +83,7 @@ async def events(
     ticket: str | None = None,
     last_event_id: Annotated[str | None, Header()] = None,
     last_event_id_query: Annotated[str | None, Query(alias="lastEventId")] = None,
-) -> StreamingResponse:
+) -> EventStream:
     """
     Stream ``media_status`` and ``media_processed`` events of the caller's company.
 
@@ -92,10 +92,11 @@ async def events(
     lost to retention: read the assets again.
     """
     services = _services(request)
-    listener = await _listener(request, services, ticket)
+    # First what costs nothing: a ticket is used up by asking for it.
     resume = _resume_position(services.codec, last_event_id or last_event_id_query)
+    listener = await _listener(request, services, ticket)
     try:
-        stream = services.streams.open(listener, asset_id, resume)
+        parts, close = await services.streams.open(listener, asset_id, resume)
     except TooManyStreamsError as error:
         raise ApiError(
             429,
@@ -103,7 +104,7 @@ async def events(
             "The company has as many event streams open as it may have.",
             {"Retry-After": "5"},
         ) from error
-    return StreamingResponse(stream, media_type="text/event-stream", headers=_HEADERS)
+    return EventStream(parts, close, write_seconds=services.write_seconds)
 
 
 @router.post(
@@ -123,18 +124,27 @@ async def ticket(request: Request) -> TicketView:
 
 
 async def _listener(request: Request, services: Services, ticket: str | None) -> Listener:
-    if ticket is not None:
-        try:
-            return await services.tickets.redeem(ticket)
-        except InvalidTicketError as error:
-            raise ApiError(
-                401, "invalid_ticket", "The ticket was used already, or has lapsed."
-            ) from error
-    caller = await caller_of(request, services.verifier, READ, UPLOAD)
-    until = datetime.fromtimestamp(caller.expires_at, UTC)
-    if until <= datetime.now(UTC):
+    if ticket is None:
+        caller = await caller_of(request, services.verifier, READ, UPLOAD)
+        listener = Listener(caller.company_id, datetime.fromtimestamp(caller.expires_at, UTC))
+    else:
+        listener = await _ticket_holder(services.tickets, ticket)
+    # The verifier allows a leeway for other clocks; a stream that ends at once helps nobody.
+    if listener.until <= datetime.now(UTC):
         raise unauthorized("The bearer token has lapsed.")
-    return Listener(caller.company_id, until)
+    return listener
+
+
+async def _ticket_holder(tickets: Tickets, ticket: str) -> Listener:
+    try:
+        return await tickets.redeem(ticket)
+    except InvalidTicketError as error:
+        raise ApiError(
+            401,
+            "invalid_ticket",
+            "The ticket was used already, or has lapsed.",
+            {"WWW-Authenticate": "Bearer"},
+        ) from error
 
 
 def _resume_position(codec: PositionCodec, text: str | None) -> Positions | None:

@@ -10,6 +10,8 @@ class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings):
     """What the notifier is told by its environment; times in seconds."""
 
     heartbeat_seconds: float = Field(default=15, gt=0)
+    write_seconds: float = Field(default=30, gt=0)
+    """How long a client may take no bytes at all before its stream is ended."""
     ticket_seconds: int = Field(default=30, ge=1)
     history_seconds: float = Field(default=300, ge=0)
     """How far back a fresh replica reads, so that resuming clients need no reader of their own."""
@@ -17,6 +19,7 @@ class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings):
     client_queue_events: int = Field(default=256, ge=1)
     """Events that may wait for a slow reader before it is cut off."""
     streams_per_company: int = Field(default=1000, ge=1)
+    """On one replica."""
     backfills_at_once: int = Field(default=8, ge=1)
     cors_allow_origins: str = ""
     """Origins of browser clients, separated by commas."""

@@ -3,92 +3,149 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from datetime import UTC, datetime
 from uuid import UUID
 
+import structlog
+from aiokafka.errors import KafkaError
 from notifier.event_log import EventLog
-from notifier.hub import Hub, Stream
-from notifier.metrics import RESYNCS, STREAMS
+from notifier.hub import Entry, Hub, Stream
+from notifier.log_reader import EventsLostError, LogReader
+from notifier.metrics import DELIVERED, STREAMS
 from notifier.positions import PositionCodec, Positions
 from notifier.tickets import Listener
 
+log = structlog.get_logger(__name__)
+
 _RETRY_MS = 2000
+_CATCH_UP_SECONDS = 5.0
 
 
 class Streams:
     """Opens streams of events."""
 
     def __init__(
-        self, hub: Hub, event_log: EventLog, codec: PositionCodec, *, heartbeat_seconds: float
+        self,
+        hub: Hub,
+        event_log: EventLog,
+        reader: LogReader,
+        codec: PositionCodec,
+        *,
+        heartbeat_seconds: float,
     ) -> None:
         self._hub = hub
-        self._log = event_log
+        self._event_log = event_log
+        self._reader = reader
         self._codec = codec
-        self._heartbeat = heartbeat_seconds
+        self._heartbeat_seconds = heartbeat_seconds
 
-    def open(
+    async def open(
         self, listener: Listener, asset_id: UUID | None, resume: Positions | None
-    ) -> AsyncIterator[bytes]:
+    ) -> tuple[AsyncGenerator[bytes, None], Callable[[], None]]:
         """
-        Return the bytes of a stream, which ends when its listener's time is up.
+        Return the bytes of a stream, which ends when its listener's time is up, and its close.
 
-        Raises TooManyStreamsError.
+        Raises TooManyStreamsError, NotListeningError or NotCaughtUpError.
         """
+        # Before, what is history to the client would look new.
+        await self._event_log.caught_up(within_seconds=_CATCH_UP_SECONDS)
         stream, live_from = self._hub.open(listener.company_id, asset_id, resume)
-        return self._bytes(stream, live_from, resume, listener.until)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (listener.until - datetime.now(UTC)).total_seconds()
+        return (
+            self._bytes(stream, live_from, resume, deadline),
+            lambda: self._hub.close(stream),
+        )
 
     async def _bytes(
-        self, stream: Stream, live_from: Positions, resume: Positions | None, until: datetime
-    ) -> AsyncIterator[bytes]:
+        self, stream: Stream, live_from: Positions, resume: Positions | None, deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        yield _hello(self._codec.encode(resume or live_from))
         try:
-            yield _hello(self._codec.encode(resume or live_from))
             if resume is None:
                 STREAMS.labels("live").inc()
+            elif stream.missed is not None:
+                STREAMS.labels("memory").inc()
+                while stream.missed:
+                    yield self._heard(stream, stream.missed.popleft())
             else:
-                async for part in self._missed(stream, live_from, resume):
-                    yield part
-            async for part in self._live(stream, until):
-                yield part
-        finally:
-            self._hub.close(stream)
+                async with aclosing(self._from_log(stream, live_from, resume, deadline)) as parts:
+                    async for part in parts:
+                        yield part
+        except KafkaError as error:
+            # What the client got is in its position: it comes back for the rest.
+            log.warning("resume_failed", error=repr(error))
+            return
+        async for part in self._live(stream, deadline):
+            yield part
 
-    async def _missed(
-        self, stream: Stream, live_from: Positions, resume: Positions
-    ) -> AsyncIterator[bytes]:
-        if self._hub.covers(resume) and not _ahead(resume, live_from):
-            STREAMS.labels("memory").inc()
-            for entry in stream.missed:
-                yield entry.encoded()
-        elif await self._log.still_kept(resume):
+    async def _from_log(
+        self, stream: Stream, live_from: Positions, resume: Positions, deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        loop = asyncio.get_running_loop()
+        quiet_since = loop.time()
+        try:
+            async with aclosing(self._reader.between(resume, live_from, stream)) as entries:
+                async for entry in entries:
+                    if loop.time() > deadline or self._hub.stopping:
+                        break
+                    if entry is not None or loop.time() - quiet_since > self._heartbeat_seconds:
+                        quiet_since = loop.time()
+                        yield self._heard(stream, entry) if entry else b": heartbeat\n\n"
             STREAMS.labels("log").inc()
-            entries = self._log.between(resume, live_from, stream.company_id, stream.asset_id)
-            async for entry in entries:
-                yield entry.encoded()
-        else:
-            # Retention has passed over what was missed, or the topics were made anew.
+        except EventsLostError as error:
+            log.info("resync", reason=str(error))
             STREAMS.labels("resync").inc()
-            RESYNCS.inc()
             stream.seen = (0,) * len(resume)
+            stream.ahead = None
             yield _resync(self._codec.encode(live_from))
 
-    async def _live(self, stream: Stream, until: datetime) -> AsyncIterator[bytes]:
+    async def _live(self, stream: Stream, deadline: float) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (until - datetime.now(UTC)).total_seconds()
         while (left := deadline - loop.time()) > 0:
             try:
-                entry = await asyncio.wait_for(stream.queue.get(), min(self._heartbeat, left))
+                async with asyncio.timeout(min(self._heartbeat_seconds, left)):
+                    entry = await stream.queue.get()
             except TimeoutError:
-                yield b": heartbeat\n\n"
+                if stream.queue.empty():
+                    yield self._heartbeat(stream)
                 continue
+            parts = []
+            while entry is not None:
+                parts.append(self._frame(stream, entry))
+                if stream.queue.empty():
+                    break
+                entry = stream.queue.get_nowait()
+            if parts:
+                yield b"".join(parts)
             if entry is None:
                 return
-            yield entry.encoded()
 
+    def _heard(self, stream: Stream, entry: Entry) -> bytes:
+        DELIVERED.labels(entry.kind).inc()
+        return self._frame(stream, entry)
 
-def _ahead(resume: Positions, live_from: Positions) -> bool:
-    # Another replica was ahead of this one, or the log was made anew and is shorter.
-    return any(theirs > ours for theirs, ours in zip(resume, live_from, strict=True))
+    def _frame(self, stream: Stream, entry: Entry) -> bytes:
+        if stream.ahead is None:
+            return entry.frame
+        position = self._position_for(stream, entry.position)
+        return entry.frame if position == entry.position else entry.at(position)
+
+    def _heartbeat(self, stream: Stream) -> bytes:
+        # A quiet client's position moves on, so that coming back stays cheap.
+        position = self._position_for(stream, self._hub.position)
+        return b": heartbeat\nid: %b\n\n" % position.encode()
+
+    def _position_for(self, stream: Stream, position: str) -> str:
+        """Return *position*, but nothing before what the client had from another replica."""
+        if stream.ahead is None:
+            return position
+        later = self._codec.no_earlier(position, stream.ahead)
+        if later == position:
+            stream.ahead = None
+        return later
 
 
 def _hello(position: str) -> bytes:

@@ -2,7 +2,7 @@
 One-use tickets for browsers, whose EventSource cannot send an Authorization header.
 
 Invariant: redeeming deletes the row, so of two uses, on whatever replicas, one succeeds; the
-secret itself is stored nowhere.
+secret itself is stored nowhere, and the database's clock alone decides.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from media_runtime.auth import Caller
-from media_runtime.postgres import Database
+from media_runtime.postgres import Database, DatabaseUnavailableError
 
 _INSERT = """
     INSERT INTO event_tickets (ticket_hash, company_id, subject, stream_until, expires_at)
-    VALUES ($1, $2, $3, $4, $5)
+    VALUES ($1, $2, $3, $4, now() + $5::interval)
+    RETURNING expires_at
 """
 _REDEEM = """
     DELETE FROM event_tickets WHERE ticket_hash = $1
@@ -48,12 +49,13 @@ class Tickets:
     async def give(self, caller: Caller) -> tuple[str, datetime]:
         """Return a ticket and when it lapses; its stream ends with the caller's token."""
         ticket = secrets.token_urlsafe(32)
-        expires_at = datetime.now(UTC) + self._lifetime
         until = datetime.fromtimestamp(caller.expires_at, UTC)
-        await self._database.fetch(
-            _INSERT, _hash(ticket), caller.company_id, caller.subject, until, expires_at
+        row = await self._database.fetchrow(
+            _INSERT, _hash(ticket), caller.company_id, caller.subject, until, self._lifetime
         )
-        return ticket, expires_at
+        if row is None:
+            raise DatabaseUnavailableError("PostgreSQL kept no ticket")
+        return ticket, row["expires_at"]
 
     async def redeem(self, ticket: str) -> Listener:
         """Use the ticket up and return who may listen; raises InvalidTicketError."""

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from mediactl.home import Home
 from mediactl.state import State
-from mediactl.tokens import DEFAULT_PERMISSIONS, local_token
+from mediactl.tokens import DEFAULT_PERMISSIONS, local_token, parse_ttl
 
 
 def token(
@@ -18,7 +18,7 @@ def token(
         list[str] | None,
         typer.Option(help=f"Repeatable. Default: {' and '.join(DEFAULT_PERMISSIONS)}."),
     ] = None,
-    ttl: Annotated[int, typer.Option(metavar="SECONDS", help="How long it is valid.")] = 3600,
+    ttl: Annotated[str, typer.Option(metavar="SECONDS", help="How long it is valid.")] = "3600",
     subject: Annotated[str, typer.Option(help="Who it speaks of.")] = "mediactl",
 ) -> None:
     """Print a bearer token for local use, and nothing else."""
@@ -27,7 +27,7 @@ def token(
         os.environ,
         company=company,
         permissions=permission or DEFAULT_PERMISSIONS,
-        ttl_seconds=ttl,
+        ttl_seconds=parse_ttl(ttl),
         subject=subject,
     )
     sys.stdout.write(f"{minted}\n")

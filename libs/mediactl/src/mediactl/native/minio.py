@@ -89,7 +89,9 @@ class MinioServer(Program):
             "MINIO_UPDATE": "off",
             "MINIO_PROMETHEUS_AUTH_TYPE": "public",
             "MINIO_API_CORS_ALLOW_ORIGIN": os.environ.get("MINIO_API_CORS_ALLOW_ORIGIN", "*"),
-            "MINIO_API_SYNC_EVENTS": "on",
+            # With it on, an upload would wait for a Kafka that is away. It would not close the
+            # gap between storing and telling either: that is what reconciliation is for.
+            "MINIO_API_SYNC_EVENTS": "off",
             **self._target("INGEST"),
             "MINIO_NOTIFY_KAFKA_QUEUE_DIR_INGEST": str(self.events),
             **self._target("FAST"),

@@ -1,0 +1,79 @@
+"""
+The response that carries a stream of events over HTTP.
+
+Invariant: however it ends (by itself, by the client, by a client that takes no bytes, by an
+error) the stream is closed, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from fastapi import Response
+from starlette.types import Receive, Scope, Send
+
+_HEADERS = {
+    "Cache-Control": "no-store, no-transform",
+    "X-Accel-Buffering": "no",  # nginx would collect events
+}
+
+
+class EventStream(Response):
+    """
+    Sends *parts* as they come, and calls *close* at the end.
+
+    Starlette's own streaming response cancels in a way that lets no clean-up await anything,
+    and waits for ever on a client that takes no bytes.
+    """
+
+    media_type = "text/event-stream"
+    charset = ""
+
+    def __init__(
+        self,
+        parts: AsyncGenerator[bytes, None],
+        close: Callable[[], None],
+        *,
+        write_seconds: float,
+    ) -> None:
+        super().__init__(headers=_HEADERS)
+        self._parts = parts
+        self._close = close
+        self._write_seconds = write_seconds
+        del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope
+        sending = asyncio.create_task(self._send_all(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                sending.result()
+        finally:
+            sending.cancel()
+            gone.cancel()
+            self._close()
+            await asyncio.gather(sending, gone, return_exceptions=True)
+
+    async def _send_all(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        async with aclosing(self._parts) as parts:
+            async for part in parts:
+                try:
+                    async with asyncio.timeout(self._write_seconds):
+                        await send(_body(part))
+                except TimeoutError:
+                    break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _body(part: bytes) -> dict[str, object]:
+    return {"type": "http.response.body", "body": part, "more_body": True}
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

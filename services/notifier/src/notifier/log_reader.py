@@ -1,0 +1,153 @@
+"""
+Opens consumers on the log of events, and reads stretches of it for clients that were away long.
+
+Invariant: a stretch is read whole or EventsLostError is raised; a consumer never jumps by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+from media_contracts import ContractError, Topic
+from media_runtime.settings import KafkaSettings
+from notifier.hub import Entry, Stream, frame
+from notifier.positions import SLOTS, TOPICS, PositionCodec, Positions
+
+WAIT_MS = 200
+RECORDS_AT_ONCE = 500
+
+_TURN_SECONDS = 1.0
+_BY_NAME = {topic.name: topic for topic in TOPICS}
+
+
+class EventsLostError(Exception):
+    """The log no longer holds all that came after a position, or never held that position."""
+
+
+class LogReader:
+    """Reads all partitions that clients hear of; a *slot* is the place of one in positions."""
+
+    def __init__(
+        self, settings: KafkaSettings, codec: PositionCodec, *, stretches_at_once: int
+    ) -> None:
+        self._settings = settings
+        self._codec = codec
+        self._turns = asyncio.Semaphore(stretches_at_once)
+        self.partitions = [
+            TopicPartition(settings.kafka_topic_prefix + name, number) for name, number in SLOTS
+        ]
+        self._slots = {partition: slot for slot, partition in enumerate(self.partitions)}
+
+    def slot_of(self, record: ConsumerRecord[Any, Any]) -> int:
+        """Return the slot that *record* came from."""
+        return self._slots[TopicPartition(record.topic, record.partition)]
+
+    @staticmethod
+    def topic_of(slot: int) -> Topic:
+        """Return the contract of the records of *slot*."""
+        return _BY_NAME[SLOTS[slot][0]]
+
+    @asynccontextmanager
+    async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        """Connect a consumer that reads nothing yet; see start_from()."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            client_id="notifier",
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=100,
+        )
+        try:
+            await consumer.start()
+            yield consumer
+        finally:
+            await consumer.stop()
+
+    def start_from(self, consumer: AIOKafkaConsumer, offsets: Mapping[int, int]) -> None:
+        """Make *consumer* read each of these slots from its offset."""
+        # Assigned and placed in one step: a consumer would fetch from elsewhere in between.
+        consumer.assign([self.partitions[slot] for slot in offsets])
+        for slot, offset in offsets.items():
+            consumer.seek(self.partitions[slot], offset)
+
+    async def between(
+        self, start: Positions, end: Positions, stream: Stream
+    ) -> AsyncGenerator[Entry | None, None]:
+        """
+        Yield what *stream* wants from *start* to before *end*, in order for each asset.
+
+        None says that the search goes on. Raises EventsLostError.
+        """
+        while not await self._turn():
+            yield None
+        try:
+            async with self.consumer() as consumer:
+                await self._check_kept(consumer, start)
+                async with aclosing(self._stretch(consumer, start, end)) as entries:
+                    async for entry in entries:
+                        yield entry if entry and stream.wants(entry) else None
+        except OffsetOutOfRangeError as error:
+            raise EventsLostError("retention was faster than the reader") from error
+        finally:
+            self._turns.release()
+
+    async def _turn(self) -> bool:
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                return await self._turns.acquire()
+        except TimeoutError:
+            return False
+
+    async def _check_kept(self, consumer: AIOKafkaConsumer, start: Positions) -> None:
+        first = await consumer.beginning_offsets(self.partitions)
+        end = await consumer.end_offsets(self.partitions)
+        if not all(
+            first[place] <= wanted <= end[place]
+            for place, wanted in zip(self.partitions, start, strict=True)
+        ):
+            raise EventsLostError("the position is outside of the log")
+
+    async def _stretch(
+        self, consumer: AIOKafkaConsumer, start: Positions, end: Positions
+    ) -> AsyncGenerator[Entry | None, None]:
+        positions = list(start)
+        unread = {slot for slot in range(len(SLOTS)) if start[slot] < end[slot]}
+        self.start_from(consumer, {slot: start[slot] for slot in unread})
+        while unread:
+            batches = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
+            for records in batches.values():
+                for record in records:
+                    slot = self.slot_of(record)
+                    if record.offset < end[slot]:
+                        positions[slot] = record.offset + 1
+                        yield self._entry(slot, record, positions)
+            # A log may have gaps: the consumer's own place decides.
+            for slot in list(unread):
+                if await consumer.position(self.partitions[slot]) >= end[slot]:
+                    unread.remove(slot)
+                    consumer.pause(self.partitions[slot])
+            yield None
+            await asyncio.sleep(0)
+
+    def _entry(self, slot: int, record: ConsumerRecord[Any, Any], at: list[int]) -> Entry | None:
+        topic = self.topic_of(slot)
+        try:
+            event = topic.parse(record.value)
+        except ContractError:
+            return None
+        position = self._codec.encode(at)
+        return Entry(
+            slot,
+            record.offset,
+            event.companyid,
+            event.subject,
+            topic.name,
+            position,
+            frame(topic.name, position, record.value or b""),
+        )
