@@ -49,6 +49,7 @@ ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {
 }
 """What may follow each status; ``failed`` to ``processing`` begins a new attempt."""
 
+_AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
 _FACTS = frozenset(
     {
         "processed_key",
@@ -154,15 +155,8 @@ async def _update(connection: Connection, asset: Asset, values: Mapping[str, Any
     if unknown:
         raise ValueError(f"not facts of an asset: {sorted(unknown)}")
     assignments = ", ".join(f"{column} = ${n}" for n, column in enumerate(values, start=4))
-    # The column names come from _FACTS.
-    update = f"UPDATE media_assets SET {assignments}"  # noqa: S608
-    return await connection.fetchrow(
-        f"{update} WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *",
-        asset.id,
-        asset.status,
-        asset.attempt,
-        *values.values(),
-    )
+    query = f"UPDATE media_assets SET {assignments} {_AS_IT_WAS_READ}"  # noqa: S608 - see _FACTS
+    return await connection.fetchrow(query, asset.id, asset.status, asset.attempt, *values.values())
 
 
 def _status_changed(asset: Asset, before: AssetStatus) -> AssetStatusChanged:

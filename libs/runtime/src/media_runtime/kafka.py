@@ -77,6 +77,7 @@ class Producer:
         self._name = name
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._discarded: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
@@ -92,6 +93,8 @@ class Producer:
         """Flush what was sent, and disconnect."""
         if self._producer is not None:
             await self._producer.stop()
+        for task in list(self._discarded):
+            task.cancel()
 
     async def send(self, record: OutgoingRecord) -> None:
         """Return once Kafka has the record; raises KafkaUnavailableError otherwise."""
@@ -118,7 +121,16 @@ class Producer:
                 ]
                 await asyncio.gather(*confirmations)
         except (KafkaError, TimeoutError, OSError) as error:
+            self._discard()
             raise KafkaUnavailableError(f"Kafka did not confirm: {error!r}") from error
+
+    def _discard(self) -> None:
+        # An idempotent producer that lost a batch may refuse all later ones: begin anew.
+        if self._producer is not None:
+            task = asyncio.create_task(self._producer.stop())
+            self._discarded.add(task)
+            task.add_done_callback(self._discarded.discard)
+            self._producer = None
 
     async def ping(self) -> None:
         """Raise KafkaUnavailableError unless a broker answers."""
