@@ -49,6 +49,8 @@ ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {
 }
 """What may follow each status; ``failed`` to ``processing`` begins a new attempt."""
 
+_FIND = "SELECT * FROM media_assets WHERE id = $1"
+_FIND_AND_LOCK = "SELECT * FROM media_assets WHERE id = $1 FOR UPDATE"
 _AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
 _FACTS = frozenset(
     {
@@ -144,9 +146,7 @@ class Lifecycle:
 
 async def find_asset(connection: Connection, asset_id: UUID, *, lock: bool = False) -> Asset | None:
     """Return the asset, or None when there is none that this transaction may see."""
-    row = await connection.fetchrow(
-        "SELECT * FROM media_assets WHERE id = $1" + (" FOR UPDATE" if lock else ""), asset_id
-    )
+    row = await connection.fetchrow(_FIND_AND_LOCK if lock else _FIND, asset_id)
     return Asset(**dict(row)) if row else None
 
 

@@ -15,6 +15,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 _HEADERS = {
+    "Content-Type": "text/event-stream",
     "Cache-Control": "no-store, no-transform",
     "X-Accel-Buffering": "no",  # nginx would collect events
 }
@@ -29,7 +30,6 @@ class EventStream(Response):
     """
 
     media_type = "text/event-stream"
-    charset = ""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class EventStream(Response):
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the stream ends or the client is gone."""
         del scope
         sending = asyncio.create_task(self._send_all(send))
         gone = asyncio.create_task(_disconnected(receive))
@@ -66,7 +67,7 @@ class EventStream(Response):
                     async with asyncio.timeout(self._write_seconds):
                         await send(_body(part))
                 except TimeoutError:
-                    break
+                    return  # the server closes the connection: nobody reads an end either
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
