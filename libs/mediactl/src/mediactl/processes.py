@@ -1,8 +1,8 @@
 """
 Programs in the background: start, look, stop, read their logs.
 
-Invariant: a process is known by its id *and* its start time, so a recycled id is never taken
-for ours and never signalled.
+Invariant: a process is known by its id, its start time *and* the run of the system it belongs
+to, so a recycled id is never taken for ours and never signalled.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from mediactl.errors import MediactlError
@@ -26,12 +27,29 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
+UNKNOWN_ERA = ""
+"""Of a reference written before eras were: good for a live process, not for what one left."""
+
+
+@cache
+def current_era() -> str:
+    """
+    Return what tells this run of the machine or container from every other one.
+
+    Ids and ticks begin anew after a reboot or in a recreated container.
+    """
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    first = _stat(1)
+    return f"{boot}:{first.started if first else 0}"
+
+
 @dataclass(frozen=True)
 class ProcessRef:
     """One process for ever: ``started`` is its start in clock ticks since boot."""
 
     pid: int
     started: int
+    era: str = field(default_factory=current_era)
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,9 @@ def is_alive(ref: ProcessRef) -> bool:
     """Return whether exactly this process still runs; a zombie does not."""
     _reap(ref.pid)
     stat = _stat(ref.pid)
-    return stat is not None and stat.started == ref.started and stat.state not in "ZX"
+    if stat is None or ref.era not in {UNKNOWN_ERA, current_era()}:
+        return False
+    return stat.started == ref.started and stat.state not in "ZX"
 
 
 def stop(ref: ProcessRef, *, signum: int = signal.SIGTERM, timeout_seconds: float = 15) -> bool:
@@ -179,9 +199,13 @@ def _kill_session(ref: ProcessRef) -> int:
     # that has the id but another start time therefore means that the session is gone.
     _reap(ref.pid)
     leader = _stat(ref.pid)
-    if leader is not None and leader.started != ref.started:
+    if ref.era != current_era() or (leader is not None and leader.started != ref.started):
         return 0
-    members = [s for s in _all_stats() if s.session == ref.pid and s.state not in "ZX"]
+    members = [
+        stat
+        for stat in _all_stats()
+        if stat.session == ref.pid and stat.started >= ref.started and stat.state not in "ZX"
+    ]
     for member in members:
         _signal(member.pid, signal.SIGKILL)
     return len(members)

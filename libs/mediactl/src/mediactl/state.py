@@ -15,12 +15,13 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from mediactl.errors import MediactlError
 from mediactl.ports import choose_port
-from mediactl.processes import ProcessRef, is_alive, kill
+from mediactl.processes import UNKNOWN_ERA, ProcessRef, is_alive, kill
 
 _VERSION = 1
 
@@ -89,7 +90,7 @@ class State:
     def process(self, name: str) -> ProcessRef | None:
         """Return the last known process of *name*, alive or not."""
         found = self._section("processes").get(name)
-        return ProcessRef(**found) if found else None
+        return ProcessRef(**{"era": UNKNOWN_ERA, **found}) if found else None
 
     def remember_process(self, name: str, ref: ProcessRef | None) -> None:
         """Keep the process of *name*, or forget it."""
@@ -98,7 +99,7 @@ class State:
             if ref is None:
                 processes.pop(name, None)
             else:
-                processes[name] = {"pid": ref.pid, "started": ref.started}
+                processes[name] = asdict(ref)
             self._save()
 
     def running(self) -> list[str]:

@@ -23,6 +23,13 @@ _CHECKS = (
 _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11",
          "--no-header", "--no-annotate", "--quiet")  # fmt: skip
 
+# Tests that kill workers wait for their leases, and for the watcher to clean up.
+_QUICK = {
+    "INGEST_LEASE_SECONDS": "5",
+    "INGEST_HEARTBEAT_SECONDS": "1",
+    "WATCHER_WATCH_INTERVAL_SECONDS": "2",
+}
+
 PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST ARGS]")]
 
 
@@ -65,7 +72,8 @@ def lock() -> None:
 
 def _compile(root: Path, inputs: list[str], target: str) -> None:
     ours = [f"--no-emit-package={name}" for name in _member_names(root)]
-    subprocess.run([_tool("uv"), *_LOCK, *ours, *inputs, "-o", target], cwd=root, check=True)
+    uv = Home.from_environment().tools / "uv" / "bin" / "uv"  # the launcher's own
+    subprocess.run([uv, *_LOCK, *ours, *inputs, "-o", target], cwd=root, check=True)
 
 
 def _member_names(root: Path) -> list[str]:
@@ -90,6 +98,7 @@ class _test_stack:  # noqa: N801 - used as a context manager only
 
     def __init__(self, home: Home) -> None:
         self._environment = {
+            **_QUICK,
             **os.environ,
             "MEDIACTL_HOME": str(home.path / "test"),
             "MEDIACTL_TOOLS": str(home.tools),
