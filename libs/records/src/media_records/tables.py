@@ -67,6 +67,8 @@ class Asset(SQLModel, table=True):
     One upload and what became of it. ``size`` is the declared size in bytes.
 
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
+    ``removals`` counts how often the objects of a deleted asset were removed: at once, and
+    again when nobody can write any more.
     """
 
     __tablename__ = "media_assets"
@@ -81,8 +83,9 @@ class Asset(SQLModel, table=True):
         ),
         Index(
             "media_assets_to_remove",
+            "removals",
             "updated_at",
-            postgresql_where=text("status = 'deleted' AND objects_removed_at IS NULL"),
+            postgresql_where=text("status = 'deleted' AND removals < 2"),
         ),
     )
 
@@ -109,7 +112,7 @@ class Asset(SQLModel, table=True):
     created_at: datetime = Field(sa_column=_moment(now=True))
     updated_at: datetime = Field(sa_column=_moment(now=True))
     processed_at: datetime | None = Field(sa_column=_moment())
-    objects_removed_at: datetime | None = Field(sa_column=_moment())
+    removals: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class AssetTransition(SQLModel, table=True):

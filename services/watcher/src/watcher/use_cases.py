@@ -8,7 +8,6 @@ with the number of finished assets; and it may run in several replicas, or twice
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 import structlog
@@ -35,13 +34,16 @@ _OLDEST = """
     WHERE a.status IN ('pending', 'processing') AND a.uploaded_at IS NOT NULL
     ORDER BY a.uploaded_at LIMIT $1
 """
+# A worker notices a deletion at its next heartbeat, and a grant can be used until it lapses:
+# what they still wrote is removed by a second pass, an hour later.
 _DELETED = """
-    SELECT id, company_id, bucket, upload_key, updated_at FROM media_assets
-    WHERE status = 'deleted' AND objects_removed_at IS NULL ORDER BY updated_at LIMIT $1
+    SELECT id, company_id, bucket, upload_key FROM media_assets
+    WHERE status = 'deleted' AND (removals = 0
+        OR (removals = 1 AND updated_at < now() - make_interval(secs => $1)))
+    ORDER BY removals, updated_at LIMIT $2
 """
-_REMOVED = """
-    UPDATE media_assets SET objects_removed_at = now() WHERE id = $1 AND status = 'deleted'
-"""
+_REMOVED = "UPDATE media_assets SET removals = removals + 1 WHERE id = $1 AND status = 'deleted'"
+_SETTLED_SECONDS = 3700.0
 _LAPSED_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
 _LAPSED_TICKETS = "DELETE FROM event_tickets WHERE expires_at < now()"
 
@@ -146,7 +148,7 @@ class CleanUp:
         await self._database.fetch(_LAPSED_KEYS)
         await self._database.fetch(_LAPSED_TICKETS)
         removed = 0
-        for row in await self._database.fetch(_DELETED, self._batch):
+        for row in await self._database.fetch(_DELETED, _SETTLED_SECONDS, self._batch):
             try:
                 removed += await self._remove(row["bucket"], row["upload_key"])
                 removed += await self._remove(
@@ -155,8 +157,7 @@ class CleanUp:
             except TransientError as error:
                 log.warning("cleanup_waits", error=str(error))
                 return removed
-            if not _may_still_write(row["updated_at"]):
-                await self._database.fetch(_REMOVED, row["id"])
+            await self._database.fetch(_REMOVED, row["id"])
         return removed
 
     async def _remove(self, bucket: str, prefix: str) -> int:
@@ -166,14 +167,6 @@ class CleanUp:
             return 0
         REMOVED.inc(removed)
         return removed
-
-
-# A worker notices a deletion at its next heartbeat, and a grant may be used until it lapses.
-_SETTLED_SECONDS = 3700.0
-
-
-def _may_still_write(deleted_at: datetime) -> bool:
-    return (datetime.now(deleted_at.tzinfo) - deleted_at).total_seconds() < _SETTLED_SECONDS
 
 
 def _describe(item: OldItem) -> dict[str, object]:

@@ -45,14 +45,14 @@ CREATE TABLE media_assets (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     processed_at timestamptz,
-    objects_removed_at timestamptz,
+    removals integer NOT NULL DEFAULT 0,
     UNIQUE (company_id, id)
 );
 CREATE INDEX media_assets_of_company ON media_assets (company_id, created_at DESC, id DESC);
 CREATE INDEX media_assets_unfinished ON media_assets (status, updated_at)
     WHERE status IN ('pending', 'processing', 'failed');
-CREATE INDEX media_assets_to_remove ON media_assets (updated_at)
-    WHERE status = 'deleted' AND objects_removed_at IS NULL;
+CREATE INDEX media_assets_to_remove ON media_assets (removals, updated_at)
+    WHERE status = 'deleted' AND removals < 2;
 
 CREATE TABLE asset_transitions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
