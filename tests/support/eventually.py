@@ -5,19 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 _PAUSE_SECONDS = 0.05
 
 
-async def eventually(
-    check: Callable[[], T | Awaitable[T]],
-    *,
-    timeout: float = 10.0,  # noqa: ASYNC109
-) -> T:
+async def eventually(check: Callable[[], Any], *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109
     """
     Return the first true result of *check*, tried again and again until *timeout* seconds.
 
@@ -28,7 +22,7 @@ async def eventually(
     while True:
         try:
             result = check()
-            value: T = await result if inspect.isawaitable(result) else result
+            value = await result if inspect.isawaitable(result) else result
             if value:
                 return value
         except AssertionError as error:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import TransientError
+from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import (
     PictureError,
-    PicturePool,
     WantedPicture,
     brightness,
     probe_image,
@@ -300,7 +300,7 @@ async def test_event_loop_runs_on_while_an_image_is_decoded(pool, tmp_path):
 async def test_workers_die_with_their_parent(tmp_path):
     program = (
         "import asyncio, os, time\n"
-        "from media_runtime.pictures import PicturePool\n"
+        "from media_runtime.picture_pool import PicturePool\n"
         "async def main():\n"
         "    async with PicturePool(workers=1) as pool:\n"
         "        print(await pool.run(os.getpid, timeout_seconds=60), flush=True)\n"

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_runtime.pictures import PicturePool, WantedPicture, brightness, probe_image
+from media_runtime.picture_pool import PicturePool
+from media_runtime.pictures import WantedPicture, brightness, probe_image
 from PIL import Image
 from thumbnailer.frames import BRIGHT_ENOUGH, FindFrame, NoFrameError, places
 

@@ -74,8 +74,9 @@ def timeline_table(tracks: list[Track]) -> Table:
 
 
 def _cells(track: Track) -> list[Text]:
-    reached = sorted((moment, STAGES.index(stage)) for stage, moment in track.reached.items()
-                     if stage in STAGES)
+    reached = sorted(
+        (moment, STAGES.index(stage)) for stage, moment in track.reached.items() if stage in STAGES
+    )
     cells = [Text("·", style="dim") for _ in STAGES]
     for before, (moment, stage) in zip([None, *reached], reached, strict=False):
         waited = f"+{(moment - before[0]).total_seconds():.2f} s" if before else "✓"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mediactl.client import MediaClient, RefusedError
+from mediactl.client import MediaClient, RefusedError, media_type
 from mediactl.errors import MediactlError, UsageError
 from mediactl.timeline import Track
 
@@ -32,6 +32,7 @@ class Uploads:
         for path in self.paths:
             if not path.is_file():
                 raise UsageError(f"{path} is not a file.")
+            media_type(path)
         self.tracks = [Track(path.name, size=path.stat().st_size) for path in self.paths]
 
     async def run(self, *, timeout_seconds: float) -> list[Track]:

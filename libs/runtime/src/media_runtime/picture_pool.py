@@ -25,6 +25,8 @@ from typing import Any, Self, TypeVar
 
 import structlog
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.pictures import PictureError
+from PIL import Image
 
 T = TypeVar("T")
 
@@ -34,19 +36,6 @@ MEMORY_BYTES = 2 * 1024**3
 _PR_SET_PDEATHSIG = 1
 # A fork of a process with threads can deadlock; a fresh interpreter cannot.
 _SPAWN = multiprocessing.get_context("spawn")
-
-
-class PictureError(PermanentError):
-    """
-    No picture can be made of this file; ``detail`` is for logs.
-
-    Codes: ``unreadable_image``, ``too_many_pixels``, ``image_out_of_memory``,
-    ``image_timeout``, ``image_crashed_decoder``.
-    """
-
-    def __init__(self, code: str, message: str, detail: str = "") -> None:
-        super().__init__(code, message)
-        self.detail = detail
 
 
 class PicturePoolError(TransientError):
@@ -218,9 +207,6 @@ def _restrain(memory_bytes: int) -> None:
 
 def _warm_up() -> None:
     # Decoders load on first use; the first image should not wait for them.
-    import media_runtime.pictures  # noqa: F401
-    from PIL import Image
-
     Image.init()
 
 

@@ -17,20 +17,7 @@ from typing import Any, Literal
 
 import pillow_heif
 from media_runtime.errors import PermanentError
-from media_runtime.picture_pool import PictureError, PicturePool
 from PIL import Image, ImageCms, ImageStat
-
-__all__ = [
-    "MAX_PIXELS",
-    "ImageInfo",
-    "PictureError",
-    "PicturePool",
-    "RenderedPicture",
-    "WantedPicture",
-    "brightness",
-    "probe_image",
-    "render",
-]
 
 MAX_PIXELS = 40_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
@@ -53,6 +40,19 @@ _TRANSPOSITIONS = {
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+class PictureError(PermanentError):
+    """
+    No picture can be made of this file; ``detail`` is for logs.
+
+    Codes: ``unreadable_image``, ``too_many_pixels``, ``image_out_of_memory``,
+    ``image_timeout``, ``image_crashed_decoder``.
+    """
+
+    def __init__(self, code: str, message: str, detail: str = "") -> None:
+        super().__init__(code, message)
+        self.detail = detail
 
 
 @dataclass(frozen=True)

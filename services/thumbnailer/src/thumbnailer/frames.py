@@ -16,7 +16,8 @@ import ffmpeg
 import structlog
 from media_runtime.errors import PermanentError
 from media_runtime.ffmpeg import INPUT_OPTIONS, FfmpegError, run_ffmpeg
-from media_runtime.pictures import PictureError, PicturePool, WantedPicture, brightness
+from media_runtime.picture_pool import PicturePool
+from media_runtime.pictures import PictureError, WantedPicture, brightness
 
 log = structlog.get_logger(__name__)
 

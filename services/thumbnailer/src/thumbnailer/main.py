@@ -10,7 +10,7 @@ from pathlib import Path
 from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.kafka import Producer, consuming, make_broker, on_events
-from media_runtime.pictures import PicturePool
+from media_runtime.picture_pool import PicturePool
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from thumbnailer.handlers import SERVICE, OnThumbnailRequested

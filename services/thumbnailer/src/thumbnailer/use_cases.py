@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from media_contracts import MediaKind, Picture, PictureSpec, ThumbnailRequested
-from media_runtime.pictures import PicturePool, RenderedPicture, WantedPicture, render
+from media_runtime.picture_pool import PicturePool
+from media_runtime.pictures import RenderedPicture, WantedPicture, render
 from media_runtime.storage import ObjectStore
 from thumbnailer.frames import FindFrame
 from thumbnailer.metrics import RENDER_SECONDS, REQUEST_SECONDS

@@ -1,0 +1,135 @@
+"""Media made on the spot by ffmpeg and Pillow, and what came out of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mediactl.home import Home
+from PIL import Image
+
+SAMPLES = Home.from_environment({"MEDIACTL_ROOT": str(Path(__file__).parents[2])}).root / "../shared/samples"
+RED, BLUE = (200, 30, 30), (30, 30, 200)
+_MATRIX_AT = 44
+_QUARTER_TURN = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+
+
+def make_video(
+    path: Path,
+    *,
+    size: str = "640x360",
+    seconds: float = 2,
+    sound: bool = True,
+    source: str = "testsrc2",
+    options: tuple[str, ...] = (),
+) -> Path:
+    """Write a moving test picture, with a tone as its sound, in the format of *path*'s name."""
+    picture = ("-f", "lavfi", "-i", f"{source}=size={size}:rate=25:duration={seconds}")
+    tone = ("-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}") if sound else ()
+    run_ffmpeg(*picture, *tone, "-preset", "ultrafast", "-pix_fmt", "yuv420p", *options, str(path))
+    return path
+
+
+def make_rotated_video(path: Path) -> Path:
+    """Write a 320x240 video, left half red and right half blue, that players turn clockwise."""
+    halves = "color=red:size=160x240:duration=2[l];color=blue:size=160x240:duration=2[r];[l][r]hstack"
+    run_ffmpeg("-filter_complex", halves, "-pix_fmt", "yuv420p", str(path))
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + _MATRIX_AT
+    data[matrix : matrix + len(_QUARTER_TURN)] = _QUARTER_TURN
+    path.write_bytes(data)
+    return path
+
+
+def make_sound(path: Path) -> Path:
+    """Write two seconds of a tone, without any picture."""
+    run_ffmpeg("-f", "lavfi", "-i", "sine=frequency=440:duration=2", str(path))
+    return path
+
+
+def make_photo(
+    path: Path, *, size: tuple[int, int] = (1600, 1200), orientation: int | None = None
+) -> Path:
+    """Write a photo, left half red and right half blue, with a GPS position in its EXIF."""
+    image = halves(size)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    gps = exif.get_ifd(0x8825)
+    gps.update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)})
+    exif[0x010F] = "Secret Camera"
+    image.save(path, exif=exif)
+    return path
+
+
+def halves(size: tuple[int, int]) -> Image.Image:
+    """Return a picture whose left half is red and whose right half is blue."""
+    image = Image.new("RGB", size, RED)
+    image.paste(BLUE, (size[0] // 2, 0, *size))
+    return image
+
+
+def run_ffmpeg(*arguments: str) -> None:
+    """Run ffmpeg; its complaints are the test's failure."""
+    command = ["ffmpeg", "-v", "error", "-y", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@dataclass(frozen=True)
+class Video:
+    """What ffprobe says of a video's bytes."""
+
+    data: bytes
+    streams: dict[str, dict[str, Any]]
+    format: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as stored."""
+        return self.streams["video"]["width"], self.streams["video"]["height"]
+
+    @property
+    def is_faststart(self) -> bool:
+        """Whether the index stands before the media."""
+        return 0 <= self.data.find(b"moov") < self.data.find(b"mdat")
+
+
+def probe_video(data: bytes, folder: Path) -> Video:
+    """Return what ffprobe says of *data*."""
+    path = folder / "probed.mp4"
+    path.write_bytes(data)
+    command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    streams = {stream["codec_type"]: stream for stream in found["streams"]}
+    assert len(streams) == len(found["streams"]), "a kind of stream comes twice"
+    return Video(data, streams, found["format"])
+
+
+def first_frame(data: bytes, folder: Path) -> Image.Image:
+    """Return the first picture of a video as players show it."""
+    source, target = folder / "framed.mp4", folder / "frame.png"
+    source.write_bytes(data)
+    run_ffmpeg("-i", str(source), "-frames:v", "1", str(target))
+    return picture(target.read_bytes())
+
+
+def picture(data: bytes) -> Image.Image:
+    """Return a picture, decoded in full."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+def is_reddish(image: Image.Image, x: float, y: float) -> bool:
+    """Return whether the point at these fractions of width and height is red, not blue."""
+    found = image.convert("RGB").getpixel((int(image.width * x), int(image.height * y)))
+    assert isinstance(found, tuple)
+    return bool(found[0] > found[2])

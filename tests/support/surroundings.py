@@ -1,0 +1,105 @@
+"""The stack under test: its addresses, and its parts to kill and start again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from mediactl import processes
+from mediactl.home import Home
+from mediactl.stack import Stack, open_stack
+from mediactl.state import State, exclusive
+
+
+def variable(name: str) -> str:
+    """Return what the stack has published; without a stack the test fails, it is not skipped."""
+    value = os.environ.get(name)
+    if not value:
+        pytest.fail(
+            f"{name} is not set. These tests need a running stack: run './mediactl test', or "
+            "start one with './mediactl up' and source its env file "
+            "(set -a; . .mediactl/env; set +a) with MEDIACTL_HOME set to its home."
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class Parts:
+    """
+    The processes of the stack, by name: five services, kafka, postgres, minio.
+
+    ``settings`` are variables such as INGEST_LEASE_SECONDS that parts are started with.
+    """
+
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Home:
+        """Where the stack keeps its state and logs."""
+        variable("MEDIACTL_HOME")
+        return Home.from_environment()
+
+    def pid(self, name: str) -> int | None:
+        """Return the id of the live process of a part, or None."""
+        found = State(self.home.state_file).process(name)
+        return found.pid if found and processes.is_alive(found) else None
+
+    def kill(self, name: str) -> None:
+        """Kill a part with SIGKILL, and only it."""
+        with exclusive(self.home.lock_file):
+            self._stack().kill(name)
+
+    def start(self, name: str) -> None:
+        """Start a part and wait until it is ready."""
+        with exclusive(self.home.lock_file):
+            self._stack().start(name)
+
+    def restart(self, name: str) -> None:
+        """Kill a part and start it again."""
+        self.kill(name)
+        self.start(name)
+
+    @contextmanager
+    def down(self, name: str) -> Iterator[None]:
+        """Have a part killed for the block; it is started again, however the block ends."""
+        self.kill(name)
+        try:
+            yield
+        finally:
+            self.start(name)
+
+    def _stack(self) -> Stack:
+        home = self.home
+        state = State(home.state_file)
+        if state.provider is None:
+            pytest.fail(f"No stack is up in {home.path}: run './mediactl test'.")
+        return open_stack(home, state, environ={**os.environ, **self.settings})
+
+
+@contextmanager
+def restarted(name: str, **settings: str) -> Iterator[Parts]:
+    """Run a service with *settings* of its own for the block, then as it was."""
+    parts = Parts(settings)
+    parts.restart(name)
+    try:
+        yield parts
+    finally:
+        Parts().restart(name)
+
+
+def command_lines_with(text: str) -> list[str]:
+    """Return the command lines of this machine's processes that contain *text*."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            except OSError:
+                continue
+            if text in line:
+                found.append(line)
+    return found

@@ -1,0 +1,97 @@
+"""What the stack left behind: records on Kafka, read as other teams do, and rows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from media_contracts import CloudEvent, Topic
+
+from support.surroundings import variable
+
+
+async def events_on(topic: Topic, asset_ids: Iterable[str]) -> list[CloudEvent[Any]]:
+    """Return every event on *topic* that tells of these assets, repetitions included."""
+    wanted = {UUID(asset_id) for asset_id in asset_ids}
+    name = os.environ.get("KAFKA_TOPIC_PREFIX", "") + topic.name
+    partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
+    consumer = AIOKafkaConsumer(bootstrap_servers=variable("KAFKA_BOOTSTRAP_SERVERS"))
+    await consumer.start()
+    try:
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        ends = await consumer.end_offsets(partitions)
+        found = []
+        while any([await consumer.position(part) < ends[part] for part in partitions]):
+            for records in (await consumer.getmany(timeout_ms=200)).values():
+                found += [topic.parse(record.value) for record in records]
+    finally:
+        await consumer.stop()
+    return [event for event in found if event.subject in wanted]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The database as an administrator sees it, past row-level security."""
+
+    connection: Any
+
+    async def transitions(self, asset_id: str) -> list[tuple[int, str | None, str]]:
+        """Return attempt, status before and status after of each change, in order."""
+        rows = await self.connection.fetch(
+            "SELECT attempt, from_status, to_status FROM asset_transitions"
+            " WHERE asset_id = $1 ORDER BY id",
+            UUID(asset_id),
+        )
+        return [tuple(row) for row in rows]
+
+    async def endings(self, asset_id: str) -> list[tuple[int, str]]:
+        """Return attempt and outcome of each time that an asset ended."""
+        return [
+            (attempt, after)
+            for attempt, _, after in await self.transitions(asset_id)
+            if after in {"ready", "failed"}
+        ]
+
+    async def job(self, asset_id: str) -> dict[str, Any]:
+        """Return the newest job of an asset."""
+        row = await self.connection.fetchrow(
+            "SELECT * FROM ingest_jobs WHERE asset_id = $1 ORDER BY attempt DESC LIMIT 1",
+            UUID(asset_id),
+        )
+        assert row is not None, "the asset has no job"
+        return dict(row)
+
+    async def waiting(self, producer: str, asset_ids: Iterable[str]) -> int:
+        """Return how many records of these assets wait in a service's outbox."""
+        count: int = await self.connection.fetchval(
+            "SELECT count(*) FROM outbox WHERE producer = $1 AND key = ANY($2::text[])",
+            producer,
+            list(asset_ids),
+        )
+        return count
+
+    @asynccontextmanager
+    async def relay_held(self, producer: str) -> AsyncIterator[None]:
+        """Keep a service's outbox from being relayed for the block."""
+        async with self.connection.transaction():
+            await self.connection.execute(
+                "SELECT pg_advisory_xact_lock(hashtext('outbox'), hashtext($1))", producer
+            )
+            yield
+
+
+@asynccontextmanager
+async def open_rows() -> AsyncIterator[Rows]:
+    """Connect as the stack's administrator for the block."""
+    connection = await asyncpg.connect(variable("DATABASE_URL"))
+    try:
+        yield Rows(connection)
+    finally:
+        await connection.close()
