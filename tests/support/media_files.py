@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mediactl.home import Home
 from PIL import Image
 
-SAMPLES = Home.from_environment({"MEDIACTL_ROOT": str(Path(__file__).parents[2])}).root / "../shared/samples"
+SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
+"""Real media beside the checkout, where there are any."""
+
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 _MATRIX_AT = 44
 _QUARTER_TURN = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
@@ -37,8 +38,8 @@ def make_video(
 
 def make_rotated_video(path: Path) -> Path:
     """Write a 320x240 video, left half red and right half blue, that players turn clockwise."""
-    halves = "color=red:size=160x240:duration=2[l];color=blue:size=160x240:duration=2[r];[l][r]hstack"
-    run_ffmpeg("-filter_complex", halves, "-pix_fmt", "yuv420p", str(path))
+    left, right = (f"color={name}:size=160x240:duration=2" for name in ("red", "blue"))
+    run_ffmpeg("-filter_complex", f"{left}[l];{right}[r];[l][r]hstack", "-pix_fmt", "yuv420p", str(path))
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + _MATRIX_AT
     data[matrix : matrix + len(_QUARTER_TURN)] = _QUARTER_TURN

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -26,6 +27,7 @@ from media_contracts import (
     AssetProgressed,
     AssetStatus,
     AssetStatusChanged,
+    ErrorInfo,
     MediaProcessed,
     Stage,
     new_event,
@@ -146,10 +148,15 @@ class Notifier:
         lines = (await self.get("/metrics")).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
+    @staticmethod
+    def bearer(company: UUID, **more) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token(company, **more)}"}
+
     async def ticket(self, company: UUID, **more) -> str:
         async with httpx.AsyncClient(base_url=self.url) as client:
-            headers = {"Authorization": f"Bearer {token(company, **more)}"}
-            answer = await client.post("/api/media/events/ticket", headers=headers)
+            answer = await client.post(
+                "/api/media/events/ticket", headers=self.bearer(company, **more)
+            )
         assert answer.status_code == 201, answer.text
         return answer.json()["ticket"]
 
@@ -158,7 +165,7 @@ class Notifier:
         """Open a stream with a token for *company*, or without one, and read it."""
         headers = {"Last-Event-ID": last_id} if last_id else {}
         if company is not None:
-            headers["Authorization"] = f"Bearer {token(company, seconds=seconds)}"
+            headers |= self.bearer(company, seconds=seconds)
         async with (
             httpx.AsyncClient(base_url=self.url, timeout=30) as client,
             client.stream("GET", "/api/media/events", headers=headers, params=params) as answer,
@@ -209,6 +216,11 @@ class Wire:
     async def status(self, company: UUID, asset: UUID, status: AssetStatus) -> OutgoingRecord:
         changed = AssetStatusChanged(attempt=1, status=status)
         return await self._send(MEDIA_STATUS, self._event(changed, company, asset))
+
+    async def failed(self, company: UUID, *, message: str) -> None:
+        error = ErrorInfo(code="unsupported_media", message=message)
+        changed = AssetStatusChanged(attempt=1, status=AssetStatus.FAILED, error=error)
+        await self._send(MEDIA_STATUS, self._event(changed, company, company))
 
     async def processed(self, company: UUID, asset: UUID) -> OutgoingRecord:
         now = datetime.now(UTC)
@@ -269,9 +281,10 @@ async def database() -> str:
     admin = await asyncpg.connect(admin_url)
     try:
         await admin.execute(f"CREATE DATABASE {name}")
-        place = f"{admin_url.rsplit('@', 1)[1].split('/')[0]}/{name}"
-        await migrate(f"{admin_url.rsplit('/', 1)[0]}/{name}", dict.fromkeys(ROLES, PASSWORD))
-        yield f"postgresql://media_notifier:{PASSWORD}@{place}"
+        url = urlsplit(admin_url)._replace(path=f"/{name}")
+        await migrate(url.geturl(), dict.fromkeys(ROLES, PASSWORD))
+        login = f"media_notifier:{PASSWORD}@{url.hostname}:{url.port or 5432}"
+        yield url._replace(netloc=login).geturl()
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:
         await admin.close()

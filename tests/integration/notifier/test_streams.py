@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from uuid import uuid4
 
 import httpx
@@ -99,6 +100,12 @@ async def test_requests_without_permission_are_refused(notifier, company):
     bare = await notifier.get("/api/media/events")
     assert problem(bare) == (401, "unauthorized")
     assert bare.headers["www-authenticate"] == "Bearer"
+    lapsed = notifier.bearer(company, seconds=-2)  # within the leeway that other clocks get
+    answer = await notifier.get("/api/media/events", headers=lapsed)
+    assert problem(answer) == (401, "unauthorized")
+    other = notifier.bearer(company, permissions=("media:delete",))
+    answer = await notifier.get("/api/media/events", headers=other)
+    assert problem(answer) == (403, "forbidden")
 
 
 async def test_a_malformed_position_is_refused_and_costs_no_ticket(notifier, company):
@@ -150,23 +157,37 @@ async def test_a_malformed_record_is_dead_lettered_and_the_stream_goes_on(notifi
     assert len(await wire.dead_letters("media_status")) == 2  # history is not refused again
 
 
-async def test_a_client_that_does_not_read_disturbs_nobody(make_notifier, wire, company):
-    notifier = await make_notifier(client_queue_events=16, write_seconds=1)
-    port = int(notifier.environment["HTTP_PORT"])
+async def test_a_client_that_does_not_read_is_dropped_and_disturbs_nobody(
+    make_notifier, wire, company
+):
+    notifier = await make_notifier(client_queue_events=32, write_seconds=1)
     ticket = await notifier.ticket(company)
-    _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
-    writer.write(f"GET /api/media/events?ticket={ticket} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    await writer.drain()
+    deaf = socket.create_connection(("127.0.0.1", int(notifier.environment["HTTP_PORT"])))
+    deaf.sendall(f"GET /api/media/events?ticket={ticket} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     try:
         async with notifier.listening(company) as stream:
-            for batch in range(100):
-                await wire.progress(company, range(batch * 150, batch * 150 + 150))
-                if await notifier.metric("notifier_slow_clients_dropped_total "):
+            await eventually(lambda: _is(notifier.metric("notifier_clients "), 2))
+            for sent in range(1, 300):
+                await wire.failed(company, message="x" * 100_000)
+                await eventually(lambda n=sent, s=stream: len(s.of("media_status")) == n)
+                if await notifier.metric("notifier_clients ") == 1:
                     break
-                await eventually(lambda b=batch, s=stream: len(s.numbers) == b * 150 + 150)
-            assert await notifier.metric("notifier_slow_clients_dropped_total ") >= 1
+            await eventually(lambda: _is(notifier.metric("notifier_clients "), 1))
+            assert not stream.ended
     finally:
-        writer.close()
+        deaf.close()
+
+
+async def test_a_burst_does_not_make_a_reading_client_look_slow(make_notifier, wire, company):
+    notifier = await make_notifier(client_queue_events=32)
+    async with notifier.listening(company) as stream:
+        await wire.progress(company, range(3000))
+        await eventually(lambda: stream.numbers == list(range(3000)))
+    assert await notifier.metric("notifier_slow_clients_dropped_total ") == 0
+
+
+async def _is(reading, expected: float) -> bool:
+    return await reading == expected
 
 
 @pytest.mark.parametrize("origin", ["https://app.example", "https://evil.example"])

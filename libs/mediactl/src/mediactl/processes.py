@@ -66,7 +66,13 @@ class _Stat:
     state: str
     parent: int
     session: int
+    threads: int
     started: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether all is over: while other threads end, their process still holds its ports."""
+        return self.state in "ZX" and self.threads <= 1
 
 
 def spawn(
@@ -97,12 +103,12 @@ def spawn(
 
 
 def is_alive(ref: ProcessRef) -> bool:
-    """Return whether exactly this process still runs; a zombie does not."""
+    """Return whether exactly this process still runs; one that only awaits its reaper does not."""
     _reap(ref.pid)
     stat = _stat(ref.pid)
     if stat is None or ref.era not in {UNKNOWN_ERA, current_era()}:
         return False
-    return stat.started == ref.started and stat.state not in "ZX"
+    return stat.started == ref.started and not stat.has_ended
 
 
 def stop(ref: ProcessRef, *, signum: int = signal.SIGTERM, timeout_seconds: float = 15) -> bool:
@@ -183,7 +189,9 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The program's name is in brackets and may itself hold spaces and brackets.
     fields = text[text.rindex(")") + 2 :].split()
-    return _Stat(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[19]))
+    return _Stat(
+        pid, fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19])
+    )
 
 
 def _all_stats() -> Iterator[_Stat]:
@@ -204,7 +212,7 @@ def _kill_session(ref: ProcessRef) -> int:
     members = [
         stat
         for stat in _all_stats()
-        if stat.session == ref.pid and stat.started >= ref.started and stat.state not in "ZX"
+        if stat.session == ref.pid and stat.started >= ref.started and not stat.has_ended
     ]
     for member in members:
         _signal(member.pid, signal.SIGKILL)

@@ -93,10 +93,20 @@ class _Probe:
         return None
 
 
+class _Metrics:
+    """Prometheus's app as an object: Starlette's Route takes a function for a request handler."""
+
+    def __init__(self) -> None:
+        self._app = make_asgi_app()
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
 def ops_routes(readiness: Mapping[str, Check]) -> list[tuple[str, AsgiApp]]:
     """Return the operations endpoints as ASGI apps; *readiness* names what must be reachable."""
     return [
         ("/healthz", _Probe({})),
         ("/readyz", _Probe(readiness)),
-        ("/metrics", make_asgi_app()),
+        ("/metrics", _Metrics()),
     ]

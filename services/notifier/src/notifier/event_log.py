@@ -33,7 +33,9 @@ log = structlog.get_logger(__name__)
 
 _SERVICE = "notifier"
 _FIRST_DELAY_SECONDS = 0.5
-_LONGEST_DELAY_SECONDS = 10.0
+_LONGEST_DELAY_SECONDS = 5.0
+# Streams empty their queues after each so many records: a burst must not look like slow clients.
+_BURST = 16
 
 
 class NotCaughtUpError(TransientError):
@@ -102,9 +104,13 @@ class EventLog:
             while True:
                 await self._look_around(consumer)
                 batches = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
+                taken = 0
                 for records in batches.values():
                     for record in records:
                         await self._take(record)
+                        taken += 1
+                        if taken % _BURST == 0:
+                            await asyncio.sleep(0)
 
     async def _seek(self, consumer: AIOKafkaConsumer) -> None:
         """Go on where the hub stands; at the very start, go back by the history's length."""

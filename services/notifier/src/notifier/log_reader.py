@@ -22,6 +22,7 @@ WAIT_MS = 200
 RECORDS_AT_ONCE = 500
 
 _TURN_SECONDS = 1.0
+_RETRY_MS = 500  # each try while a broker is away is several lines of log
 _BY_NAME = {topic.name: topic for topic in TOPICS}
 
 
@@ -62,6 +63,7 @@ class LogReader:
             enable_auto_commit=False,
             auto_offset_reset="none",
             fetch_max_wait_ms=100,
+            retry_backoff_ms=_RETRY_MS,
         )
         try:
             await consumer.start()

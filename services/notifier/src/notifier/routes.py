@@ -72,6 +72,7 @@ def _services(request: Request) -> Services:
 
 @router.get(
     "",
+    status_code=200,
     response_class=EventStream,
     responses=_STREAM | documented(400, 401, 403, 429, 503),
     openapi_extra=BEARER_ONLY,

@@ -16,7 +16,7 @@ class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings):
     history_seconds: float = Field(default=300, ge=0)
     """How far back a fresh replica reads, so that resuming clients need no reader of their own."""
     history_events: int = Field(default=20_000, ge=0)
-    client_queue_events: int = Field(default=256, ge=1)
+    client_queue_events: int = Field(default=256, ge=32)
     """Events that may wait for a slow reader before it is cut off."""
     streams_per_company: int = Field(default=1000, ge=1)
     """On one replica."""

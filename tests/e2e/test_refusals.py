@@ -1,0 +1,291 @@
+"""Uploads that break their grant: refused by storage, or failed with a code that says why."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+from media_contracts import MEDIA_PROCESSED
+from media_runtime.settings import StorageSettings
+from media_runtime.storage import ObjectStore, upload_key
+
+from support.clients import JSON, Company
+from support.eventually import eventually
+from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
+from support.surroundings import variable
+from support.wire import Rows, events_on
+
+PHOTO = b"\xff\xd8\xff" + bytes(997)
+
+
+async def fails(company: Company, asset_id: str, listener) -> str:
+    """Wait until the asset has failed, check that all tell of it alike, and return the code."""
+    asset = await company.ended(asset_id)
+    assert asset["status"] == "failed"
+    assert (asset["processedUrl"], asset["thumbnailUrl"]) == (None, None)
+    error: JSON = asset["error"]
+    assert error["code"]
+    assert error["message"].endswith("."), "the message is a sentence"
+    assert "/tmp" not in error["message"]
+
+    outcome = await listener.outcome(asset_id)
+    status = await listener.heard(asset_id, "failed")
+    (event,) = await eventually(lambda: events_on(MEDIA_PROCESSED, [asset_id]))
+    assert outcome.data["error"] == status.data["error"] == error
+    assert event.data.error.model_dump() == error
+    assert (outcome.data["outcome"], event.data.outcome) == ("failed", "failed")
+    assert event.data.rendition is None
+    return str(error["code"])
+
+
+async def refused_code(company: Company, grant: JSON, data: bytes, **changed: str) -> str:
+    """Check that storage refuses the upload and return the code that it gives."""
+    answer = await company.store(grant, data, **changed)
+    assert 400 <= answer.status_code < 500, f"{answer.status_code} {answer.text}"
+    code = answer.text.partition("<Code>")[2].partition("</Code>")[0]
+    asset = await company.asset(grant["assetId"])
+    assert asset["status"] == "pending"
+    return code
+
+
+async def test_an_upload_larger_than_declared_is_refused(company):
+    grant = await company.sign(size=1000)
+
+    assert await refused_code(company, grant, PHOTO + b"x") == "EntityTooLarge"
+
+
+async def test_an_upload_of_exactly_the_declared_size_is_stored(company):
+    grant = await company.sign(size=1000)
+
+    assert (await company.store(grant, PHOTO)).status_code == 204
+
+
+async def test_an_empty_upload_is_refused(company):
+    grant = await company.sign(size=1000)
+
+    assert await refused_code(company, grant, b"") == "EntityTooSmall"
+
+
+async def test_an_upload_of_another_content_type_is_refused(company):
+    grant = await company.sign()
+
+    assert await refused_code(company, grant, PHOTO, Content_Type="text/html") == "AccessDenied"
+
+
+async def test_an_upload_without_a_content_type_is_refused(company):
+    grant = await company.sign()
+    del grant["upload"]["fields"]["Content-Type"]
+
+    assert await refused_code(company, grant, PHOTO) == "AccessDenied"
+
+
+async def test_an_upload_to_another_key_is_refused(company):
+    grant = await company.sign()
+
+    for key in (upload_key(company.id, uuid4()), upload_key(uuid4(), UUID(grant["assetId"]))):
+        assert await refused_code(company, grant, PHOTO, key=key) == "AccessDenied"
+
+
+async def test_an_upload_to_another_companys_bucket_is_refused(company, other_company):
+    grant, theirs = await company.sign(), await other_company.sign()
+    grant["upload"]["url"] = theirs["upload"]["url"]
+
+    assert await refused_code(company, grant, PHOTO) == "AccessDenied"
+    with_their_key = await refused_code(
+        company, grant, PHOTO, key=theirs["upload"]["fields"]["key"]
+    )
+    assert with_their_key == "AccessDenied"
+
+
+async def test_a_policy_that_was_changed_is_refused(company, other_company):
+    grant, theirs = await company.sign(), await other_company.sign()
+
+    policy = theirs["upload"]["fields"]["policy"]
+    assert await refused_code(company, grant, PHOTO, policy=policy) == "SignatureDoesNotMatch"
+
+
+async def test_an_upload_after_expiry_is_refused(company):
+    grant = await company.sign()
+    store = ObjectStore(StorageSettings())
+    lapsed = store.grant_upload(
+        store.bucket_of(company.id),
+        grant["upload"]["fields"]["key"],
+        content_type="image/jpeg",
+        max_bytes=1000,
+        lifetime=timedelta(seconds=-1),
+    )
+    store.close()
+    grant["upload"] |= {"url": lapsed.url, "fields": lapsed.fields}
+
+    assert await refused_code(company, grant, PHOTO) == "AccessDenied"
+
+
+async def test_a_url_of_a_ready_file_needs_its_signature(company, tmp_path):
+    asset = await company.ready(await company.upload(make_photo(tmp_path / "photo.jpg")))
+
+    for url in (asset["processedUrl"], asset["thumbnailUrl"]):
+        assert (await company.http.get(url.partition("?")[0])).status_code == 403
+
+
+async def test_a_photo_smaller_than_declared_fails(company, tmp_path):
+    data = make_photo(tmp_path / "photo.jpg").read_bytes()
+    async with company.listening() as listener:
+        asset_id = await company.upload_bytes(
+            "photo.jpg", data, "image/jpeg", declared=len(data) + 1
+        )
+        assert await fails(company, asset_id, listener) == "size_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("photo.png", "image/jpeg"),
+        ("photo.jpg", "video/mp4"),
+        ("photo.jpg", "image/heic"),
+        ("video.mp4", "image/jpeg"),
+        ("video.mkv", "video/mp4"),
+        ("text.txt", "video/mp4"),
+        ("page.html", "image/jpeg"),
+    ],
+)
+async def test_a_file_that_is_not_of_its_declared_type_fails(company, tmp_path, name, kind):
+    path = tmp_path / name
+    match path.suffix:
+        case ".png" | ".jpg":
+            make_photo(path)
+        case ".mp4" | ".mkv":
+            make_video(path, seconds=0.5)
+        case _:
+            path.write_text("<html><script>alert(1)</script></html>" * 10)
+    async with company.listening() as listener:
+        asset_id = await company.upload(path, type=kind)
+        assert await fails(company, asset_id, listener) == "type_mismatch"
+
+
+async def test_a_truncated_video_fails(company, tmp_path):
+    data = make_video(tmp_path / "video.mp4").read_bytes()
+    assert data.find(b"moov") > len(data) // 2
+    async with company.listening() as listener:
+        asset_id = await company.upload_bytes("v.mp4", data[: len(data) // 2], "video/mp4")
+        assert await fails(company, asset_id, listener) == "unreadable_media"
+
+
+async def test_a_truncated_photo_fails(company, tmp_path):
+    data = make_photo(tmp_path / "photo.jpg", size=(2000, 2000)).read_bytes()
+    async with company.listening() as listener:
+        asset_id = await company.upload_bytes("p.jpg", data[:300], "image/jpeg")
+        assert await fails(company, asset_id, listener) == "unreadable_image"
+
+
+async def test_a_video_that_begins_well_and_goes_on_as_noise_fails(company, tmp_path):
+    data = make_video(tmp_path / "video.mp4").read_bytes()
+    async with company.listening() as listener:
+        asset_id = await company.upload_bytes("v.mp4", data[:64] + bytes(10_000), "video/mp4")
+        assert await fails(company, asset_id, listener) == "unreadable_media"
+
+
+async def test_sound_without_a_picture_fails(company, tmp_path):
+    async with company.listening() as listener:
+        asset_id = await company.upload(make_sound(tmp_path / "sound.mp4"), type="video/mp4")
+        assert await fails(company, asset_id, listener) == "no_video_stream"
+
+
+async def test_sound_with_cover_art_alone_fails(company, tmp_path):
+    sound, cover = make_sound(tmp_path / "s.m4a"), make_photo(tmp_path / "c.jpg", size=(64, 64))
+    song = tmp_path / "song.mp4"
+    run_ffmpeg(
+        *("-i", str(sound), "-i", str(cover), "-map", "0", "-map", "1"),
+        *("-c", "copy", "-disposition:v:0", "attached_pic", str(song)),
+    )
+    async with company.listening() as listener:
+        asset_id = await company.upload(song)
+        assert await fails(company, asset_id, listener) == "no_video_stream"
+
+
+@pytest.mark.parametrize("kind", ["video/mp4", "video/mpeg", "video/webm", "image/jpeg"])
+async def test_a_playlist_opens_no_other_file(company, tmp_path, kind):
+    video = make_video(tmp_path / "secret.ts", seconds=0.5)
+    with web_server() as (url, visits):
+        lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1"]
+        for target in (f"{url}/from-hls.ts", f"file://{video}", "/etc/passwd"):
+            lines += ["#EXTINF:1,", target]
+        async with company.listening() as listener:
+            asset_id = await company.upload_bytes(
+                "playlist.mp4", "\n".join([*lines, "#EXT-X-ENDLIST", ""]).encode(), kind
+            )
+            assert await fails(company, asset_id, listener) == "type_mismatch"
+        assert visits == []
+
+
+async def test_a_playlist_behind_the_magic_bytes_of_a_type_opens_no_other_file(company):
+    """MPEG transport streams are known by one letter, which a script may begin with too."""
+    with web_server() as (url, visits):
+        script = f"G\n#EXTM3U\n#EXTINF:1,\n{url}/from-hls.ts\nfile '{url}/from-concat.ts'\n"
+        data = script.encode().ljust(188, b"\n") + b"G" + bytes(2000)
+        async with company.listening() as listener:
+            asset_id = await company.upload_bytes("movie.mpg", data, "video/mpeg")
+            assert await fails(company, asset_id, listener) == "unreadable_media"
+        assert visits == []
+
+
+async def test_a_picture_that_refers_to_others_is_refused(company):
+    with web_server() as (url, visits):
+        svg = f'<svg xmlns="http://www.w3.org/2000/svg"><image href="{url}/x.png"/></svg>'
+        async with company.listening() as listener:
+            asset_id = await company.upload_bytes("picture.png", svg.encode(), "image/png")
+            assert await fails(company, asset_id, listener) == "type_mismatch"
+        assert visits == []
+
+
+async def test_a_failed_upload_ends_once_and_keeps_other_uploads_going(company, rows: Rows, tmp_path):
+    bad = await company.upload_bytes("bad.mp4", b"no video" * 100, "video/mp4")
+    good = await company.upload(make_photo(tmp_path / "photo.jpg"))
+
+    await company.ready(good)
+    await company.ended(bad)
+    assert await rows.endings(bad) == [(1, "failed")]
+    assert (await rows.job(bad))["state"] == "failed"
+
+
+async def test_a_second_upload_under_one_grant_changes_nothing(company, rows: Rows, tmp_path):
+    photo = make_photo(tmp_path / "photo.jpg").read_bytes()
+    grant = await company.sign(size=len(photo))
+    await company.store(grant, photo)
+    before = await company.ready(grant["assetId"])
+
+    assert (await company.store(grant, bytes(len(photo)))).status_code == 204
+    after_it = await company.upload(make_photo(tmp_path / "next.jpg"))
+    await company.ready(after_it)
+
+    after = await company.asset(grant["assetId"])
+    assert (after["status"], after["updatedAt"]) == ("ready", before["updatedAt"])
+    assert await rows.endings(grant["assetId"]) == [(1, "ready")]
+
+
+@contextmanager
+def web_server() -> Iterator[tuple[str, list[str]]]:
+    """A web server that notes who visits it."""
+    visits: list[str] = []
+
+    class Noting(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+            visits.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Noting) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", visits
+        finally:
+            server.shutdown()
+            thread.join()

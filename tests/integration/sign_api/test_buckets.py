@@ -1,0 +1,87 @@
+"""A company's bucket: made with all its settings, and checked that it has them."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from media_runtime.settings import StorageSettings
+from media_runtime.storage import (
+    BucketSetupError,
+    ObjectStore,
+    StorageUnavailableError,
+    _notification,
+)
+from minio.notificationconfig import NotificationConfig
+
+QUOTA = 1_000_000
+
+
+@pytest.fixture
+def store():
+    found = ObjectStore(StorageSettings())
+    yield found
+    found.close()
+
+
+def verify(store: ObjectStore, company_id, quota_bytes: int = QUOTA) -> None:
+    """Look at the settings of a company's bucket as ensure_bucket does after making it."""
+    arns = StorageSettings().s3_notification_arns.split(",")
+    wanted = _notification(company_id, arns)
+    store._verify_bucket(store.bucket_of(company_id), store._admin(), wanted, quota_bytes)
+
+
+async def test_the_first_grant_makes_a_bucket_with_notification_versions_and_quota(company, store):
+    await company.sign()
+    bucket = store.bucket_of(company.id)
+
+    found = store._client.get_bucket_notification(bucket)
+    prefixes = {target.prefix_filter_rule.value for target in found.queue_config_list}
+    assert prefixes == {f"{company.id}/uploads/"}
+    assert {target.queue.split(":")[-2] for target in found.queue_config_list} == {"INGEST", "FAST"}
+    assert store._client.get_bucket_versioning(bucket).status == "Enabled"
+    verify(store, company.id, 1_000_000_000_000)
+
+
+async def test_making_a_bucket_again_changes_nothing(store):
+    company_id = uuid4()
+    for _ in range(2):
+        assert await store.ensure_bucket(company_id, quota_bytes=QUOTA) == store.bucket_of(company_id)
+    verify(store, company_id)
+
+
+async def test_a_missing_notification_is_noticed(store):
+    company_id = uuid4()
+    bucket = await store.ensure_bucket(company_id, quota_bytes=QUOTA)
+    store._client.set_bucket_notification(bucket, NotificationConfig())
+
+    with pytest.raises(BucketSetupError, match="notification"):
+        verify(store, company_id)
+
+
+async def test_a_notification_to_one_target_of_two_is_noticed(store):
+    company_id = uuid4()
+    bucket = await store.ensure_bucket(company_id, quota_bytes=QUOTA)
+    first = StorageSettings().s3_notification_arns.split(",")[:1]
+    store._client.set_bucket_notification(bucket, _notification(company_id, first))
+
+    with pytest.raises(BucketSetupError, match="notification"):
+        verify(store, company_id)
+
+
+async def test_another_quota_is_noticed(store):
+    company_id = uuid4()
+    await store.ensure_bucket(company_id, quota_bytes=QUOTA)
+
+    with pytest.raises(BucketSetupError, match="quota"):
+        verify(store, company_id, QUOTA + 1)
+
+
+async def test_a_target_that_storage_does_not_know_fails_the_making(store):
+    settings = StorageSettings(s3_notification_arns="arn:minio:sqs::NOWHERE:kafka")
+    elsewhere = ObjectStore(settings)
+    try:
+        with pytest.raises(StorageUnavailableError):
+            await elsewhere.ensure_bucket(uuid4(), quota_bytes=QUOTA)
+    finally:
+        elsewhere.close()

@@ -1,0 +1,103 @@
+"""The OpenAPI document of the sign API: valid, complete, and with examples that are true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from support.surroundings import variable
+
+ROUTES = {
+    ("post", "/api/media/sign"): {"201", "400", "401", "403", "422", "503"},
+    ("get", "/api/media/assets/{asset_id}"): {"200", "400", "401", "403", "404", "503"},
+    ("get", "/api/media/assets"): {"200", "400", "401", "403", "503"},
+    ("post", "/api/media/assets/{asset_id}/retry"): {
+        *("202", "400", "401", "403", "404", "409", "503"),
+    },
+    ("delete", "/api/media/assets/{asset_id}"): {"204", "400", "401", "403", "404", "503"},
+}
+
+
+@pytest.fixture
+async def document(http) -> dict[str, Any]:
+    answer = await http.get(f"{variable('MEDIA_API_URL')}/openapi.json")
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def test_each_route_names_every_answer(document):
+    found = {
+        (method, path): set(operation["responses"])
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+    assert found == ROUTES
+
+
+async def test_errors_are_problems(document):
+    for _, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            if status >= "400":
+                content = answer["content"]["application/problem+json"]
+                assert content["schema"]["$ref"].endswith("/Problem")
+                assert "application/json" not in answer["content"]
+
+
+async def test_every_route_asks_for_a_bearer_token(document):
+    for _, operation in operations(document):
+        (requirement,) = operation["security"]
+        (scheme,) = requirement
+        assert document["components"]["securitySchemes"][scheme]["scheme"] == "bearer"
+
+
+async def test_every_reference_leads_somewhere_and_every_schema_is_valid(document):
+    assert document["openapi"].startswith("3.1")
+    for reference in references(document):
+        place = document
+        for part in reference.removeprefix("#/").split("/"):
+            place = place[part]
+    for schema in document["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+async def test_examples_are_valid(document):
+    checked = 0
+    for name, schema in document["components"]["schemas"].items():
+        whole = {**document, "$ref": f"#/components/schemas/{name}"}
+        for example in schema.get("examples", []):
+            Draft202012Validator(whole).validate(example)
+            checked += 1
+        for part in schema.get("properties", {}).values():
+            for example in part.get("examples", []):
+                Draft202012Validator({**document, **part}).validate(example)
+                checked += 1
+    assert checked >= 5
+
+
+async def test_the_request_and_the_answers_have_examples(document):
+    schemas = document["components"]["schemas"]
+    for name in ("fileName", "size", "type"):
+        assert schemas["SignRequest"]["properties"][name]["examples"]
+    assert schemas["Problem"]["examples"]
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            yield path, operation
+
+
+def references(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if name == "$ref":
+                yield part
+            else:
+                yield from references(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from references(part)
