@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,7 +17,6 @@ from media_runtime.storage import ObjectStore, upload_key
 from support.clients import JSON, Company
 from support.eventually import eventually
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
-from support.surroundings import variable
 from support.wire import Rows, events_on
 
 PHOTO = b"\xff\xd8\xff" + bytes(997)
@@ -243,7 +241,7 @@ async def test_a_picture_that_refers_to_others_is_refused(company):
         assert visits == []
 
 
-async def test_a_failed_upload_ends_once_and_keeps_other_uploads_going(company, rows: Rows, tmp_path):
+async def test_a_failed_upload_ends_once_and_others_go_on(company, rows: Rows, tmp_path):
     bad = await company.upload_bytes("bad.mp4", b"no video" * 100, "video/mp4")
     good = await company.upload(make_photo(tmp_path / "photo.jpg"))
 
@@ -274,7 +272,7 @@ def web_server() -> Iterator[tuple[str, list[str]]]:
     visits: list[str] = []
 
     class Noting(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+        def do_GET(self) -> None:
             visits.append(self.path)
             self.send_error(404)
 

@@ -39,7 +39,8 @@ def make_video(
 def make_rotated_video(path: Path) -> Path:
     """Write a 320x240 video, left half red and right half blue, that players turn clockwise."""
     left, right = (f"color={name}:size=160x240:duration=2" for name in ("red", "blue"))
-    run_ffmpeg("-filter_complex", f"{left}[l];{right}[r];[l][r]hstack", "-pix_fmt", "yuv420p", str(path))
+    both = f"{left}[l];{right}[r];[l][r]hstack"
+    run_ffmpeg("-filter_complex", both, "-pix_fmt", "yuv420p", str(path))
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + _MATRIX_AT
     data[matrix : matrix + len(_QUARTER_TURN)] = _QUARTER_TURN

@@ -48,6 +48,15 @@ class Parts:
         found = State(self.home.state_file).process(name)
         return found.pid if found and processes.is_alive(found) else None
 
+    def port(self, name: str) -> int | None:
+        """Return the port of a part."""
+        return State(self.home.state_file).port(name)
+
+    def stop(self, name: str) -> None:
+        """Ask a part to end and wait until it has."""
+        with exclusive(self.home.lock_file):
+            self._stack().stop(name)
+
     def kill(self, name: str) -> None:
         """Kill a part with SIGKILL, and only it."""
         with exclusive(self.home.lock_file):
@@ -97,7 +106,7 @@ def command_lines_with(text: str) -> list[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             try:
-                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                line = (entry / "cmdline").read_text(errors="replace").replace("\0", " ")
             except OSError:
                 continue
             if text in line:

@@ -107,9 +107,7 @@ async def test_a_grant_is_good_for_one_key_type_and_size_for_an_hour(company):
 )
 async def test_a_bad_field_is_named_by_its_code(company, changed, code):
     body = json.dumps({**PHOTO, **changed})
-    answer = await company.post(
-        "/sign", content=body, headers={"Content-Type": "application/json"}
-    )
+    answer = await company.post("/sign", content=body, headers={"Content-Type": "application/json"})
 
     assert problem(answer, 400) == code
 
@@ -124,14 +122,12 @@ async def test_a_missing_field_is_named_by_its_code(company, field):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"null"])
 async def test_a_body_that_is_no_json_object_is_an_invalid_request(company, body):
-    answer = await company.post(
-        "/sign", content=body, headers={"Content-Type": "application/json"}
-    )
+    answer = await company.post("/sign", content=body, headers={"Content-Type": "application/json"})
 
     assert problem(answer, 400) == "invalid_request"
 
 
-@pytest.mark.parametrize("name", ["x", "x" * 255, "Ferien 2026 – Meer 🌊.jpg", "a+b&c=d%.jpg"])
+@pytest.mark.parametrize("name", ["x", "x" * 255, "Ferien 2026, Übersee 🌊.jpg", "a+b&c=d%.jpg"])
 async def test_ordinary_names_are_kept_as_they_are(company, name):
     grant = await company.sign(name)
 
@@ -165,7 +161,7 @@ BAD_TOKENS = {
     "not valid yet": lambda: token(nbf=datetime.now(UTC) + timedelta(minutes=5)),
     "with another secret": lambda: token(secret="another secret of enough bytes, 32"),
     "unsigned": unsigned,
-    "unsigned, claiming HS256": lambda: _header({"alg": "HS256"}) + unsigned()[unsigned().index(".") :],
+    "unsigned, claiming HS256": lambda: f"{_header('HS256')}.{unsigned().partition('.')[2]}",
     "with another algorithm": lambda: token(algorithm="HS512", secret=variable("JWT_SECRET") * 2),
     "garbage": lambda: "garbage",
     "with another payload": lambda: ".".join(
@@ -174,8 +170,9 @@ BAD_TOKENS = {
 }
 
 
-def _header(fields: dict[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(fields).encode()).decode().rstrip("=")
+def _header(algorithm: str) -> str:
+    header = json.dumps({"alg": algorithm, "typ": "JWT"})
+    return base64.urlsafe_b64encode(header.encode()).decode().rstrip("=")
 
 
 @pytest.mark.parametrize("what", BAD_TOKENS)
@@ -194,7 +191,7 @@ async def test_a_bad_token_is_refused_everywhere(company, what):
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("value", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "token"])
+@pytest.mark.parametrize("value", ["", "Bearer", "Basic dXNlcjpwYXNz", "token"])
 async def test_a_request_without_a_bearer_token_is_refused(company, value):
     answer = await company.post("/sign", json=PHOTO, headers={"Authorization": value})
 

@@ -45,8 +45,8 @@ async def test_the_first_grant_makes_a_bucket_with_notification_versions_and_quo
 
 async def test_making_a_bucket_again_changes_nothing(store):
     company_id = uuid4()
-    for _ in range(2):
-        assert await store.ensure_bucket(company_id, quota_bytes=QUOTA) == store.bucket_of(company_id)
+    made = [await store.ensure_bucket(company_id, quota_bytes=QUOTA) for _ in range(2)]
+    assert made == [store.bucket_of(company_id)] * 2
     verify(store, company_id)
 
 

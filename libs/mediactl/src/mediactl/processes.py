@@ -189,9 +189,7 @@ def _stat(pid: int) -> _Stat | None:
         return None
     # The program's name is in brackets and may itself hold spaces and brackets.
     fields = text[text.rindex(")") + 2 :].split()
-    return _Stat(
-        pid, fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19])
-    )
+    return _Stat(pid, fields[0], int(fields[1]), int(fields[3]), int(fields[17]), int(fields[19]))
 
 
 def _all_stats() -> Iterator[_Stat]:

@@ -32,6 +32,10 @@ _TITLES = {
     503: "Service Unavailable",
 }
 _CODES = {404: "not_found", 405: "method_not_allowed"}
+_DETAILS = {
+    404: "There is nothing at this path.",
+    405: "This path does not answer this method.",
+}
 _RETRY_AFTER_SECONDS = "5"
 
 
@@ -144,7 +148,8 @@ def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, str]) -> Non
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "invalid_request")
         headers = dict(error.headers) if error.headers else None
-        return _answer(error.status_code, code, str(error.detail), headers)
+        detail = _DETAILS.get(error.status_code, str(error.detail))
+        return _answer(error.status_code, code, detail, headers)
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+_PROBLEM = "application/problem+json"
+
 
 def describe(app: FastAPI) -> None:
     """Make *app* publish its document without FastAPI's validation answers, which are 400 here."""
@@ -25,6 +27,9 @@ def describe(app: FastAPI) -> None:
             for path in schema["paths"].values():
                 for operation in path.values():
                     _drop_validation_answer(operation["responses"])
+                    _answer_with_problems(operation["responses"])
+            for unused in ("HTTPValidationError", "ValidationError"):
+                schema["components"].get("schemas", {}).pop(unused, None)
             app.openapi_schema = schema
         return app.openapi_schema
 
@@ -35,3 +40,11 @@ def _drop_validation_answer(responses: dict[str, Any]) -> None:
     content = responses.get("422", {}).get("content", {})
     if "HTTPValidationError" in str(content.get("application/json", "")):
         del responses["422"]
+
+
+def _answer_with_problems(responses: dict[str, Any]) -> None:
+    # FastAPI describes a model under application/json, whatever media type is declared.
+    for answer in responses.values():
+        content = answer.get("content", {})
+        if _PROBLEM in content and "application/json" in content:
+            content[_PROBLEM] = content.pop("application/json")

@@ -62,20 +62,16 @@ class Outbox:
         self, connection: Connection, company_id: object, *records: OutgoingRecord
     ) -> None:
         """Add *records* to the transaction of *connection*; call wake() after it commits."""
-        await connection.executemany(
-            _INSERT,
-            [
-                (
-                    self._service,
-                    company_id,
-                    record.topic,
-                    record.key,
-                    record.value.decode(),
-                    encode_headers(record),
-                )
-                for record in records
-            ],
-        )
+        for record in records:
+            await connection.execute(
+                _INSERT,
+                self._service,
+                company_id,
+                record.topic,
+                record.key,
+                record.value.decode(),
+                encode_headers(record),
+            )
 
     def wake(self) -> None:
         """Let the relay look now instead of at its next poll."""

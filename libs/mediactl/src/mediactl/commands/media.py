@@ -28,7 +28,14 @@ from mediactl.uploads import Uploads
 from mediactl.verify import problems_of
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TransferSpeedColumn,
+)
 
 DEMO_COMPANY = "00000000-0000-4000-8000-00000000de30"
 _REFRESHES_PER_SECOND = 10
@@ -44,7 +51,7 @@ def upload(
 ) -> None:
     """Upload files, follow each until it is ready or failed, and print its URLs."""
     home = Home.from_environment()
-    tracks = asyncio.run(_upload(home, files, company, wait, _upload_bars))
+    tracks = asyncio.run(_upload(home, files, company, wait, _UploadBars()))
     _print_outcomes(tracks)
     raise typer.Exit(0 if all(track.status == "ready" for track in tracks) else 1)
 
@@ -134,23 +141,31 @@ async def _watched(
     return tracks
 
 
-def _upload_bars(tracks: list[Track]) -> RenderableType:
-    bars = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TextColumn("{task.fields[state]}"),
-    )
-    for track in tracks:
-        done = min(track.sent_bytes, track.size)
-        state = track.error or (
-            f"transcoding {track.percent:.0f} %"
-            if track.percent is not None and not track.done
-            else track.status
+class _UploadBars:
+    """Shows one bar a file; called again and again with the same tracks."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TextColumn("{task.fields[state]}"),
         )
-        bars.add_task(track.name, total=track.size, completed=done, state=state)
-    return bars
+
+    def __call__(self, tracks: list[Track]) -> RenderableType:
+        for number, track in enumerate(tracks):
+            if number >= len(self._progress.tasks):
+                self._progress.add_task(track.name, total=track.size, state="")
+            done = min(track.sent_bytes, track.size)
+            self._progress.update(TaskID(number), completed=done, state=_state(track))
+        return self._progress
+
+
+def _state(track: Track) -> str:
+    if track.percent is not None and not track.done:
+        return f"transcoding {track.percent:.0f} %"
+    return track.error or track.status
 
 
 def _client(home: Home, company: str) -> MediaClient:
