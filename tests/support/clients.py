@@ -88,7 +88,7 @@ class Listener:
             return next((event for event in self.of(asset_id) if event.what in words), None)
 
         try:
-            found = await eventually(look, timeout=timeout)
+            found: Event | None = await eventually(look, timeout=timeout)
         except AssertionError as error:
             told = [(event.kind, event.what) for event in self.of(asset_id)]
             raise AssertionError(f"{words} was not heard; heard {told}") from error
@@ -102,7 +102,7 @@ class Listener:
             told = (event for event in self.of(asset_id) if event.kind == "media_processed")
             return next(told, None)
 
-        found = await eventually(look, timeout=timeout)
+        found: Event | None = await eventually(look, timeout=timeout)
         assert found is not None
         return found
 
@@ -190,9 +190,9 @@ class Company:
         self,
         name: str,
         data: bytes,
-        type: str,
+        type: str,  # noqa: A002
         *,
-        declared: int | None = None,  # noqa: A002
+        declared: int | None = None,
     ) -> str:
         """Sign and upload *data*, declared to have *declared* bytes; return its asset's id."""
         grant = await self.sign(name, declared or len(data), type)

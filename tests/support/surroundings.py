@@ -92,12 +92,15 @@ class Parts:
 @contextmanager
 def restarted(name: str, **settings: str) -> Iterator[Parts]:
     """Run a service with *settings* of its own for the block, then as it was."""
+    # A member that leaves its consumer group in good order is not waited for.
     parts = Parts(settings)
-    parts.restart(name)
+    parts.stop(name)
     try:
+        parts.start(name)
         yield parts
     finally:
-        Parts().restart(name)
+        Parts().stop(name)
+        Parts().start(name)
 
 
 def command_lines_with(text: str) -> list[str]:

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 from mediactl import stack
+from mediactl.credentials import stack_credentials
 from mediactl.home import Home
 from mediactl.progress import progress_on
-from mediactl.state import exclusive
+from mediactl.state import State, exclusive
 
 _CHECKS = (
     ("ruff", "check", "."),
@@ -110,7 +111,9 @@ class _test_stack:  # noqa: N801 - used as a context manager only
         os.environ.update(self._environment)
         with exclusive(self._home.lock_file), progress_on() as progress:
             variables = stack.up(self._home, progress)
-        return {**self._environment, **variables}
+        # Roles belong to the whole server: a test that migrates another database keeps them.
+        passwords = stack_credentials(State(self._home.state_file), os.environ)
+        return {**self._environment, **variables, **passwords.password_variables()}
 
     def __exit__(self, *_: object) -> None:
         with exclusive(self._home.lock_file), progress_on() as progress:

@@ -1,0 +1,211 @@
+"""The commands that a person types against a running stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import pytest
+
+from support.clients import Company
+from support.eventually import eventually
+from support.media_files import make_photo, make_video
+from support.surroundings import Parts, variable
+from support.wire import Rows
+
+PARTS = {"kafka", "postgres", "minio", "sign_api", "ingest", "thumbnailer", "notifier", "watcher"}
+COMPANY = str(uuid4())
+
+
+def mediactl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of mediactl on the stack under test."""
+    variable("MEDIACTL_HOME")
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "mediactl", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def token(*arguments: str) -> dict[str, object]:
+    """Return the claims of a token that mediactl prints, verified as the services do."""
+    done = mediactl("token", "--company", COMPANY, *arguments)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, object] = jwt.decode(
+        done.stdout.strip(),
+        variable("JWT_SECRET"),
+        algorithms=["HS256"],
+        audience=variable("JWT_AUDIENCE"),
+        issuer=variable("JWT_ISSUER"),
+    )
+    return found
+
+
+def test_a_token_lets_its_company_upload_and_read_for_an_hour():
+    claims = token()
+
+    assert claims["company_id"] == COMPANY
+    assert claims["permissions"] == ["media:upload", "media:read"]
+    assert claims["sub"]
+    assert abs(float(str(claims["exp"])) - time.time() - 3600) < 30
+
+
+def test_a_token_has_the_permissions_and_the_time_that_were_asked_for():
+    claims = token("--permission", "media:read", "--permission", "other", "--ttl", "60")
+
+    assert claims["permissions"] == ["media:read", "other"]
+    assert abs(float(str(claims["exp"])) - time.time() - 60) < 30
+
+
+def test_a_token_is_accepted_by_the_api():
+    done = mediactl("token", "--company", COMPANY)
+    answer = httpx.get(
+        f"{variable('MEDIA_API_URL')}/api/media/assets",
+        headers={"Authorization": f"Bearer {done.stdout.strip()}"},
+        trust_env=False,
+    )
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--company", "acme"),
+        ("--company", COMPANY, "--ttl", "0"),
+        ("--company", COMPANY, "--ttl", "-5"),
+        ("--company", COMPANY, "--ttl", "soon"),
+        (),
+    ],
+)
+def test_a_token_that_cannot_be_made_is_an_error_of_usage(arguments):
+    done = mediactl("token", *arguments)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_uploads_that_become_ready_print_urls_that_serve_them(tmp_path):
+    photo = make_photo(tmp_path / "photo.jpg")
+    video = make_video(tmp_path / "video.mp4", size="320x180", seconds=1)
+    done = mediactl("upload", str(photo), str(video), "--company", str(uuid4()))
+
+    assert done.returncode == 0, done.stderr + done.stdout
+    for name in ("photo.jpg", "video.mp4"):
+        assert re.search(rf"^{name}: ready", done.stdout, re.MULTILINE)
+    urls = re.findall(r"(?:processed|thumbnail)\s+(http\S+)", done.stdout)
+    assert len(urls) == 4
+    for url in urls:
+        assert httpx.get(url, trust_env=False).status_code == 200
+
+
+def test_an_upload_that_fails_makes_the_command_fail_and_says_why(tmp_path):
+    good, bad = make_photo(tmp_path / "photo.jpg"), tmp_path / "bad.mp4"
+    bad.write_text("this is no video")
+    done = mediactl("upload", str(good), str(bad), "--company", str(uuid4()))
+
+    assert done.returncode == 1
+    assert re.search(r"^photo\.jpg: ready", done.stdout, re.MULTILINE)
+    assert re.search(r"^bad\.mp4: failed: type_mismatch", done.stdout, re.MULTILINE)
+
+
+def test_an_upload_that_the_api_refuses_makes_the_command_fail_and_says_why(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("this is no video")
+    done = mediactl("upload", str(text), "--company", str(uuid4()))
+
+    assert done.returncode == 1
+    assert "invalid_type" in done.stdout
+
+
+def test_an_upload_of_nothing_is_an_error_of_usage(tmp_path):
+    done = mediactl("upload", str(tmp_path / "nothing.mp4"), "--company", COMPANY)
+
+    assert done.returncode == 2
+    assert "nothing.mp4 is not a file" in done.stderr
+
+
+def test_an_upload_for_no_company_is_an_error_of_usage(tmp_path):
+    done = mediactl("upload", str(make_photo(tmp_path / "p.jpg")), "--company", "acme")
+
+    assert done.returncode == 2
+    assert "must be a UUID" in done.stderr
+
+
+async def test_watch_once_tells_of_a_backlog_by_its_exit_code(company: Company, rows: Rows):
+    quiet = mediactl("watch", "--once", WATCHER_BACKLOG_ALERT="1000000")
+    assert quiet.returncode == 0, quiet.stderr
+    assert "ALERT" not in quiet.stdout + quiet.stderr
+
+    # An upload that was stored, but that nobody works on.
+    asset_id = (await company.sign())["assetId"]
+    await rows.connection.execute(
+        "UPDATE media_assets SET uploaded_at = $2 WHERE id = $1", UUID(asset_id), datetime.now(UTC)
+    )
+    try:
+        alert = mediactl(
+            "watch", "--once", WATCHER_BACKLOG_ALERT="0", WATCHER_OLDEST_ITEMS="1000000"
+        )
+    finally:
+        await company.call("DELETE", f"/assets/{asset_id}")
+    assert alert.returncode == 2
+    assert "ALERT" in alert.stdout + alert.stderr
+    assert asset_id in alert.stdout + alert.stderr
+
+
+def test_watch_without_once_says_what_to_do():
+    done = mediactl("watch")
+
+    assert done.returncode == 1
+    assert "watch --once" in done.stderr
+
+
+def test_status_shows_every_part():
+    done = mediactl("status")
+
+    assert done.returncode == 0, done.stdout
+    for part in PARTS:
+        assert re.search(rf"^{part}\s+ready", done.stdout, re.MULTILINE)
+
+
+async def test_status_fails_while_a_part_is_down(parts: Parts):
+    with parts.down("watcher"):
+        done = mediactl("status", "--json")
+
+    assert done.returncode == 1
+    health = {part["name"]: part["health"] for part in json.loads(done.stdout)["parts"]}
+    assert health.pop("watcher") == "stopped"
+    assert set(health.values()) == {"ready"}
+    assert await eventually(lambda: mediactl("status").returncode == 0)
+
+
+def test_env_prints_what_tests_are_given():
+    done = mediactl("env")
+
+    assert f"MEDIA_API_URL={variable('MEDIA_API_URL')}\n" in done.stdout
+
+
+def test_logs_show_one_service_alone():
+    done = mediactl("logs", "watcher", "-n", "5")
+
+    assert done.returncode == 0, done.stderr
+    assert 0 < len(done.stdout.splitlines()) <= 6
+    assert "watch" in done.stdout
+
+
+def test_a_restart_of_an_unknown_part_is_an_error_of_usage():
+    done = mediactl("restart", "nobody")
+
+    assert done.returncode == 2
+    assert "choose from" in done.stderr

@@ -1,0 +1,258 @@
+"""Killing any one part and starting it again loses nothing that was in flight."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS
+
+from support.clients import Company, Listener
+from support.eventually import eventually
+from support.media_files import make_photo, make_video
+from support.surroundings import Parts, command_lines_with, restarted, variable
+from support.wire import Rows, events_on
+
+SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
+
+
+async def all_are_ready_once(company: Company, rows: Rows, asset_ids: list[str]) -> None:
+    """Check that each asset became ready, and was told to have, exactly once."""
+    for asset_id in asset_ids:
+        await company.ready(asset_id)
+        assert await rows.endings(asset_id) == [(1, "ready")]
+
+    async def told() -> bool:
+        events = await events_on(MEDIA_PROCESSED, asset_ids)
+        ids = {(str(event.subject), event.id) for event in events}
+        assert sorted(asset_id for asset_id, _ in ids) == sorted(asset_ids)
+        return True
+
+    await eventually(told)
+
+
+async def upload_all(company: Company, photo: bytes, count: int) -> list[str]:
+    """Upload *count* photos at once and return their assets' ids."""
+    uploads = (company.upload_bytes(f"{n}.jpg", photo, "image/jpeg") for n in range(count))
+    return list(await asyncio.gather(*uploads))
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory) -> bytes:
+    path = tmp_path_factory.mktemp("photo") / "photo.jpg"
+    return make_photo(path, size=(3000, 2000)).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory) -> bytes:
+    """Some seconds of work for ingest, however fast the machine."""
+    path = tmp_path_factory.mktemp("video") / "long.mp4"
+    return make_video(path, size="1920x1080", seconds=9).read_bytes()
+
+
+def test_the_five_services_are_five_processes(parts: Parts):
+    assert len({parts.pid(name) for name in SERVICES} - {None}) == 5
+
+
+async def test_ingest_killed_in_mid_transcode(company, rows, long_video):
+    """Another worker takes the job over when its lease is out, and no ffmpeg is left."""
+    short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "1"}
+    with restarted("ingest", **short) as parts:
+        scratch = str(parts.home.data / "scratch" / "ingest")
+        async with company.listening() as listener:
+            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
+            await listener.heard(asset_id, "transcoding")
+            assert command_lines_with(scratch), "ffmpeg is at work"
+            with parts.down("ingest"):
+                await eventually(lambda: not command_lines_with(scratch), timeout=3)
+                assert (await company.asset(asset_id))["status"] == "processing"
+            await all_are_ready_once(company, rows, [asset_id])
+            await listener.outcome(asset_id)
+
+        job = await rows.job(asset_id)
+        assert (job["tries"], job["fence"], job["state"]) == (2, 2, "done")
+        told = [event for event in listener.of(asset_id) if event.what == "ready"]
+        assert [event.kind for event in told].count("media_processed") == 1
+
+
+async def test_ingest_stopped_in_mid_transcode_gives_its_job_back(company, rows, parts, long_video):
+    """A graceful stop costs the job no try, and the next worker waits for no lease."""
+    async with company.listening() as listener:
+        asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
+        await listener.heard(asset_id, "transcoding")
+        parts.stop("ingest")
+        try:
+            job = await rows.job(asset_id)
+            assert (job["state"], job["tries"], job["lease_until"]) == ("queued", 0, None)
+        finally:
+            parts.start("ingest")
+        await all_are_ready_once(company, rows, [asset_id])
+
+
+async def test_ingest_killed_as_uploads_arrive(company, rows, parts, photo):
+    early = await upload_all(company, photo, 5)
+    with parts.down("ingest"):
+        late = await upload_all(company, photo, 5)
+        statuses = {(await company.asset(asset_id))["status"] for asset_id in late}
+        assert statuses == {"pending"}
+    await all_are_ready_once(company, rows, early + late)
+
+
+async def test_thumbnailer_killed_with_requests_queued(company, rows, parts, photo):
+    async with company.listening() as listener:
+        asset_ids = await upload_all(company, photo, 12)
+        await listener.heard(asset_ids[-1], "uploaded")
+        with parts.down("thumbnailer"):
+            await eventually(lambda: _all_probed(listener, asset_ids), timeout=30)
+            waiting = [await company.asset(asset_id) for asset_id in asset_ids]
+            assert "processing" in {asset["status"] for asset in waiting}
+        await all_are_ready_once(company, rows, asset_ids)
+
+
+def _all_probed(listener: Listener, asset_ids: list[str]) -> bool:
+    return all("probed" in listener.stages(asset_id) for asset_id in asset_ids)
+
+
+async def test_notifier_killed_while_a_client_listens(company, rows, parts, photo):
+    """The client comes back with Last-Event-ID and hears all that it missed, in order."""
+    async with company.listening() as listener:
+        asset_ids = await upload_all(company, photo, 4)
+        await listener.heard(asset_ids[0], "uploaded")
+        with parts.down("notifier"):
+            asset_ids += await upload_all(company, photo, 4)
+            await all_are_ready_once(company, rows, asset_ids)
+        for asset_id in asset_ids:
+            await listener.outcome(asset_id)
+
+    assert listener.connections >= 2
+    for topic in (MEDIA_STATUS, MEDIA_PROCESSED):
+        told = await events_on(topic, asset_ids)
+        for asset_id in asset_ids:
+            sent = [str(event.id) for event in told if str(event.subject) == asset_id]
+            heard = [e.event["id"] for e in listener.of(asset_id) if e.kind == topic.name]
+            assert list(dict.fromkeys(heard)) == list(dict.fromkeys(sent))
+
+
+async def test_sign_api_killed_with_records_in_its_outbox(company, rows, parts, photo):
+    async with rows.relay_held("sign_api"):
+        asset_ids = await upload_all(company, photo, 5)
+        assert await rows.waiting("sign_api", asset_ids) == 5
+        parts.kill("sign_api")
+    try:
+        assert await rows.waiting("sign_api", asset_ids) == 5
+    finally:
+        parts.start("sign_api")
+
+    await eventually(lambda: _none_waiting(rows, asset_ids))
+    events = await events_on(MEDIA_STATUS, asset_ids)
+    signed = {str(event.subject) for event in events if _status(event) == "pending"}
+    assert signed == set(asset_ids)
+    await all_are_ready_once(company, rows, asset_ids)
+
+
+async def _none_waiting(rows: Rows, asset_ids: list[str]) -> bool:
+    return await rows.waiting("sign_api", asset_ids) == 0
+
+
+def _status(event) -> str | None:
+    return getattr(event.data, "status", None)
+
+
+async def test_sign_api_killed_under_load_keeps_what_it_granted(company, parts, photo):
+    """Whoever got an answer has an asset; whoever got none asks again."""
+    await company.sign()
+    requests = [asyncio.create_task(company.sign(f"{n}.jpg")) for n in range(60)]
+    await eventually(lambda: any(request.done() for request in requests))
+    with parts.down("sign_api"):
+        answers = await asyncio.gather(*requests, return_exceptions=True)
+
+    granted = [answer["assetId"] for answer in answers if isinstance(answer, dict)]
+    assert granted
+    for asset_id in granted:
+        assert (await company.asset(asset_id))["status"] == "pending"
+
+
+async def test_watcher_killed_before_it_removed_the_objects_of_a_deleted_asset(
+    company, parts, photo
+):
+    (asset_id,) = await upload_all(company, photo, 1)
+    asset = await company.ready(asset_id)
+    with parts.down("watcher"):
+        await company.call("DELETE", f"/assets/{asset_id}")
+        assert (await company.http.get(asset["processedUrl"])).status_code == 200
+
+    async def gone() -> bool:
+        return (await company.http.get(asset["processedUrl"])).status_code == 404
+
+    await eventually(gone)
+
+
+async def test_kafka_killed_during_uploads(company, rows, parts, photo):
+    """Storage keeps its notifications, the services their outboxes, until Kafka is back."""
+    early = await upload_all(company, photo, 5)
+    with parts.down("kafka"):
+        late = await upload_all(company, photo, 5)
+    after = await upload_all(company, photo, 2)
+    await all_are_ready_once(company, rows, early + late + after)
+    assert await rows.waiting("sign_api", early + late + after) == 0
+
+
+async def test_storage_killed_while_uploads_are_processed(company, rows, parts, photo):
+    with restarted("ingest", INGEST_JOB_RETRY_SECONDS="1"):
+        async with company.listening() as listener:
+            asset_ids = await upload_all(company, photo, 8)
+            await listener.heard(asset_ids[0], "uploaded")
+            parts.restart("minio")
+        await all_are_ready_once(company, rows, asset_ids)
+
+
+async def test_postgres_killed_while_uploads_are_processed(company, parts, photo):
+    asset_ids = await upload_all(company, photo, 8)
+    parts.restart("postgres")
+
+    async def answers() -> bool:
+        return (await company.get("/assets")).status_code == 200
+
+    await eventually(answers, timeout=30)
+    for asset_id in asset_ids:
+        await company.ready(asset_id)
+    for service in SERVICES:
+        url = variable(f"{service.upper()}_METRICS_URL").removesuffix("/metrics")
+        assert (await company.http.get(f"{url}/readyz")).status_code == 200, service
+
+
+async def test_an_asset_deleted_in_mid_transcode_stays_deleted(company, rows, long_video):
+    short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "0.5"}
+    with restarted("ingest", **short) as parts:
+        scratch = str(parts.home.data / "scratch" / "ingest")
+        async with company.listening() as listener:
+            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
+            await listener.heard(asset_id, "transcoding")
+            assert (await company.call("DELETE", f"/assets/{asset_id}")).status_code == 204
+            await eventually(lambda: not command_lines_with(scratch), timeout=5)
+
+    assert await rows.endings(asset_id) == []
+    assert (await rows.transitions(asset_id))[-1][2] == "deleted"
+    assert await events_on(MEDIA_PROCESSED, [asset_id]) == []
+
+
+async def test_a_restart_keeps_the_addresses_of_a_service(parts):
+    url = variable("WATCHER_METRICS_URL")
+    for _ in range(3):
+        parts.restart("watcher")
+        assert f":{parts.port('watcher')}/" in url
+
+
+async def test_no_asset_was_left_behind(rows: Rows):
+    """After all these crashes no job and no outbox record is stuck."""
+
+    async def settled() -> bool:
+        jobs = await rows.connection.fetch(
+            "SELECT asset_id, state, last_error FROM ingest_jobs WHERE state IN"
+            " ('queued', 'running')"
+        )
+        outbox = await rows.connection.fetchval("SELECT count(*) FROM outbox")
+        assert ([dict(job) for job in jobs], outbox) == ([], 0)
+        return True
+
+    await eventually(settled, timeout=40)
