@@ -7,6 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from mediactl import processes
 from mediactl.home import Home
 from mediactl.native import NativeInfrastructure, NativeOptions
 from mediactl.native.kafka import knows_brokers
@@ -106,9 +107,12 @@ def test_an_upload_is_waiting_for_kafka_when_kafka_is_away(infrastructure):
 
     client.put_object(bucket, "photo.jpg", io.BytesIO(b"x"), 1)
 
-    waiting = [file for file in minio.events.rglob("*") if file.is_file()]
+    def waits() -> bool:
+        return any(file.is_file() for file in minio.events.rglob("*"))
+
+    kept = processes.wait_until(waits, timeout_seconds=15)
     infrastructure.start_one(kafka)
-    assert len(waiting) >= 1
+    assert kept
 
 
 def _outward_address():
