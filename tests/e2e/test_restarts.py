@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 import pytest
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS
@@ -11,7 +12,7 @@ from support.clients import Company, Listener
 from support.eventually import eventually
 from support.media_files import make_photo, make_video
 from support.surroundings import Parts, command_lines_with, restarted, variable
-from support.wire import Rows, events_on
+from support.wire import Rows, events_on, open_rows
 
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 
@@ -75,6 +76,32 @@ async def test_ingest_killed_in_mid_transcode(company, rows, long_video):
         assert [event.kind for event in told].count("media_processed") == 1
 
 
+async def test_a_frozen_ingest_that_lost_its_job_changes_nothing(
+    company, rows, long_video, tmp_path
+):
+    """Its fence is an old one: what it still stores and says is no one's result."""
+    short = {"INGEST_LEASE_SECONDS": "3", "INGEST_HEARTBEAT_SECONDS": "1"}
+    with restarted("ingest", **short) as parts:
+        async with company.listening() as listener:
+            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
+            await listener.heard(asset_id, "transcoding")
+            parts.signal("ingest", signal.SIGSTOP)
+            try:
+                with parts.another("ingest", INGEST_SCRATCH_DIR=str(tmp_path / "scratch")):
+                    await eventually(lambda: _has_fence(rows, asset_id, 2), timeout=20)
+                    parts.signal("ingest", signal.SIGCONT)
+                    outcome = await listener.outcome(asset_id)
+            finally:
+                parts.signal("ingest", signal.SIGCONT)
+            await all_are_ready_once(company, rows, [asset_id])
+
+    assert "/1-2/" in outcome.data["rendition"]["key"], "the result is that of the second claim"
+
+
+async def _has_fence(rows: Rows, asset_id: str, fence: int) -> bool:
+    return (await rows.job(asset_id))["fence"] == fence
+
+
 async def test_ingest_stopped_in_mid_transcode_gives_its_job_back(company, rows, parts, long_video):
     """A graceful stop costs the job no try, and the next worker waits for no lease."""
     async with company.listening() as listener:
@@ -111,6 +138,38 @@ async def test_thumbnailer_killed_with_requests_queued(company, rows, parts, pho
 
 def _all_probed(listener: Listener, asset_ids: list[str]) -> bool:
     return all("probed" in listener.stages(asset_id) for asset_id in asset_ids)
+
+
+async def test_thumbnailer_killed_with_a_request_long_in_hand(company, rows, parts, photo):
+    """A request counts as read once it is answered, however long its handler waits for storage."""
+    url = variable("THUMBNAILER_METRICS_URL")
+    before = await _retries(company, url)
+    async with company.listening() as listener:
+        parts.signal("thumbnailer", signal.SIGSTOP)
+        try:
+            (asset_id,) = await upload_all(company, photo, 1)
+            await listener.heard(asset_id, "probed")
+            parts.kill("minio")
+        finally:
+            parts.signal("thumbnailer", signal.SIGCONT)
+        try:
+            # Longer than the five seconds after which Kafka clients commit by themselves.
+            await eventually(lambda: _retried(company, url, before + 6), timeout=60)
+            parts.kill("thumbnailer")
+        finally:
+            parts.start("minio")
+            parts.start("thumbnailer")
+        await all_are_ready_once(company, rows, [asset_id])
+
+
+async def _retries(company: Company, url: str) -> float:
+    name = "kafka_handler_retries_total{"
+    lines = (await company.http.get(url)).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+async def _retried(company: Company, url: str, times: float) -> bool:
+    return await _retries(company, url) >= times
 
 
 async def test_notifier_killed_while_a_client_listens(company, rows, parts, photo):
@@ -197,28 +256,43 @@ async def test_kafka_killed_during_uploads(company, rows, parts, photo):
     assert await rows.waiting("sign_api", early + late + after) == 0
 
 
-async def test_storage_killed_while_uploads_are_processed(company, rows, parts, photo):
-    with restarted("ingest", INGEST_JOB_RETRY_SECONDS="1"):
+async def test_storage_killed_while_a_result_is_to_be_stored(company, rows, long_video):
+    """
+    The job waits for storage and is done again.
+
+    An upload whose notification storage had not sent yet is another matter: kill -9 loses it,
+    and the asset stays pending.
+    """
+    with restarted("ingest", INGEST_JOB_RETRY_SECONDS="1") as parts:
         async with company.listening() as listener:
-            asset_ids = await upload_all(company, photo, 8)
-            await listener.heard(asset_ids[0], "uploaded")
-            parts.restart("minio")
-        await all_are_ready_once(company, rows, asset_ids)
+            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
+            await listener.heard(asset_id, "transcoding")
+            with parts.down("minio"):
+                await eventually(lambda: _has_failed_once(rows, asset_id), timeout=60)
+        await all_are_ready_once(company, rows, [asset_id])
+
+
+async def _has_failed_once(rows: Rows, asset_id: str) -> bool:
+    error = (await rows.job(asset_id))["last_error"]
+    return error is not None and "StorageUnavailableError" in error
 
 
 async def test_postgres_killed_while_uploads_are_processed(company, parts, photo):
-    asset_ids = await upload_all(company, photo, 8)
-    parts.restart("postgres")
-
-    async def answers() -> bool:
-        return (await company.get("/assets")).status_code == 200
-
-    await eventually(answers, timeout=30)
-    for asset_id in asset_ids:
-        await company.ready(asset_id)
+    """A claim whose confirmation was lost with the connection waits for the end of its lease."""
+    short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "1"}
+    with restarted("ingest", **short):
+        asset_ids = await upload_all(company, photo, 8)
+        parts.restart("postgres")
+        async with open_rows() as rows:
+            await eventually(lambda: _answers(company), timeout=30)
+            await all_are_ready_once(company, rows, asset_ids)
     for service in SERVICES:
         url = variable(f"{service.upper()}_METRICS_URL").removesuffix("/metrics")
         assert (await company.http.get(f"{url}/readyz")).status_code == 200, service
+
+
+async def _answers(company: Company) -> bool:
+    return (await company.get("/assets")).status_code == 200
 
 
 async def test_an_asset_deleted_in_mid_transcode_stays_deleted(company, rows, long_video):

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 from mediactl import processes
+from mediactl.commands.media import _surroundings as surroundings
 from mediactl.home import Home
+from mediactl.ports import free_port
+from mediactl.services import service_environment
 from mediactl.stack import Stack, open_stack
 from mediactl.state import State, exclusive
 
@@ -71,6 +76,24 @@ class Parts:
         """Kill a part and start it again."""
         self.kill(name)
         self.start(name)
+
+    def signal(self, name: str, signum: int) -> None:
+        """Send a signal to a part's process, and only to it."""
+        pid = self.pid(name)
+        assert pid is not None, f"{name} does not run"
+        os.kill(pid, signum)
+
+    @contextmanager
+    def another(self, name: str, **settings: str) -> Iterator[None]:
+        """Run one more process of a service for the block."""
+        given = {**os.environ, **self.settings, **settings}
+        around = replace(surroundings(self.home), environ=given)
+        environment = service_environment(name, free_port(), around)
+        with subprocess.Popen([sys.executable, "-P", "-m", name], env=environment) as running:
+            try:
+                yield
+            finally:
+                running.terminate()
 
     @contextmanager
     def down(self, name: str) -> Iterator[None]:

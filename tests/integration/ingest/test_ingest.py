@@ -1,0 +1,324 @@
+"""From notification to outcome: one job, one holder, one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from ingest import jobs
+from ingest.intake import Intake
+from ingest.jobs import JobQueue, LostLeaseError
+from ingest.metrics import FENCE_REJECTIONS
+from ingest.outcomes import Outcomes
+from ingest.wakeup import Wakeup
+from media_contracts import (
+    AssetStatus,
+    ErrorInfo,
+    Picture,
+    Rendition,
+    ThumbnailFailed,
+    ThumbnailMade,
+    new_event,
+)
+from media_records.lifecycle import ALLOWED, ForbiddenTransitionError, Lifecycle
+from media_runtime.errors import PermanentError
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Database
+from media_runtime.settings import KafkaSettings
+from media_runtime.storage import MalformedNotificationError, build_notification
+
+from support.assets import asset_now, sign_asset, stored
+from support.databases import service_url
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture
+async def sign_api(database_name):
+    async with Database.connect(service_url(database_name, "sign_api"), name="t", size=2) as db:
+        yield db
+
+
+@pytest.fixture
+async def database(database_name):
+    async with Database.connect(service_url(database_name, "ingest"), name="t", size=9) as db:
+        yield db
+
+
+@pytest.fixture
+def outbox(database):
+    # Rows are looked at where they wait: no relay runs here.
+    nowhere = KafkaSettings(kafka_bootstrap_servers="127.0.0.1:9")
+    return Outbox(database, Producer(nowhere, name="t"), service="ingest")
+
+
+@pytest.fixture
+def lifecycle(outbox):
+    return Lifecycle(outbox, service="ingest")
+
+
+@pytest.fixture
+def intake(database, outbox, lifecycle):
+    return Intake(database, outbox, lifecycle, Wakeup())
+
+
+@pytest.fixture
+def outcomes(database, outbox, lifecycle):
+    return Outcomes(database, outbox, lifecycle)
+
+
+@pytest.fixture
+def queue(database):
+    return JobQueue(database, owner="t", lease_seconds=30)
+
+
+async def notify(intake, company, asset, **changes):
+    await intake(build_notification(stored(company, asset, **changes), source="t", at=AT))
+
+
+async def claim(database, queue):
+    async with database.transaction() as connection:
+        claimed = await queue.claim(connection)
+    return claimed[0] if claimed else None
+
+
+async def begin(database, queue, lifecycle):
+    """Claim the next job and begin its asset, as a worker does."""
+    job = await claim(database, queue)
+    asset = await asset_now(database, job.asset_id)
+    if asset.status == AssetStatus.PENDING:
+        async with database.transaction() as connection:
+            await lifecycle.change(connection, asset, AssetStatus.PROCESSING, at=AT)
+    return job
+
+
+async def expire_leases(admin):
+    await admin.execute("UPDATE ingest_jobs SET lease_until = now() - interval '1 second'")
+
+
+def rendition(name="video.mp4"):
+    return Rendition(
+        bucket="b", key=f"k/{name}", content_type="video/mp4", width=4, height=2, size=9,
+        duration_seconds=1.5,
+    )  # fmt: skip
+
+
+def made(company, asset, attempt=1, key="k/thumbnail.jpg"):
+    picture = Picture(
+        name="thumbnail", bucket="b", key=key, content_type="image/jpeg", width=320, height=240,
+        size=9,
+    )  # fmt: skip
+    return answer(ThumbnailMade(attempt=attempt, pictures=[picture]), company, asset)
+
+
+def answer(payload, company, asset):
+    return new_event(payload, source="t", asset_id=asset, company_id=company, time=AT)
+
+
+async def told(admin, topic):
+    rows = await admin.fetch("SELECT value FROM outbox WHERE topic = $1 ORDER BY id", topic)
+    return [json.loads(row["value"])["data"] for row in rows if row["value"] != "{}"]
+
+
+async def test_a_notification_that_comes_often_makes_one_job(sign_api, intake, admin):
+    assets = [await sign_asset(sign_api) for _ in range(10)]
+    notifications = [one for one in assets for _ in range(3)]
+    random.Random(1).shuffle(notifications)
+    await asyncio.gather(*(notify(intake, *one) for one in notifications))
+    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 10
+    assert [data["stage"] for data in await told(admin, "media_status")] == ["uploaded"] * 10
+
+
+async def test_only_the_first_version_of_a_key_counts(sign_api, intake, admin):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset, version="first")
+    await notify(intake, company, asset, version="second")
+    rows = await admin.fetch("SELECT source_version_id FROM ingest_jobs")
+    assert [row[0] for row in rows] == ["first"]
+
+
+async def test_foreign_and_unknown_keys_make_no_job(sign_api, intake, admin):
+    company, _ = await sign_asset(sign_api)
+    _, other = await sign_asset(sign_api)
+    await notify(intake, company, uuid4())
+    await notify(intake, company, other)  # another company's asset under our key
+    elsewhere = stored(company, uuid4())
+    for key in ("file.mp4", f"{company}/outputs/x", f"{company}/uploads/../x"):
+        strange = type(elsewhere)(**{**elsewhere.__dict__, "key": key})
+        await intake(build_notification(strange, source="t", at=AT))
+    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 0
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"Records":[{}]}', b'{"Records":3}'])
+async def test_what_is_no_notification_is_refused(intake, value):
+    with pytest.raises(MalformedNotificationError):
+        await intake(value)
+
+
+async def test_a_late_notification_of_a_finished_asset_changes_nothing(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    await outcomes.job_failed(job, PermanentError("bad", "Bad."))
+    await notify(intake, company, asset)
+    assert (await asset_now(database, asset)).status == "failed"
+    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
+
+
+async def test_every_job_has_one_holder(sign_api, intake, database, queue):
+    for _ in range(20):
+        await notify(intake, *await sign_asset(sign_api))
+    claimed = await asyncio.gather(*(claim(database, queue) for _ in range(28)))
+    ids = [job.id for job in claimed if job]
+    assert len(ids) == len(set(ids)) == 20
+
+
+async def test_a_silent_workers_job_is_taken_over_and_its_writes_are_refused(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin
+):
+    """Red when a statement forgets the fence."""
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    frozen = await begin(database, queue, lifecycle)
+    assert await claim(database, queue) is None
+    await expire_leases(admin)
+    taken = await claim(database, queue)
+    assert (taken.id, taken.tries, taken.fence) == (frozen.id, 2, frozen.fence + 1)
+    before = _rejections()
+
+    with pytest.raises(LostLeaseError):
+        await queue.beat(frozen)
+    with pytest.raises(LostLeaseError):
+        await outcomes.rendition_made(frozen, rendition("stale.mp4"))
+    with pytest.raises(LostLeaseError):
+        await outcomes.job_failed(frozen, PermanentError("stale", "Stale."))
+    with pytest.raises(LostLeaseError):
+        async with database.transaction() as connection:
+            await jobs.hold(connection, frozen)
+    await queue.give_back(frozen, why="stale", delay_seconds=0, counted=False)
+
+    assert _rejections() - before == 5
+    assert await admin.fetchval("SELECT state FROM ingest_jobs") == "running"
+    assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
+    await queue.beat(taken)
+    await outcomes.rendition_made(taken, rendition())
+    await outcomes.thumbnailed(made(company, asset))
+    assert (await asset_now(database, asset)).processed_key == "k/video.mp4"
+
+
+def _rejections():
+    return sum(
+        sample.value
+        for metric in FENCE_REJECTIONS.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    )
+
+
+async def test_work_on_a_deleted_asset_loses_its_lease(
+    sign_api, intake, database, queue, lifecycle
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    await queue.beat(job)
+    async with database.transaction() as connection:
+        current = await asset_now(database, asset)
+        await lifecycle.change(connection, current, AssetStatus.DELETED, at=AT)
+    with pytest.raises(LostLeaseError):
+        await queue.beat(job)
+
+
+@pytest.mark.parametrize(("counted", "tries"), [(True, 1), (False, 0)])
+async def test_a_job_given_back_is_claimed_again(
+    sign_api, intake, database, queue, admin, counted, tries
+):
+    await notify(intake, *await sign_asset(sign_api))
+    job = await claim(database, queue)
+    await queue.give_back(job, why="later", delay_seconds=60, counted=counted)
+    assert await admin.fetchval("SELECT tries FROM ingest_jobs") == tries
+    assert await claim(database, queue) is None
+    await admin.execute("UPDATE ingest_jobs SET not_before = now()")
+    assert (await claim(database, queue)).id == job.id
+
+
+@pytest.mark.parametrize("pictures_first", [True, False])
+async def test_results_join_in_either_order_to_one_outcome(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, pictures_first
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    if pictures_first:
+        await outcomes.thumbnailed(made(company, asset))
+    await outcomes.rendition_made(job, rendition())
+    if not pictures_first:
+        await outcomes.thumbnailed(made(company, asset))
+    await outcomes.thumbnailed(made(company, asset, key="k/late.jpg"))
+    ready = await asset_now(database, asset)
+    assert (ready.status, ready.thumbnail_key) == ("ready", "k/thumbnail.jpg")
+    assert (ready.width, ready.height, ready.duration_seconds) == (4, 2, 1.5)
+    assert [data["outcome"] for data in await told(admin, "media_processed")] == ["ready"]
+    ended = await admin.fetch("SELECT 1 FROM asset_transitions WHERE to_status = 'ready'")
+    assert len(ended) == 1
+
+
+async def test_a_picture_that_cannot_be_made_fails_the_asset_once(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    await begin(database, queue, lifecycle)
+    failed = answer(
+        ThumbnailFailed(attempt=1, error=ErrorInfo(code="no_frame", message="None.")),
+        company, asset,
+    )  # fmt: skip
+    await outcomes.thumbnailed(failed)
+    await outcomes.thumbnailed(failed)
+    assert (await asset_now(database, asset)).error_code == "no_frame"
+    (outcome,) = await told(admin, "media_processed")
+    assert outcome["error"] == {"code": "no_frame", "message": "None."}
+
+
+async def test_results_of_an_older_attempt_or_another_company_change_nothing(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    old = await begin(database, queue, lifecycle)
+    await outcomes.job_failed(old, PermanentError("bad", "Bad."))
+    async with database.transaction() as connection:
+        failed = await asset_now(database, asset)
+        await lifecycle.change(connection, failed, AssetStatus.PROCESSING, at=AT, new_attempt=True)
+    await outcomes.thumbnailed(made(company, asset, attempt=1))
+    await outcomes.thumbnailed(made(uuid4(), asset, attempt=2))
+    assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
+    await notify(intake, company, asset)
+    job = await claim(database, queue)
+    assert job.attempt == 2
+
+
+@pytest.mark.parametrize("before", list(AssetStatus))
+@pytest.mark.parametrize("after", list(AssetStatus))
+async def test_only_allowed_changes_happen(sign_api, database, lifecycle, admin, before, after):
+    _, asset_id = await sign_asset(sign_api)
+    await admin.execute("UPDATE media_assets SET status = $1", before.value)
+    asset = await asset_now(database, asset_id)
+    async with database.transaction() as connection:
+        if after not in ALLOWED[before]:
+            with pytest.raises(ForbiddenTransitionError):
+                await lifecycle.change(connection, asset, after, at=AT)
+            return
+        changed = await lifecycle.change(connection, asset, after, at=AT)
+        assert changed.status == after
+        # The same change again comes too late.
+        assert await lifecycle.change(connection, asset, after, at=AT) is None
+    assert await admin.fetchval("SELECT count(*) FROM asset_transitions") == 2
+    assert [data["status"] for data in await told(admin, "media_status")] == [after.value]

@@ -1,0 +1,182 @@
+"""What becomes of a record whose handler fails."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAIL
+from media_runtime import kafka
+from media_runtime.errors import PermanentError, TransientError
+from media_runtime.kafka import Producer, make_broker, on_bytes, on_events
+
+from support.eventually import eventually
+
+
+@asynccontextmanager
+async def consuming(settings, handler, *, events=False):
+    """Run a consumer of media_ingest, or of typed events, as the services do."""
+    async with Producer.connect(settings, name="t") as producer:
+        broker = make_broker(settings, producer, name="t")
+        if events:
+            on_events(broker, MEDIA_THUMBNAIL, handler, settings=settings, group="g")
+        else:
+            on_bytes(broker, MEDIA_INGEST, handler, settings=settings, group="g")
+        await broker.start()
+        try:
+            yield
+        finally:
+            await broker.stop()
+
+
+async def send(settings, topic, *records):
+    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await producer.start()
+    for value, headers in records:
+        # One partition: what comes later shows that it moved on.
+        await producer.send_and_wait(
+            settings.kafka_topic_prefix + topic.name, value, key=b"k", headers=headers
+        )
+    await producer.stop()
+
+
+async def dead_letters(settings, topic, count):
+    consumer = AIOKafkaConsumer(
+        settings.kafka_topic_prefix + topic.dlq,
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+        async with asyncio.timeout(15):
+            return [await consumer.getone() for _ in range(count)]
+    finally:
+        await consumer.stop()
+
+
+async def test_malformed_records_are_dead_lettered_and_the_partition_moves_on(kafka_settings):
+    seen = []
+
+    async def handler(event):
+        seen.append(event)
+
+    bad = [b"{", b"[]", b'{"specversion":"1.0","type":"media.thumbnail.requested.v9"}', b"\xff"]
+    headers = [("null", None), ("bytes", b"\xff\xfe")]
+    await send(kafka_settings, MEDIA_THUMBNAIL, *[(value, headers) for value in bad])
+    async with consuming(kafka_settings, handler, events=True):
+        letters = await dead_letters(kafka_settings, MEDIA_THUMBNAIL, len(bad))
+    assert [letter.value for letter in letters] == bad
+    about = dict(letters[0].headers)
+    assert about["dlq-reason"] == b"malformed"
+    assert about["dlq-topic"] == b"media_thumbnail"
+    assert about["dlq-offset"] == b"0"
+    assert about["null"] is None
+    assert about["bytes"] == b"\xff\xfe"
+    assert seen == []
+
+
+async def test_a_refused_record_keeps_its_reason(kafka_settings):
+    async def handler(value):
+        raise PermanentError("no_good", "This is no good.")
+
+    await send(kafka_settings, MEDIA_INGEST, (b"x", []))
+    async with consuming(kafka_settings, handler):
+        (letter,) = await dead_letters(kafka_settings, MEDIA_INGEST, 1)
+    about = dict(letter.headers)
+    assert (about["dlq-reason"], about["dlq-message"]) == (b"rejected", b"This is no good.")
+
+
+async def test_a_record_is_retried_in_place_while_infrastructure_is_away(kafka_settings):
+    tries = []
+
+    async def handler(value):
+        tries.append(value)
+        if len(tries) < 3:
+            raise TransientError("away")
+
+    await send(kafka_settings, MEDIA_INGEST, (b"first", []), (b"second", []))
+    async with consuming(kafka_settings, handler):
+        await eventually(lambda: tries == [b"first"] * 3 + [b"second"])
+
+
+async def test_a_record_is_not_lost_when_infrastructure_stays_away(kafka_settings, monkeypatch):
+    """Red for every ack policy that commits a record whose handler failed."""
+    monkeypatch.setattr(kafka, "_IN_PLACE_SECONDS", 0.3)
+    away = True
+    done, tried = [], []
+
+    async def handler(value):
+        tried.append(value)
+        if away:
+            raise TransientError("away")
+        done.append(value)
+
+    await send(kafka_settings, MEDIA_INGEST, (b"first", []), (b"second", []))
+    async with consuming(kafka_settings, handler):
+        await eventually(lambda: len(tried) > 8)
+        away = False
+        await eventually(lambda: done == [b"first", b"second"])
+
+
+async def test_a_record_whose_consumer_dies_in_mid_handler_comes_again(kafka_settings, monkeypatch):
+    """Red for a policy that commits first."""
+    monkeypatch.setattr(kafka, "_GRACE_SECONDS", 0.01)
+    begun, done = [], []
+
+    async def never_ends(value):
+        begun.append(value)
+        await asyncio.Event().wait()
+
+    async def ends(value):
+        done.append(value)
+
+    await send(kafka_settings, MEDIA_INGEST, (b"x", []))
+    async with Producer.connect(kafka_settings, name="t") as producer:
+        broker = make_broker(kafka_settings, producer, name="t")
+        on_bytes(broker, MEDIA_INGEST, never_ends, settings=kafka_settings, group="g")
+        await broker.start()
+        await eventually(lambda: begun)
+        await broker.stop()
+    async with consuming(kafka_settings, ends):
+        await eventually(lambda: done == [b"x"], timeout=20)
+
+
+async def test_a_record_stays_when_not_even_the_dead_letter_topic_is_there(
+    kafka_settings, monkeypatch
+):
+    monkeypatch.setattr(kafka, "_IN_PLACE_SECONDS", 0.3)
+    refuse = True
+    refused, done = [], []
+
+    async def handler(value):
+        if refuse:
+            refused.append(value)
+            raise PermanentError("bad", "Bad.")
+        done.append(value)
+
+    original = Producer.send
+
+    async def no_dead_letters(self, record):
+        if refuse and record.topic.endswith("_dlq"):
+            raise kafka.KafkaUnavailableError("away")
+        await original(self, record)
+
+    monkeypatch.setattr(Producer, "send", no_dead_letters)
+    await send(kafka_settings, MEDIA_INGEST, (b"x", []))
+    async with consuming(kafka_settings, handler):
+        await eventually(lambda: len(refused) > 1)
+        refuse = False
+        await eventually(lambda: done == [b"x"], timeout=20)
+
+
+@pytest.mark.parametrize("error", [ValueError("bug"), KeyError("bug")])
+async def test_a_bug_in_a_handler_is_dead_lettered(kafka_settings, error):
+    async def handler(value):
+        raise error
+
+    await send(kafka_settings, MEDIA_INGEST, (b"x", []))
+    async with consuming(kafka_settings, handler):
+        (letter,) = await dead_letters(kafka_settings, MEDIA_INGEST, 1)
+    assert dict(letter.headers)["dlq-reason"] == b"unexpected"
