@@ -12,18 +12,18 @@ from aiokafka.admin import AIOKafkaAdminClient
 from media_runtime.settings import KafkaSettings
 from media_runtime.topics import create_topics, wanted_topics
 
-from support.databases import admin_url, fresh_database
+from support.databases import admin_url, clone_of, template
 
 
 @pytest.fixture(scope="session")
 async def template_database() -> AsyncIterator[str]:
-    async with fresh_database() as name:
+    async with template() as name:
         yield name
 
 
 @pytest.fixture
 async def database_name(template_database: str) -> AsyncIterator[str]:
-    async with fresh_database(template_database) as name:
+    async with clone_of(template_database) as name:
         yield name
 
 

@@ -1,4 +1,10 @@
-"""Databases of a test's own, migrated once and cloned from a template."""
+"""
+Databases of a test's own, migrated once and cloned from a template.
+
+Roles belong to the whole server, where stacks may be running: migrations here leave their
+passwords alone, and each run of the tests logs in with roles of its own, made members of those
+of the services.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +18,8 @@ import asyncpg
 from media_records.migrate import migrate
 
 SERVICES = ("sign_api", "ingest", "notifier", "watcher")
-
-# Roles belong to the whole server: a stack that runs on it must keep the passwords it has.
-PASSWORDS = {
-    f"media_{service}": os.environ.get(f"{service.upper()}_DB_PASSWORD", "pw")
-    for service in SERVICES
-}
+_RUN = f"t_{secrets.token_hex(5)}"
+_PASSWORD = secrets.token_hex(16)
 
 
 def admin_url(database: str | None = None) -> str:
@@ -31,22 +33,55 @@ def admin_url(database: str | None = None) -> str:
 def service_url(database: str, service: str) -> str:
     """Return the URL with which *service* logs in to *database*."""
     parts = urlsplit(admin_url(database))
-    login = f"media_{service}:{PASSWORDS[f'media_{service}']}"
-    return parts._replace(netloc=f"{login}@{parts.hostname}:{parts.port or 5432}").geturl()
+    address = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=f"{login_of(service)}:{_PASSWORD}@{address}").geturl()
+
+
+def login_of(service: str) -> str:
+    """Return the role with which this run of the tests logs in as *service*."""
+    return f"{_RUN}_{service}"
 
 
 @asynccontextmanager
-async def fresh_database(template: str | None = None) -> AsyncIterator[str]:
-    """Give the name of a new database, migrated or cloned from *template*; it is dropped after."""
-    name = f"t_{secrets.token_hex(5)}"
-    admin = await asyncpg.connect(admin_url())
-    try:
-        await admin.execute(
-            f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else "")
-        )
-        if template is None:
-            await migrate(admin_url(name), PASSWORDS)
+async def template() -> AsyncIterator[str]:
+    """Give the name of a migrated database; at the end it is dropped, as are the run's logins."""
+    async with _administrator() as admin, empty_database() as name:
+        await migrate(admin_url(name), {})
+        for service in SERVICES:
+            await admin.execute(
+                f"CREATE ROLE {login_of(service)} LOGIN PASSWORD '{_PASSWORD}'"
+                f" IN ROLE media_{service}"
+            )
+        try:
+            yield name
+        finally:
+            for service in SERVICES:
+                await admin.execute(f"DROP ROLE {login_of(service)}")
+
+
+@asynccontextmanager
+async def empty_database() -> AsyncIterator[str]:
+    """Give the name of a new database without tables; it is dropped after."""
+    async with clone_of("template1") as name:
         yield name
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def clone_of(original: str) -> AsyncIterator[str]:
+    """Give the name of a copy of *original*; it is dropped after."""
+    name = f"t_{secrets.token_hex(5)}"
+    async with _administrator() as admin:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {original}")
+        try:
+            yield name
+        finally:
+            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def _administrator() -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(admin_url())
+    try:
+        yield connection
     finally:
-        await admin.close()
+        await connection.close()

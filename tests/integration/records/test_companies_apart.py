@@ -17,7 +17,7 @@ from media_runtime.postgres import Database, UnsafeRoleError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from support.assets import sign_asset
-from support.databases import PASSWORDS, admin_url, service_url
+from support.databases import admin_url, service_url
 
 TENANT_TABLES = {
     "companies",
@@ -50,7 +50,7 @@ async def test_migrations_make_the_tables_that_the_code_declares(database_name):
 
 
 async def test_a_second_migration_changes_nothing(database_name):
-    assert await migrate(admin_url(database_name), PASSWORDS) == head()
+    assert await migrate(admin_url(database_name), {}) == head()
 
 
 async def test_every_table_of_companies_is_walled(admin):

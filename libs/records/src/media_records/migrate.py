@@ -8,6 +8,7 @@ roles that own nothing and bypass nothing; this step alone uses the administrato
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from pathlib import Path
 
@@ -21,6 +22,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _LOCK = 7_215_940_112  # any constant: one migration at a time in a database
+# What PostgreSQL answers ("tuple concurrently updated") to the second of two that change a role.
+_COLLISIONS = (
+    asyncpg.InternalServerError,
+    asyncpg.DuplicateObjectError,
+    asyncpg.UniqueViolationError,
+    asyncpg.DeadlockDetectedError,
+)
+_ROLE_TRIES = 10
 
 _ROLES = {
     "media_owner": "NOLOGIN",
@@ -61,7 +70,7 @@ async def migrate(url: str, passwords: dict[str, str]) -> str:
     """Make roles, run all migrations, and return the revision the database is at."""
     admin = await asyncpg.connect(url)
     try:
-        await _make_roles(admin, passwords)
+        await _make_roles_among_others(admin, passwords)
     finally:
         await admin.close()
     engine = create_async_engine(engine_url(url))
@@ -79,8 +88,18 @@ def engine_url(url: str) -> str:
     return "postgresql+asyncpg://" + url.split("://", 1)[1]
 
 
+async def _make_roles_among_others(admin: asyncpg.Connection, passwords: dict[str, str]) -> None:
+    # Roles belong to the whole server, and locks to one database: migrations of two databases
+    # may run at once, and one of them then begins anew.
+    for _ in range(_ROLE_TRIES - 1):
+        try:
+            return await _make_roles(admin, passwords)
+        except _COLLISIONS:
+            await asyncio.sleep(random.uniform(0, 0.2))  # noqa: S311 - jitter, not a secret
+    return await _make_roles(admin, passwords)
+
+
 async def _make_roles(admin: asyncpg.Connection, passwords: dict[str, str]) -> None:
-    # Roles belong to the whole server: migrations of two databases may run at once.
     async with admin.transaction():
         await admin.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         known = {row["rolname"] for row in await admin.fetch("SELECT rolname FROM pg_roles")}

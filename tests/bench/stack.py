@@ -1,0 +1,31 @@
+"""The running stack as the benchmarks see it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from mediactl.client import MediaClient
+from mediactl.tokens import mint_token
+
+
+def token(company: UUID) -> str:
+    """Return a bearer token of *company*."""
+    return mint_token(secret=os.environ["JWT_SECRET"], company_id=company, now=datetime.now(UTC))
+
+
+def client(company: UUID | None = None) -> MediaClient:
+    """Return a client of a company of its own."""
+    return MediaClient(
+        os.environ["MEDIA_API_URL"], os.environ["MEDIA_EVENTS_URL"], token(company or uuid4())
+    )
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port

@@ -1,0 +1,87 @@
+"""Bringing databases up to date: together, again, and without anything of the server's harmed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+from media_records.migrate import migrate
+from media_records.schema import head
+
+from support.databases import admin_url, empty_database, login_of
+
+LOGINS = ("media_sign_api", "media_ingest", "media_notifier", "media_watcher")
+
+
+@pytest.fixture
+async def empty_name():
+    async with empty_database() as name:
+        yield name
+
+
+async def tables(name):
+    connection = await asyncpg.connect(admin_url(name))
+    try:
+        return await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname='public'")
+    finally:
+        await connection.close()
+
+
+async def test_migrations_that_run_together_wait_for_one_another(empty_name):
+    revisions = await asyncio.gather(*(migrate(admin_url(empty_name), {}) for _ in range(4)))
+    assert revisions == [head()] * 4
+    assert await tables(empty_name) == 9
+
+
+async def test_migrations_of_two_databases_may_run_together(empty_name):
+    """They share the server's roles, and locks of one database say nothing to another."""
+    passwords = {login_of(service): "the same" for service in ("sign_api", "ingest")}
+    async with empty_database() as another:
+        for _ in range(5):
+            await asyncio.gather(
+                *(migrate(admin_url(name), passwords) for name in (empty_name, another))
+            )
+        assert await tables(another) == 9
+
+
+async def test_a_failed_migration_leaves_nothing_behind(empty_name, monkeypatch):
+    admin = await asyncpg.connect(admin_url(empty_name))
+    # The last table of the migration exists: all before it must be undone.
+    await admin.execute("CREATE TABLE outbox (id int)")
+    await admin.close()
+    with pytest.raises(Exception, match='"outbox" already exists'):
+        await migrate(admin_url(empty_name), {})
+    assert await tables(empty_name) == 1
+
+
+@pytest.mark.parametrize("password", ["plain", "it's 'quoted'", "ünïcode", "$$; --"])
+async def test_a_password_is_taken_as_it_is(template_database, admin, password):
+    role = login_of("notifier")
+    before = await admin.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = $1", role)
+    await migrate(admin_url(template_database), {role: password})
+    after = await admin.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = $1", role)
+    assert after.startswith("SCRAM-SHA-256$")
+    assert after != before
+
+
+@pytest.mark.parametrize("password", ["back\\slash", "nul\0"])
+async def test_a_password_that_sql_would_read_otherwise_is_refused(template_database, password):
+    with pytest.raises(ValueError, match="password"):
+        await migrate(admin_url(template_database), {login_of("notifier"): password})
+
+
+async def test_roles_of_services_bypass_nothing_and_own_nothing(admin):
+    rows = await admin.fetch(
+        "SELECT rolname, rolcanlogin, rolinherit FROM pg_roles WHERE rolname LIKE 'media\\_%'"
+        " AND NOT (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)"
+    )
+    roles = {row["rolname"]: row for row in rows}
+    assert {name for name, row in roles.items() if row["rolcanlogin"]} == set(LOGINS)
+    assert {*LOGINS, "media_owner", "media_relay", "media_internal"} == set(roles)
+    assert not roles["media_sign_api"]["rolinherit"]
+    owned = await admin.fetch(
+        "SELECT relname FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE r.rolcanlogin"
+        " AND relnamespace = 'public'::regnamespace"
+    )
+    assert owned == []

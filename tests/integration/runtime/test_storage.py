@@ -1,0 +1,249 @@
+"""The object store: buckets with their settings, grants that hold, objects that go for good."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from media_contracts import ObjectRef
+from media_runtime import storage
+from media_runtime.settings import StorageSettings
+from media_runtime.storage import (
+    BucketSetupError,
+    ObjectMissingError,
+    ObjectStore,
+    StorageUnavailableError,
+    UploadGrant,
+    output_prefix,
+    upload_key,
+)
+
+from support.buckets import our_store, remove_buckets
+
+QUOTA = 10**9
+HOUR = timedelta(hours=1)
+PNG = "image/png"
+
+
+@pytest.fixture(scope="module")
+def settings() -> StorageSettings:
+    return our_store()
+
+
+@pytest.fixture(scope="module")
+async def store(settings) -> AsyncIterator[ObjectStore]:
+    found = ObjectStore(settings)
+    yield found
+    found.close()
+    remove_buckets(settings)
+
+
+@pytest.fixture(scope="module")
+async def company(store) -> UUID:
+    company_id = uuid4()
+    await store.ensure_bucket(company_id, quota_bytes=QUOTA)
+    return company_id
+
+
+@pytest.fixture(scope="module")
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        yield client
+
+
+async def post(
+    http: httpx.AsyncClient, grant: UploadGrant, data: bytes, **changed: str
+) -> tuple[int, str]:
+    fields = {**grant.fields, **{name.replace("_", "-"): value for name, value in changed.items()}}
+    answer = await http.post(grant.url, data=fields, files={"file": ("f", data)})
+    return answer.status_code, answer.text
+
+
+def granted(store: ObjectStore, company: UUID, *, max_bytes: int = 100, lifetime=HOUR):
+    key = upload_key(company, uuid4())
+    grant = store.grant_upload(
+        store.bucket_of(company), key, content_type=PNG, max_bytes=max_bytes, lifetime=lifetime
+    )
+    return key, grant
+
+
+async def versions(store: ObjectStore, bucket: str, prefix: str) -> int:
+    listed = store._client.list_objects(
+        bucket, prefix=prefix, recursive=True, include_version=True
+    )
+    return len(list(listed))
+
+
+async def test_a_bucket_has_versions_and_both_notifications_and_its_quota(store, company, settings):
+    bucket = store.bucket_of(company)
+    assert bucket == f"{settings.s3_bucket_prefix}{company}"
+    assert store._client.get_bucket_versioning(bucket).status == "Enabled"
+    targets = store._client.get_bucket_notification(bucket).queue_config_list
+    assert {target.queue.split(":")[-2] for target in targets} == {"INGEST", "FAST"}
+    for target in targets:
+        assert target.events == ["s3:ObjectCreated:*"]
+        assert target.prefix_filter_rule.value == f"{company}/uploads/"
+        assert target.suffix_filter_rule is None
+    assert f'"quota":{QUOTA}' in store._admin().bucket_quota_get(bucket).replace(" ", "")
+
+
+async def test_a_bucket_can_be_ensured_again_with_another_quota(store, company):
+    bucket = await store.ensure_bucket(company, quota_bytes=2 * QUOTA)
+    assert str(2 * QUOTA) in store._admin().bucket_quota_get(bucket)
+    await store.ensure_bucket(company, quota_bytes=QUOTA)
+
+
+async def test_settings_that_did_not_take_are_an_error(store, monkeypatch):
+    """A bucket without notification would swallow uploads in silence."""
+    monkeypatch.setattr(store._client, "set_bucket_notification", lambda *_: None)
+    with pytest.raises(BucketSetupError, match="notification was not stored"):
+        await store.ensure_bucket(uuid4(), quota_bytes=QUOTA)
+
+
+async def test_a_quota_that_did_not_take_is_an_error(store, company, monkeypatch):
+    monkeypatch.setattr(storage.MinioAdmin, "bucket_quota_set", lambda *_: None)
+    with pytest.raises(BucketSetupError, match="quota was not stored"):
+        await store.ensure_bucket(company, quota_bytes=3 * QUOTA)
+
+
+async def test_an_unknown_notification_target_is_an_error(settings):
+    wrong = settings.model_copy(update={"s3_notification_arns": "arn:minio:sqs::NONE:kafka"})
+    store = ObjectStore(wrong)
+    with pytest.raises(StorageUnavailableError, match="InvalidArgument|ARN"):
+        await store.ensure_bucket(uuid4(), quota_bytes=QUOTA)
+    store.close()
+
+
+@pytest.mark.parametrize("size", [1, 100])
+async def test_what_was_granted_is_stored_as_it_was_sent(store, company, http, size):
+    key, grant = granted(store, company)
+    data = os.urandom(size)
+    assert (await post(http, grant, data))[0] == 204
+    found = await store.stat(ObjectRef(bucket=store.bucket_of(company), key=key))
+    assert (found.size, bool(found.version_id)) == (size, True)
+    url = store.presign_get(store.bucket_of(company), key, lifetime=HOUR)
+    answer = await http.get(url)
+    assert (answer.content, answer.headers["content-type"]) == (data, PNG)
+
+
+@pytest.mark.parametrize(
+    ("data", "changed", "code"),
+    [
+        pytest.param(b"x" * 101, {}, "EntityTooLarge", id="one byte more than declared"),
+        pytest.param(b"", {}, "EntityTooSmall", id="nothing"),
+        pytest.param(b"x", {"Content_Type": "text/html"}, "AccessDenied", id="another type"),
+        pytest.param(b"x", {"key": "elsewhere"}, "AccessDenied", id="another key"),
+        pytest.param(b"x", {"x_amz_meta_x": "1"}, "AccessDenied", id="a field more"),
+        pytest.param(b"x", {"x_amz_signature": "0" * 64}, "SignatureDoesNotMatch", id="forged"),
+    ],
+)
+async def test_what_was_not_granted_is_refused(store, company, http, data, changed, code):
+    key, grant = granted(store, company)
+    status, text = await post(http, grant, data, **changed)
+    assert status in {400, 403}, text
+    assert code in text
+    assert await versions(store, store.bucket_of(company), key) == 0
+    assert await versions(store, store.bucket_of(company), "elsewhere") == 0
+
+
+async def test_a_grant_is_of_no_use_in_another_companys_bucket(store, company, http):
+    other = uuid4()
+    await store.ensure_bucket(other, quota_bytes=QUOTA)
+    _, grant = granted(store, company)
+    elsewhere = UploadGrant(
+        grant.url.replace(str(company), str(other)), grant.fields, grant.expires_at
+    )
+    status, _ = await post(http, elsewhere, b"x")
+    assert status == 403
+    assert await versions(store, store.bucket_of(other), "") == 0
+
+
+async def test_an_expired_grant_is_refused(store, company, http):
+    key, grant = granted(store, company, lifetime=timedelta(seconds=-1))
+    status, text = await post(http, grant, b"x")
+    assert (status, "expired" in text.lower()) == (403, True), text
+    assert await versions(store, store.bucket_of(company), key) == 0
+
+
+async def test_an_url_to_read_is_for_one_object_and_a_while(store, company, http):
+    bucket = store.bucket_of(company)
+    await store.upload_bytes(bucket, "a", b"a", content_type=PNG, cache_control="max-age=1")
+    await store.upload_bytes(bucket, "b", b"b", content_type=PNG, cache_control="max-age=1")
+    url = store.presign_get(bucket, "a", lifetime=HOUR)
+    answer = await http.get(url)
+    assert (answer.text, answer.headers["cache-control"]) == ("a", "max-age=1")
+    assert (await http.get(url.replace("/a?", "/b?"))).status_code == 403
+    assert (await http.get(url.split("?")[0])).status_code == 403
+
+
+async def test_all_versions_under_a_prefix_are_removed_and_no_others(store, company):
+    bucket, mine, other = store.bucket_of(company), uuid4(), uuid4()
+    for asset in (mine, mine, other):
+        key = f"{output_prefix(company, asset)}1-1/video.mp4"
+        await store.upload_bytes(bucket, key, b"x", content_type=PNG, cache_control="no-store")
+    assert await store.delete_prefix(bucket, output_prefix(company, mine)) == 2
+    assert await versions(store, bucket, output_prefix(company, mine)) == 0
+    assert await versions(store, bucket, output_prefix(company, other)) == 1
+    assert await store.delete_prefix(bucket, output_prefix(company, mine)) == 0
+
+
+async def test_a_deleted_objects_old_versions_and_markers_go_too(store, company):
+    bucket, key = store.bucket_of(company), upload_key(company, uuid4())
+    await store.upload_bytes(bucket, key, b"x", content_type=PNG, cache_control="no-store")
+    store._client.remove_object(bucket, key)
+    assert await versions(store, bucket, key) == 2
+    assert await store.delete_prefix(bucket, key) == 2
+    assert await versions(store, bucket, key) == 0
+
+
+async def test_a_version_is_read_although_a_newer_one_was_uploaded(store, company, tmp_path):
+    bucket, key = store.bucket_of(company), upload_key(company, uuid4())
+    await store.upload_bytes(bucket, key, b"first", content_type=PNG, cache_control="no-store")
+    first = await store.stat(ObjectRef(bucket=bucket, key=key))
+    await store.upload_bytes(bucket, key, b"second", content_type=PNG, cache_control="no-store")
+    path = tmp_path / "f"
+    await store.download(ObjectRef(bucket=bucket, key=key, version_id=first.version_id), path)
+    assert path.read_bytes() == b"first"
+
+
+@pytest.mark.parametrize("version", [None, str(uuid4())])
+@pytest.mark.parametrize("bucket", ["", "absent"])
+async def test_what_is_missing_is_missing(store, company, tmp_path, bucket, version):
+    ref = ObjectRef(
+        bucket=store.bucket_of(company) + bucket, key=f"{uuid4()}", version_id=version
+    )
+    with pytest.raises(ObjectMissingError) as missing:
+        await store.stat(ref)
+    assert missing.value.code == "object_missing"
+    with pytest.raises(ObjectMissingError):
+        await store.download(ref, tmp_path / "f")
+
+
+async def test_removing_from_a_bucket_that_is_missing_says_so(store):
+    with pytest.raises(ObjectMissingError):
+        await store.delete_prefix(store.bucket_of(uuid4()), "x")
+
+
+async def test_a_store_that_is_away_is_worth_waiting_for(settings, tmp_path):
+    away = ObjectStore(settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
+    ref = ObjectRef(bucket="b" * 5, key="k")
+    with pytest.raises(StorageUnavailableError):
+        await away.download(ref, tmp_path / "f")
+    with pytest.raises(StorageUnavailableError):
+        await away.ping()
+    with pytest.raises(StorageUnavailableError):
+        await away.ensure_bucket(uuid4(), quota_bytes=QUOTA)
+    away.close()
+
+
+async def test_wrong_credentials_are_worth_waiting_for(settings):
+    secret = type(settings.s3_secret_key)(secrets.token_hex(8))
+    wrong = ObjectStore(settings.model_copy(update={"s3_secret_key": secret}))
+    with pytest.raises(StorageUnavailableError):
+        await wrong.stat(ObjectRef(bucket="b" * 5, key="k"))
+    wrong.close()
