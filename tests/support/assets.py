@@ -10,7 +10,7 @@ from media_records.tables import Asset
 from media_runtime.postgres import Database
 from media_runtime.storage import StoredObject, upload_key
 
-SIGN = "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)"
+SIGN = "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)"
 
 
 async def sign_asset(
@@ -21,7 +21,7 @@ async def sign_asset(
     await sign_api.fetchrow(
         SIGN, company, asset, "name", content_type, 1000, f"media-{company}",
         upload_key(company, asset), datetime.now(UTC) + timedelta(hours=1), None,
-        "media_status", "{}", "[]", None, None, None,
+        None, None, None,
     )  # fmt: skip
     return company, asset
 

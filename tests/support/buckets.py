@@ -20,7 +20,7 @@ def our_store() -> StorageSettings:
 def remove_buckets(settings: StorageSettings) -> None:
     """Remove the buckets of these settings and all that is in them."""
     store = ObjectStore(settings)
-    client = store._client  # noqa: SLF001 - nothing but tests removes buckets
+    client = store._client
     for bucket in client.list_buckets():
         if bucket.name.startswith(settings.s3_bucket_prefix):
             found = client.list_objects(bucket.name, recursive=True, include_version=True)

@@ -144,7 +144,7 @@ async def test_an_idempotency_key_of_one_company_tells_another_nothing(one_conne
     async def sign(company: UUID, response: str) -> list[asyncpg.Record]:
         return await one_connection.fetch(
             "SELECT * FROM sign_asset($1, gen_random_uuid(), 'n', 'image/png', 1::bigint, 'b', 'k',"
-            " now(), NULL, 't', '{}', '[]', 'same key', 'hash', $2)",
+            " now(), NULL, 'same key', 'hash', $2)",
             company,
             response,
         )
@@ -174,7 +174,13 @@ async def test_not_even_internal_rows_join_two_companies(one_connection, ingest,
 
 
 async def test_sign_api_relays_only_in_the_role_made_for_it(one_connection):
-    await sign_asset(one_connection)
+    company = uuid4()
+    async with one_connection.company(company) as connection:
+        await connection.execute(
+            "INSERT INTO outbox (producer, company_id, topic, key, value)"
+            " VALUES ('sign_api', $1, 't', 'k', 'v')",
+            company,
+        )
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await one_connection.fetch("SELECT 1 FROM outbox")
     async with one_connection.transaction() as connection:

@@ -11,6 +11,8 @@ from media_contracts import MEDIA_STATUS, TOPICS
 from media_runtime.settings import KafkaSettings
 from media_runtime.topics import TopicError, create_topics, wanted_topics
 
+from support.eventually import eventually
+
 
 @pytest.fixture
 async def admin_client(kafka_settings):
@@ -18,6 +20,10 @@ async def admin_client(kafka_settings):
     await client.start()
     yield client
     await client.close()
+
+
+async def partitions_of(client, name):
+    return len((await client.describe_topics([name]))[0]["partitions"])
 
 
 async def test_every_topic_has_its_partitions_and_a_dead_letter_topic(kafka_settings, admin_client):
@@ -45,6 +51,8 @@ async def test_a_topic_with_other_partitions_is_an_error():
     wrong = settings.kafka_topic_prefix + MEDIA_STATUS.name
     try:
         await client.create_topics([NewTopic(wrong, 3, 1)])
+        # The broker answers for a new topic a moment later.
+        await eventually(lambda: partitions_of(client, wrong))
         with pytest.raises(TopicError, match=f"{wrong} has 3 partitions, not 12"):
             await create_topics(settings)
     finally:

@@ -116,7 +116,7 @@ class Asset(SQLModel, table=True):
 
 
 class AssetTransition(SQLModel, table=True):
-    """One change of an asset's status, kept for audits."""
+    """One change of an asset's status, kept for audits; its creation is the asset's own."""
 
     __tablename__ = "asset_transitions"
     __table_args__ = (_of_asset(), Index("asset_transitions_of_asset", "asset_id", "id"))

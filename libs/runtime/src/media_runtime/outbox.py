@@ -48,14 +48,10 @@ _SELECT = """
 class Outbox:
     """Writes records into the caller's transaction and relays them to Kafka afterwards."""
 
-    def __init__(
-        self, database: Database, producer: Producer, *, service: str, pause_seconds: float = 0
-    ) -> None:
-        """Relay for *service*; *pause_seconds* between batches make larger ones of many wakes."""
+    def __init__(self, database: Database, producer: Producer, *, service: str) -> None:
         self._database = database
         self._producer = producer
         self._service = service
-        self._pause_seconds = pause_seconds
         self._wake = asyncio.Event()
 
     async def put(
@@ -109,7 +105,6 @@ class Outbox:
                 log.exception("outbox_relay_failed")
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
-            await asyncio.sleep(self._pause_seconds)
             if sent < _BATCH:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)

@@ -23,9 +23,6 @@ from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
 from sign_api.views import FileUrls
 from starlette.routing import Route
 
-# Thousands of grants a second then leave in twenty batches a second.
-_RELAY_PAUSE_SECONDS = 0.05
-
 
 def build_app(settings: SignApiSettings) -> FastAPI:
     """Return the app; it connects when it starts and lets go when it stops."""
@@ -44,7 +41,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
             store = ObjectStore(settings)
             stack.callback(store.close)
-            outbox = Outbox(database, producer, service=SERVICE, pause_seconds=_RELAY_PAUSE_SECONDS)
+            outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
             app.state.services = _services(settings, database, store, outbox)
             # Signing goes on while Kafka or storage is away, so neither decides readiness.
@@ -80,7 +77,7 @@ def _services(
     buckets = Buckets(database, store, quota_bytes=settings.company_quota_bytes)
     return Services(
         verifier=TokenVerifier(settings),
-        sign_upload=SignUpload(database, store, buckets, outbox, settings),
+        sign_upload=SignUpload(database, store, buckets, settings),
         assets=Assets(database, outbox),
         urls=FileUrls(
             store,

@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from media_contracts import MEDIA_INGEST, MEDIA_STATUS, AssetStatus, AssetStatusChanged, new_event
+from media_contracts import MEDIA_INGEST, AssetStatus
 from media_records.lifecycle import Lifecycle, find_asset
 from media_records.tables import Asset
 from media_runtime.auth import Caller
 from media_runtime.errors import PermanentError
-from media_runtime.kafka import OutgoingRecord, event_record
-from media_runtime.outbox import Outbox, encode_headers
+from media_runtime.kafka import OutgoingRecord
+from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.storage import (
     ObjectStore,
@@ -106,13 +106,11 @@ class SignUpload:
         database: Database,
         store: ObjectStore,
         buckets: Buckets,
-        outbox: Outbox,
         settings: SignApiSettings,
     ) -> None:
         self._database = database
         self._store = store
         self._buckets = buckets
-        self._outbox = outbox
         self._max_bytes = settings.max_upload_bytes
         self._lifetime = timedelta(seconds=settings.grant_seconds)
 
@@ -143,10 +141,10 @@ class SignUpload:
         )
         answer = grant_json(asset_id, grant)
         fingerprint = _fingerprint(upload) if idempotency_key else None
-        event = _pending(caller, asset_id, traceparent)
-        # One statement: set_config, asset, transition, outbox row and idempotency key.
+        # One statement: set_config, asset and idempotency key. No event: who asked
+        # has the answer, and nobody else can act before the file is there.
         row = await self._database.fetchrow(
-            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)",
+            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
             caller.company_id,
             asset_id,
             upload.file_name,
@@ -156,9 +154,6 @@ class SignUpload:
             key,
             grant.expires_at,
             traceparent,
-            event.topic,
-            event.value.decode(),
-            encode_headers(event),
             idempotency_key,
             fingerprint,
             answer if idempotency_key else None,
@@ -167,7 +162,6 @@ class SignUpload:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
             return str(row["response"])
-        self._outbox.wake()
         GRANTS.labels("video" if upload.content_type in VIDEO_TYPES else "image").inc()
         return answer
 
@@ -276,18 +270,6 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
 def _fingerprint(upload: DeclaredUpload) -> str:
     declared = json.dumps([upload.file_name, upload.size, upload.content_type])
     return hashlib.sha256(declared.encode()).hexdigest()
-
-
-def _pending(caller: Caller, asset_id: UUID, traceparent: str | None) -> OutgoingRecord:
-    event = new_event(
-        AssetStatusChanged(attempt=1, status=AssetStatus.PENDING),
-        source=_SOURCE,
-        asset_id=asset_id,
-        company_id=caller.company_id,
-        time=datetime.now(UTC),
-        traceparent=traceparent,
-    )
-    return event_record(MEDIA_STATUS, event)
 
 
 def _look_again(asset: Asset, at: datetime) -> OutgoingRecord:

@@ -156,7 +156,6 @@ _SIGN_ASSET = """
 CREATE FUNCTION sign_asset(
     p_company uuid, p_asset uuid, p_file_name text, p_content_type text, p_size bigint,
     p_bucket text, p_upload_key text, p_expires timestamptz, p_traceparent text,
-    p_topic text, p_event text, p_headers text,
     p_key text, p_hash text, p_response text
 ) RETURNS TABLE (request_hash text, response text) LANGUAGE plpgsql SECURITY INVOKER AS $$
 BEGIN
@@ -173,10 +172,6 @@ BEGIN
                               grant_expires_at, traceparent)
         VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket, p_upload_key,
                 p_expires, p_traceparent);
-    INSERT INTO asset_transitions (company_id, asset_id, attempt, to_status, service)
-        VALUES (p_company, p_asset, 1, 'pending', 'sign_api');
-    INSERT INTO outbox (producer, company_id, topic, key, value, headers)
-        VALUES ('sign_api', p_company, p_topic, p_asset::text, p_event, p_headers);
     IF p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
             VALUES (p_company, p_key, p_hash, p_asset, p_response);
