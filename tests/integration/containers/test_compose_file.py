@@ -1,0 +1,120 @@
+"""docker-compose.yml: whole, hardened, and without a secret of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ingest.settings import IngestSettings
+from notifier.settings import NotifierSettings
+from sign_api.settings import SignApiSettings
+from thumbnailer.settings import ThumbnailerSettings
+from watcher.settings import WatcherSettings
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SETTINGS = {
+    "sign_api": SignApiSettings,
+    "ingest": IngestSettings,
+    "thumbnailer": ThumbnailerSettings,
+    "notifier": NotifierSettings,
+    "watcher": WatcherSettings,
+}
+SECRETS = (
+    "POSTGRES_PASSWORD",
+    "S3_ACCESS_KEY",
+    "S3_SECRET_KEY",
+    "JWT_SECRET",
+    "SIGN_API_DB_PASSWORD",
+    "INGEST_DB_PASSWORD",
+    "NOTIFIER_DB_PASSWORD",
+    "WATCHER_DB_PASSWORD",
+)
+
+
+def compose_command() -> list[str]:
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]):
+            done = subprocess.run([*command, "version"], capture_output=True, check=False)
+            if done.returncode == 0:
+                return command
+    pytest.skip("no docker compose binary on this machine")
+
+
+def config(secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets}
+    return subprocess.run(
+        [*compose_command(), "-f", str(ROOT / "docker-compose.yml"), "config"],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+
+
+def test_compose_accepts_the_file():
+    done = config(dict.fromkeys(SECRETS, "secret"))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("missing", SECRETS)
+def test_a_missing_secret_stops_it(missing):
+    done = config({name: "secret" for name in SECRETS if name != missing})
+    assert done.returncode != 0
+    assert missing in done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
+def test_every_container_is_locked_down_and_bounded(name):
+    service = COMPOSE["services"][name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert int(service["user"].split(":")[0]) > 0
+    assert {"cpus", "memory"} == set(service["deploy"]["resources"]["limits"])
+    assert ":" in service["image"]
+    assert not service["image"].endswith(":latest")
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", sorted(set(COMPOSE["services"]) - {"migrate"}))
+def test_every_server_says_whether_it_is_healthy(name):
+    assert COMPOSE["services"][name]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_service_starts_after_the_migrations_and_is_told_only_what_it_knows(name):
+    service = COMPOSE["services"][name]
+    conditions = {key: value["condition"] for key, value in service["depends_on"].items()}
+    assert conditions["migrate"] == "service_completed_successfully"
+    known = {field.upper() for field in SETTINGS[name].model_fields}
+    assert set(service["environment"]) <= known
+    required = {
+        field.upper() for field, info in SETTINGS[name].model_fields.items() if info.is_required()
+    }
+    assert required - set(service["environment"]) <= {"SCRATCH_DIR"}  # the image sets it
+    assert service["stop_grace_period"] == "40s"
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_an_image_holds_its_own_world_and_no_root(name):
+    dockerfile = (ROOT / "services" / name / "Dockerfile").read_text()
+    assert "USER 10001" in dockerfile
+    assert "--require-hashes" in dockerfile
+    assert f"services/{name}/requirements.lock" in dockerfile
+    assert f'ENTRYPOINT ["python", "-P", "-m", "{name}"]' in dockerfile
+    lock = (ROOT / "services" / name / "requirements.lock").read_text()
+    has_media = name in {"ingest", "thumbnailer"}
+    assert ("pillow==" in lock) is has_media
+    assert ("ffmpeg-python==" in lock) is has_media
+    assert ("fastapi==" in lock) is (name in {"sign_api", "notifier"})
+    assert ("sqlalchemy==" in lock) is (name != "thumbnailer")
+
+
+def test_locks_name_no_registry_and_no_machine():
+    for lock in [ROOT / "requirements.lock", *ROOT.glob("*/*/requirements.lock")]:
+        text = lock.read_text()
+        assert "://" not in text
+        assert "--hash=sha256:" in text
+        assert str(ROOT) not in text

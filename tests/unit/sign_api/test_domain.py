@@ -1,0 +1,128 @@
+"""What may be uploaded."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sign_api.domain import ACCEPTED_TYPES, RefusedUploadError, check_upload
+
+MAX = 500_000_000
+
+
+def refusal(name: str = "a.mp4", size: int = 1, content_type: str = "video/mp4") -> str | None:
+    try:
+        check_upload(name, size, content_type, max_bytes=MAX)
+    except RefusedUploadError as error:
+        return error.code
+    return None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a",
+        "holiday.mp4",
+        "x" * 255,
+        "🎬" * 255,
+        "👩‍👩‍👧‍👦 family.png",
+        "ünï cödé.jpg",
+        "写真.heic",
+        "صورة.jpg",
+        "\u202egpj.exe",
+        'quo"te\'s & <b>.gif',
+        "a;b|c$(d)`e`.png",
+        "%2e%2e%2f.png",
+        "...",
+        ".hidden",
+        " spaces ",
+        "no\u00a0break.jpg",
+    ],
+)
+def test_a_name_may_be_anything_that_people_write(name):
+    assert refusal(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "x" * 256,
+        "🎬" * 256,
+        ".",
+        "..",
+        "/etc/passwd",
+        "../up.mp4",
+        "a/b",
+        "a\\b",
+        "..\\up",
+        "nul\0",
+        "line\nbreak",
+        "carriage\rreturn",
+        "tab\t",
+        "bell\x07",
+        "delete\x7f",
+        "c1\x85",
+        "line\u2028separator",
+        "paragraph\u2029separator",
+        "lone\ud800surrogate",
+        "lone\udfff",
+    ],
+)
+def test_a_name_holds_no_path_and_no_control_character(name):
+    assert refusal(name) == "invalid_file_name"
+
+
+@given(st.text(st.characters(codec=None), max_size=260))
+def test_a_name_that_is_accepted_can_be_stored_and_logged(name):
+    if refusal(name) is None:
+        name.encode()  # no lone surrogate
+        assert 1 <= len(name) <= 255
+        assert not {"/", "\\", "\0", "\n", "\r"} & set(name)
+
+
+@pytest.mark.parametrize(
+    ("size", "code"),
+    [
+        (1, None),
+        (MAX, None),
+        (MAX + 1, "file_too_large"),
+        (2**63, "file_too_large"),
+        (0, "invalid_size"),
+        (-1, "invalid_size"),
+    ],
+)
+def test_a_size_is_from_one_byte_to_the_limit(size, code):
+    assert refusal(size=size) == code
+
+
+@pytest.mark.parametrize("content_type", sorted(ACCEPTED_TYPES))
+def test_these_types_are_accepted(content_type):
+    assert refusal(content_type=content_type) is None
+
+
+def test_there_are_fifteen_types():
+    assert len(ACCEPTED_TYPES) == 15
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "",
+        "video",
+        "video/",
+        "video/*",
+        "*/*",
+        "Video/MP4",
+        "video/mp4 ",
+        "video/mp4; codecs=avc1",
+        "image/svg+xml",
+        "text/html",
+        "application/octet-stream",
+        "application/vnd.apple.mpegurl",
+        "image/jpg",
+        "video/mp4\r\nX: y",
+    ],
+)
+def test_other_types_are_refused(content_type):
+    assert refusal(content_type=content_type) == "invalid_type"
