@@ -194,7 +194,7 @@ async def test_a_client_hears_the_stages_of_a_video_in_order(processed):
 
     told = processed.listener.stages(asset_id)
     steady = [word for word in told if word not in {"thumbnailed", "transcoding"}]
-    assert steady == ["pending", "uploaded", "processing", "probed", "transcoded", "ready"]
+    assert steady == ["uploaded", "processing", "probed", "transcoded", "ready"]
     assert told.index("probed") < told.index("thumbnailed") < told.index("ready")
 
 
@@ -204,7 +204,7 @@ async def test_a_client_hears_the_stages_of_a_photo_in_order(processed):
     await processed.listener.outcome(asset_id)
 
     told = processed.listener.stages(asset_id)
-    assert told == ["pending", "uploaded", "processing", "probed", "thumbnailed", "ready"]
+    assert told == ["uploaded", "processing", "probed", "thumbnailed", "ready"]
 
 
 async def test_a_long_video_tells_how_far_it_is(processed):

@@ -19,21 +19,28 @@ async def all_ready(http) -> bool:
     return True
 
 
-async def test_signing_goes_on_while_kafka_is_away(company: Company, parts, rows: Rows, tmp_path):
+async def test_the_api_goes_on_while_kafka_is_away(company: Company, parts, rows: Rows, tmp_path):
+    failed = await company.upload_bytes("bad.jpg", b"no photo" * 9, "image/jpeg")
+    await company.ended(failed)
     with parts.down("kafka"):
-        for _ in range(3):
-            signed = [(await company.sign())["assetId"] for _ in range(5)]
-        other = Company(company.http)
-        signed.append((await other.sign())["assetId"])
+        signed = [(await company.sign())["assetId"] for _ in range(5)]
+        signed.append((await Company(company.http).sign())["assetId"])
+        assert (await company.post(f"/assets/{failed}/retry")).status_code == 202
+        assert (await company.call("DELETE", f"/assets/{signed[0]}")).status_code == 204
+        assert len((await company.get("/assets")).json()["items"]) == 5
         api = variable("MEDIA_API_URL")
         assert (await company.http.get(f"{api}/readyz")).status_code == 200
-        assert await rows.waiting("sign_api", signed) == len(signed)
+        assert await rows.waiting("sign_api", [failed]) > 0
+
+    async def tried_again() -> bool:
+        return await rows.endings(failed) == [(1, "failed"), (2, "failed")]
 
     async def told() -> bool:
         events = await events_on(MEDIA_STATUS, signed)
-        return {str(event.subject) for event in events} == set(signed)
+        return [event.data.status for event in events] == ["deleted"]
 
-    await eventually(told, timeout=60)
+    await eventually(tried_again, timeout=60)
+    await eventually(told)
     await eventually(lambda: all_ready(company.http), timeout=60)
     await company.ready(await company.upload(make_photo(tmp_path / "photo.jpg")))
 

@@ -93,12 +93,14 @@ class TokenVerifier:
 
     @staticmethod
     def _caller(claims: dict[str, Any]) -> Caller:
-        permissions = claims["permissions"]
+        permissions, company = claims["permissions"], claims["company_id"]
         if not isinstance(permissions, list) or not all(isinstance(p, str) for p in permissions):
             raise ValueError("permissions must be a list of strings")
+        if not isinstance(company, str):
+            raise ValueError("company_id must be a string")
         return Caller(
             subject=claims["sub"],
-            company_id=UUID(claims["company_id"]),
+            company_id=UUID(company),
             permissions=frozenset(permissions),
             expires_at=float(claims["exp"]),
         )

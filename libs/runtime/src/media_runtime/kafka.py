@@ -345,9 +345,10 @@ def dead_letter(
         "dlq-service": service,
     }
     kept = [(name, value) for name, value in record.headers if not name.startswith("dlq-")]
-    headers = [*kept, *((name, value.encode()) for name, value in about.items())]
+    # What an error quotes from the record may have no UTF-8 form.
+    added = [(name, value.encode(errors="backslashreplace")) for name, value in about.items()]
     key = record.key.decode(errors="replace") if record.key else ""
-    return OutgoingRecord(f"{topic}_dlq", key, record.value or b"", headers)
+    return OutgoingRecord(f"{topic}_dlq", key, record.value or b"", [*kept, *added])
 
 
 def _delays(total_seconds: float) -> list[float]:
