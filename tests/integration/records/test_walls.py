@@ -86,7 +86,9 @@ async def test_no_function_runs_with_its_owners_rights(admin):
 
 async def test_signing_leaves_no_company_on_the_connection(one_connection):
     company, _ = await sign_asset(one_connection)
-    left = await one_connection.fetchrow("SELECT current_setting('app.company_id', true) AS company")
+    left = await one_connection.fetchrow(
+        "SELECT current_setting('app.company_id', true) AS company"
+    )
     assert left["company"] in {None, ""}
     assert await one_connection.fetch("SELECT 1 FROM media_assets") == []
     async with one_connection.company(company) as connection:
@@ -99,9 +101,7 @@ async def test_after_a_companys_transaction_nothing_is_seen_and_nothing_raises(o
     async with one_connection.transaction() as connection:
         # Within one session: asyncpg resets the settings of connections that are given back.
         async with connection.transaction():
-            await connection.execute(
-                "SELECT set_config('app.company_id', $1, true)", str(company)
-            )
+            await connection.execute("SELECT set_config('app.company_id', $1, true)", str(company))
             assert len(await connection.fetch("SELECT 1 FROM media_assets")) == 1
         await connection.execute("SELECT set_config('app.company_id', '', true)")
         assert await connection.fetch("SELECT 1 FROM media_assets") == []

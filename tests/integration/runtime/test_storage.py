@@ -73,9 +73,7 @@ def granted(store: ObjectStore, company: UUID, *, max_bytes: int = 100, lifetime
 
 
 async def versions(store: ObjectStore, bucket: str, prefix: str) -> int:
-    listed = store._client.list_objects(
-        bucket, prefix=prefix, recursive=True, include_version=True
-    )
+    listed = store._client.list_objects(bucket, prefix=prefix, recursive=True, include_version=True)
     return len(list(listed))
 
 
@@ -214,9 +212,7 @@ async def test_a_version_is_read_although_a_newer_one_was_uploaded(store, compan
 @pytest.mark.parametrize("version", [None, str(uuid4())])
 @pytest.mark.parametrize("bucket", ["", "absent"])
 async def test_what_is_missing_is_missing(store, company, tmp_path, bucket, version):
-    ref = ObjectRef(
-        bucket=store.bucket_of(company) + bucket, key=f"{uuid4()}", version_id=version
-    )
+    ref = ObjectRef(bucket=store.bucket_of(company) + bucket, key=f"{uuid4()}", version_id=version)
     with pytest.raises(ObjectMissingError) as missing:
         await store.stat(ref)
     assert missing.value.code == "object_missing"

@@ -124,7 +124,11 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
         }
         assert len(told[0]["oldest"]) == 5
     (counts,) = [line for line in lines if line["event"] == "watch"]
-    assert (counts["pending"], counts["processing"], counts["backlog"]) == (21, backlog - 1, backlog)
+    assert (counts["pending"], counts["processing"], counts["backlog"]) == (
+        21,
+        backlog - 1,
+        backlog,
+    )
 
 
 async def test_a_job_of_an_older_attempt_is_not_shown(watch, add, admin):
@@ -205,9 +209,7 @@ async def test_objects_of_deleted_assets_are_removed_and_no_others(store, clean_
     assert await clean_up() == 0
 
 
-async def test_what_a_worker_wrote_after_a_deletion_goes_an_hour_later(
-    store, clean_up, add, admin
-):
+async def test_what_a_worker_wrote_after_a_deletion_goes_an_hour_later(store, clean_up, add, admin):
     company = uuid4()
     bucket = await store.ensure_bucket(company, quota_bytes=10**6)
     (gone,) = await add("deleted", company=company, bucket=bucket)

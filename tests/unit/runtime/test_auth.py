@@ -247,5 +247,3 @@ def test_the_header_holds_the_token(header, found):
 def test_other_headers_are_refused(header):
     with pytest.raises(InvalidTokenError):
         bearer_token(header)
-
-

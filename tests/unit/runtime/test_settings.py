@@ -65,7 +65,10 @@ def test_settings_do_not_change(monkeypatch):
 def test_a_bucket_prefix_that_makes_no_bucket_name_is_refused(prefix):
     with pytest.raises(ValidationError, match="s3_bucket_prefix"):
         StorageSettings(
-            s3_endpoint_url="http://x", s3_access_key="k", s3_secret_key="s", s3_bucket_prefix=prefix
+            s3_endpoint_url="http://x",
+            s3_access_key="k",
+            s3_secret_key="s",
+            s3_bucket_prefix=prefix,
         )
 
 

@@ -30,7 +30,7 @@ def refusal(name: str = "a.mp4", size: int = 1, content_type: str = "video/mp4")
         "写真.heic",
         "صورة.jpg",
         "\u202egpj.exe",
-        'quo"te\'s & <b>.gif',
+        "quo\"te's & <b>.gif",
         "a;b|c$(d)`e`.png",
         "%2e%2e%2f.png",
         "...",

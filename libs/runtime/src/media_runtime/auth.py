@@ -97,7 +97,7 @@ class TokenVerifier:
         if not isinstance(permissions, list) or not all(isinstance(p, str) for p in permissions):
             raise ValueError("permissions must be a list of strings")
         if not isinstance(company, str):
-            raise ValueError("company_id must be a string")
+            raise TypeError("company_id must be a string")
         return Caller(
             subject=claims["sub"],
             company_id=UUID(company),

@@ -6,12 +6,17 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 _PROBLEM = "application/problem+json"
 
 
-def describe(app: FastAPI) -> None:
-    """Make *app* publish its document without FastAPI's validation answers, which are 400 here."""
+def describe(app: FastAPI, *inputs: type[BaseModel]) -> None:
+    """
+    Make *app* publish its document without FastAPI's validation answers, which are 400 here.
+
+    *inputs* are models that routes read by themselves and refer to in their ``openapi_extra``.
+    """
 
     def document() -> dict[str, Any]:
         if not app.openapi_schema:
@@ -30,6 +35,8 @@ def describe(app: FastAPI) -> None:
                     _answer_with_problems(operation["responses"])
             for unused in ("HTTPValidationError", "ValidationError"):
                 schema["components"].get("schemas", {}).pop(unused, None)
+            for model in inputs:
+                schema["components"]["schemas"][model.__name__] = model.model_json_schema()
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -20,7 +20,7 @@ from sign_api.metrics import RequestMetrics
 from sign_api.routes import FIELD_CODES, Services, router
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
-from sign_api.views import FileUrls
+from sign_api.views import FileUrls, SignRequest
 from starlette.routing import Route
 
 
@@ -59,7 +59,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
     )
     app.include_router(router)
     answer_with_problems(app, field_codes=FIELD_CODES)
-    describe(app)
+    describe(app, SignRequest)
     app.add_middleware(RequestMetrics)
     if settings.cors_allow_origins:
         app.add_middleware(

@@ -158,7 +158,7 @@ class SignUpload:
             fingerprint,
             answer if idempotency_key else None,
         )
-        if row is not None:
+        if row is not None and row["request_hash"] is not None:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
             return str(row["response"])

@@ -156,15 +156,16 @@ _SIGN_ASSET = """
 CREATE FUNCTION sign_asset(
     p_company uuid, p_asset uuid, p_file_name text, p_content_type text, p_size bigint,
     p_bucket text, p_upload_key text, p_expires timestamptz, p_traceparent text,
-    p_key text, p_hash text, p_response text
-) RETURNS TABLE (request_hash text, response text) LANGUAGE plpgsql SECURITY INVOKER AS $$
+    p_key text, p_hash text, p_response text,
+    OUT request_hash text, OUT response text
+) LANGUAGE plpgsql SECURITY INVOKER AS $$
 BEGIN
     PERFORM set_config('app.company_id', p_company::text, true);
     IF p_key IS NOT NULL THEN
         DELETE FROM idempotency_keys k WHERE k.company_id = p_company AND k.key = p_key
             AND k.created_at < now() - interval '24 hours';
         PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_key, 0));
-        RETURN QUERY SELECT k.request_hash, k.response FROM idempotency_keys k
+        SELECT k.request_hash, k.response INTO request_hash, response FROM idempotency_keys k
             WHERE k.company_id = p_company AND k.key = p_key;
         IF FOUND THEN RETURN; END IF;
     END IF;
