@@ -95,7 +95,7 @@ async def gate(settings):
 
     yield (
         KafkaSettings(
-            kafka_bootstrap_servers="%s:%d" % address,
+            kafka_bootstrap_servers=f"{address[0]}:{address[1]}",
             kafka_topic_prefix=settings.kafka_topic_prefix,
         ),
         open_gate,

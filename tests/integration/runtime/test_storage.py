@@ -112,7 +112,7 @@ async def test_a_quota_that_did_not_take_is_an_error(store, company, monkeypatch
 async def test_an_unknown_notification_target_is_an_error(settings):
     wrong = settings.model_copy(update={"s3_notification_arns": "arn:minio:sqs::NONE:kafka"})
     store = ObjectStore(wrong)
-    with pytest.raises(StorageUnavailableError, match="InvalidArgument|ARN"):
+    with pytest.raises(StorageUnavailableError, match="InvalidArgument"):
         await store.ensure_bucket(uuid4(), quota_bytes=QUOTA)
     store.close()
 

@@ -136,7 +136,8 @@ async def test_a_job_of_an_older_attempt_is_not_shown(watch, add, admin):
     (asset,) = await add("processing", minutes=1, company=company)
     await admin.execute("UPDATE media_assets SET attempt = 2")
     await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size) VALUES ($1, $2, 1, 1)",
+        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size)"
+        " VALUES ($1, $2, 1, 1)",
         company,
         asset,
     )
@@ -258,7 +259,8 @@ async def test_lapsed_keys_and_tickets_are_forgotten(clean_up, add, admin):
             hours,
         )
         await admin.execute(
-            "INSERT INTO event_tickets VALUES ($1, $2, 's', now(), now() + make_interval(secs => $3))",
+            "INSERT INTO event_tickets"
+            " VALUES ($1, $2, 's', now(), now() + make_interval(secs => $3))",
             f"{hours}",
             company,
             60 * (24 - hours),

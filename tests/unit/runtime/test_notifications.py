@@ -128,17 +128,19 @@ def test_an_object_without_versions_has_none():
     assert found.version_id is None
 
 
+def created(**s3: object) -> bytes:
+    return json.dumps({"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": s3}]}).encode()
+
+
 @pytest.mark.parametrize(
     "value",
     [
         b"", b"{", b"null", b"7", b"[]", b"{}", b"\xff\xfe", b'{"Records": null}',
         b'{"Records": [7]}', b'{"Records": [{}]}', b'{"Records": [{"eventName": null}]}',
         b'{"Records": [{"eventName": "s3:ObjectCreated:Put"}]}',
-        b'{"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": {"object": {"key": "k"}}}]}',
-        b'{"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": {"bucket": {"name": "b"},'
-        b' "object": {"key": "k", "size": "many"}}}]}',
-        b'{"Records": [{"eventName": "s3:ObjectCreated:Put", "s3": {"bucket": {"name": "b"},'
-        b' "object": {"key": 7, "size": 1}}}]}',
+        created(object={"key": "k", "size": 1}),
+        created(bucket={"name": "b"}, object={"key": "k", "size": "many"}),
+        created(bucket={"name": "b"}, object={"key": 7, "size": 1}),
         b"[" * 100_000,
     ],
 )  # fmt: skip

@@ -352,7 +352,7 @@ def parse_notification(value: bytes) -> list[StoredObject]:
     """
     try:
         return list(_created_objects(json.loads(value)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedNotificationError(repr(error)) from error
 
 
