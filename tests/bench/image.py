@@ -9,6 +9,7 @@ import random
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
@@ -94,7 +95,7 @@ class _Outcomes:
             auto_offset_reset="latest",
         )
 
-    async def __aenter__(self) -> _Outcomes:
+    async def __aenter__(self) -> Self:
         await self._consumer.start()
         await self._consumer.seek_to_end()
         self._task = asyncio.create_task(self._follow())
