@@ -19,8 +19,6 @@ from watcher.use_cases import CleanUp, Watch
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture
 def settings(database_name):
@@ -60,7 +58,7 @@ def add(admin):
 
     async def insert(status, count=1, *, minutes=None, company=None, bucket="b"):
         company, ids = company or uuid4(), [uuid4() for _ in range(count)]
-        uploaded = None if minutes is None else NOW - timedelta(minutes=minutes)
+        uploaded = None if minutes is None else datetime.now(UTC) - timedelta(minutes=minutes)
         for asset in ids:
             await admin.execute(
                 "INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,"
