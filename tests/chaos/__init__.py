@@ -1,0 +1,1 @@
+"""Faults on a running stack, load through it, and a judge of what is left."""
