@@ -47,7 +47,7 @@ def run(rounds: int) -> list[Row]:
 
 def _rate(url: str, bearer: str, requests: int) -> float:
     command = [sys.executable, str(Path(__file__).with_name("load.py")), url, _BODY, bearer]
-    done = subprocess.run([*command, str(requests)], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, str(requests)], check=True, stdout=subprocess.PIPE, text=True)
     return float(done.stdout)
 
 

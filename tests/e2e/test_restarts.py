@@ -257,12 +257,7 @@ async def test_kafka_killed_during_uploads(company, rows, parts, photo):
 
 
 async def test_storage_killed_while_a_result_is_to_be_stored(company, rows, long_video):
-    """
-    The job waits for storage and is done again.
-
-    An upload whose notification storage had not sent yet is another matter: kill -9 loses it,
-    and the asset stays pending.
-    """
+    """The job waits for storage and is done again."""
     with restarted("ingest", INGEST_JOB_RETRY_SECONDS="1") as parts:
         async with company.listening() as listener:
             asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")

@@ -36,6 +36,23 @@ async def events_on(topic: Topic, asset_ids: Iterable[str]) -> list[CloudEvent[A
     return [event for event in found if event.subject in wanted]
 
 
+async def skip_all(topic: Topic, *, group: str) -> None:
+    """Commit the end of *topic* for a group without members: its records are lost to it."""
+    prefix = os.environ.get("KAFKA_TOPIC_PREFIX", "")
+    partitions = [TopicPartition(prefix + topic.name, n) for n in range(topic.partitions)]
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=variable("KAFKA_BOOTSTRAP_SERVERS"),
+        group_id=prefix + group,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        consumer.assign(partitions)
+        await consumer.commit(await consumer.end_offsets(partitions))
+    finally:
+        await consumer.stop()
+
+
 @dataclass(frozen=True)
 class Rows:
     """The database as an administrator sees it, past row-level security."""

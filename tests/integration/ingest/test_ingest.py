@@ -63,8 +63,16 @@ def lifecycle(outbox):
 
 
 @pytest.fixture
-def intake(database, outbox, lifecycle):
-    return Intake(database, outbox, lifecycle, Wakeup())
+def intake(database, outbox, lifecycle, outcomes):
+    return Intake(
+        reopen_seconds=60,
+        give_up_seconds=3600,
+        database=database,
+        outbox=outbox,
+        lifecycle=lifecycle,
+        outcomes=outcomes,
+        new_job=Wakeup(),
+    )
 
 
 @pytest.fixture
@@ -83,8 +91,7 @@ async def notify(intake, company, asset, **changes):
 
 async def claim(database, queue):
     async with database.transaction() as connection:
-        claimed = await queue.claim(connection)
-    return claimed[0] if claimed else None
+        return await queue.claim(connection)
 
 
 async def begin(database, queue, lifecycle):
@@ -170,6 +177,59 @@ async def test_a_late_notification_of_a_finished_asset_changes_nothing(
     await notify(intake, company, asset)
     assert (await asset_now(database, asset)).status == "failed"
     assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
+
+
+async def test_a_slow_upload_that_is_stored_after_its_grant_lapsed_is_processed(
+    sign_api, intake, database, admin
+):
+    company, asset = await sign_asset(sign_api)
+    await admin.execute("UPDATE media_assets SET status = 'expired'")
+    await notify(intake, company, asset)
+    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
+
+
+async def test_an_attempt_whose_pictures_never_came_is_started_again(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin
+):
+    """Its request may lie in the dead letters; the watcher announces the upload again."""
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    await outcomes.rendition_made(job, rendition())
+    await admin.execute("UPDATE media_assets SET updated_at = now()")
+    await notify(intake, company, asset)
+    assert await claim(database, queue) is None, "so soon, it is a duplicate"
+    await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
+    await notify(intake, company, asset)
+    again = await claim(database, queue)
+    assert (again.id, again.fence, again.tries) == (job.id, 2, 1)
+    await outcomes.rendition_made(again, rendition("again.mp4"))
+    await outcomes.thumbnailed(made(company, asset))
+    ready = await asset_now(database, asset)
+    assert (ready.status, ready.processed_key) == ("ready", "k/video.mp4"), "the first one counts"
+    assert ready.sweep_at is not None, "and the second one is garbage"
+
+
+async def test_an_attempt_that_never_ends_is_given_up(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    await outcomes.rendition_made(await begin(database, queue, lifecycle), rendition())
+    await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
+    await admin.execute("UPDATE media_assets SET updated_at = now() - interval '61 minutes'")
+    await notify(intake, company, asset)
+    assert (await asset_now(database, asset)).error_code == "processing_timeout"
+    assert [data["outcome"] for data in await told(admin, "media_processed")] == ["failed"]
+
+
+async def test_a_grant_used_again_leaves_garbage(sign_api, intake, database):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset, version="first")
+    await notify(intake, company, asset, version="first")
+    assert (await asset_now(database, asset)).sweep_at is None
+    await notify(intake, company, asset, version="second")
+    assert (await asset_now(database, asset)).sweep_at is not None
 
 
 async def test_every_job_has_one_holder(sign_api, intake, database, queue):

@@ -112,7 +112,15 @@ def workers(database, outbox, lifecycle, settings, work, new_job):
 
 @pytest.fixture
 def notify(database, outbox, lifecycle, new_job):
-    intake = Intake(database, outbox, lifecycle, new_job)
+    intake = Intake(
+        reopen_seconds=60,
+        give_up_seconds=3600,
+        database=database,
+        outbox=outbox,
+        lifecycle=lifecycle,
+        outcomes=Outcomes(database, outbox, lifecycle),
+        new_job=new_job,
+    )
 
     async def send(company, asset, **changes):
         await intake(build_notification(stored(company, asset, **changes), source="t", at=AT))

@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from media_contracts import ObjectRef
-from media_runtime import storage
+from media_runtime import bucket_setup
+from media_runtime.bucket_setup import BucketSetupError
 from media_runtime.settings import StorageSettings
 from media_runtime.storage import (
-    BucketSetupError,
     ObjectMissingError,
     ObjectStore,
     StorageUnavailableError,
@@ -87,12 +87,12 @@ async def test_a_bucket_has_versions_and_both_notifications_and_its_quota(store,
         assert target.events == ["s3:ObjectCreated:*"]
         assert target.prefix_filter_rule.value == f"{company}/uploads/"
         assert target.suffix_filter_rule is None
-    assert f'"quota":{QUOTA}' in store._admin().bucket_quota_get(bucket).replace(" ", "")
+    assert f'"quota":{QUOTA}' in store._setup._admin().bucket_quota_get(bucket).replace(" ", "")
 
 
 async def test_a_bucket_can_be_ensured_again_with_another_quota(store, company):
     bucket = await store.ensure_bucket(company, quota_bytes=2 * QUOTA)
-    assert str(2 * QUOTA) in store._admin().bucket_quota_get(bucket)
+    assert str(2 * QUOTA) in store._setup._admin().bucket_quota_get(bucket)
     await store.ensure_bucket(company, quota_bytes=QUOTA)
 
 
@@ -104,7 +104,7 @@ async def test_settings_that_did_not_take_are_an_error(store, monkeypatch):
 
 
 async def test_a_quota_that_did_not_take_is_an_error(store, company, monkeypatch):
-    monkeypatch.setattr(storage.MinioAdmin, "bucket_quota_set", lambda *_: None)
+    monkeypatch.setattr(bucket_setup.MinioAdmin, "bucket_quota_set", lambda *_: None)
     with pytest.raises(BucketSetupError, match="quota was not stored"):
         await store.ensure_bucket(company, quota_bytes=3 * QUOTA)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from media_runtime.storage import (
     MalformedNotificationError,
     StoredObject,
+    attempt_of,
     build_notification,
     output_key,
     output_prefix,
@@ -179,7 +180,8 @@ def test_a_key_names_its_owner():
         f"x{COMPANY}/uploads/{ASSET}",
         f"{COMPANY}/uploads/..",
         f"/{COMPANY}/uploads/{ASSET}",
-        output_key(COMPANY, ASSET, 1, 1, "video.mp4"),
+        output_key(COMPANY, ASSET, 1, "video.mp4", fence=1),
+        output_key(COMPANY, ASSET, 1, "image"),
     ],
 )
 def test_a_foreign_key_has_no_owner(key):
@@ -187,7 +189,18 @@ def test_a_foreign_key_has_no_owner(key):
 
 
 def test_outputs_of_other_attempts_and_workers_lie_elsewhere():
-    keys = {output_key(COMPANY, ASSET, a, f, "video.mp4") for a in (1, 2, 12) for f in (1, 2, 21)}
-    assert len(keys) == 9
+    pairs = [(attempt, fence) for attempt in (1, 2, 12) for fence in (None, 1, 2, 21)]
+    keys = {
+        output_key(COMPANY, ASSET, attempt, "x", fence=fence): attempt for attempt, fence in pairs
+    }
+    assert len(keys) == len(pairs)
+    assert {key: attempt_of(key) for key in keys} == keys
     assert all(key.startswith(output_prefix(COMPANY, ASSET)) for key in keys)
     assert not upload_key(COMPANY, ASSET).startswith(output_prefix(COMPANY, ASSET))
+
+
+@pytest.mark.parametrize(
+    "key", ["", "x", upload_key(COMPANY, ASSET), f"{output_prefix(COMPANY, ASSET)}x-1/video.mp4"]
+)
+def test_other_keys_carry_no_attempt(key):
+    assert attempt_of(key) is None

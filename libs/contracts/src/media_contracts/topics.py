@@ -81,7 +81,7 @@ MEDIA_STATUS = Topic(
     name="media_status",
     description="Every change of an asset's state, and its progress.",
     key="asset id",
-    producers=("sign_api", "ingest"),
+    producers=("sign_api", "ingest", "watcher"),
     consumers=("notifier",),
     messages=(AssetStatusChanged, AssetProgressed),
 )

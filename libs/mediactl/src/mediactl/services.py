@@ -18,7 +18,7 @@ from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
 
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
-_KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier")
+_KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
 _TOKENS = ("sign_api", "notifier")
 _SCRATCH = ("ingest", "thumbnailer")

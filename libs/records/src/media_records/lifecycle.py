@@ -43,14 +43,20 @@ ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {
     ),
     AssetStatus.READY: frozenset({AssetStatus.DELETED}),
     AssetStatus.FAILED: frozenset({AssetStatus.PROCESSING, AssetStatus.DELETED}),
-    AssetStatus.EXPIRED: frozenset({AssetStatus.DELETED}),
+    AssetStatus.EXPIRED: frozenset({AssetStatus.PROCESSING, AssetStatus.DELETED}),
     AssetStatus.CANCELLED: frozenset({AssetStatus.DELETED}),
     AssetStatus.DELETED: frozenset(),
 }
-"""What may follow each status; ``failed`` to ``processing`` begins a new attempt."""
+"""
+What may follow each status; ``failed`` to ``processing`` begins a new attempt.
+
+``expired`` goes on to ``processing`` when a slow upload, begun in time, is stored late: its
+client was told that it is stored.
+"""
 
 _FIND = "SELECT * FROM media_assets WHERE id = $1"
 _FIND_AND_LOCK = "SELECT * FROM media_assets WHERE id = $1 FOR UPDATE"
+_SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = $1"
 _AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
 _FACTS = frozenset(
     {
@@ -62,6 +68,7 @@ _FACTS = frozenset(
         "error_code",
         "error_message",
         "processed_at",
+        "sweep_at",
     }
 )
 
@@ -148,6 +155,11 @@ async def find_asset(connection: Connection, asset_id: UUID, *, lock: bool = Fal
     """Return the asset, or None when there is none that this transaction may see."""
     row = await connection.fetchrow(_FIND_AND_LOCK if lock else _FIND, asset_id)
     return Asset(**dict(row)) if row else None
+
+
+async def sweep(connection: Connection, asset_id: UUID, *, at: datetime) -> None:
+    """Let the watcher remove, from *at* on, what the asset no longer refers to."""
+    await connection.execute(_SWEEP, asset_id, at)
 
 
 async def _update(connection: Connection, asset: Asset, values: Mapping[str, Any]) -> Any:

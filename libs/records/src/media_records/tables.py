@@ -52,14 +52,16 @@ def _of_asset() -> ForeignKeyConstraint:
 
 
 class Company(SQLModel, table=True):
-    """A company whose bucket exists with its settings verified."""
+    """A company whose bucket exists; ``verified_at`` is when its settings were last seen right."""
 
     __tablename__ = "companies"
+    __table_args__ = (Index("companies_to_verify", "verified_at"),)
 
     company_id: UUID = Field(primary_key=True)
     bucket: str = Field(sa_column=_text())
     quota_bytes: int = Field(sa_type=BigInteger)
     created_at: datetime = Field(sa_column=_moment(now=True))
+    verified_at: datetime = Field(sa_column=_moment(now=True))
 
 
 class Asset(SQLModel, table=True):
@@ -67,8 +69,8 @@ class Asset(SQLModel, table=True):
     One upload and what became of it. ``size`` is the declared size in bytes.
 
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
-    ``removals`` counts how often the objects of a deleted asset were removed: at once, and
-    again when nobody can write any more.
+    ``check_at`` is when the watcher last made sure that an unfinished asset goes on.
+    ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
     """
 
     __tablename__ = "media_assets"
@@ -81,12 +83,13 @@ class Asset(SQLModel, table=True):
             "updated_at",
             postgresql_where=text("status IN ('pending', 'processing', 'failed')"),
         ),
+        Index("media_assets_to_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
         Index(
-            "media_assets_to_remove",
-            "removals",
-            "updated_at",
-            postgresql_where=text("status = 'deleted' AND removals < 2"),
+            "media_assets_to_check",
+            "check_at",
+            postgresql_where=text("status IN ('pending', 'processing')"),
         ),
+        Index("media_assets_lapsed", "updated_at", postgresql_where=text("status = 'expired'")),
     )
 
     id: UUID = Field(primary_key=True)
@@ -112,7 +115,8 @@ class Asset(SQLModel, table=True):
     created_at: datetime = Field(sa_column=_moment(now=True))
     updated_at: datetime = Field(sa_column=_moment(now=True))
     processed_at: datetime | None = Field(sa_column=_moment())
-    removals: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    sweep_at: datetime | None = Field(sa_column=_moment())
+    check_at: datetime = Field(sa_column=_moment(now=True))
 
 
 class AssetTransition(SQLModel, table=True):

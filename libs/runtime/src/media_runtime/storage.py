@@ -1,5 +1,5 @@
 """
-Object storage: the one place that speaks S3, and MinIO's administration and notifications.
+Object storage: the one place that speaks S3, and reads the notifications of a bucket.
 
 Invariant: the SDK blocks, so every network call runs in this adapter's own threads, with
 time limits. Signing is arithmetic and needs no network.
@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,17 +22,13 @@ from uuid import UUID
 import certifi
 import urllib3
 from media_contracts import ObjectRef
+from media_runtime.bucket_setup import BucketSetup, BucketSetupError
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.settings import StorageSettings
 from minio import Minio
-from minio.commonconfig import ENABLED
-from minio.credentials.providers import StaticProvider
 from minio.datatypes import PostPolicy
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, MinioException, S3Error
-from minio.minioadmin import MinioAdmin
-from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
-from minio.versioningconfig import VersioningConfig
 
 T = TypeVar("T")
 
@@ -40,9 +36,9 @@ _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _THREADS = 16
 _MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
-_CREATED_EVENTS = ["s3:ObjectCreated:*"]
 _UPLOADS = "uploads"
 _OUTPUTS = "outputs"
+_META = "x-amz-meta-"
 
 
 class StorageUnavailableError(TransientError):
@@ -63,10 +59,6 @@ class MalformedNotificationError(PermanentError):
         super().__init__("malformed_notification", f"not a bucket notification: {why}")
 
 
-class BucketSetupError(TransientError):
-    """A bucket did not take its settings."""
-
-
 @dataclass(frozen=True)
 class UploadGrant:
     """A presigned POST: send *fields*, then the file as ``file``, to *url* before *expires_at*."""
@@ -82,7 +74,7 @@ class StoredObject:
     An object as a notification or a look at storage describes it.
 
     ``size`` is in bytes. ``sequencer`` orders the events of one key, compared as text.
-    ``company_id`` and ``asset_id`` are what its key says; they are null for a foreign key.
+    ``about`` is what stat() finds beside the bytes: what was given to upload_bytes().
     """
 
     bucket: str
@@ -91,6 +83,10 @@ class StoredObject:
     size: int
     etag: str
     sequencer: str = ""
+    modified_at: datetime | None = None
+    is_latest: bool = True
+    content_type: str = ""
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def owner(self) -> tuple[UUID, UUID] | None:
@@ -106,17 +102,37 @@ class StoredObject:
 
 def upload_key(company_id: UUID, asset_id: UUID) -> str:
     """Return the key under which the original of an asset is uploaded."""
-    return f"{company_id}/{_UPLOADS}/{asset_id}"
+    return f"{_uploads(company_id)}{asset_id}"
 
 
-def output_key(company_id: UUID, asset_id: UUID, attempt: int, fence: int, name: str) -> str:
-    """Return the key of one output; another attempt or another worker never shares it."""
-    return f"{company_id}/{_OUTPUTS}/{asset_id}/{attempt}-{fence}/{name}"
+def _uploads(company_id: UUID) -> str:
+    return f"{company_id}/{_UPLOADS}/"
+
+
+def output_key(
+    company_id: UUID, asset_id: UUID, attempt: int, name: str, *, fence: int | None = None
+) -> str:
+    """
+    Return the key of one output; another attempt never shares it.
+
+    What a leased worker stores carries its *fence*, so that no other worker shares it either.
+    """
+    folder = f"{attempt}" if fence is None else f"{attempt}-{fence}"
+    return f"{company_id}/{_OUTPUTS}/{asset_id}/{folder}/{name}"
 
 
 def output_prefix(company_id: UUID, asset_id: UUID) -> str:
     """Return what the keys of all outputs of an asset begin with."""
     return f"{company_id}/{_OUTPUTS}/{asset_id}/"
+
+
+def attempt_of(key: str) -> int | None:
+    """Return the attempt that an output's key carries, or None for another kind of key."""
+    parts = key.split("/")
+    if len(parts) != 5 or parts[1] != _OUTPUTS:  # noqa: PLR2004 - company/outputs/asset/attempt/name
+        return None
+    number = parts[3].partition("-")[0]
+    return int(number) if number.isdecimal() else None
 
 
 class ObjectStore:
@@ -130,6 +146,7 @@ class ObjectStore:
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
         self._client = _client(settings, settings.s3_endpoint_url)
+        self._setup = BucketSetup(self._client, settings, http_client=_http_client())
         public = settings.s3_public_endpoint_url or settings.s3_endpoint_url
         self._signer = _client(settings, public)
         self._public_url = public.rstrip("/")
@@ -187,9 +204,17 @@ class ObjectStore:
         return await self._run(store, key)
 
     async def upload_bytes(
-        self, bucket: str, key: str, data: bytes, *, content_type: str, cache_control: str
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str,
+        cache_control: str,
+        about: Mapping[str, str] | None = None,
     ) -> None:
-        """Store *data* under *key*."""
+        """Store *data* under *key*, with the facts *about* it, which stat() gives back."""
+        facts = {f"{_META}{name}": value for name, value in (about or {}).items()}
         await self._run(
             lambda: self._client.put_object(
                 bucket,
@@ -197,7 +222,7 @@ class ObjectStore:
                 io.BytesIO(data),
                 len(data),
                 content_type=content_type,
-                metadata={"Cache-Control": cache_control},
+                metadata={"Cache-Control": cache_control, **facts},
             ),
             key,
         )
@@ -214,20 +239,50 @@ class ObjectStore:
             version_id=found.version_id,
             size=found.size or 0,
             etag=found.etag or "",
+            modified_at=found.last_modified,
+            content_type=found.content_type or "",
+            about={
+                name.lower().removeprefix(_META): value
+                for name, value in (found.metadata or {}).items()
+                if name.lower().startswith(_META)
+            },
         )
 
-    async def delete_prefix(self, bucket: str, prefix: str) -> int:
-        """Delete every version of every object under *prefix* and return how many there were."""
-        return await self._run(lambda: self._delete_prefix(bucket, prefix), prefix)
+    async def objects(self, bucket: str, prefix: str = "") -> list[StoredObject]:
+        """Return the newest version of every object under *prefix*."""
+        return await self._run(lambda: list(self._list(bucket, prefix)), prefix)
 
-    def _delete_prefix(self, bucket: str, prefix: str) -> int:
-        objects = [
-            DeleteObject(found.object_name or "", found.version_id)
-            for found in self._client.list_objects(
-                bucket, prefix=prefix, recursive=True, include_version=True
+    def _list(
+        self, bucket: str, prefix: str, *, all_versions: bool = False
+    ) -> Iterator[StoredObject]:
+        for found in self._client.list_objects(
+            bucket, prefix=prefix, recursive=True, include_version=all_versions
+        ):
+            yield StoredObject(
+                bucket=bucket,
+                key=found.object_name or "",
+                version_id=found.version_id,
+                size=found.size or 0,
+                etag=found.etag or "",
+                modified_at=found.last_modified,
+                is_latest=found.is_latest != "false",
             )
+
+    async def delete_prefix(
+        self, bucket: str, prefix: str, doomed: Callable[[StoredObject], bool] | None = None
+    ) -> int:
+        """Delete every version under *prefix* that *doomed* picks, or all; return how many."""
+        return await self._run(lambda: self._delete(bucket, prefix, doomed), prefix)
+
+    def _delete(
+        self, bucket: str, prefix: str, doomed: Callable[[StoredObject], bool] | None
+    ) -> int:
+        objects = [
+            DeleteObject(found.key, found.version_id)
+            for found in self._list(bucket, prefix, all_versions=True)
+            if doomed is None or doomed(found)
         ]
-        problems = list(self._client.remove_objects(bucket, objects))
+        problems = list(self._client.remove_objects(bucket, objects)) if objects else []
         if problems:
             raise StorageUnavailableError(f"cannot delete {problems[0].name}: {problems[0].code}")
         return len(objects)
@@ -239,43 +294,21 @@ class ObjectStore:
         Every setting is read back; raises BucketSetupError when one did not take.
         """
         bucket = self.bucket_of(company_id)
-        await self._run(lambda: self._ensure_bucket(bucket, company_id, quota_bytes), bucket)
+        await self._run(
+            lambda: self._setup.ensure(bucket, _uploads(company_id), quota_bytes), bucket
+        )
         return bucket
 
-    def _ensure_bucket(self, bucket: str, company_id: UUID, quota_bytes: int) -> None:
+    async def bucket_flaw(self, company_id: UUID, *, quota_bytes: int) -> str | None:
+        """Return what is wrong with a company's bucket, or None; ensure_bucket repairs it."""
+        bucket, uploads = self.bucket_of(company_id), _uploads(company_id)
         try:
-            self._client.make_bucket(bucket, location=self._settings.s3_region)
-        except S3Error as error:
-            if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
-                raise
-        self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
-        wanted = _notification(company_id, self._settings.s3_notification_arns.split(","))
-        self._client.set_bucket_notification(bucket, wanted)
-        admin = self._admin()
-        admin.bucket_quota_set(bucket, quota_bytes)
-        self._verify_bucket(bucket, admin, wanted, quota_bytes)
-
-    def _admin(self) -> MinioAdmin:
-        url = urlsplit(self._settings.s3_endpoint_url)
-        return MinioAdmin(
-            endpoint=url.netloc,
-            credentials=StaticProvider(
-                self._settings.s3_access_key, self._settings.s3_secret_key.get_secret_value()
-            ),
-            region=self._settings.s3_region,
-            secure=url.scheme == "https",
-            http_client=_http_client(),
-        )
-
-    def _verify_bucket(
-        self, bucket: str, admin: MinioAdmin, wanted: NotificationConfig, quota_bytes: int
-    ) -> None:
-        found = self._client.get_bucket_notification(bucket)
-        if _targets(found) != _targets(wanted):
-            raise BucketSetupError(f"{bucket}: notification was not stored")
-        quota = json.loads(admin.bucket_quota_get(bucket))
-        if quota_bytes not in {quota.get("quota"), quota.get("size")}:
-            raise BucketSetupError(f"{bucket}: quota was not stored")
+            await self._run(lambda: self._setup.verify(bucket, uploads, quota_bytes), bucket)
+        except BucketSetupError as error:
+            return str(error)
+        except ObjectMissingError:
+            return f"{bucket}: there is no such bucket"
+        return None
 
     async def ping(self) -> None:
         """Raise StorageUnavailableError unless the store answers."""
@@ -317,31 +350,6 @@ def _http_client() -> urllib3.PoolManager:
         cert_reqs="CERT_REQUIRED",
         ca_certs=certifi.where(),
     )
-
-
-def _notification(company_id: UUID, arns: Sequence[str]) -> NotificationConfig:
-    return NotificationConfig(
-        queue_config_list=[
-            QueueConfig(
-                queue=arn.strip(),
-                events=_CREATED_EVENTS,
-                config_id=f"media-ingest-{number}",
-                prefix_filter_rule=PrefixFilterRule(f"{company_id}/{_UPLOADS}/"),
-            )
-            for number, arn in enumerate(arns)
-        ]
-    )
-
-
-def _targets(config: NotificationConfig) -> set[tuple[str, str | None]]:
-    # A store with a region answers with it in the ARN, whether or not it was asked with it.
-    return {
-        (
-            ":".join((target.queue or "").split(":")[-2:]),
-            target.prefix_filter_rule.value if target.prefix_filter_rule else None,
-        )
-        for target in config.queue_config_list
-    }
 
 
 def parse_notification(value: bytes) -> list[StoredObject]:

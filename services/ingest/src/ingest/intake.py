@@ -2,19 +2,21 @@
 From a bucket notification to a job row, in milliseconds.
 
 Invariant: an asset's first stored version is the one that counts. A notification that comes
-twice, late, or for a newer version of the same key changes nothing.
+twice, late, or for a newer version of the same key changes nothing. One that the watcher
+repeats, because an attempt has come to a stand, starts it again.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
-from ingest.jobs import enqueue
+from ingest.jobs import enqueue, reopen
 from ingest.metrics import NOTIFICATIONS
+from ingest.outcomes import Outcomes
 from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus, Stage
-from media_records.lifecycle import Lifecycle, find_asset
+from media_records.lifecycle import Lifecycle, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
@@ -26,18 +28,34 @@ _MARK_UPLOADED = """
     UPDATE media_assets SET uploaded_at = $2, upload_version_id = $3, updated_at = $2
     WHERE id = $1 RETURNING *
 """
-_OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING})
+_OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING, AssetStatus.EXPIRED})
 
 
 class Intake:
-    """Turns notifications into jobs."""
+    """
+    Turns notifications into jobs.
+
+    A job that ended *reopen_seconds* ago, or longer, and left its attempt unfinished is queued
+    again; after *give_up_seconds* the attempt fails instead.
+    """
 
     def __init__(
-        self, database: Database, outbox: Outbox, lifecycle: Lifecycle, new_job: Wakeup
+        self,
+        *,
+        reopen_seconds: float,
+        give_up_seconds: float,
+        database: Database,
+        outbox: Outbox,
+        lifecycle: Lifecycle,
+        outcomes: Outcomes,
+        new_job: Wakeup,
     ) -> None:
+        self._reopen_seconds = reopen_seconds
+        self._give_up = timedelta(seconds=give_up_seconds)
         self._database = database
         self._outbox = outbox
         self._lifecycle = lifecycle
+        self._outcomes = outcomes
         self._new_job = new_job
 
     async def __call__(self, notification: bytes) -> None:
@@ -61,14 +79,17 @@ class Intake:
                 stored.key,
             ):
                 return "unknown_asset"
+            if asset.uploaded_at and stored.version_id != asset.upload_version_id:
+                # A grant used again: what it stored takes space, and nothing refers to it.
+                await sweep(connection, asset.id, at=datetime.now(UTC))
             if asset.status not in _OPEN:
                 return "stale"
-            queued = await self._queue(connection, asset, stored)
-        if queued:
+            effect = await self._queue(connection, asset, stored)
+        if effect in {"queued", "reopened"}:
             self._new_job.set()
-        return "queued" if queued else "duplicate"
+        return effect
 
-    async def _queue(self, connection: Connection, asset: Asset, stored: StoredObject) -> bool:
+    async def _queue(self, connection: Connection, asset: Asset, stored: StoredObject) -> str:
         now = datetime.now(UTC)
         first = asset.uploaded_at is None
         if first:
@@ -79,4 +100,16 @@ class Intake:
         )
         if first:
             await self._lifecycle.progressed(connection, asset, Stage.UPLOADED, at=now)
-        return queued
+        if queued:
+            return "queued"
+        return await self._start_again(connection, asset, now)
+
+    async def _start_again(self, connection: Connection, asset: Asset, now: datetime) -> str:
+        if asset.status != AssetStatus.PROCESSING:
+            return "duplicate"
+        if not await reopen(connection, asset, ended_seconds_ago=self._reopen_seconds):
+            return "duplicate"
+        if now - asset.updated_at > self._give_up:
+            await self._outcomes.give_up(connection, asset)
+            return "gave_up"
+        return "reopened"

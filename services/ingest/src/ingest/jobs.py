@@ -19,6 +19,12 @@ _ENQUEUE = """
     INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_version_id, source_size)
     VALUES ($1, $2, $3, $4, $5) ON CONFLICT (asset_id, attempt) DO NOTHING RETURNING id
 """
+# What a finished job asked of the thumbnailer may be lost; the retries of a queued one are its own.
+_REOPEN = """
+    UPDATE ingest_jobs SET state = 'queued', tries = 0, not_before = now(), finished_at = NULL
+    WHERE asset_id = $1 AND attempt = $2 AND state IN ('done', 'cancelled')
+        AND finished_at < now() - make_interval(secs => $3) RETURNING 1
+"""
 _CLAIM = """
     WITH next AS (
         SELECT id, state = 'running' AS expired FROM ingest_jobs
@@ -30,7 +36,7 @@ _CLAIM = """
         owner = $1, lease_until = now() + make_interval(secs => $2)
     FROM next WHERE ingest_jobs.id = next.id
     RETURNING ingest_jobs.*, next.expired,
-        extract(epoch FROM now() - ingest_jobs.created_at)::float8 AS age
+        extract(epoch FROM now() - ingest_jobs.created_at)::float8 AS age_seconds
 """
 # A job whose asset was deleted, or went on to another attempt, has lost its reason as well.
 _BEAT = """
@@ -61,7 +67,11 @@ class LostLeaseError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """A claimed job. ``source_size`` is in bytes, as storage told it."""
+    """
+    A claimed job. ``source_size`` is in bytes, as storage told it.
+
+    ``age_seconds`` is how old the job was when it was claimed.
+    """
 
     id: int
     company_id: UUID
@@ -71,6 +81,7 @@ class Job:
     fence: int
     source_version_id: str | None
     source_size: int
+    age_seconds: float
 
     def source(self, asset: Asset) -> ObjectRef:
         """Return the uploaded object, pinned to the version that the notification named."""
@@ -89,6 +100,12 @@ async def enqueue(
     return row is not None
 
 
+async def reopen(connection: Connection, asset: Asset, *, ended_seconds_ago: float) -> bool:
+    """Queue the attempt's job again if it ended at least so long ago; returns whether it did."""
+    row = await connection.fetchrow(_REOPEN, asset.id, asset.attempt, ended_seconds_ago)
+    return row is not None
+
+
 class JobQueue:
     """Claims and ends jobs in the name of *owner*."""
 
@@ -97,14 +114,14 @@ class JobQueue:
         self._owner = owner
         self._lease_seconds = lease_seconds
 
-    async def claim(self, connection: Connection) -> tuple[Job, float] | None:
-        """Return the next job, leased, and its age in seconds; None when there is none."""
+    async def claim(self, connection: Connection) -> Job | None:
+        """Return the next job, leased; None when there is none."""
         row = await connection.fetchrow(_CLAIM, self._owner, self._lease_seconds)
         if row is None:
             return None
         if row["expired"]:
             LEASES_EXPIRED.inc()
-        return _job(row), row["age"]
+        return _job(row)
 
     async def beat(self, job: Job) -> None:
         """Renew the lease; raises LostLeaseError."""

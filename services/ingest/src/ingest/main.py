@@ -77,7 +77,15 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
                 outbox=outbox,
                 new_job=new_job,
             )
-            intake = Intake(database, outbox, lifecycle, new_job)
+            intake = Intake(
+                reopen_seconds=settings.reopen_seconds,
+                give_up_seconds=settings.give_up_seconds,
+                database=database,
+                outbox=outbox,
+                lifecycle=lifecycle,
+                outcomes=outcomes,
+                new_job=new_job,
+            )
             on_bytes(broker, MEDIA_INGEST, intake, settings=settings, group=SERVICE)
             on_events(
                 broker,

@@ -8,7 +8,7 @@ are written in one transaction that holds the asset's row.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -29,7 +29,7 @@ from media_contracts import (
     ThumbnailFailed,
     ThumbnailMade,
 )
-from media_records.lifecycle import Lifecycle, asset_event, find_asset
+from media_records.lifecycle import Lifecycle, asset_event, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.outbox import Outbox
@@ -52,6 +52,19 @@ _INSERT = """
     VALUES ($1, $2, $3, $4, $5::text::jsonb) ON CONFLICT DO NOTHING RETURNING 1
 """
 _SELECT = "SELECT part, data::text AS data FROM asset_results WHERE asset_id = $1 AND attempt = $2"
+# A job that was claimed more than once may have left objects that nothing refers to.
+_CLAIMS = "SELECT fence FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2"
+# The thumbnailer may still answer a request of the attempt that has just ended.
+_SWEEP_AFTER = timedelta(minutes=1)
+
+
+class GaveUpError(PermanentError):
+    """What the attempt needed stayed away for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "processing_timeout", "The file could not be processed in time. It can be retried."
+        )
 
 
 class Outcomes:
@@ -90,6 +103,7 @@ class Outcomes:
             asset = await self._current(connection, event.subject, event.data.attempt)
             if asset is None or asset.company_id != event.companyid:
                 STALE_RESULTS.inc()
+                await self._sweep_what_is_stale(connection, event)
                 return
             match event.data:
                 case ThumbnailMade() as made:
@@ -99,6 +113,11 @@ class Outcomes:
                 case ThumbnailFailed(error=error):
                     await self._fail(connection, asset, error)
         self._outbox.wake()
+
+    async def give_up(self, connection: Connection, asset: Asset) -> None:
+        """Fail the attempt of a locked asset; call wake() of the outbox after the commit."""
+        error = GaveUpError()
+        await self._fail(connection, asset, ErrorInfo(code=error.code, message=error.message))
 
     async def pictures_are_in(self, asset: Asset) -> bool:
         """Tell whether the thumbnailer has answered this attempt."""
@@ -116,6 +135,15 @@ class Outcomes:
         if asset is None or asset.attempt != attempt or asset.status != AssetStatus.PROCESSING:
             return None
         return asset
+
+    @staticmethod
+    async def _sweep_what_is_stale(connection: Connection, event: CloudEvent[Any]) -> None:
+        """Let the watcher remove pictures that came for nothing; repetitions need nothing."""
+        asset = await find_asset(connection, event.subject)
+        if asset is None or not isinstance(event.data, ThumbnailMade):
+            return
+        if asset.thumbnail_key not in {picture.key for picture in event.data.pictures}:
+            await sweep(connection, asset.id, at=datetime.now(UTC))
 
     async def _add(
         self, connection: Connection, asset: Asset, part: str, data: str, stage: Stage
@@ -151,6 +179,7 @@ class Outcomes:
             "width": rendition.width,
             "height": rendition.height,
             "processed_at": now,
+            "sweep_at": await self._sweep_at(connection, asset, now),
         }
         ready = await self._lifecycle.change(
             connection, asset, AssetStatus.READY, at=now, facts=facts
@@ -160,9 +189,20 @@ class Outcomes:
                 connection, ready, now, rendition=rendition, thumbnail=pictures[THUMBNAIL]
             )
 
+    @staticmethod
+    async def _sweep_at(connection: Connection, asset: Asset, now: datetime) -> datetime | None:
+        claims = await connection.fetchval(_CLAIMS, asset.id, asset.attempt)
+        once = asset.attempt == 1 and (claims or 0) <= 1
+        return None if once else now + _SWEEP_AFTER
+
     async def _fail(self, connection: Connection, asset: Asset, error: ErrorInfo) -> None:
         now = datetime.now(UTC)
-        facts = {"error_code": error.code, "error_message": error.message, "processed_at": now}
+        facts = {
+            "error_code": error.code,
+            "error_message": error.message,
+            "processed_at": now,
+            "sweep_at": now + _SWEEP_AFTER,
+        }
         failed = await self._lifecycle.change(
             connection, asset, AssetStatus.FAILED, at=now, facts=facts
         )

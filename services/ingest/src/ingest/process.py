@@ -144,7 +144,7 @@ class ProcessUpload:
                 width=settings.thumbnail_width,
                 height=settings.thumbnail_height,
                 fit=Fit.COVER,
-                key=_key(job, asset, "thumbnail.jpg"),
+                key=_picture_key(asset, "thumbnail.jpg"),
             )
         ]
         if kind is MediaKind.IMAGE:
@@ -156,7 +156,7 @@ class ProcessUpload:
                     width=side,
                     height=side,
                     fit=Fit.INSIDE,
-                    key=_key(job, asset, "image"),
+                    key=_picture_key(asset, "image"),
                 )
             )
         return ThumbnailRequested(
@@ -193,7 +193,7 @@ class ProcessUpload:
         made = await probe(target)
         if made.video is None:
             raise PermanentError("transcode_failed", "The video could not be converted.")
-        key = _key(job, asset, "video.mp4")
+        key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
         with _timed("upload"):
             size = await self._store.upload(
                 asset.bucket, key, target, content_type="video/mp4", cache_control=CACHE_CONTROL
@@ -266,8 +266,9 @@ def check_file(path: Path, asset: Asset) -> None:
         )
 
 
-def _key(job: Job, asset: Asset, name: str) -> str:
-    return output_key(asset.company_id, asset.id, asset.attempt, job.fence, name)
+def _picture_key(asset: Asset, name: str) -> str:
+    # Without a fence: whoever asks again for an attempt's pictures gets those that are there.
+    return output_key(asset.company_id, asset.id, asset.attempt, name)
 
 
 @contextmanager

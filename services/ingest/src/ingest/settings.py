@@ -20,6 +20,10 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings):
     job_poll_seconds: float = Field(default=1, gt=0)
     job_max_tries: int = Field(default=3, ge=1)
     job_retry_seconds: float = Field(default=10, gt=0)
+    reopen_seconds: float = Field(default=60, gt=0)
+    """A notification for a job that ended less long ago is a duplicate."""
+    give_up_seconds: float = Field(default=24 * 3600, gt=0)
+    """An attempt that something was away for longer than this fails."""
     video_max_long_side: int = Field(default=1920, ge=2)
     video_max_short_side: int = Field(default=1080, ge=2)
     video_preset: str = "veryfast"

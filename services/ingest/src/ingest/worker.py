@@ -18,7 +18,7 @@ from ingest import jobs
 from ingest.domain import retry_delay_seconds
 from ingest.jobs import Job, JobQueue, LostLeaseError
 from ingest.metrics import JOBS, QUEUE_SECONDS, RUNNING
-from ingest.outcomes import Outcomes
+from ingest.outcomes import GaveUpError, Outcomes
 from ingest.process import ProcessUpload
 from ingest.settings import IngestSettings
 from ingest.wakeup import Wakeup
@@ -115,14 +115,13 @@ class Workers:
     async def _claim(self) -> tuple[Job, Asset | None] | None:
         """Claim a job and begin its asset; the asset is None when it no longer wants the job."""
         async with self._database.transaction() as connection:
-            claimed = await self._queue.claim(connection)
-            if claimed is None:
+            job = await self._queue.claim(connection)
+            if job is None:
                 return None
-            job, age = claimed
-            QUEUE_SECONDS.observe(age)
+            QUEUE_SECONDS.observe(job.age_seconds)
             asset = await find_asset(connection, job.asset_id, lock=True)
             if asset is not None and asset.attempt == job.attempt:
-                if asset.status == AssetStatus.PENDING:
+                if asset.status in {AssetStatus.PENDING, AssetStatus.EXPIRED}:
                     asset = await self._lifecycle.change(
                         connection, asset, AssetStatus.PROCESSING, at=datetime.now(UTC)
                     )
@@ -142,7 +141,7 @@ class Workers:
         except PermanentError as error:
             return await self._fail(job, error)
         except TransientError as error:
-            return await self._give_back(job, error, counted=False)
+            return await self._wait_for(job, error)
         except asyncio.CancelledError:
             with suppress(TransientError):
                 await asyncio.shield(
@@ -155,6 +154,11 @@ class Workers:
                 return await self._fail(job, OutOfTriesError(job.tries))
             return await self._give_back(job, error, counted=True)
         return "done"
+
+    async def _wait_for(self, job: Job, error: TransientError) -> str:
+        if job.age_seconds > self._settings.give_up_seconds:
+            return await self._fail(job, GaveUpError())
+        return await self._give_back(job, error, counted=False)
 
     def _refuse_too_many(self, job: Job) -> None:
         if job.tries > self._settings.job_max_tries:

@@ -244,8 +244,9 @@ class Assets:
             if asset is None:
                 raise AssetNotFoundError
             if asset.status != AssetStatus.DELETED:
+                now = datetime.now(UTC)
                 await self._lifecycle.change(
-                    connection, asset, AssetStatus.DELETED, at=datetime.now(UTC)
+                    connection, asset, AssetStatus.DELETED, at=now, facts={"sweep_at": now}
                 )
         self._outbox.wake()
 

@@ -8,6 +8,9 @@ PICTURES = Counter(
     "thumbnailer_pictures_total", "Pictures that were asked for, by what became of them.",
     ["outcome"],
 )  # fmt: skip
+FOUND = Counter(
+    "thumbnailer_pictures_found_total", "Pictures that an earlier delivery had stored already."
+)
 RENDER_SECONDS = Histogram(
     "thumbnailer_render_seconds",
     "Time to make the pictures of one request from a file on disk.",

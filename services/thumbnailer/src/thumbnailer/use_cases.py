@@ -9,19 +9,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from media_contracts import MediaKind, Picture, PictureSpec, ThumbnailRequested
+from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import RenderedPicture, WantedPicture, render
-from media_runtime.storage import ObjectStore
+from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
 from thumbnailer.frames import FindFrame
-from thumbnailer.metrics import RENDER_SECONDS, REQUEST_SECONDS
+from thumbnailer.metrics import FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings
 
 CACHE_CONTROL = "public, max-age=3600"
+_WIDTH, _HEIGHT = "width", "height"
 
 
 class MakePictures:
-    """Makes the pictures of one upload. A repetition writes the same objects again."""
+    """Makes the pictures of one upload; a repetition finds them and stores nothing."""
 
     def __init__(
         self, *, settings: ThumbnailerSettings, store: ObjectStore, pool: PicturePool
@@ -40,6 +41,9 @@ class MakePictures:
         Raises PermanentError when the file is at fault, TransientError when something is away.
         """
         with REQUEST_SECONDS.labels(request.kind.value).time():
+            made_before = await self._find(request)
+            if made_before is not None:
+                return made_before
             async with self._scratch() as folder:
                 source = folder / "source"
                 await self._store.download(request.source, source)
@@ -53,6 +57,21 @@ class MakePictures:
                     )
                 )
             )
+
+    async def _find(self, request: ThumbnailRequested) -> list[Picture] | None:
+        """Return the pictures where all of them are in storage already."""
+        bucket = request.source.bucket
+        looks = [
+            self._store.stat(ObjectRef(bucket=bucket, key=spec.key)) for spec in request.pictures
+        ]
+        try:
+            found = await asyncio.gather(*looks)
+        except ObjectMissingError:
+            return None
+        FOUND.inc(len(found))
+        return [
+            _as_picture(spec, stored) for spec, stored in zip(request.pictures, found, strict=True)
+        ]
 
     async def _render(self, request: ThumbnailRequested, source: Path) -> list[RenderedPicture]:
         wanted = [
@@ -75,6 +94,7 @@ class MakePictures:
             picture.data,
             content_type=picture.content_type,
             cache_control=CACHE_CONTROL,
+            about={_WIDTH: str(picture.width), _HEIGHT: str(picture.height)},
         )
         return Picture(
             name=spec.name,
@@ -94,3 +114,15 @@ class MakePictures:
         finally:
             # Unlinking a large file takes its time, which the event loop has not.
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _as_picture(spec: PictureSpec, stored: StoredObject) -> Picture:
+    return Picture(
+        name=spec.name,
+        bucket=stored.bucket,
+        key=stored.key,
+        content_type=stored.content_type,
+        width=int(stored.about[_WIDTH]),
+        height=int(stored.about[_HEIGHT]),
+        size=stored.size,
+    )

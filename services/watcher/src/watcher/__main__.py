@@ -6,13 +6,21 @@ import sys
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
 from watcher.main import build_app, watch_once
-from watcher.settings import WatcherSettings
+from watcher.settings import WatcherSettings, WatchSettings
 
 QUIET, ALERT = 0, 2
 
-if __name__ == "__main__":
-    settings = WatcherSettings()
+
+def main() -> None:
+    """Do what the command line says."""
+    once = "--once" in sys.argv[1:]
+    settings = WatchSettings() if once else WatcherSettings()
     configure_logging("watcher", log_format=settings.log_format, level=settings.log_level)
-    if "--once" in sys.argv[1:]:
+    if isinstance(settings, WatcherSettings):
+        serve(build_app(settings), settings)
+    else:
         sys.exit(ALERT if asyncio.run(watch_once(settings)).alert else QUIET)
-    serve(build_app(settings), settings)
+
+
+if __name__ == "__main__":
+    main()

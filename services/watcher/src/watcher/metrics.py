@@ -12,4 +12,8 @@ ROUND_SECONDS = Histogram(
     "watcher_round_seconds", "Time of one round.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 )
 LAST_ROUND = Gauge("watcher_last_round_timestamp_seconds", "When the last round ended.")
-REMOVED = Counter("watcher_objects_removed_total", "Objects of deleted assets removed.")
+REMOVED = Counter("watcher_objects_removed_total", "Objects that nothing refers to, removed.")
+RECONCILED = Counter(
+    "watcher_reconciled_total", "Unfinished assets looked at, by what they needed.", ["effect"]
+)
+REPAIRED = Counter("watcher_buckets_repaired_total", "Buckets whose settings were repaired.")

@@ -1,8 +1,8 @@
 """
-One round of the watcher: count, tell, clean up.
+What ops are told: how much is unfinished, and when that is too much.
 
-Invariant: a round reads through partial indexes on unfinished work, so its time does not grow
-with the number of finished assets; and it may run in several replicas, or twice, harmlessly.
+Invariant: a look reads through partial indexes on unfinished work, so its time does not grow
+with the number of finished assets; and it may be taken by several replicas, or twice, harmlessly.
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
-from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
-from media_runtime.storage import ObjectMissingError, ObjectStore, output_prefix
-from watcher.metrics import ALERTS, ASSETS, BACKLOG, LAST_ROUND, OLDEST_SECONDS, REMOVED
-from watcher.settings import WatcherSettings
+from watcher.metrics import ALERTS, ASSETS, BACKLOG, LAST_ROUND, OLDEST_SECONDS
+from watcher.settings import WatchSettings
 
 log = structlog.get_logger(__name__)
 
@@ -34,18 +32,6 @@ _OLDEST = """
     WHERE a.status IN ('pending', 'processing') AND a.uploaded_at IS NOT NULL
     ORDER BY a.uploaded_at LIMIT $1
 """
-# A worker notices a deletion at its next heartbeat, and a grant can be used until it lapses:
-# what they still wrote is removed by a second pass, an hour later.
-_DELETED = """
-    SELECT id, company_id, bucket, upload_key FROM media_assets
-    WHERE status = 'deleted' AND (removals = 0
-        OR (removals = 1 AND updated_at < now() - make_interval(secs => $1)))
-    ORDER BY removals, updated_at LIMIT $2
-"""
-_REMOVED = "UPDATE media_assets SET removals = removals + 1 WHERE id = $1 AND status = 'deleted'"
-_SETTLED_SECONDS = 3700.0
-_LAPSED_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
-_LAPSED_TICKETS = "DELETE FROM event_tickets WHERE expires_at < now()"
 
 
 @dataclass(frozen=True)
@@ -76,7 +62,7 @@ class Round:
 class Watch:
     """Counts unfinished work and raises the alarm when there is too much of it."""
 
-    def __init__(self, database: Database, settings: WatcherSettings) -> None:
+    def __init__(self, database: Database, settings: WatchSettings) -> None:
         self._database = database
         self._settings = settings
 
@@ -133,40 +119,6 @@ class Watch:
                 limit=self._settings.backlog_alert,
                 oldest=[_describe(item) for item in found.oldest],
             )
-
-
-class CleanUp:
-    """Removes what deleted assets leave behind, and what has lapsed."""
-
-    def __init__(self, database: Database, store: ObjectStore, settings: WatcherSettings) -> None:
-        self._database = database
-        self._store = store
-        self._batch = settings.cleanup_batch
-
-    async def __call__(self) -> int:
-        """Return how many objects were removed; what fails is tried again in the next round."""
-        await self._database.fetch(_LAPSED_KEYS)
-        await self._database.fetch(_LAPSED_TICKETS)
-        removed = 0
-        for row in await self._database.fetch(_DELETED, _SETTLED_SECONDS, self._batch):
-            try:
-                removed += await self._remove(row["bucket"], row["upload_key"])
-                removed += await self._remove(
-                    row["bucket"], output_prefix(row["company_id"], row["id"])
-                )
-            except TransientError as error:
-                log.warning("cleanup_waits", error=str(error))
-                return removed
-            await self._database.fetch(_REMOVED, row["id"])
-        return removed
-
-    async def _remove(self, bucket: str, prefix: str) -> int:
-        try:
-            removed = await self._store.delete_prefix(bucket, prefix)
-        except ObjectMissingError:
-            return 0
-        REMOVED.inc(removed)
-        return removed
 
 
 def _describe(item: OldItem) -> dict[str, object]:

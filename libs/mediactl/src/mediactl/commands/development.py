@@ -24,11 +24,15 @@ _CHECKS = (
 _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11",
          "--no-header", "--no-annotate", "--quiet")  # fmt: skip
 
-# Tests that kill workers wait for their leases, and for the watcher to clean up.
+# Tests that kill workers wait for their leases, and for the watcher to notice what was lost.
 _QUICK = {
     "INGEST_LEASE_SECONDS": "5",
     "INGEST_HEARTBEAT_SECONDS": "1",
+    "INGEST_REOPEN_SECONDS": "5",
     "WATCHER_WATCH_INTERVAL_SECONDS": "2",
+    "WATCHER_RECONCILE_AFTER_SECONDS": "3",
+    "WATCHER_STUCK_SECONDS": "15",
+    "WATCHER_BUCKET_VERIFY_SECONDS": "3",
 }
 
 PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST ARGS]")]

@@ -1,0 +1,99 @@
+"""
+The settings of a company's bucket: versions, notification, quota. Blocking; see storage.
+
+Invariant: what was set is read back, since a store may accept a setting and not keep it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import urllib3
+from media_runtime.errors import TransientError
+from media_runtime.settings import StorageSettings
+from minio import Minio
+from minio.commonconfig import ENABLED
+from minio.credentials.providers import StaticProvider
+from minio.error import S3Error
+from minio.minioadmin import MinioAdmin
+from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
+from minio.versioningconfig import VersioningConfig
+
+_CREATED_EVENTS = ["s3:ObjectCreated:*"]
+
+
+class BucketSetupError(TransientError):
+    """A bucket does not have its settings."""
+
+
+class BucketSetup:
+    """Makes buckets and verifies them."""
+
+    def __init__(
+        self, client: Minio, settings: StorageSettings, *, http_client: urllib3.PoolManager
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._http_client = http_client
+
+    def ensure(self, bucket: str, uploads: str, quota_bytes: int) -> None:
+        """Make the bucket where it is missing; tell of what comes under *uploads*; verify it."""
+        try:
+            self._client.make_bucket(bucket, location=self._settings.s3_region)
+        except S3Error as error:
+            if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                raise
+        self._client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+        self._client.set_bucket_notification(bucket, self._notification(uploads))
+        self._admin().bucket_quota_set(bucket, quota_bytes)
+        self.verify(bucket, uploads, quota_bytes)
+
+    def verify(self, bucket: str, uploads: str, quota_bytes: int) -> None:
+        """Raise BucketSetupError unless every setting is there."""
+        found = self._client.get_bucket_notification(bucket)
+        if _targets(found) != _targets(self._notification(uploads)):
+            raise BucketSetupError(f"{bucket}: notification was not stored")
+        if self._client.get_bucket_versioning(bucket).status != ENABLED:
+            raise BucketSetupError(f"{bucket}: versioning was not stored")
+        quota = json.loads(self._admin().bucket_quota_get(bucket))
+        if quota_bytes not in {quota.get("quota"), quota.get("size")}:
+            raise BucketSetupError(f"{bucket}: quota was not stored")
+
+    def _admin(self) -> MinioAdmin:
+        url = urlsplit(self._settings.s3_endpoint_url)
+        return MinioAdmin(
+            endpoint=url.netloc,
+            credentials=StaticProvider(
+                self._settings.s3_access_key, self._settings.s3_secret_key.get_secret_value()
+            ),
+            region=self._settings.s3_region,
+            secure=url.scheme == "https",
+            http_client=self._http_client,
+        )
+
+    def _notification(self, uploads: str) -> NotificationConfig:
+        arns: Sequence[str] = self._settings.s3_notification_arns.split(",")
+        return NotificationConfig(
+            queue_config_list=[
+                QueueConfig(
+                    queue=arn.strip(),
+                    events=_CREATED_EVENTS,
+                    config_id=f"media-ingest-{number}",
+                    prefix_filter_rule=PrefixFilterRule(uploads),
+                )
+                for number, arn in enumerate(arns)
+            ]
+        )
+
+
+def _targets(config: NotificationConfig) -> set[tuple[str, str | None]]:
+    # A store with a region answers with it in the ARN, whether or not it was asked with it.
+    return {
+        (
+            ":".join((target.queue or "").split(":")[-2:]),
+            target.prefix_filter_rule.value if target.prefix_filter_rule else None,
+        )
+        for target in config.queue_config_list
+    }

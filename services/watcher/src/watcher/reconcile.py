@@ -1,0 +1,228 @@
+"""
+Makes sure that every upload ends, whatever was lost on its way.
+
+Bucket notifications are best effort, and a dead letter or a restored topic may hold up an
+attempt. What should have gone on and did not is fed to media_ingest again, which absorbs
+repetitions. Invariant: nothing here depends on a notification.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import structlog
+from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
+from media_records.lifecycle import Lifecycle, find_asset
+from media_records.tables import Asset
+from media_runtime.kafka import OutgoingRecord
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Database, Record
+from media_runtime.storage import (
+    ObjectMissingError,
+    ObjectStore,
+    StoredObject,
+    build_notification,
+)
+from watcher.metrics import RECONCILED, REPAIRED
+from watcher.settings import WatcherSettings
+
+log = structlog.get_logger(__name__)
+
+SERVICE = "watcher"
+_LOOKS_AT_ONCE = 8
+_OPEN_JOB = frozenset({"queued", "running"})
+
+_UNFINISHED = """
+    SELECT a.*, j.state AS job_state, j.finished_at AS job_ended_at
+    FROM media_assets a
+    LEFT JOIN ingest_jobs j ON j.asset_id = a.id AND j.attempt = a.attempt
+    WHERE a.status IN ('pending', 'processing') AND a.check_at <= now() - make_interval(secs => $1)
+    ORDER BY a.check_at LIMIT $2
+"""
+_LONG_EXPIRED = """
+    SELECT a.*, NULL AS job_state, NULL::timestamptz AS job_ended_at FROM media_assets a
+    WHERE a.status = 'expired' AND a.updated_at < now() - make_interval(secs => $1)
+    ORDER BY a.updated_at LIMIT $2
+"""
+# The longer nothing happened, the longer the next look can wait.
+_CHECKED = """
+    UPDATE media_assets SET check_at = now() + least(now() - updated_at, make_interval(secs => $2))
+    WHERE id = $1
+"""
+_REMOVE = "DELETE FROM media_assets WHERE id = $1"
+
+
+class Action(StrEnum):
+    """What an asset needs."""
+
+    WAIT = "waits"
+    FEED = "fed"
+    EXPIRE = "expired"
+    REMOVE = "removed"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """An asset as it was read, with the job of its attempt."""
+
+    asset: Asset
+    job_state: str | None
+    job_ended_at: datetime | None
+
+    @property
+    def wants_look(self) -> bool:
+        """Whether only storage can tell what it needs: its file may be there unannounced."""
+        return self.asset.uploaded_at is None
+
+
+def decide(
+    seen: Unfinished, stored: StoredObject | None, settings: WatcherSettings, now: datetime
+) -> Action:
+    """Return what an asset needs, given the object that storage has under its upload's key."""
+    asset = seen.asset
+    if seen.wants_look:
+        if stored is not None:
+            return Action.FEED
+        if asset.status == AssetStatus.EXPIRED:
+            return Action.REMOVE
+        lapsed = asset.grant_expires_at + timedelta(seconds=settings.late_upload_seconds)
+        return Action.EXPIRE if now > lapsed else Action.WAIT
+    if seen.job_state in _OPEN_JOB:
+        return Action.WAIT
+    last_sign = max(asset.updated_at, seen.job_ended_at or asset.updated_at)
+    stuck = now - last_sign > timedelta(seconds=settings.stuck_seconds)
+    return Action.FEED if stuck else Action.WAIT
+
+
+class Reconciler:
+    """Goes through unfinished assets and starts what stands still."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: ObjectStore,
+        outbox: Outbox,
+        lifecycle: Lifecycle,
+        settings: WatcherSettings,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._outbox = outbox
+        self._lifecycle = lifecycle
+        self._settings = settings
+        self._looks = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+    async def __call__(self) -> Counter[str]:
+        """Return how many assets there were of each Action; raises TransientError."""
+        settings, effects = self._settings, Counter[str]()
+        for query, age in (
+            (_UNFINISHED, settings.reconcile_after_seconds),
+            (_LONG_EXPIRED, settings.expired_keep_seconds),
+        ):
+            while await self._batch(query, age, effects) == settings.reconcile_batch:
+                pass
+        return effects
+
+    async def _batch(self, query: str, age: float, effects: Counter[str]) -> int:
+        rows = await self._database.fetch(query, age, self._settings.reconcile_batch)
+        results = await asyncio.gather(
+            *(self._settle(_unfinished(row)) for row in rows), return_exceptions=True
+        )
+        self._outbox.wake()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            effects[result] += 1
+            RECONCILED.labels(result).inc()
+        return len(rows)
+
+    async def _settle(self, seen: Unfinished) -> str:
+        async with self._looks:
+            stored = await self._look(seen.asset) if seen.wants_look else None
+            action = decide(seen, stored, self._settings, datetime.now(UTC))
+            return await self._apply(action, seen.asset, stored)
+
+    async def _look(self, asset: Asset) -> StoredObject | None:
+        try:
+            return await self._store.stat(ObjectRef(bucket=asset.bucket, key=asset.upload_key))
+        except ObjectMissingError:
+            return None
+
+    async def _apply(self, action: Action, seen: Asset, stored: StoredObject | None) -> str:
+        now = datetime.now(UTC)
+        async with self._database.transaction() as connection:
+            asset = await find_asset(connection, seen.id, lock=True)
+            if asset is None or _state(asset) != _state(seen):
+                return "moved_on"
+            if action is Action.REMOVE:
+                await connection.execute(_REMOVE, asset.id)
+                return action
+            if action is Action.EXPIRE:
+                await self._lifecycle.change(connection, asset, AssetStatus.EXPIRED, at=now)
+                return action
+            if action is Action.FEED:
+                record = _notification(asset, stored, now)
+                await self._outbox.put(connection, asset.company_id, record)
+                log.warning("asset_fed_again", asset_id=str(asset.id), status=asset.status)
+            await connection.execute(_CHECKED, asset.id, self._settings.stuck_seconds)
+        return action
+
+
+class VerifyBuckets:
+    """Looks whether buckets still have their settings, the longest unseen first; repairs them."""
+
+    def __init__(
+        self, *, database: Database, store: ObjectStore, settings: WatcherSettings
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._settings = settings
+
+    async def __call__(self) -> int:
+        """Return how many buckets were repaired; raises TransientError."""
+        rows = await self._database.fetch(
+            "SELECT company_id, quota_bytes FROM companies"
+            " WHERE verified_at < now() - make_interval(secs => $1) ORDER BY verified_at LIMIT $2",
+            self._settings.bucket_verify_seconds,
+            self._settings.bucket_batch,
+        )
+        repaired = 0
+        for row in rows:
+            company, quota = row["company_id"], row["quota_bytes"]
+            flaw = await self._store.bucket_flaw(company, quota_bytes=quota)
+            if flaw is not None:
+                log.warning("ALERT bucket_repaired", company_id=str(company), flaw=flaw)
+                await self._store.ensure_bucket(company, quota_bytes=quota)
+                REPAIRED.inc()
+                repaired += 1
+            await self._database.fetch(
+                "UPDATE companies SET verified_at = now() WHERE company_id = $1", company
+            )
+        return repaired
+
+
+def _unfinished(row: Record) -> Unfinished:
+    columns = dict(row)
+    job_state, job_ended_at = columns.pop("job_state"), columns.pop("job_ended_at")
+    return Unfinished(Asset(**columns), job_state, job_ended_at)
+
+
+def _state(asset: Asset) -> tuple[object, ...]:
+    return asset.status, asset.attempt, asset.uploaded_at
+
+
+def _notification(asset: Asset, stored: StoredObject | None, at: datetime) -> OutgoingRecord:
+    found = stored or StoredObject(
+        bucket=asset.bucket,
+        key=asset.upload_key,
+        version_id=asset.upload_version_id,
+        size=asset.size,
+        etag="",
+    )
+    value = build_notification(found, source=f"/media/{SERVICE}", at=at)
+    return OutgoingRecord(MEDIA_INGEST.name, str(asset.id), value)

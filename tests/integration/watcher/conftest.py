@@ -1,0 +1,69 @@
+"""A watcher's parts on a database and buckets of the test's own."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from media_runtime.postgres import Database
+from media_runtime.storage import ObjectStore, upload_key
+from watcher.settings import WatcherSettings
+from watcher.use_cases import Watch
+
+from support.buckets import our_store, remove_buckets
+from support.databases import service_url
+
+
+@pytest.fixture
+def settings(database_name):
+    store = our_store().model_dump(include={"s3_endpoint_url", "s3_access_key", "s3_secret_key",
+                                            "s3_bucket_prefix"})  # fmt: skip
+    return WatcherSettings(
+        database_url=service_url(database_name, "watcher"),
+        kafka_bootstrap_servers="127.0.0.1:9",
+        **store,
+    )
+
+
+@pytest.fixture
+async def database(settings):
+    url = settings.database_url.get_secret_value()
+    async with Database.connect(url, name="t", size=2) as found:
+        yield found
+
+
+@pytest.fixture
+async def store(settings):
+    found = ObjectStore(settings)
+    yield found
+    found.close()
+    remove_buckets(settings)
+
+
+@pytest.fixture
+def watch(database, settings):
+    return Watch(database, settings)
+
+
+@pytest.fixture
+def add(admin):
+    """Insert assets of a status, uploaded some minutes ago or not at all; return their ids."""
+
+    async def insert(status, count=1, *, minutes=None, company=None, bucket="b", **columns):
+        company, ids = company or uuid4(), [uuid4() for _ in range(count)]
+        uploaded = None if minutes is None else datetime.now(UTC) - timedelta(minutes=minutes)
+        for asset in ids:
+            await admin.execute(
+                "INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,"
+                " upload_key, grant_expires_at, status, uploaded_at)"
+                " VALUES ($1, $2, 'n', 'image/png', 1, $3, $4, now(), $5, $6)",
+                asset, company, bucket, upload_key(company, asset), status, uploaded,
+            )  # fmt: skip
+            for column, value in columns.items():
+                await admin.execute(
+                    f"UPDATE media_assets SET {column} = $2 WHERE id = $1", asset, value
+                )
+        return ids
+
+    return insert

@@ -1,0 +1,254 @@
+"""What the watcher does about assets that do not go on by themselves."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from media_contracts import ObjectRef
+from media_records.lifecycle import Lifecycle
+from media_runtime.errors import TransientError
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
+from media_runtime.storage import ObjectStore, parse_notification, upload_key
+from minio.notificationconfig import NotificationConfig
+from watcher.reconcile import Reconciler, VerifyBuckets
+
+QUOTA = 10**6
+
+
+@pytest.fixture
+def reconciler(database, store, settings):
+    # Rows are looked at where they wait: no relay runs here.
+    return make_reconciler(database, store, settings)
+
+
+def make_reconciler(database, store, settings):
+    outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
+    return Reconciler(
+        database=database,
+        store=store,
+        outbox=outbox,
+        lifecycle=Lifecycle(outbox, service="watcher"),
+        settings=settings,
+    )
+
+
+@pytest.fixture
+async def company(store):
+    """A company with a bucket."""
+    found = uuid4()
+    await store.ensure_bucket(found, quota_bytes=QUOTA)
+    return found
+
+
+@pytest.fixture
+def signed(add, store, company):
+    """Insert assets of the company that were signed and last changed some minutes ago."""
+
+    async def insert(status="pending", *, ago, **columns):
+        moment = datetime.now(UTC) - timedelta(minutes=ago)
+        (asset,) = await add(
+            status, company=company, bucket=store.bucket_of(company), created_at=moment,
+            check_at=moment, updated_at=moment, grant_expires_at=moment + timedelta(hours=1),
+            **columns,
+        )  # fmt: skip
+        return asset
+
+    return insert
+
+
+@pytest.fixture
+def upload(store, company):
+    """Store the file of an asset and return its version."""
+
+    async def put(asset):
+        bucket, key = store.bucket_of(company), upload_key(company, asset)
+        await store.upload_bytes(bucket, key, b"12345", content_type="x/y", cache_control="no")
+        return (await store.stat(ObjectRef(bucket=bucket, key=key))).version_id
+
+    return put
+
+
+@pytest.fixture
+def told(admin):
+    """Return what waits for Kafka: assets fed to ingest, and statuses told to clients."""
+
+    async def look():
+        rows = await admin.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
+        fed = [row["key"] for row in rows if row["topic"] == "media_ingest"]
+        statuses = [
+            json.loads(row["value"])["data"]["status"]
+            for row in rows
+            if row["topic"] == "media_status"
+        ]
+        return fed, statuses
+
+    return look
+
+
+async def test_an_upload_that_was_not_announced_is_fed_to_ingest(
+    reconciler, signed, upload, company, store, admin
+):
+    asset = await signed(ago=2)
+    version = await upload(asset)
+    assert await reconciler() == {"fed": 1}
+    (row,) = await admin.fetch("SELECT * FROM outbox")
+    assert (row["producer"], row["topic"], row["company_id"]) == (
+        "watcher",
+        "media_ingest",
+        company,
+    )
+    (stored,) = parse_notification(row["value"].encode())
+    assert stored.owner == (company, asset)
+    assert (stored.bucket, stored.version_id, stored.size) == (
+        store.bucket_of(company),
+        version,
+        5,
+    )
+
+
+async def test_a_fresh_grant_is_left_alone(reconciler, signed, upload, told):
+    await upload(await signed(ago=0.5))
+    assert await reconciler() == {}
+    assert await told() == ([], [])
+
+
+async def test_an_unused_grant_is_looked_at_less_and_less_often(reconciler, signed, admin):
+    await signed(ago=2)
+    assert await reconciler() == {"waits": 1}
+    assert await reconciler() == {}
+    again = await admin.fetchval("SELECT check_at - now() FROM media_assets")
+    assert again.total_seconds() == pytest.approx(120, abs=10)
+
+
+async def test_a_grant_that_lapsed_unused_expires_and_is_told(reconciler, signed, told, admin):
+    asset = await signed(ago=80)
+    assert await reconciler() == {"expired": 1}
+    assert await told() == ([], ["expired"])
+    assert await admin.fetchval("SELECT status FROM media_assets WHERE id = $1", asset) == "expired"
+    (change,) = await admin.fetch("SELECT from_status, to_status, service FROM asset_transitions")
+    assert tuple(change) == ("pending", "expired", "watcher")
+
+
+async def test_a_lapsed_grant_whose_file_is_there_is_no_loss(reconciler, signed, upload, told):
+    asset = await signed(ago=80)
+    await upload(asset)
+    assert await reconciler() == {"fed": 1}
+    assert await told() == ([str(asset)], [])
+
+
+async def test_an_upload_under_way_when_its_grant_lapses_has_time(reconciler, signed):
+    await signed(ago=70)
+    assert await reconciler() == {"waits": 1}
+
+
+async def test_rows_of_grants_that_lapsed_long_ago_are_removed(reconciler, signed, upload, admin):
+    week = 7 * 24 * 60
+    unused = await signed("expired", ago=week + 1)
+    fresh = await signed("expired", ago=week - 1)
+    late = await signed("expired", ago=week + 1)
+    await upload(late)
+    assert await reconciler() == {"removed": 1, "fed": 1}
+    left = {row["id"] for row in await admin.fetch("SELECT id FROM media_assets")}
+    assert left == {fresh, late}, f"{unused} alone is forgotten"
+
+
+@pytest.mark.parametrize(
+    ("job", "ended_ago", "effect"),
+    [
+        ("queued", None, "waits"),
+        ("running", None, "waits"),
+        ("done", 5, "waits"),
+        ("done", 15, "fed"),
+        ("cancelled", 15, "fed"),
+        (None, None, "fed"),
+    ],
+)
+async def test_an_attempt_that_stands_still_is_started_again(
+    reconciler, signed, admin, company, told, job, ended_ago, effect
+):
+    asset = await signed("processing", ago=30, uploaded_at=datetime.now(UTC))
+    if job:
+        await admin.execute(
+            "INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, source_size,"
+            " finished_at) VALUES ($1, $2, 1, $3, 1, now() - make_interval(mins => $4))",
+            company, asset, job, ended_ago,
+        )  # fmt: skip
+    assert await reconciler() == {effect: 1}
+    assert await told() == ([str(asset)] if effect == "fed" else [], [])
+
+
+async def test_finished_assets_are_not_looked_at(reconciler, signed, upload):
+    for status in ("ready", "failed", "deleted", "cancelled"):
+        await upload(await signed(status, ago=10_000))
+    assert await reconciler() == {}
+
+
+async def test_what_moved_on_meanwhile_is_left_alone(reconciler, signed, upload, told, admin):
+    await upload(await signed(ago=2))
+    seen = await reconciler._database.fetch(
+        "SELECT *, NULL AS job_state, NULL::timestamptz AS job_ended_at FROM media_assets"
+    )
+    await admin.execute("UPDATE media_assets SET uploaded_at = now()")
+    reconciler._database.fetch = _returning(seen, [])
+    assert await reconciler() == {"moved_on": 1}
+    assert await told() == ([], [])
+
+
+def _returning(*answers):
+    waiting = list(answers)
+
+    async def fetch(*_):
+        return waiting.pop(0)
+
+    return fetch
+
+
+async def test_more_than_a_batch_is_worked_through(database, store, settings, signed):
+    for _ in range(5):
+        await signed(ago=80)
+    small = settings.model_copy(update={"reconcile_batch": 2})
+    assert await make_reconciler(database, store, small)() == {"expired": 5}
+
+
+async def test_while_storage_is_away_nothing_expires(database, settings, signed, told):
+    away = ObjectStore(settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
+    await signed(ago=80)
+    with pytest.raises(TransientError):
+        await make_reconciler(database, away, settings)()
+    away.close()
+    assert await told() == ([], [])
+
+
+@pytest.fixture
+def verify(database, store, settings):
+    return VerifyBuckets(database=database, store=store, settings=settings)
+
+
+async def test_a_bucket_that_lost_its_notification_is_repaired(verify, store, company, admin):
+    bucket = store.bucket_of(company)
+    await admin.execute(
+        "INSERT INTO companies (company_id, bucket, quota_bytes, verified_at)"
+        " VALUES ($1, $2, $3, now() - interval '11 minutes')",
+        company, bucket, QUOTA,
+    )  # fmt: skip
+    store._client.set_bucket_notification(bucket, NotificationConfig())
+    assert await verify() == 1
+    assert await store.bucket_flaw(company, quota_bytes=QUOTA) is None
+    assert await verify() == 0, "it is not looked at again so soon"
+    await admin.execute("UPDATE companies SET verified_at = now() - interval '11 minutes'")
+    assert await verify() == 0, "it was right"
+
+
+async def test_a_bucket_that_is_gone_is_made_again(verify, store, admin):
+    company = uuid4()
+    await admin.execute(
+        "INSERT INTO companies (company_id, bucket, quota_bytes, verified_at)"
+        " VALUES ($1, 'b', $2, now() - interval '11 minutes')",
+        company, QUOTA,
+    )  # fmt: skip
+    assert await verify() == 1
+    assert await store.bucket_flaw(company, quota_bytes=QUOTA) is None

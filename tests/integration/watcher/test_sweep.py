@@ -1,0 +1,169 @@
+"""What the watcher removes, when, and what it never touches."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from media_contracts import ObjectRef
+from media_runtime.storage import ObjectStore, output_key, output_prefix, upload_key
+from watcher.sweep import Sweep
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def sweep(database, store, settings):
+    return Sweep(database, store, settings)
+
+
+@pytest.fixture
+async def company(store):
+    """A company with a bucket."""
+    found = uuid4()
+    await store.ensure_bucket(found, quota_bytes=10**6)
+    return found
+
+
+async def due(admin):
+    """Return which assets will be swept, now or later."""
+    rows = await admin.fetch("SELECT id FROM media_assets WHERE sweep_at IS NOT NULL")
+    return {row["id"] for row in rows}
+
+
+async def keys(store, bucket):
+    """Return key and number of versions of what is in a bucket."""
+    found = [
+        one.object_name
+        for one in store._client.list_objects(bucket, recursive=True, include_version=True)
+    ]
+    return {key: found.count(key) for key in found}
+
+
+async def put(store, bucket, key):
+    await store.upload_bytes(bucket, key, b"x", content_type="x/y", cache_control="no-store")
+    return (await store.stat(ObjectRef(bucket=bucket, key=key))).version_id
+
+
+async def test_objects_of_deleted_assets_are_removed_and_no_others(
+    store, sweep, add, company, admin
+):
+    bucket = store.bucket_of(company)
+    (gone,) = await add("deleted", company=company, bucket=bucket, sweep_at=NOW)
+    (kept,) = await add("ready", company=company, bucket=bucket)
+    for asset in (gone, kept):
+        for key in (upload_key(company, asset), output_key(company, asset, 1, "image")):
+            await put(store, bucket, key)
+            await put(store, bucket, key)
+    assert await sweep() == 4
+    assert set(await keys(store, bucket)) == {
+        upload_key(company, kept),
+        output_key(company, kept, 1, "image"),
+    }
+    assert await due(admin) == {gone}, "once more, when its grant has lapsed"
+    assert await sweep() == 0
+
+
+async def test_what_dead_attempts_left_is_removed_and_what_is_referred_to_stays(
+    store, sweep, add, company, admin
+):
+    bucket = store.bucket_of(company)
+    (asset,) = await add(
+        "ready", minutes=1, company=company, bucket=bucket, sweep_at=NOW, attempt=2
+    )
+
+    def output(attempt, name, fence=None):
+        return output_key(company, asset, attempt, name, fence=fence)
+
+    video, thumbnail = output(2, "video.mp4", 3), output(2, "thumbnail.jpg")
+    garbage = [output(1, "video.mp4", 1), output(1, "thumbnail.jpg"), output(2, "video.mp4", 2)]
+    for key in (video, thumbnail, *garbage):
+        await put(store, bucket, key)
+    await put(store, bucket, thumbnail)
+    first = await put(store, bucket, upload_key(company, asset))
+    await put(store, bucket, upload_key(company, asset))
+    await admin.execute(
+        "UPDATE media_assets SET processed_key = $1, thumbnail_key = $2, upload_version_id = $3",
+        video, thumbnail, first,
+    )  # fmt: skip
+    assert await sweep() == len(garbage) + 2, "an old version of the picture, a second upload"
+    assert await keys(store, bucket) == {video: 1, thumbnail: 1, upload_key(company, asset): 1}
+    await store.stat(ObjectRef(bucket=bucket, key=upload_key(company, asset), version_id=first))
+
+
+async def test_what_a_running_attempt_stores_stays(store, sweep, add, company):
+    """A retry may begin while a failed attempt waits to be swept."""
+    bucket = store.bucket_of(company)
+    (asset,) = await add("processing", company=company, bucket=bucket, sweep_at=NOW, attempt=2)
+    running = output_key(company, asset, 2, "video.mp4", fence=1)
+    later = output_key(company, asset, 3, "video.mp4", fence=1)
+    for key in (running, later, output_key(company, asset, 1, "video.mp4", fence=1)):
+        await put(store, bucket, key)
+    assert await sweep() == 1
+    assert set(await keys(store, bucket)) == {running, later}
+
+
+async def test_what_a_worker_wrote_after_a_deletion_goes_an_hour_later(
+    store, sweep, add, company, admin
+):
+    bucket = store.bucket_of(company)
+    (gone,) = await add("deleted", company=company, bucket=bucket, sweep_at=NOW)
+    await sweep()
+    await put(store, bucket, f"{output_prefix(company, gone)}1-1/late.mp4")
+    assert await sweep() == 0
+    await admin.execute(
+        "UPDATE media_assets SET updated_at = now() - interval '62 minutes', sweep_at = now()"
+    )
+    assert await sweep() == 1
+    assert await keys(store, bucket) == {}
+    assert await due(admin) == set(), "two passes are all"
+
+
+async def test_a_deleted_asset_without_a_bucket_holds_nobody_up(store, sweep, add, admin):
+    await add("deleted", bucket=store.bucket_of(uuid4()), sweep_at=NOW)
+    await admin.execute("UPDATE media_assets SET updated_at = now() - interval '2 hours'")
+    assert await sweep() == 0
+    assert await due(admin) == set()
+
+
+async def test_while_storage_is_away_all_stays_due(database, settings, add, admin):
+    away = ObjectStore(settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"}))
+    await add("deleted", bucket="media-x", sweep_at=NOW)
+    assert await Sweep(database, away, settings)() == 0
+    away.close()
+    assert await admin.fetchval("SELECT sweep_at FROM media_assets") == NOW
+
+
+async def test_a_round_sweeps_no_more_than_its_batch(store, database, settings, add, admin):
+    await add("deleted", 5, bucket=store.bucket_of(uuid4()), sweep_at=NOW)
+    await admin.execute("UPDATE media_assets SET updated_at = now() - interval '2 hours'")
+    sweep = Sweep(database, store, settings.model_copy(update={"cleanup_batch": 2}))
+    for left in (3, 1, 0):
+        await sweep()
+        assert len(await due(admin)) == left
+
+
+async def test_lapsed_keys_and_tickets_are_forgotten(sweep, add, admin):
+    company = uuid4()
+    (asset,) = await add("ready", company=company)
+    for hours in (23, 25):
+        await admin.execute(
+            "INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response,"
+            " created_at) VALUES ($1, $2, 'h', $3, '{}', now() - make_interval(hours => $4))",
+            company,
+            f"{hours}",
+            asset,
+            hours,
+        )
+        await admin.execute(
+            "INSERT INTO event_tickets"
+            " VALUES ($1, $2, 's', now(), now() + make_interval(secs => $3))",
+            f"{hours}",
+            company,
+            60 * (24 - hours),
+        )
+    # The ticket of 25 lapsed a minute ago, that of 23 lapses in a minute.
+    await sweep()
+    assert await admin.fetch("SELECT key FROM idempotency_keys") == [("23",)]
+    assert await admin.fetch("SELECT ticket_hash FROM event_tickets") == [("23",)]
