@@ -136,7 +136,7 @@ class _Client:
 
     async def send(self, sample: Sample, company: UUID, chance: random.Random) -> None:
         """Sign and upload one file."""
-        about = {"company": str(company), "sample": sample.name}
+        about: dict[str, Any] = {"company": str(company), "sample": sample.name}
         signed = await self._noted("sign", about, lambda: self._sign(sample, company), chance)
         if signed is None:
             return
@@ -406,6 +406,10 @@ class _Watcher:
             return
         if heard.what in TERMINAL | GONE:
             # An outcome is told as a status and as a result. What was read counts for both.
-            told = {"media_status", "media_processed"} if heard.kind == "read" or heard.what in GONE else {heard.kind}
+            told = (
+                {"media_status", "media_processed"}
+                if heard.kind == "read" or heard.what in GONE
+                else {heard.kind}
+            )
             self._told.setdefault(heard.asset_id, set()).update(told)
         self._news.set()

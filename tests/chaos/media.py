@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 READY = "ready"
-_RECIPE = 2
+_RECIPE = 3
 _SMALLEST, _LARGEST = 20_000, 200_000
 _TRIAL_SECONDS = 2.0
 
@@ -97,15 +97,11 @@ def _bad(chance: random.Random) -> Iterator[Sample]:
     text = b"This is no picture. " * 200
     yield Sample("text.jpg", "image/jpeg", text, "type_mismatch")
     yield Sample("photo.mp4", "video/mp4", jpeg, "type_mismatch")
-    yield Sample("torn.png", "image/png", _torn(_image(chance, "PNG")), "unreadable_image")
-    yield Sample("head.jpg", "image/jpeg", jpeg[:40], "unreadable_image")
+    yield Sample("torn.jpg", "image/jpeg", jpeg[: len(jpeg) // 2], "unreadable_image")
+    yield Sample("head.png", "image/png", _image(chance, "PNG")[:20], "unreadable_image")
     yield Sample("sound.mp4", "video/mp4", _sound(), "no_video_stream")
     yield Sample("cut.mp4", "video/mp4", clip[: len(clip) // 3], "unreadable_media")
     yield Sample("short.jpg", "image/jpeg", jpeg, "size_mismatch", declared=len(jpeg) + 1)
-
-
-def _torn(png: bytes) -> bytes:
-    return png[:64] + bytes(len(png) // 2)
 
 
 def _clip(seconds: float, *, sound: bool, suffix: str, hue: int, size: str = "160x90") -> bytes:
@@ -146,7 +142,7 @@ def _ffmpeg(*arguments: str, suffix: str) -> bytes:
 _memory: dict[Path, list[Sample]] = {}
 
 
-def _cached(kind: str, name: str, make) -> list[Sample]:
+def _cached(kind: str, name: str, make: Callable[[], list[Sample]]) -> list[Sample]:
     folder = _home() / f"{kind}-{name}-{_RECIPE}"
     if folder not in _memory:
         if not folder.is_dir():

@@ -1,0 +1,165 @@
+"""
+The evidence of a run, indexed by asset.
+
+Invariant: nothing is judged here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from chaos.evidence import Evidence, Found, Message
+from chaos.ledger import Entry, uploads
+
+ENDED = frozenset({"ready", "failed"})
+GONE = frozenset({"deleted", "cancelled"})
+STATUS_CHANGED = "media.asset.status_changed.v1"
+PROCESSED = "media.asset.processed.v1"
+
+
+@dataclass
+class Case:
+    """The evidence, indexed by asset."""
+
+    evidence: Evidence
+
+    @cached_property
+    def assets(self) -> dict[str, dict[str, Any]]:
+        return {asset["id"]: asset for asset in self.evidence.assets}
+
+    @cached_property
+    def uploads(self) -> dict[str, Entry]:
+        return uploads(self.evidence.ledger)
+
+    @cached_property
+    def owners(self) -> dict[str, str]:
+        """Company of each asset: that of the client who signed it, or that of its row."""
+        rows = {asset["id"]: asset["company_id"] for asset in self.evidence.assets}
+        signed = {
+            entry.asset_id: entry.company
+            for entry in self.evidence.ledger
+            if entry.asset_id and entry.company
+        }
+        return rows | signed
+
+    @cached_property
+    def withdrawn(self) -> set[str]:
+        """Assets that their clients deleted or cancelled, or perhaps did."""
+        return {
+            entry.asset_id
+            for entry in self.evidence.ledger
+            if entry.op in {"delete", "cancel"} and entry.outcome != "fail" and entry.asset_id
+        }
+
+    @cached_property
+    def originals(self) -> dict[str, Found]:
+        """Stored uploads by the asset that their key names."""
+        return {
+            parts[2]: found
+            for found in self.evidence.objects
+            if len(parts := found.key.split("/")) > 2 and parts[1] == "uploads"
+            if not found.deleted
+        }
+
+    @cached_property
+    def outputs(self) -> list[tuple[str, Found]]:
+        """Stored outputs with the asset that their key names."""
+        return [
+            (parts[2], found)
+            for found in self.evidence.objects
+            if len(parts := found.key.split("/")) > 2 and parts[1] == "outputs"
+            if not found.deleted
+        ]
+
+    @cached_property
+    def jobs(self) -> dict[tuple[str, int], dict[str, Any]]:
+        return {(job["asset_id"], job["attempt"]): job for job in self.evidence.jobs}
+
+    @cached_property
+    def transitions(self) -> dict[str, list[dict[str, Any]]]:
+        return grouped(self.evidence.transitions, lambda row: row["asset_id"])
+
+    @cached_property
+    def events(self) -> dict[tuple[str, str], list[Message]]:
+        """Messages by asset and type of event."""
+        return grouped(
+            [m for m in self.evidence.messages if "id" in m.event and "data" in m.event],
+            lambda message: (str(message.event.get("subject")), str(message.event.get("type"))),
+        )
+
+    @cached_property
+    def notifications(self) -> dict[str, list[float]]:
+        """Moments at which media_ingest told of an asset's upload, in order."""
+        found = grouped(
+            [m for m in self.evidence.messages if m.topic == "media_ingest"],
+            lambda message: message.key.rpartition("/")[2],
+        )
+        return {asset_id: sorted(m.at for m in messages) for asset_id, messages in found.items()}
+
+    def told_again(self, asset_id: str, attempt: int) -> bool:
+        """
+        Whether media_ingest told of an upload again after its job had done its part.
+
+        Such a job may begin once more, and its fence rises, though its first result counts.
+        """
+        moments = self.notifications.get(asset_id, [])
+        done = [
+            row["at"].timestamp()
+            for row in self.evidence.results
+            if (row["asset_id"], row["attempt"], row["part"]) == (asset_id, attempt, "rendition")
+        ]
+        since = done or moments[:1]
+        return bool(since) and any(moment > since[0] for moment in moments)
+
+    def processed(self, asset_id: str, attempt: int) -> dict[str, dict[str, Any]]:
+        """Return the distinct outcomes that Kafka tells of an attempt, by event id."""
+        return _distinct(self.events.get((asset_id, PROCESSED), ()), attempt)
+
+    def ended_attempts(self, asset_id: str) -> dict[int, list[str]]:
+        """Return each attempt's ends, as the audit trail has them."""
+        found: dict[int, list[str]] = defaultdict(list)
+        for row in self.transitions.get(asset_id, ()):
+            if row["to_status"] in ENDED:
+                found[row["attempt"]].append(row["to_status"])
+        return found
+
+    def garbage(self) -> Iterator[tuple[str, Found]]:
+        """Yield the outputs that nothing refers to."""
+        referred = {
+            (asset["bucket"], asset[column])
+            for asset in self.evidence.assets
+            for column in ("processed_key", "thumbnail_key")
+            if asset["status"] == "ready"
+        }
+        for asset_id, found in self.outputs:
+            if (found.bucket, found.key) not in referred:
+                yield asset_id, found
+
+    def dead_letters(self) -> list[Message]:
+        """Return the dead letters; of one that a crash stored twice, the last."""
+        names = ("dlq-topic", "dlq-partition", "dlq-offset", "dlq-service")
+        found = {}
+        for letter in self.evidence.dead_letters:
+            origin = tuple(letter.headers.get(name) for name in names)
+            itself = (letter.topic, str(letter.partition), str(letter.offset))
+            found[origin if all(origin) else itself] = letter
+        return list(found.values())
+
+
+def grouped(items: Any, key: Callable[[Any], Any]) -> dict[Any, list[Any]]:
+    found: dict[Any, list[Any]] = defaultdict(list)
+    for item in items:
+        found[key(item)].append(item)
+    return found
+
+
+def _distinct(messages: Any, attempt: int) -> dict[str, dict[str, Any]]:
+    return {
+        message.event["id"]: message.event["data"]
+        for message in messages
+        if message.event["data"].get("attempt") == attempt
+    }
