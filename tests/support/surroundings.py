@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from mediactl import processes
-from mediactl.commands.media import _surroundings as surroundings
+from mediactl.commands.operations import surroundings
 from mediactl.home import Home
 from mediactl.ports import free_port
 from mediactl.services import service_environment

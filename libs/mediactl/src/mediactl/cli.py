@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typer
-from mediactl.commands import development, inspection, lifecycle, media, token
+from mediactl.commands import development, inspection, lifecycle, media, operations, token
 
 app = typer.Typer(
     help="Starts, stops and shows the media pipeline on this machine.",
@@ -14,7 +14,7 @@ app = typer.Typer(
 for command in (
     *(lifecycle.up, lifecycle.down, inspection.status, inspection.logs, inspection.env),
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, token.token),
-    *(media.upload, media.demo, media.watch),
+    *(media.upload, media.demo, operations.watch, operations.orphans),
 ):
     app.command()(command)
 # What follows belongs to pytest and its kin, options included.

@@ -126,12 +126,22 @@ def output_prefix(company_id: UUID, asset_id: UUID) -> str:
     return f"{company_id}/{_OUTPUTS}/{asset_id}/"
 
 
-def attempt_of(key: str) -> int | None:
-    """Return the attempt that an output's key carries, or None for another kind of key."""
+def output_owner(key: str) -> tuple[UUID, UUID] | None:
+    """Return company and asset that an output's key names, or None for another kind of key."""
     parts = key.split("/")
     if len(parts) != 5 or parts[1] != _OUTPUTS:  # noqa: PLR2004 - company/outputs/asset/attempt/name
         return None
-    number = parts[3].partition("-")[0]
+    try:
+        return UUID(parts[0]), UUID(parts[2])
+    except ValueError:
+        return None
+
+
+def attempt_of(key: str) -> int | None:
+    """Return the attempt that an output's key carries, or None for another kind of key."""
+    if output_owner(key) is None:
+        return None
+    number = key.split("/")[3].partition("-")[0]
     return int(number) if number.isdecimal() else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
 
 import structlog
 from media_records.lifecycle import Lifecycle
@@ -13,13 +14,15 @@ from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
+from media_runtime.settings import PostgresSettings
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
 from watcher.metrics import ROUND_SECONDS
+from watcher.orphans import Orphan, find_orphans, remove_object
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
-from watcher.settings import WatcherSettings, WatchSettings
+from watcher.settings import OrphanSettings, WatcherSettings, WatchSettings
 from watcher.sweep import Sweep
 from watcher.use_cases import Round, Watch
 
@@ -67,6 +70,21 @@ async def watch_once(settings: WatchSettings) -> Round:
         return await Watch(database, settings)()
 
 
+async def orphans_now(
+    settings: OrphanSettings, *, min_age: timedelta, remove: bool
+) -> AsyncIterator[Orphan]:
+    """Yield orphans that are older than *min_age*, and *remove* the objects among them."""
+    store = ObjectStore(settings)
+    try:
+        async with _database(settings) as database:
+            async for orphan in find_orphans(database, store, min_age=min_age):
+                yield orphan
+                if remove and orphan.kind == "object":
+                    await remove_object(store, orphan)
+    finally:
+        store.close()
+
+
 @asynccontextmanager
 async def _repeating(parts: Sequence[Part], interval_seconds: float) -> AsyncIterator[None]:
     task = asyncio.create_task(_repeat(parts, interval_seconds), name="rounds")
@@ -98,7 +116,7 @@ async def _one(part: Part) -> None:
 
 
 @asynccontextmanager
-async def _database(settings: WatchSettings) -> AsyncIterator[Database]:
+async def _database(settings: PostgresSettings) -> AsyncIterator[Database]:
     url = settings.database_url.get_secret_value()
     async with Database.connect(url, name=SERVICE, size=_CONNECTIONS) as database:
         await refuse_pending_migrations(database)

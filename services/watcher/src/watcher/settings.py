@@ -15,6 +15,10 @@ class WatchSettings(PostgresSettings):
     """How many of the oldest items an alert names."""
 
 
+class OrphanSettings(PostgresSettings, StorageSettings):
+    """What a comparison of storage with the rows needs."""
+
+
 class WatcherSettings(WatchSettings, KafkaSettings, StorageSettings):
     """What the watcher is told by its environment; times in seconds."""
 

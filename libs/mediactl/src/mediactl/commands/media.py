@@ -1,10 +1,9 @@
-"""The commands that send media through the stack: upload, demo, and watch."""
+"""The commands that send media through the stack: upload and demo."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +12,10 @@ from typing import Annotated
 import typer
 from mediactl import stack
 from mediactl.client import MediaClient
-from mediactl.credentials import stack_credentials
-from mediactl.endpoints import endpoints_from_environment
-from mediactl.errors import MediactlError
 from mediactl.home import Home
 from mediactl.progress import progress_on
 from mediactl.published import read_variables
 from mediactl.samples import make_samples
-from mediactl.services import Surroundings, service_environment
 from mediactl.state import State, exclusive
 from mediactl.timeline import Track, timeline_table
 from mediactl.tokens import local_token
@@ -69,36 +64,6 @@ def demo(
     tracks = asyncio.run(_demo(home, paths, company, wait))
     _print_outcomes(tracks)
     raise typer.Exit(0 if all(not track.error for track in tracks) else 1)
-
-
-def watch(
-    once: Annotated[bool, typer.Option("--once", help="One round: exit code 2 on alert.")] = False,
-) -> None:
-    """Look at backlog and failures as the watcher does."""
-    home = Home.from_environment()
-    if not once:
-        raise MediactlError(
-            "The watcher runs with the stack: 'mediactl logs watcher -f' follows it, "
-            "'mediactl watch --once' makes one round now."
-        )
-    environment = service_environment("watcher", 0, _surroundings(home))
-    environment["LOG_FORMAT"] = "auto"
-    command = [sys.executable, "-P", "-m", "watcher", "--once"]
-    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
-
-
-def _surroundings(home: Home) -> Surroundings:
-    variables = read_variables(home)
-    endpoints = endpoints_from_environment(variables)
-    if endpoints is None:
-        raise MediactlError("The stack has published no endpoints: run './mediactl up' again.")
-    return Surroundings(
-        endpoints=endpoints,
-        credentials=stack_credentials(State(home.state_file), os.environ),
-        topic_prefix="",
-        scratch=home.data / "scratch",
-        environ=os.environ,
-    )
 
 
 async def _upload(
