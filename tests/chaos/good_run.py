@@ -1,0 +1,214 @@
+"""Evidence of a run in which all went well, for tests that then break something in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from chaos.evidence import Decoded, Evidence, Found, Message
+from chaos.ledger import Entry, Outcome
+from chaos.load import Heard
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+AT = NOW.timestamp()
+
+
+def some_id(name: str) -> str:
+    """Return the id that goes by *name*."""
+    return str(uuid5(NAMESPACE_OID, name))
+
+
+ONE, OTHER = some_id("one company"), some_id("another company")
+PHOTO, CLIP, BAD = some_id("photo"), some_id("clip"), some_id("bad")
+
+
+class GoodRun:
+    """Evidence of a run in which all went well, with what tests change in it."""
+
+    def __init__(self) -> None:
+        self.evidence = Evidence(taken_at=NOW)
+        for company in (ONE, OTHER):
+            self.ledger("subscribe", company=company)
+        self.ended(PHOTO, ONE, "photo.jpg", "image/jpeg")
+        self.ended(CLIP, OTHER, "clip.mp4", "video/mp4")
+        self.ended(BAD, ONE, "text.jpg", "image/jpeg", code="type_mismatch")
+        self.ledger("quiesce")
+        self.evidence.lag = {"ingest/media_ingest": 0}
+
+    def ledger(self, op: str, outcome: Outcome = "ok", **about: Any) -> None:
+        self.evidence.ledger.append(Entry(op=op, outcome=outcome, at=AT, **about))
+
+    def ended(
+        self, asset_id: str, company: str, name: str, content_type: str, *, code: str | None = None
+    ) -> None:
+        self.signed(asset_id, company, name, content_type, code or "ready")
+        self.attempt(asset_id, 1, "failed" if code else "ready", code)
+
+    def signed(
+        self, asset_id: str, company: str, name: str, content_type: str, expect: str
+    ) -> None:
+        about: dict[str, Any] = {"company": company, "asset_id": asset_id, "sample": name}
+        self.ledger("sign", **about)
+        self.ledger("upload", **about, expect=expect, size=1000, md5="0" * 32)
+        key = f"{company}/uploads/{asset_id}"
+        self.evidence.objects.append(
+            Found(bucket=f"media-{company}", key=key, size=1000, etag="0" * 32)
+        )
+        self.evidence.assets.append(
+            {
+                "id": asset_id,
+                "company_id": company,
+                "content_type": content_type,
+                "status": "processing",
+                "attempt": 1,
+                "bucket": f"media-{company}",
+                "upload_key": key,
+                "processed_key": None,
+                "thumbnail_key": None,
+                "width": None,
+                "height": None,
+                "duration_seconds": None,
+                "error_code": None,
+                "error_message": None,
+            }
+        )
+        self.message("media_ingest", f"media-{company}/{key}", {})
+        self.status(asset_id, 1, "pending", "processing")
+
+    def attempt(
+        self, asset_id: str, attempt: int, status: str, code: str | None = None, *, fence: int = 1
+    ) -> None:
+        """Let an attempt end."""
+        asset = self.asset(asset_id)
+        asset |= {"status": status, "attempt": attempt, "error_code": code}
+        company = asset["company_id"]
+        is_video = asset["content_type"].startswith("video/")
+        self.evidence.jobs.append(
+            {
+                "id": len(self.evidence.jobs),
+                "company_id": company,
+                "asset_id": asset_id,
+                "attempt": attempt,
+                "state": "failed" if code else "done",
+                "fence": fence,
+                "lease_until": None,
+            }
+        )
+        data: dict[str, Any] = {"attempt": attempt, "outcome": status}
+        if code:
+            data["error"] = {"code": code, "message": "It is bad."}
+        else:
+            data |= self.files(asset, attempt, fence, is_video=is_video)
+        self.status(asset_id, attempt, "processing", status)
+        self.event("media_processed", "media.asset.processed.v1", asset_id, data)
+        self.hear(company, asset_id, "media_processed", status, attempt)
+
+    def files(
+        self, asset: dict[str, Any], attempt: int, fence: int, *, is_video: bool
+    ) -> dict[str, Any]:
+        folder = f"{asset['company_id']}/outputs/{asset['id']}"
+        processed = f"{folder}/{attempt}-{fence}/video.mp4" if is_video else f"{folder}/{attempt}/i"
+        thumbnail = f"{folder}/{attempt}/thumbnail.jpg"
+        asset |= {"processed_key": processed, "thumbnail_key": thumbnail}
+        asset |= {"width": 160, "height": 90, "duration_seconds": 2.0 if is_video else None}
+        sizes = {processed: (160, 90), thumbnail: (320, 240)}
+        for key, (width, height) in sizes.items():
+            self.evidence.objects.append(Found(bucket=asset["bucket"], key=key, size=50, etag="e"))
+            self.evidence.decoded[key] = Decoded(
+                width=width, height=height, size=50, seconds=2.0 if key == processed else None
+            )
+        if not is_video:
+            self.evidence.decoded[processed] = Decoded(width=160, height=90, size=50)
+        for part in ("rendition", "pictures") if is_video else ("pictures",):
+            self.evidence.results.append(
+                {
+                    "asset_id": asset["id"],
+                    "company_id": asset["company_id"],
+                    "attempt": attempt,
+                    "part": part,
+                    "at": NOW,
+                }
+            )
+        return {
+            "rendition": {"key": processed, "size": 50},
+            "thumbnail": {"key": thumbnail, "size": 50},
+        }
+
+    def status(self, asset_id: str, attempt: int, before: str, after: str) -> None:
+        company = self.asset(asset_id)["company_id"]
+        self.evidence.transitions.append(
+            {
+                "company_id": company,
+                "asset_id": asset_id,
+                "attempt": attempt,
+                "from_status": before,
+                "to_status": after,
+            }
+        )
+        data = {"attempt": attempt, "status": after, "previousStatus": before}
+        self.event("media_status", "media.asset.status_changed.v1", asset_id, data)
+        self.hear(company, asset_id, "media_status", after, attempt)
+
+    def event(
+        self,
+        topic: str,
+        kind: str,
+        asset_id: str,
+        data: dict[str, Any],
+        *,
+        company: str | None = None,
+    ) -> None:
+        event = {
+            "id": some_id(f"event {len(self.evidence.messages)}"),
+            "type": kind,
+            "subject": asset_id,
+            "companyid": company or self.asset(asset_id)["company_id"],
+            "data": data,
+        }
+        self.message(topic, asset_id, event)
+
+    def message(self, topic: str, key: str, event: dict[str, Any], *, at: float = AT) -> None:
+        offset = len(self.evidence.messages)
+        self.evidence.messages.append(
+            Message(topic=topic, partition=0, offset=offset, at=at, key=key, event=event)
+        )
+
+    def hear(self, company: str, asset_id: str, kind: str, what: str, attempt: int) -> None:
+        self.evidence.heard.append(
+            Heard(
+                at=AT,
+                company=company,
+                kind=kind,
+                asset_id=asset_id,
+                event_id=some_id(f"heard {len(self.evidence.heard)}"),
+                event_company=company,
+                attempt=attempt,
+                what=what,
+            )
+        )
+
+    def asset(self, asset_id: str) -> dict[str, Any]:
+        return next(asset for asset in self.evidence.assets if asset["id"] == asset_id)
+
+    def job(self, asset_id: str) -> dict[str, Any]:
+        return next(job for job in self.evidence.jobs if job["asset_id"] == asset_id)
+
+    def drop(self, name: str, doomed: Callable[[Any], bool]) -> None:
+        kept = [one for one in getattr(self.evidence, name) if not doomed(one)]
+        assert len(kept) < len(getattr(self.evidence, name)), "nothing is broken"
+        setattr(self.evidence, name, kept)
+
+    def retry(self, asset_id: str, status: str, code: str | None = None) -> None:
+        """Let a failed asset be tried again."""
+        self.ledger("retry", company=self.asset(asset_id)["company_id"], asset_id=asset_id)
+        self.status(asset_id, 2, "failed", "processing")
+        self.attempt(asset_id, 2, status, code)
+
+    def delete(self, asset_id: str) -> None:
+        asset = self.asset(asset_id)
+        self.ledger("delete", company=asset["company_id"], asset_id=asset_id)
+        self.status(asset_id, 1, asset["status"], "deleted")
+        asset["status"] = "deleted"
+        self.drop("objects", lambda found: asset_id in found.key)

@@ -1,0 +1,586 @@
+"""Good evidence breaks no promise; each thing that is broken in it breaks exactly its own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from chaos.checker import INVARIANTS, judge
+from chaos.evidence import Decoded, Found, Message
+from chaos.good_run import AT, BAD, CLIP, NOW, ONE, OTHER, PHOTO, GoodRun, some_id
+from chaos.load import Heard
+
+POISON = {"dlq-topic": "media_ingest", "dlq-partition": "3", "dlq-offset": "7", "dlq-service": "x"}
+
+
+@pytest.fixture
+def run() -> GoodRun:
+    return GoodRun()
+
+
+def test_good_evidence_breaks_no_promise(run):
+    verdict = judge(run.evidence, garbage_allowed=False)
+    assert verdict.ok, str(verdict)
+    assert verdict.counters["assets_ready"] == 2
+    assert verdict.counters["wire_duplicates"] == 0
+
+
+# What is in order, though it looks odd.
+
+
+def test_messages_and_events_may_be_repeated(run):
+    run.evidence.messages += [m for m in run.evidence.messages if m.topic != "media_ingest"]
+    run.evidence.heard *= 2
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+    assert verdict.counters["wire_duplicates"] == 9
+    assert verdict.counters["events_heard_again"] == 9
+
+
+def test_an_attempt_may_be_retried(run):
+    run.retry(BAD, "failed", "type_mismatch")
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+
+
+def test_a_job_may_be_taken_over(run):
+    clip = run.asset(CLIP)
+    old, clip["processed_key"] = clip["processed_key"], clip["processed_key"].replace("1-1", "1-2")
+    run.job(CLIP)["fence"] = 2
+    run.evidence.decoded[clip["processed_key"]] = run.evidence.decoded[old]
+    run.evidence.objects.append(
+        Found(bucket=clip["bucket"], key=clip["processed_key"], size=50, etag="e")
+    )
+    for message in run.evidence.messages:
+        if message.event.get("data", {}).get("rendition", {}).get("key") == old:
+            message.event["data"]["rendition"]["key"] = clip["processed_key"]
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+    assert verdict.counters["garbage"] == 1
+    assert judge(run.evidence, garbage_allowed=False).broken == {"I4"}
+
+
+def test_a_job_that_begins_again_after_its_result_leaves_the_result(run):
+    run.job(CLIP).update(fence=2, state="cancelled")
+    run.message("media_ingest", run.asset(CLIP)["upload_key"], {}, at=AT + 90)
+    assert judge(run.evidence).ok
+
+
+def test_pictures_may_carry_the_fence_too(run):
+    for asset_id in (PHOTO, CLIP):
+        asset = run.asset(asset_id)
+        for column in ("thumbnail_key", "processed_key"):
+            old = asset[column]
+            new = old.replace("/1/", "/1-1/")
+            if new != old:
+                asset[column] = new
+                run.evidence.decoded[new] = run.evidence.decoded[old]
+                run.evidence.objects.append(
+                    Found(bucket=asset["bucket"], key=new, size=50, etag="e")
+                )
+                for message in run.evidence.messages:
+                    for file in message.event.get("data", {}).values():
+                        if isinstance(file, dict) and file.get("key") == old:
+                            file["key"] = new
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+
+
+def test_a_client_may_delete(run):
+    run.delete(PHOTO)
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+
+
+def test_an_upload_that_nobody_acknowledged_may_be_missing(run):
+    asset_id = some_id("doubtful")
+    run.signed(asset_id, ONE, "photo.jpg", "image/jpeg", "ready")
+    run.drop("ledger", lambda e: e.asset_id == asset_id and e.op == "upload")
+    run.ledger("upload", "info", asset_id=asset_id, company=ONE, expect="ready")
+    run.drop("objects", lambda found: asset_id in found.key)
+    run.drop("transitions", lambda row: row["asset_id"] == asset_id)
+    run.drop("messages", lambda m: asset_id in m.key)
+    run.asset(asset_id)["status"] = "pending"
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+
+
+def test_a_client_that_lost_events_may_have_read_the_state(run):
+    run.drop("heard", lambda heard: heard.asset_id == PHOTO)
+    run.evidence.heard.append(
+        Heard(at=AT, company=ONE, kind="read", asset_id=PHOTO, event_company=ONE, what="ready")
+    )
+    assert judge(run.evidence).ok
+
+
+def test_planted_poison_is_expected_and_may_be_dead_lettered_twice(run):
+    for offset in (0, 1):
+        run.evidence.dead_letters.append(
+            Message(topic="x_dlq", partition=0, offset=offset, at=AT, key="", headers=POISON)
+        )
+    verdict = judge(run.evidence, planted_dead_letters=1)
+    assert verdict.ok, str(verdict)
+    assert verdict.counters["dead_letter_duplicates"] == 1
+
+
+# One thing is broken.
+
+
+def replace(items: list, old, **changed) -> None:
+    items[items.index(old)] = type(old)(**{**vars(old), **changed})
+
+
+def find(items, wanted):
+    return next(one for one in items if wanted(one))
+
+
+def original(run):
+    return find(run.evidence.objects, lambda found: "uploads" in found.key)
+
+
+def outcome_of(run, asset_id):
+    return find(
+        run.evidence.messages, lambda m: m.topic == "media_processed" and m.key == asset_id
+    ).event["data"]
+
+
+def object_without_asset(run):
+    found = original(run)
+    run.evidence.objects.append(
+        Found(bucket=found.bucket, key=f"{ONE}/uploads/{some_id('x')}", size=1, etag="e")
+    )
+
+
+def asset_is_gone(run):
+    asset_id = some_id("gone")
+    run.ledger("upload", asset_id=asset_id, company=ONE, expect="ready", size=1)
+
+
+def upload_is_not_stored(run):
+    run.drop("objects", lambda found: found is original(run))
+
+
+def upload_is_hidden(run):
+    replace(run.evidence.objects, original(run), deleted=True)
+
+
+def upload_is_short(run):
+    replace(run.evidence.objects, original(run), size=999)
+
+
+def upload_is_another(run):
+    replace(run.evidence.objects, original(run), etag="1" * 32)
+
+
+def unfinished(run, status):
+    asset_id = some_id("unfinished")
+    run.signed(asset_id, ONE, "photo.jpg", "image/jpeg", "ready")
+    run.asset(asset_id)["status"] = status
+
+
+def still_processing(run):
+    unfinished(run, "processing")
+
+
+def still_pending(run):
+    unfinished(run, "pending")
+    run.drop("transitions", lambda row: row["asset_id"] == some_id("unfinished"))
+    run.drop("messages", lambda m: m.key == some_id("unfinished"))
+
+
+def expired(run):
+    unfinished(run, "expired")
+    run.status(some_id("unfinished"), 1, "pending", "expired")
+
+
+def stored_without_answer_and_pending(run):
+    still_pending(run)
+    run.drop("ledger", lambda e: e.asset_id == some_id("unfinished") and e.op == "upload")
+    run.ledger("upload", "info", asset_id=some_id("unfinished"), company=ONE, expect="ready")
+
+
+def deleted_by_nobody(run):
+    run.delete(PHOTO)
+    run.drop("ledger", lambda entry: entry.op == "delete")
+
+
+def ended_twice(run):
+    run.status(PHOTO, 1, "processing", "ready")
+
+
+def ended_both_ways(run):
+    run.status(PHOTO, 1, "processing", "failed")
+
+
+def no_transition(run):
+    run.drop("transitions", lambda r: (r["asset_id"], r["to_status"]) == (PHOTO, "ready"))
+    run.drop("messages", lambda m: m.event.get("data", {}).get("status") == "ready")
+
+
+def retried_without_an_end(run):
+    run.retry(BAD, "failed", "type_mismatch")
+    ended = (BAD, 1, "failed")
+    run.drop("transitions", lambda r: (r["asset_id"], r["attempt"], r["to_status"]) == ended)
+
+
+def row_says_otherwise(run):
+    run.asset(PHOTO)["status"] = "failed"
+    expects(run, PHOTO, None)
+    run.hear(ONE, PHOTO, "media_status", "failed", 1)
+    run.hear(ONE, PHOTO, "media_processed", "failed", 1)
+
+
+def retried_though_ready(run):
+    run.retry(PHOTO, "ready")
+    run.message("media_ingest", run.asset(PHOTO)["upload_key"], {}, at=AT + 90)
+
+
+def ended_an_attempt_that_never_was(run):
+    run.status(BAD, 2, "processing", "failed")
+
+
+def outcome_is_not_told(run):
+    run.drop("messages", lambda m: m.topic == "media_processed" and m.key == PHOTO)
+
+
+def outcome_is_told_by_two_events(run):
+    run.event("media_processed", "media.asset.processed.v1", PHOTO, outcome_of(run, PHOTO))
+
+
+def outcome_is_told_wrongly(run):
+    outcome_of(run, BAD)["outcome"] = "ready"
+
+
+def another_file_is_told(run):
+    outcome_of(run, PHOTO)["thumbnail"]["key"] = "elsewhere"
+
+
+def another_error_is_told(run):
+    outcome_of(run, BAD)["error"]["code"] = "unreadable_image"
+
+
+def status_is_not_told(run):
+    wanted = {"processing"}
+    run.drop("messages", lambda m: {m.event.get("data", {}).get("status")} == wanted)
+
+
+def expects(run, asset_id, code):
+    entry = find(run.evidence.ledger, lambda e: e.op == "upload" and e.asset_id == asset_id)
+    replace(run.evidence.ledger, entry, expect=code)
+
+
+def good_file_is_refused(run):
+    expects(run, BAD, "ready")
+
+
+def bad_file_is_ready(run):
+    expects(run, PHOTO, "unreadable_image")
+
+
+def bad_file_failed_for_another_reason(run):
+    expects(run, BAD, "unreadable_image")
+
+
+def picture(run):
+    return run.asset(PHOTO)["thumbnail_key"]
+
+
+def video(run):
+    return run.asset(CLIP)["processed_key"]
+
+
+def looks(run, key, **changed):
+    run.evidence.decoded[key] = Decoded(**{**vars(run.evidence.decoded[key]), **changed})
+
+
+def ready_without_thumbnail(run):
+    run.asset(PHOTO)["thumbnail_key"] = None
+    outcome_of(run, PHOTO)["thumbnail"] = None
+
+
+def thumbnail_is_missing(run):
+    run.drop("objects", lambda found: found.key == picture(run))
+
+
+def video_is_missing(run):
+    run.drop("objects", lambda found: found.key == video(run))
+
+
+def video_is_broken(run):
+    looks(run, video(run), problem="moov atom not found")
+
+
+def thumbnail_has_another_size(run):
+    looks(run, picture(run), width=319)
+
+
+def video_has_another_size(run):
+    looks(run, video(run), height=92)
+
+
+def video_is_cut_short(run):
+    looks(run, video(run), seconds=1.0)
+
+
+def video_has_other_bytes(run):
+    looks(run, video(run), size=51)
+
+
+def a_stale_worker_won(run):
+    run.job(CLIP)["fence"] = 2
+
+
+def a_worker_from_nowhere_won(run):
+    run.job(CLIP)["fence"] = 0
+
+
+def no_job_was_done(run):
+    run.evidence.jobs.remove(run.job(PHOTO))
+
+
+def the_job_had_failed(run):
+    run.job(PHOTO)["state"] = "failed"
+
+
+def with_keys(run, asset_id, old, new):
+    """Let row, storage and Kafka agree on a key that is wrong."""
+    asset = run.asset(asset_id)
+    for column in ("processed_key", "thumbnail_key"):
+        key = asset[column]
+        if old in key:
+            asset[column] = key.replace(old, new)
+            run.evidence.decoded[asset[column]] = run.evidence.decoded[key]
+            found = find(run.evidence.objects, lambda found, key=key: found.key == key)
+            replace(run.evidence.objects, found, key=asset[column])
+    data = outcome_of(run, asset_id)
+    data["rendition"]["key"] = asset["processed_key"]
+    data["thumbnail"]["key"] = asset["thumbnail_key"]
+
+
+def video_without_fence(run):
+    with_keys(run, CLIP, "/1-1/", "/1/")
+
+
+def thumbnail_of_another_attempt(run):
+    with_keys(run, CLIP, "/1/", "/2/")
+
+
+def picture_of_a_stale_fence(run):
+    with_keys(run, PHOTO, "/1/", "/1-1/")
+    run.job(PHOTO)["fence"] = 2
+
+
+def outputs_of_another_asset(run):
+    with_keys(run, PHOTO, PHOTO, BAD)
+
+
+def did_not_come_to_rest(run):
+    run.ledger("quiesce", "fail", detail="after 120 s: 1 assets")
+
+
+def outbox_is_not_empty(run):
+    run.evidence.outbox.append({"key": PHOTO, "producer": "ingest", "topic": "media_status"})
+
+
+def lease_ended(run):
+    asset = some_id("expired lease")
+    run.evidence.assets.append({**run.asset(BAD), "id": asset, "status": "pending"})
+    run.evidence.jobs.append(
+        {
+            **run.job(BAD),
+            "asset_id": asset,
+            "state": "running",
+            "lease_until": NOW - timedelta(seconds=1),
+        }
+    )
+
+
+def job_of_an_ended_asset_is_open(run):
+    run.job(BAD)["state"] = "queued"
+
+
+def ffmpeg_is_left(run):
+    run.evidence.processes.append("ffmpeg -i scratch/source")
+
+
+def scratch_is_not_empty(run):
+    run.evidence.scratch.append("ingest/1-1-1")
+
+
+def a_group_lags(run):
+    run.evidence.lag["thumbnailer/media_thumbnail"] = 1
+
+
+def a_dead_letter(run):
+    run.evidence.dead_letters.append(
+        Message(topic="media_ingest_dlq", partition=0, offset=0, at=AT, key="")
+    )
+
+
+def row_of_another_company(run):
+    asset_id = some_id("astray")
+    run.ledger("sign", company=ONE, asset_id=asset_id)
+    run.evidence.assets.append(
+        {
+            **run.asset(BAD),
+            "id": asset_id,
+            "status": "pending",
+            "company_id": OTHER,
+            "bucket": f"media-{OTHER}",
+            "upload_key": f"{OTHER}/uploads/{asset_id}",
+        }
+    )
+
+
+def row_points_to_a_foreign_bucket(run):
+    run.asset(BAD)["bucket"] = f"media-{OTHER}"
+
+
+def transition_of_another_company(run):
+    run.evidence.transitions[0]["company_id"] = OTHER
+
+
+def result_of_another_company(run):
+    run.evidence.results[0]["company_id"] = OTHER
+
+
+def object_in_a_foreign_bucket(run):
+    found = find(run.evidence.objects, lambda found: found.key == picture(run))
+    run.evidence.objects.append(Found(bucket=f"media-{OTHER}", key=found.key, size=50, etag="e"))
+
+
+def upload_key_of_another_company(run):
+    run.asset(PHOTO)["upload_key"] = f"{OTHER}/uploads/{PHOTO}"
+
+
+def event_names_another_company(run):
+    run.event("media_thumbnailed", "media.thumbnail.made.v1", PHOTO, {}, company=OTHER)
+
+
+def a_stranger_heard(run):
+    run.hear(OTHER, PHOTO, "media_status", "ready", 1)
+
+
+def a_stranger_heard_of_an_unknown_asset(run):
+    run.evidence.heard.append(
+        Heard(at=AT, company=ONE, kind="media_status", asset_id="x", event_company=OTHER)
+    )
+
+
+def client_heard_no_end(run):
+    run.drop("heard", lambda heard: heard.asset_id == PHOTO)
+
+
+def client_heard_no_result(run):
+    run.drop("heard", lambda h: (h.asset_id, h.kind) == (CLIP, "media_processed"))
+
+
+def client_heard_of_the_first_attempt_only(run):
+    run.retry(BAD, "failed", "type_mismatch")
+    run.drop("heard", lambda heard: heard.attempt == 2)
+
+
+BROKEN = {
+    "I1": [
+        object_without_asset,
+        asset_is_gone,
+        upload_is_not_stored,
+        upload_is_hidden,
+        upload_is_short,
+        upload_is_another,
+    ],
+    "I2": [
+        still_processing,
+        still_pending,
+        expired,
+        stored_without_answer_and_pending,
+        deleted_by_nobody,
+        ended_twice,
+        ended_both_ways,
+        no_transition,
+        retried_without_an_end,
+        row_says_otherwise,
+        retried_though_ready,
+        ended_an_attempt_that_never_was,
+        outcome_is_not_told,
+        outcome_is_told_by_two_events,
+        outcome_is_told_wrongly,
+        another_file_is_told,
+        another_error_is_told,
+        status_is_not_told,
+    ],
+    "I3": [good_file_is_refused, bad_file_is_ready, bad_file_failed_for_another_reason],
+    "I4": [
+        ready_without_thumbnail,
+        thumbnail_is_missing,
+        video_is_missing,
+        video_is_broken,
+        thumbnail_has_another_size,
+        video_has_another_size,
+        video_is_cut_short,
+        video_has_other_bytes,
+        a_stale_worker_won,
+        a_worker_from_nowhere_won,
+        no_job_was_done,
+        the_job_had_failed,
+        video_without_fence,
+        thumbnail_of_another_attempt,
+        picture_of_a_stale_fence,
+        outputs_of_another_asset,
+    ],
+    "I5": [
+        did_not_come_to_rest,
+        outbox_is_not_empty,
+        lease_ended,
+        job_of_an_ended_asset_is_open,
+        ffmpeg_is_left,
+        scratch_is_not_empty,
+        a_group_lags,
+        a_dead_letter,
+    ],
+    "I6": [
+        row_of_another_company,
+        row_points_to_a_foreign_bucket,
+        transition_of_another_company,
+        result_of_another_company,
+        object_in_a_foreign_bucket,
+        upload_key_of_another_company,
+        event_names_another_company,
+        a_stranger_heard,
+        a_stranger_heard_of_an_unknown_asset,
+    ],
+    "I7": [client_heard_no_end, client_heard_no_result, client_heard_of_the_first_attempt_only],
+}
+CASES = [(invariant, change) for invariant, changes in BROKEN.items() for change in changes]
+
+
+@pytest.mark.parametrize(
+    ("invariant", "change"), CASES, ids=lambda case: getattr(case, "__name__", case)
+)
+def test_what_is_broken_breaks_its_own_promise_alone(run, invariant, change):
+    change(run)
+    verdict = judge(run.evidence)
+    assert verdict.broken == {invariant}, str(verdict)
+
+
+def test_every_promise_is_tried():
+    assert set(BROKEN) == set(INVARIANTS)
+
+
+def test_poison_that_is_not_dead_lettered_is_missed(run):
+    assert judge(run.evidence, planted_dead_letters=1).broken == {"I5"}
+
+
+def test_clients_that_were_kept_from_listening_are_left_out(run):
+    run.evidence.heard.clear()
+    assert judge(run.evidence).broken == {"I7"}
+    assert judge(run.evidence, clients_listened=False).ok
+
+
+def test_who_subscribes_later_is_told_of_nothing_before(run):
+    run.evidence.heard.clear()
+    for entry in list(run.evidence.ledger):
+        if entry.op == "subscribe":
+            replace(run.evidence.ledger, entry, at=AT + 1)
+    assert judge(run.evidence).ok
