@@ -141,13 +141,7 @@ class Case:
 
     def dead_letters(self) -> list[Message]:
         """Return the dead letters; of one that a crash stored twice, the last."""
-        names = ("dlq-topic", "dlq-partition", "dlq-offset", "dlq-service")
-        found = {}
-        for letter in self.evidence.dead_letters:
-            origin = tuple(letter.headers.get(name) for name in names)
-            itself = (letter.topic, str(letter.partition), str(letter.offset))
-            found[origin if all(origin) else itself] = letter
-        return list(found.values())
+        return list({letter.origin: letter for letter in self.evidence.dead_letters}.values())
 
 
 def grouped(items: Any, key: Callable[[Any], Any]) -> dict[Any, list[Any]]:

@@ -22,6 +22,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import urllib3
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from media_contracts import TOPICS
@@ -37,7 +38,17 @@ _PAUSE_SECONDS = 0.25
 _TIDY_SECONDS = 10.0
 _WORKERS = 4
 _PROGRAMS = ("ffmpeg", "ffprobe", "bwrap")
-_OPEN = ("pending", "processing", "expired")
+_LOOK_SECONDS = 30.0
+# A client that was told that its upload is stored does not lose it to the end of its grant.
+_UNFINISHED = """
+    SELECT id, status, bucket, upload_key FROM media_assets
+    WHERE company_id = ANY($1) AND status IN ('pending', 'processing', 'expired')
+"""
+_OPEN_JOBS = """
+    SELECT count(*) FROM ingest_jobs
+    WHERE company_id = ANY($1) AND state IN ('queued', 'running')
+"""
+_WAITING = "SELECT count(*) FROM outbox WHERE company_id = ANY($1)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +74,13 @@ class Message:
     key: str
     event: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        """Where a dead letter comes from, and who could not handle it; else its own place."""
+        names = ("dlq-topic", "dlq-partition", "dlq-offset", "dlq-service")
+        found = tuple(self.headers.get(name, "") for name in names)
+        return found if all(found) else (self.topic, str(self.partition), str(self.offset))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,6 +196,11 @@ class _Storage:
             secret_key=target.s3_secret_key,
             secure=secure,
             region="us-east-1",
+            http_client=urllib3.PoolManager(
+                maxsize=_WORKERS,
+                timeout=urllib3.Timeout(connect=5, read=20),
+                retries=urllib3.Retry(total=2, backoff_factor=0.2),
+            ),
         )
         self._target = target
         self._pool = pool
@@ -293,8 +316,8 @@ async def _dump(target: Target) -> list[Message]:
         fetch_max_bytes=64 * 1024 * 1024,
         max_partition_fetch_bytes=8 * 1024 * 1024,
     )
-    await consumer.start()
     try:
+        await consumer.start()
         parts = await _partitions(consumer, [target.topic_prefix + name for name in names])
         consumer.assign(parts)
         begins = await consumer.beginning_offsets(parts)
@@ -346,16 +369,21 @@ def _sort_messages(
     """
     Keep the messages that name our companies or assets, and the run's dead letters.
 
-    Poison names nobody, hence dead letters are told apart by their moment.
+    Poison names nobody, hence dead letters are told apart by their moment. What was one
+    before the run, and came again because a group began anew, is none of this run's.
     """
     names = {*ours, *(entry.asset_id for entry in entries if entry.asset_id)}
     began = min((entry.at for entry in entries), default=0.0)
+    letters = []
     for message in dump:
         if message.topic.endswith("_dlq"):
-            if message.at >= began:
-                evidence.dead_letters.append(message)
+            letters.append(message)
         elif names & _names(message):
             evidence.messages.append(message)
+    before = {letter.origin for letter in letters if letter.at < began}
+    evidence.dead_letters = [
+        letter for letter in letters if letter.at >= began and letter.origin not in before
+    ]
 
 
 def _names(message: Message) -> set[str]:
@@ -370,8 +398,8 @@ async def consumer_lag(target: Target) -> dict[str, int]:
     """Return how many records each group of this stack still has before it, by group/topic."""
     admin = AIOKafkaAdminClient(bootstrap_servers=target.kafka)
     consumer = AIOKafkaConsumer(bootstrap_servers=target.kafka)
-    await admin.start()
     try:
+        await admin.start()
         await consumer.start()
         ours = {target.topic_prefix + topic.name for topic in TOPICS}
         lag: dict[str, int] = {}
@@ -449,47 +477,33 @@ async def quiesce(target: Target, ledger: Ledger, timeout: float = 120) -> float
 
 async def _unfinished(target: Target, storage: _Storage, ledger: Ledger) -> str:
     try:
-        connection = await asyncpg.connect(target.database_url, timeout=5)
-        try:
-            waiting = await _unfinished_rows(connection, storage, ledger)
-        finally:
-            await connection.close(timeout=5)
-        if waiting:
-            return waiting
-        lag = {name: count for name, count in (await consumer_lag(target)).items() if count}
+        async with asyncio.timeout(_LOOK_SECONDS):
+            waiting = await _unfinished_rows(target, storage, ledger)
+            if waiting:
+                return waiting
+            lag = {name: count for name, count in (await consumer_lag(target)).items() if count}
     except Exception as error:  # noqa: BLE001 - anything may be away, and come back
         return f"cannot look: {error!r}"
     return f"lag {lag}" if lag else ""
 
 
-async def _unfinished_rows(connection: Any, storage: _Storage, ledger: Ledger) -> str:
+async def _unfinished_rows(target: Target, storage: _Storage, ledger: Ledger) -> str:
     entries = ledger.entries()
     ours = [UUID(company) for company in companies(entries)]
-    acknowledged = {
-        asset_id for asset_id, entry in uploads(entries).items() if entry.outcome == "ok"
-    }
-    rows = await connection.fetch(
-        "SELECT id, status, bucket, upload_key FROM media_assets"
-        " WHERE company_id = ANY($1) AND status = ANY($2)",
-        ours,
-        list(_OPEN),
-    )
-    open_assets = [
-        row["id"] for row in rows if row["status"] == "processing" or str(row["id"]) in acknowledged
-    ]
+    told = {asset_id for asset_id, entry in uploads(entries).items() if entry.outcome == "ok"}
+    connection = await asyncpg.connect(target.database_url, timeout=5)
+    try:
+        rows = await connection.fetch(_UNFINISHED, ours)
+        jobs = await connection.fetchval(_OPEN_JOBS, ours)
+        outbox = await connection.fetchval(_WAITING, ours)
+    finally:
+        await connection.close(timeout=5)
+    found = [row for row in rows if row["status"] == "processing" or str(row["id"]) in told]
     # Nobody was told whether these are stored; those that are will be processed.
-    doubtful = [row for row in rows if row["id"] not in open_assets]
+    doubtful = [row for row in rows if row not in found and row["status"] == "pending"]
     stored = await storage.exists([(row["bucket"], row["upload_key"]) for row in doubtful])
-    open_assets += [row["id"] for row, there in zip(doubtful, stored, strict=True) if there]
-    jobs = await connection.fetchval(
-        "SELECT count(*) FROM ingest_jobs WHERE company_id = ANY($1)"
-        " AND state IN ('queued', 'running')",
-        ours,
-    )
-    outbox = await connection.fetchval(
-        "SELECT count(*) FROM outbox WHERE company_id = ANY($1)", ours
-    )
-    if not (open_assets or jobs or outbox):
+    found += [row for row, there in zip(doubtful, stored, strict=True) if there]
+    if not (found or jobs or outbox):
         return ""
-    shown = [str(asset) for asset in open_assets[:5]]
-    return f"{len(open_assets)} assets {shown}, {jobs} jobs, {outbox} outbox records"
+    shown = [f"{row['id']} {row['status']}" for row in found[:5]]
+    return f"{len(found)} assets {shown}, {jobs} jobs, {outbox} outbox records"

@@ -36,6 +36,7 @@ _STREAM_TIMEOUT = httpx.Timeout(10, read=60)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 _TOO_MANY = 429
 _WAYS = 2
+_CONNECT_SECONDS = 60
 
 
 async def run_load(
@@ -265,8 +266,13 @@ class Watchers:
             _Watcher(self._target, company, self._http, self._file) for company in self._companies
         ]
         self._tasks = [asyncio.create_task(watcher.follow()) for watcher in self._watchers]
-        async with asyncio.timeout(60):
-            await asyncio.gather(*(watcher.connected.wait() for watcher in self._watchers))
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                for watcher in self._watchers:
+                    await watcher.connected.wait()
+        except BaseException:
+            await self.__aexit__()
+            raise
         for company in self._companies:
             self._ledger.add("subscribe", "ok", company=company)
         return self

@@ -1,0 +1,214 @@
+"""The points at which a process can be killed, and the guards that can be taken away."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """
+    A moment in a service: before or after a call of ``attribute`` of ``module``.
+
+    ``telling`` asks for a result that is not None, since the call may have found nothing to do.
+    """
+
+    service: str
+    module: str
+    attribute: str
+    after: bool = True
+    telling: bool = False
+
+
+POINTS = {
+    "intake_in_transaction": Point("ingest", "ingest.intake", "enqueue"),
+    "intake_committed": Point("ingest", "ingest.intake", "Intake.__call__"),
+    "claimed": Point("ingest", "ingest.worker", "Workers._claim", telling=True),
+    "downloaded": Point("ingest", "media_runtime.storage", "ObjectStore.download"),
+    "transcoding": Point("ingest", "ingest.process", "_Progress.report"),
+    "transcoded": Point("ingest", "ingest.process", "ProcessUpload._transcode"),
+    "rendition_stored": Point("ingest", "ingest.process", "ProcessUpload._store_rendition"),
+    "rendition_committed": Point("ingest", "ingest.outcomes", "Outcomes.rendition_made"),
+    "outcome_in_transaction": Point("ingest", "ingest.outcomes", "Outcomes._publish"),
+    "pictures_committed": Point("ingest", "ingest.outcomes", "Outcomes.thumbnailed"),
+    "relay_sent": Point("ingest", "media_runtime.kafka", "Producer.send_all"),
+    "rendered": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._render"),
+    "picture_stored": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._upload"),
+    "answering": Point(
+        "thumbnailer", "thumbnailer.handlers", "OnThumbnailRequested._send", after=False
+    ),
+    "answered": Point("thumbnailer", "thumbnailer.handlers", "OnThumbnailRequested.__call__"),
+    "granted": Point("sign_api", "sign_api.use_cases", "SignUpload.__call__"),
+    "feeding": Point("watcher", "watcher.reconcile", "_notification"),
+    "fed": Point("watcher", "watcher.reconcile", "Reconciler._apply"),
+    "published": Point("notifier", "notifier.hub", "Hub.publish"),
+}
+
+
+def resolve(module: str, attribute: str) -> tuple[Any, str, Any]:
+    """Return the owner of an attribute, its name and its value; raises AttributeError."""
+    owner: Any = importlib.import_module(module)
+    *path, name = attribute.split(".")
+    for step in path:
+        owner = getattr(owner, step)
+    return owner, name, inspect.getattr_static(owner, name)
+
+
+def install(*, service: str, kill: str, mutation: str, hits: str) -> None:
+    """Prepare this process of *service*; points and mutations of others are left alone."""
+    for wish in filter(None, kill.split(",")):
+        name, _, count = wish.partition(":")
+        if POINTS[name].service == service:
+            _arm(name, int(count or 1), hits)
+    if mutation and MUTATIONS[mutation].service in {service, "any"}:
+        MUTATIONS[mutation].apply()
+
+
+def _arm(name: str, count: int, hits: str) -> None:
+    point = POINTS[name]
+    owner, attribute, original = resolve(point.module, point.attribute)
+    left = count
+
+    def reach() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            if hits:
+                with open(hits, "a", encoding="utf-8") as file:
+                    file.write(f"{name}\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(owner, attribute, _wrapped(original, point, reach))
+
+
+def _wrapped(original: Any, point: Point, reach: Callable[[], None]) -> Any:
+    if inspect.iscoroutinefunction(original):
+
+        @functools.wraps(original)
+        async def slow(*args: Any, **kwargs: Any) -> Any:
+            if not point.after:
+                reach()
+            result = await original(*args, **kwargs)
+            if point.after and (result is not None or not point.telling):
+                reach()
+            return result
+
+        return slow
+
+    @functools.wraps(original)
+    def quick(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        reach()
+        return result
+
+    return quick
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A guard taken away in one service, or in any."""
+
+    service: str
+    apply: Callable[[], None]
+
+
+def _fence_off() -> None:
+    """A job's holder is asked for nothing: whoever has ever held it may end it."""
+    jobs = importlib.import_module("ingest.jobs")
+    jobs._BEAT = (
+        "UPDATE ingest_jobs SET lease_until = now() + make_interval(secs => $3)"
+        " WHERE id = $1 AND $2::bigint IS NOT NULL RETURNING 1"
+    )
+    jobs._END = (
+        "UPDATE ingest_jobs SET state = $3, last_error = $4, finished_at = now(),"
+        " lease_until = NULL WHERE id = $1 AND $2::bigint IS NOT NULL RETURNING 1"
+    )
+    jobs._HOLDS = "SELECT 1 FROM ingest_jobs WHERE id = $1 AND $2::bigint IS NOT NULL FOR UPDATE"
+
+
+def _dedupe_off() -> None:
+    """What comes again has its effect again: no state absorbs it."""
+    outcomes = importlib.import_module("ingest.outcomes")
+    lifecycle = importlib.import_module("media_records.lifecycle")
+    contracts = importlib.import_module("media_contracts")
+
+    async def any_asset(connection: Any, asset_id: Any, attempt: int) -> Any:
+        del attempt
+        return await lifecycle.find_asset(connection, asset_id, lock=True)
+
+    outcomes.Outcomes._current = staticmethod(any_asset)
+    outcomes._INSERT = outcomes._INSERT.replace(
+        "DO NOTHING", "(asset_id, attempt, part) DO UPDATE SET data = excluded.data"
+    )
+    every = frozenset(contracts.AssetStatus)
+    lifecycle.ALLOWED = dict.fromkeys(every, every)
+
+
+def _reconciler_off() -> None:
+    """Nobody looks for uploads that were not announced."""
+    reconcile = importlib.import_module("watcher.reconcile")
+
+    async def nothing(*_: Any) -> dict[str, int]:
+        return {}
+
+    async def no_bucket(*_: Any) -> int:
+        return 0
+
+    reconcile.Reconciler.__call__ = nothing
+    reconcile.VerifyBuckets.__call__ = no_bucket
+
+
+def _ack_always() -> None:
+    """A record is committed whatever became of it."""
+    kafka = importlib.import_module("media_runtime.kafka")
+    policy = importlib.import_module("faststream").AckPolicy
+
+    class Always:
+        NACK_ON_ERROR = policy.ACK
+
+    kafka.AckPolicy = Always
+
+
+def _outbox_marked_first() -> None:
+    """A row is deleted before Kafka has its record."""
+    outbox = importlib.import_module("media_runtime.outbox")
+    relay = outbox.Outbox._relay_batch
+
+    class Later:
+        """Takes records and sends them when the transaction is long over."""
+
+        def __init__(self, producer: Any) -> None:
+            self.producer = producer
+            self.taken: list[Any] = []
+
+        async def send_all(self, records: Any) -> None:
+            self.taken += records
+
+    async def marked_first(self: Any) -> int:
+        producer, self._producer = self._producer, Later(self._producer)
+        try:
+            sent: int = await relay(self)
+            taken = self._producer.taken
+        finally:
+            self._producer = producer
+        if taken:
+            await producer.send_all(taken)
+        return sent
+
+    outbox.Outbox._relay_batch = marked_first
+
+
+MUTATIONS = {
+    "fence_off": Mutation("ingest", _fence_off),
+    "dedupe_off": Mutation("ingest", _dedupe_off),
+    "reconciler_off": Mutation("watcher", _reconciler_off),
+    "ack_always": Mutation("any", _ack_always),
+    "outbox_marked_first": Mutation("ingest", _outbox_marked_first),
+}
