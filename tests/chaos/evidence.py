@@ -13,18 +13,19 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
 import urllib3
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from media_contracts import TOPICS
 from minio import Minio
 from minio.error import S3Error
@@ -33,6 +34,8 @@ from PIL import Image
 from chaos.ledger import Entry, Ledger, companies, read_lines, uploads
 from chaos.load import Heard
 from chaos.target import Target
+
+T = TypeVar("T")
 
 _PAUSE_SECONDS = 0.25
 _TIDY_SECONDS = 10.0
@@ -134,7 +137,7 @@ async def gather(target: Target, ledger: Ledger) -> Evidence:
         storage = _Storage(target, pool)
         listing = storage.listing(ours)
         dump, evidence.lag, evidence.objects = await asyncio.gather(
-            _dump(target), consumer_lag(target), listing
+            _patiently(lambda: _dump(target)), _patiently(lambda: consumer_lag(target)), listing
         )
         evidence.decoded = await storage.decoded(evidence.assets)
     _sort_messages(dump, ours, entries, evidence)
@@ -305,6 +308,18 @@ def decode_video(data: bytes) -> Decoded:
     )
 
 
+async def _patiently(look: Callable[[], Awaitable[T]]) -> T:
+    """Return what *look* finds; a broker that has just been started is given time."""
+    deadline = time.monotonic() + _LOOK_SECONDS
+    while True:
+        try:
+            return await look()
+        except KafkaError:
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
 async def _dump(target: Target) -> list[Message]:
     """Return every record of every topic and its dead letters, as far as they reach now."""
     names = [name for topic in TOPICS for name in (topic.name, topic.dlq)]
@@ -458,7 +473,8 @@ async def quiesce(target: Target, ledger: Ledger, timeout: float = 120) -> float
     with ThreadPoolExecutor(_WORKERS) as pool:
         storage = _Storage(target, pool)
         while True:
-            unfinished = await _unfinished(target, storage, ledger)
+            left = timeout - (time.monotonic() - started)
+            unfinished = await _unfinished(target, storage, ledger, max(5.0, left))
             elapsed = time.monotonic() - started
             if not unfinished:
                 work_done = elapsed if work_done is None else work_done
@@ -475,16 +491,19 @@ async def quiesce(target: Target, ledger: Ledger, timeout: float = 120) -> float
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _unfinished(target: Target, storage: _Storage, ledger: Ledger) -> str:
+async def _unfinished(target: Target, storage: _Storage, ledger: Ledger, seconds: float) -> str:
     try:
-        async with asyncio.timeout(_LOOK_SECONDS):
+        async with asyncio.timeout(min(seconds, _LOOK_SECONDS)):
             waiting = await _unfinished_rows(target, storage, ledger)
             if waiting:
                 return waiting
-            lag = {name: count for name, count in (await consumer_lag(target)).items() if count}
+            lag = await consumer_lag(target)
     except Exception as error:  # noqa: BLE001 - anything may be away, and come back
         return f"cannot look: {error!r}"
-    return f"lag {lag}" if lag else ""
+    if uploads(ledger.entries()) and not lag:
+        return "the broker does not know its groups yet"
+    behind = {name: count for name, count in lag.items() if count}
+    return f"lag {behind}" if behind else ""
 
 
 async def _unfinished_rows(target: Target, storage: _Storage, ledger: Ledger) -> str:
