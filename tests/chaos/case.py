@@ -80,6 +80,12 @@ class Case:
         return {(job["asset_id"], job["attempt"]): job for job in self.evidence.jobs}
 
     @cached_property
+    def results(self) -> dict[tuple[str, int, str], dict[str, Any]]:
+        return {
+            (row["asset_id"], row["attempt"], row["part"]): row for row in self.evidence.results
+        }
+
+    @cached_property
     def transitions(self) -> dict[str, list[dict[str, Any]]]:
         return grouped(self.evidence.transitions, lambda row: row["asset_id"])
 
@@ -107,13 +113,14 @@ class Case:
         Such a job may begin once more, and its fence rises, though its first result counts.
         """
         moments = self.notifications.get(asset_id, [])
-        done = [
-            row["at"].timestamp()
-            for row in self.evidence.results
-            if (row["asset_id"], row["attempt"], row["part"]) == (asset_id, attempt, "rendition")
-        ]
-        since = done or moments[:1]
+        rendition = self.results.get((asset_id, attempt, "rendition"))
+        since = [rendition["at"].timestamp()] if rendition else moments[:1]
         return bool(since) and any(moment > since[0] for moment in moments)
+
+    def fence_of_rendition(self, asset_id: str, attempt: int) -> int | None:
+        """Return the fence that the job had when its rendition was taken, where that is known."""
+        rendition = self.results.get((asset_id, attempt, "rendition"))
+        return rendition.get("job_fence") if rendition else None
 
     def processed(self, asset_id: str, attempt: int) -> dict[str, dict[str, Any]]:
         """Return the distinct outcomes that Kafka tells of an attempt, by event id."""

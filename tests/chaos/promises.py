@@ -220,7 +220,11 @@ def _origin(case: Case, asset: Mapping[str, Any], column: str) -> Iterator[str]:
         if column == "processed_key" and job["state"] != "done" and not again:
             yield f"is ready, but the job of its attempt is {job['state']}"
         fence = int(found["fence"]) if found["fence"] else None
-        yield from _fence(asset, column, fence, job["fence"], older_is_right=again)
+        known = case.fence_of_rendition(asset["id"], asset["attempt"])
+        if column == "processed_key" and known is not None:
+            yield from _fence(asset, column, fence, known, older_is_right=False)
+        else:
+            yield from _fence(asset, column, fence, job["fence"], older_is_right=again)
 
 
 def _fence(

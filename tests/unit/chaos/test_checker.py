@@ -11,6 +11,7 @@ from chaos.evidence import Decoded, Found, Message
 from chaos.good_run import AT, BAD, CLIP, NOW, ONE, OTHER, PHOTO, GoodRun, some_id
 from chaos.load import Heard
 
+RENDITION = (CLIP, "rendition")
 POISON = {"dlq-topic": "media_ingest", "dlq-partition": "3", "dlq-offset": "7", "dlq-service": "x"}
 
 
@@ -65,6 +66,13 @@ def test_a_job_that_begins_again_after_its_result_leaves_the_result(run):
     run.job(CLIP).update(fence=2, state="cancelled")
     run.message("media_ingest", run.asset(CLIP)["upload_key"], {}, at=AT + 90)
     assert judge(run.evidence).ok
+
+
+def test_the_fence_at_the_time_of_the_result_is_the_one_that_counts(run):
+    rendition(run)["job_fence"] = 1
+    run.job(CLIP)["fence"] = 2
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
 
 
 def test_pictures_may_carry_the_fence_too(run):
@@ -327,8 +335,19 @@ def video_has_other_bytes(run):
     looks(run, video(run), size=51)
 
 
+def rendition(run):
+    return find(run.evidence.results, lambda row: (row["asset_id"], row["part"]) == RENDITION)
+
+
 def a_stale_worker_won(run):
     run.job(CLIP)["fence"] = 2
+
+
+def a_stale_worker_won_and_its_job_began_again(run):
+    """Only what was written down as the result was taken tells this from a late retry."""
+    a_stale_worker_won(run)
+    run.message("media_ingest", run.asset(CLIP)["upload_key"], {}, at=AT + 90)
+    rendition(run)["job_fence"] = 2
 
 
 def a_worker_from_nowhere_won(run):
@@ -521,6 +540,7 @@ BROKEN = {
         video_is_cut_short,
         video_has_other_bytes,
         a_stale_worker_won,
+        a_stale_worker_won_and_its_job_began_again,
         a_worker_from_nowhere_won,
         no_job_was_done,
         the_job_had_failed,
