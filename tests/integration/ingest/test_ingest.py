@@ -347,6 +347,21 @@ async def test_a_picture_that_cannot_be_made_fails_the_asset_once(
     assert outcome["error"] == {"code": "no_frame", "message": "None."}
 
 
+async def test_pictures_that_are_in_cannot_fail_any_more(
+    sign_api, intake, database, queue, lifecycle, outcomes
+):
+    """A request that is delivered twice may be answered twice, and differently."""
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    await outcomes.thumbnailed(made(company, asset))
+    failed = ThumbnailFailed(attempt=1, error=ErrorInfo(code="no_frame", message="None."))
+    await outcomes.thumbnailed(answer(failed, company, asset))
+    assert (await asset_now(database, asset)).status == "processing"
+    await outcomes.rendition_made(job, rendition())
+    assert (await asset_now(database, asset)).status == "ready"
+
+
 async def test_results_of_an_older_attempt_or_another_company_change_nothing(
     sign_api, intake, database, queue, lifecycle, outcomes, admin
 ):

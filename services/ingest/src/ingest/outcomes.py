@@ -111,7 +111,9 @@ class Outcomes:
                         connection, asset, _PICTURES, made.model_dump_json(), Stage.THUMBNAILED
                     )
                 case ThumbnailFailed(error=error):
-                    await self._fail(connection, asset, error)
+                    # A request that was delivered twice may be answered twice, differently.
+                    if _PICTURES not in await self._results(connection, asset):
+                        await self._fail(connection, asset, error)
         self._outbox.wake()
 
     async def give_up(self, connection: Connection, asset: Asset) -> None:
@@ -155,12 +157,14 @@ class Outcomes:
             return
         now = datetime.now(UTC)
         await self._lifecycle.progressed(connection, asset, stage, at=now)
-        results = {
-            row["part"]: row["data"]
-            for row in await connection.fetch(_SELECT, asset.id, asset.attempt)
-        }
+        results = await self._results(connection, asset)
         if results.keys() >= _PARTS[kind_of(asset.content_type)]:
             await self._ready(connection, asset, results, now)
+
+    @staticmethod
+    async def _results(connection: Connection, asset: Asset) -> dict[str, str]:
+        rows = await connection.fetch(_SELECT, asset.id, asset.attempt)
+        return {row["part"]: row["data"] for row in rows}
 
     async def _ready(
         self, connection: Connection, asset: Asset, results: Mapping[str, str], now: datetime
