@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +17,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 from mediactl import processes, stack
 from mediactl.errors import MediactlError
 from mediactl.home import Home
@@ -177,11 +177,22 @@ class Rig:
                 with suppress(MediactlError):
                     await self.start(name)
 
+    async def healed(self) -> None:
+        """Start what does not run, so that the next scenario finds a whole stack."""
+        for name in (*SERVERS, *SERVICES):
+            if not self.is_alive(name):
+                await self.start(name)
+
     @asynccontextmanager
     async def another(
-        self, name: str, settings: Mapping[str, str] | None = None
+        self, name: str, settings: Mapping[str, str] | None = None, *, wait: bool = True
     ) -> AsyncIterator[int]:
-        """Run one more process of a service for the block; gives its process id."""
+        """
+        Run one more process of a service for the block; gives its process id.
+
+        Without *wait* it is not waited for: beside a frozen member of its consumer groups it
+        works long before it is ready.
+        """
         port = free_port()
         scratch = self.home.data / "scratch" / f"{name}-{port}"
         own = {f"{name.upper()}_SCRATCH_DIR": str(scratch), **(settings or {})}
@@ -192,7 +203,8 @@ class Rig:
         await asyncio.to_thread(program.start)
         assert program.process is not None
         try:
-            await asyncio.to_thread(program.wait_ready)
+            if wait:
+                await asyncio.to_thread(program.wait_ready)
             yield program.process.pid
         finally:
             with suppress(ProcessLookupError):
@@ -207,8 +219,6 @@ class Rig:
 
 async def read_metric(url: str, name: str) -> float:
     """Return the sum of the samples *name* that *url* exports."""
-    import httpx
-
     async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
         lines = (await http.get(url)).text.splitlines()
     values = [
@@ -230,6 +240,3 @@ def hooks(*, kill: str = "", mutation: str = "", hits: Path | None = None) -> di
 def for_service(name: str, variables: Mapping[str, str]) -> dict[str, str]:
     """Return *variables* as mediactl hands them on to the service *name* alone."""
     return {f"{name.upper()}_{key}": value for key, value in variables.items()}
-
-
-assert sys.version_info >= (3, 11)

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -38,6 +39,7 @@ POINTS = {
     "rendition_committed": Point("ingest", "ingest.outcomes", "Outcomes.rendition_made"),
     "outcome_in_transaction": Point("ingest", "ingest.outcomes", "Outcomes._publish"),
     "pictures_committed": Point("ingest", "ingest.outcomes", "Outcomes.thumbnailed"),
+    "relaying": Point("ingest", "media_runtime.kafka", "Producer.send_all", after=False),
     "relay_sent": Point("ingest", "media_runtime.kafka", "Producer.send_all"),
     "rendered": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._render"),
     "picture_stored": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._upload"),
@@ -81,7 +83,7 @@ def _arm(name: str, count: int, hits: str) -> None:
         left -= 1
         if left == 0:
             if hits:
-                with open(hits, "a", encoding="utf-8") as file:
+                with Path(hits).open("a", encoding="utf-8") as file:
                     file.write(f"{name}\n")
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -144,8 +146,11 @@ def _dedupe_off() -> None:
         return await lifecycle.find_asset(connection, asset_id, lock=True)
 
     outcomes.Outcomes._current = staticmethod(any_asset)
-    outcomes._INSERT = outcomes._INSERT.replace(
-        "DO NOTHING", "(asset_id, attempt, part) DO UPDATE SET data = excluded.data"
+    # Told to be new, whether it is or not.
+    outcomes._INSERT = (
+        "WITH added AS ("
+        + outcomes._INSERT.replace("RETURNING 1", "RETURNING 1 AS it")
+        + ") SELECT 1 FROM (SELECT count(*) FROM added) AS whatever"
     )
     every = frozenset(contracts.AssetStatus)
     lifecycle.ALLOWED = dict.fromkeys(every, every)
@@ -165,8 +170,14 @@ def _reconciler_off() -> None:
     reconcile.VerifyBuckets.__call__ = no_bucket
 
 
+def _impatient() -> None:
+    """No guard is gone: a record is only retried in place for a second before it is let go."""
+    importlib.import_module("media_runtime.kafka")._IN_PLACE_SECONDS = 1.0
+
+
 def _ack_always() -> None:
-    """A record is committed whatever became of it."""
+    """A record that is let go is committed, whatever became of it."""
+    _impatient()
     kafka = importlib.import_module("media_runtime.kafka")
     policy = importlib.import_module("faststream").AckPolicy
 
@@ -209,6 +220,7 @@ MUTATIONS = {
     "fence_off": Mutation("ingest", _fence_off),
     "dedupe_off": Mutation("ingest", _dedupe_off),
     "reconciler_off": Mutation("watcher", _reconciler_off),
+    "impatient": Mutation("any", _impatient),
     "ack_always": Mutation("any", _ack_always),
     "outbox_marked_first": Mutation("ingest", _outbox_marked_first),
 }

@@ -11,16 +11,13 @@ from __future__ import annotations
 import os
 import sys
 
-if len(sys.orig_argv) > 1 and os.environ.get("CHAOS_SERVICE_HOOKS", "1") == "1":
-    # The pools' own processes inherit the variables; a service is started by its name.
-    _arguments = sys.orig_argv
-    if "-m" in _arguments and _arguments[-1] == _arguments[_arguments.index("-m") + 1]:
-        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-        import chaos_hooks
+# A service is started by its name, python -m ingest; the pools' own processes are not.
+if sys.orig_argv[-2:-1] == ["-m"]:
+    import chaos_hooks  # beside this file, which PYTHONPATH names
 
-        chaos_hooks.install(
-            service=_arguments[-1],
-            kill=os.environ.get("CHAOS_KILL", ""),
-            mutation=os.environ.get("CHAOS_MUTATION", ""),
-            hits=os.environ.get("CHAOS_HITS", ""),
-        )
+    chaos_hooks.install(
+        service=sys.orig_argv[-1],
+        kill=os.environ.get("CHAOS_KILL", ""),
+        mutation=os.environ.get("CHAOS_MUTATION", ""),
+        hits=os.environ.get("CHAOS_HITS", ""),
+    )

@@ -18,6 +18,6 @@ for command in (
 ):
     app.command()(command)
 # What follows belongs to pytest and its kin, options included.
-for command in (development.test, development.bench):
+for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)
 app.command()(development.lock)

@@ -173,7 +173,11 @@ class IngestJob(SQLModel, table=True):
 
 
 class AssetResult(SQLModel, table=True):
-    """One part of an attempt's outcome: the rendition, or the pictures. The first one counts."""
+    """
+    One part of an attempt's outcome: the rendition, or the pictures. The first one counts.
+
+    ``job_fence`` is the fence that the attempt's job had then, for audits.
+    """
 
     __tablename__ = "asset_results"
     __table_args__ = (_of_asset(),)
@@ -183,6 +187,7 @@ class AssetResult(SQLModel, table=True):
     part: str = Field(sa_column=Column(Text, primary_key=True))
     company_id: UUID
     data: dict[str, object] = Field(sa_column=Column(JSONB, nullable=False))
+    job_fence: int | None = Field(sa_type=BigInteger)
     at: datetime = Field(sa_column=_moment(now=True))
 
 

@@ -158,6 +158,9 @@ def _too_many_pixels(detail: str) -> PictureError:
 def _orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns these itself, and gives their size as turned
+    if image.format == "PNG":
+        # Its EXIF may follow the pixels: getexif() decodes them, and would swallow their errors.
+        image.load()
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - broken EXIF raises anything; the pixels may be fine

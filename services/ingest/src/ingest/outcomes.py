@@ -41,15 +41,17 @@ SERVICE = "ingest"
 THUMBNAIL = "thumbnail"
 DISPLAY = "display"
 
-_RENDITION = "rendition"
-_PICTURES = "pictures"
+RENDITION = "rendition"
+PICTURES = "pictures"
 _PARTS = {
-    MediaKind.VIDEO: frozenset({_RENDITION, _PICTURES}),
-    MediaKind.IMAGE: frozenset({_PICTURES}),
+    MediaKind.VIDEO: frozenset({RENDITION, PICTURES}),
+    MediaKind.IMAGE: frozenset({PICTURES}),
 }
 _INSERT = """
-    INSERT INTO asset_results (asset_id, attempt, part, company_id, data)
-    VALUES ($1, $2, $3, $4, $5::text::jsonb) ON CONFLICT DO NOTHING RETURNING 1
+    INSERT INTO asset_results (asset_id, attempt, part, company_id, data, job_fence)
+    VALUES ($1, $2, $3, $4, $5::text::jsonb,
+        (SELECT fence FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2))
+    ON CONFLICT DO NOTHING RETURNING 1
 """
 _SELECT = "SELECT part, data::text AS data FROM asset_results WHERE asset_id = $1 AND attempt = $2"
 # A job that was claimed more than once may have left objects that nothing refers to.
@@ -82,7 +84,7 @@ class Outcomes:
             asset = await self._current(connection, job.asset_id, job.attempt)
             if asset is not None:
                 await self._add(
-                    connection, asset, _RENDITION, rendition.model_dump_json(), Stage.TRANSCODED
+                    connection, asset, RENDITION, rendition.model_dump_json(), Stage.TRANSCODED
                 )
         self._outbox.wake()
 
@@ -108,11 +110,11 @@ class Outcomes:
             match event.data:
                 case ThumbnailMade() as made:
                     await self._add(
-                        connection, asset, _PICTURES, made.model_dump_json(), Stage.THUMBNAILED
+                        connection, asset, PICTURES, made.model_dump_json(), Stage.THUMBNAILED
                     )
                 case ThumbnailFailed(error=error):
                     # A request that was delivered twice may be answered twice, differently.
-                    if _PICTURES not in await self._results(connection, asset):
+                    if PICTURES not in await self._results(connection, asset):
                         await self._fail(connection, asset, error)
         self._outbox.wake()
 
@@ -121,15 +123,14 @@ class Outcomes:
         error = GaveUpError()
         await self._fail(connection, asset, ErrorInfo(code=error.code, message=error.message))
 
-    async def pictures_are_in(self, asset: Asset) -> bool:
-        """Tell whether the thumbnailer has answered this attempt."""
-        row = await self._database.fetchrow(
-            "SELECT 1 FROM asset_results WHERE asset_id = $1 AND attempt = $2 AND part = $3",
+    async def parts_in(self, asset: Asset) -> frozenset[str]:
+        """Return which parts of this attempt are there: RENDITION, PICTURES."""
+        rows = await self._database.fetch(
+            "SELECT part FROM asset_results WHERE asset_id = $1 AND attempt = $2",
             asset.id,
             asset.attempt,
-            _PICTURES,
         )
-        return row is not None
+        return frozenset(row["part"] for row in rows)
 
     @staticmethod
     async def _current(connection: Connection, asset_id: Any, attempt: int) -> Asset | None:
@@ -169,11 +170,11 @@ class Outcomes:
     async def _ready(
         self, connection: Connection, asset: Asset, results: Mapping[str, str], now: datetime
     ) -> None:
-        made = ThumbnailMade.model_validate_json(results[_PICTURES])
+        made = ThumbnailMade.model_validate_json(results[PICTURES])
         pictures = {picture.name: picture for picture in made.pictures}
         rendition = (
-            Rendition.model_validate_json(results[_RENDITION])
-            if _RENDITION in results
+            Rendition.model_validate_json(results[RENDITION])
+            if RENDITION in results
             else _as_rendition(pictures[DISPLAY])
         )
         facts = {

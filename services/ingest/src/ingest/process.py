@@ -26,7 +26,7 @@ from ingest.domain import (
 from ingest.encode import EncodePlan, encode_command
 from ingest.jobs import Job
 from ingest.metrics import STAGE_SECONDS
-from ingest.outcomes import DISPLAY, SERVICE, THUMBNAIL, Outcomes
+from ingest.outcomes import DISPLAY, PICTURES, RENDITION, SERVICE, THUMBNAIL, Outcomes
 from ingest.settings import IngestSettings
 from media_contracts import (
     MEDIA_STATUS,
@@ -115,12 +115,17 @@ class ProcessUpload:
             info = await probe(source)
         if info.video is None:
             raise RefusedFileError("no_video_stream", "The file holds no video.")
-        if not await self._outcomes.pictures_are_in(asset):
-            request = self._request(job, asset, MediaKind.VIDEO, info.duration_seconds)
-            async with self._database.transaction() as connection:
-                await jobs.hold(connection, job)
+        parts = await self._outcomes.parts_in(asset)
+        request = self._request(job, asset, MediaKind.VIDEO, info.duration_seconds)
+        async with self._database.transaction() as connection:
+            await jobs.hold(connection, job)
+            if PICTURES not in parts:
                 await self._ask_for_pictures(connection, asset, request)
-            self._outbox.wake()
+            if RENDITION in parts:
+                await jobs.end(connection, job, "done")
+        self._outbox.wake()
+        if RENDITION in parts:
+            return  # an attempt that was started again for its pictures alone
         with _timed("transcode"):
             await self._transcode(asset, info, source, target)
         rendition = await self._store_rendition(job, asset, target)

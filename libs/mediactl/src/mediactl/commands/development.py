@@ -59,6 +59,13 @@ def bench(arguments: PytestArguments = None) -> None:
     raise typer.Exit(code)
 
 
+def chaos(arguments: PytestArguments = None) -> None:
+    """Play fault scenarios on a stack of its own: [SCENARIO…] [--full] [--seed N]."""
+    home = Home.from_environment()
+    command = [sys.executable, str(home.root / "tests" / "chaos"), *(arguments or [])]
+    raise typer.Exit(subprocess.run(command, cwd=home.root, check=False).returncode)
+
+
 def lock() -> None:
     """Write requirements.lock, whole and for each service, with hashes."""
     root = Home.from_environment().root

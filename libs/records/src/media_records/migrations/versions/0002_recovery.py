@@ -23,6 +23,7 @@ _UPGRADE = (
         " WHERE status IN ('pending', 'processing')"
     ),
     "CREATE INDEX media_assets_lapsed ON media_assets (updated_at) WHERE status = 'expired'",
+    "ALTER TABLE asset_results ADD COLUMN job_fence bigint",
     "ALTER TABLE companies ADD COLUMN verified_at timestamptz NOT NULL DEFAULT now()",
     "CREATE INDEX companies_to_verify ON companies (verified_at)",
     "GRANT UPDATE (verified_at) ON companies TO media_watcher",
@@ -32,6 +33,7 @@ _DOWNGRADE = (
     "REVOKE DELETE ON media_assets FROM media_watcher",
     "REVOKE UPDATE (verified_at) ON companies FROM media_watcher",
     "ALTER TABLE companies DROP COLUMN verified_at",
+    "ALTER TABLE asset_results DROP COLUMN job_fence",
     "ALTER TABLE media_assets DROP COLUMN check_at",
     "DROP INDEX media_assets_lapsed",
     "ALTER TABLE media_assets ADD COLUMN removals integer NOT NULL DEFAULT 0",
