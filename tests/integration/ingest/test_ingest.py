@@ -24,7 +24,7 @@ from media_contracts import (
     ThumbnailMade,
     new_event,
 )
-from media_records.lifecycle import ALLOWED, ForbiddenTransitionError, Lifecycle
+from media_records.lifecycle import ALLOWED, ForbiddenTransitionError, Lifecycle, find_asset
 from media_runtime.errors import PermanentError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
@@ -221,6 +221,19 @@ async def test_an_attempt_that_never_ends_is_given_up(
     await notify(intake, company, asset)
     assert (await asset_now(database, asset)).error_code == "processing_timeout"
     assert [data["outcome"] for data in await told(admin, "media_processed")] == ["failed"]
+
+
+async def test_a_repeated_notification_never_waits_for_a_worker(
+    sign_api, intake, database, queue, lifecycle
+):
+    """It holds the asset, which the worker wants next: they would wait for each other."""
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    async with asyncio.timeout(5), database.transaction() as connection:
+        await jobs.end(connection, job, "done")
+        await notify(intake, company, asset)
+        assert await find_asset(connection, asset, lock=True)
 
 
 async def test_a_grant_used_again_leaves_garbage(sign_api, intake, database):

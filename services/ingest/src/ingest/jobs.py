@@ -15,9 +15,13 @@ from media_contracts import ObjectRef
 from media_records.tables import Asset
 from media_runtime.postgres import Connection, Database, Record
 
+# Workers lock a job, then its asset. Who holds the asset must not wait for a job, but an INSERT
+# that runs into a row which a worker is changing waits for it: hence the look before.
 _ENQUEUE = """
     INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_version_id, source_size)
-    VALUES ($1, $2, $3, $4, $5) ON CONFLICT (asset_id, attempt) DO NOTHING RETURNING id
+    SELECT $1, $2, $3, $4, $5
+    WHERE NOT EXISTS (SELECT 1 FROM ingest_jobs WHERE asset_id = $2 AND attempt = $3)
+    ON CONFLICT (asset_id, attempt) DO NOTHING RETURNING id
 """
 # What a finished job asked of the thumbnailer may be lost; the retries of a queued one are its own.
 _REOPEN = """
@@ -93,7 +97,7 @@ class Job:
 async def enqueue(
     connection: Connection, asset: Asset, *, version_id: str | None, size: int
 ) -> bool:
-    """Add the job of the asset's attempt; returns False when it is there already."""
+    """Add the job of a locked asset's attempt; returns False when it is there already."""
     row = await connection.fetchrow(
         _ENQUEUE, asset.company_id, asset.id, asset.attempt, version_id, size
     )
