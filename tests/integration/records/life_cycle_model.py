@@ -7,6 +7,7 @@ time limits below is near a thousand, so that the seconds which really pass deci
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -152,7 +153,8 @@ class Claim:
 class Model:
     """All assets, and what each event should do to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: Counter[str]) -> None:
+        self.seen = seen
         self.clock = 0
         self.assets: list[AssetModel] = []
         self.jobs: list[JobModel] = []
@@ -167,6 +169,7 @@ class Model:
     def notify(self, asset: AssetModel, version: str) -> None:
         """The first version that is told of counts; what stands still goes on."""
         if asset.removed or asset.status not in {"pending", "expired", "processing"}:
+            self.seen["stale notification"] += 1
             return
         if asset.version is None:
             asset.version, asset.updated_at = version, self.clock
@@ -178,6 +181,7 @@ class Model:
             self.jobs.append(job)
         elif asset.status == "processing" and job.ended_long_ago(self.clock):
             job.state, job.tries, job.due_at = "queued", 0, self.clock
+            self.seen["job started again"] += 1
             if self.clock - asset.updated_at > GIVE_UP:
                 self._fail(asset, "processing_timeout")
 
@@ -203,6 +207,7 @@ class Model:
             self._change(asset, "processing", "ingest")
         if not asset.wants(job.attempt):
             job.end("cancelled", self.clock)
+            self.seen["job cancelled"] += 1
             return None
         return Claim(job, job.fence, job.tries, self.clock - job.created_at)
 
@@ -219,7 +224,7 @@ class Model:
 
     def fails(self, claim: Claim, error: str) -> str:
         if not claim.valid:
-            return "lost_lease"
+            return self._lost()
         job, asset = claim.job, claim.job.asset
         job.end("failed", self.clock)
         if asset.wants(job.attempt):
@@ -247,7 +252,7 @@ class Model:
     def looks_at_file(self, claim: Claim) -> str | None:
         """Return how the work ends with this; None when a video is still to be encoded."""
         if not claim.valid:
-            return "lost_lease"
+            return self._lost()
         job, asset = claim.job, claim.job.asset
         if asset.kind == VIDEO and RENDITION not in asset.parts.get(job.attempt, {}):
             return None
@@ -256,16 +261,19 @@ class Model:
 
     def rendition(self, claim: Claim) -> str:
         if not claim.valid:
-            return "lost_lease"
+            return self._lost()
         job, asset = claim.job, claim.job.asset
         job.end("done", self.clock)
-        if asset.wants(job.attempt):
+        if not asset.wants(job.attempt):
+            self.seen["rendition for nothing"] += 1
+        else:
             self._add(asset, RENDITION, asset.rendition_key(job.attempt, claim.fence))
         return "done"
 
     def pictures(self, asset: AssetModel, attempt: int, number: int, *, error: str | None) -> None:
         """The first answer to an attempt counts, whatever it says."""
         if not asset.wants(attempt) or asset.has_pictures(attempt):
+            self.seen["answer too late"] += 1
             return
         if error:
             self._fail(asset, error)
@@ -299,9 +307,15 @@ class Model:
                 asset.check_at = self.clock + STUCK
             else:
                 asset.removed = True
+                self.seen["removed"] += 1
+
+    def _lost(self) -> str:
+        self.seen["zombie turned away"] += 1
+        return "lost_lease"
 
     def _change(self, asset: AssetModel, status: str, service: str) -> None:
         asset.changes.append(Change(asset.attempt, asset.status, status, service))
+        self.seen[f"{asset.status} to {status}"] += 1
         asset.status, asset.updated_at = status, self.clock
 
     def _add(self, asset: AssetModel, part: str, what: str | int) -> None:
@@ -325,5 +339,6 @@ class Model:
 
     def _fail(self, asset: AssetModel, error: str) -> None:
         asset.error = error
+        self.seen[error] += 1
         self._change(asset, "failed", "ingest")
         asset.outcomes.append(Outcome(asset.attempt, "failed", error=error))

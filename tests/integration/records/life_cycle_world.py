@@ -32,6 +32,7 @@ from media_contracts import (
     MEDIA_PROCESSED,
     MEDIA_STATUS,
     MEDIA_THUMBNAIL,
+    AssetStatus,
     AssetStatusChanged,
     CloudEvent,
     ErrorInfo,
@@ -83,10 +84,7 @@ _MOMENTS = {
     ),
     "ingest_jobs": ("not_before", "lease_until", "created_at", "finished_at"),
 }  # fmt: skip
-_ASSETS = """
-    SELECT id, company_id, status, attempt, error_code, processed_key, thumbnail_key,
-        upload_version_id FROM media_assets
-"""
+_ASSETS = "SELECT * FROM media_assets"
 _CHANGES = """
     SELECT asset_id, company_id, attempt, from_status, to_status, service FROM asset_transitions
     ORDER BY id
@@ -236,7 +234,8 @@ class World:
             job_retry_seconds=limits.RETRY,
             give_up_seconds=limits.GIVE_UP,
         )
-        lifecycle = Lifecycle(outbox, service="ingest")
+        self._database = database
+        self._lifecycle = lifecycle = Lifecycle(outbox, service="ingest")
         self.outcomes = Outcomes(database, outbox, lifecycle)
         self.intake = Intake(
             reopen_seconds=limits.REOPEN,
@@ -335,6 +334,13 @@ class World:
             return False
         return True
 
+    async def delete_as_it_was_read(self, asset: Asset) -> Asset | None:
+        """Change an asset that was read some time ago, without a look at what it is now."""
+        async with self._database.transaction() as connection:
+            return await self._lifecycle.change(
+                connection, asset, AssetStatus.DELETED, at=datetime.now(UTC)
+            )
+
     async def lease_lapses(self, worker: Working) -> None:
         """Let the lease of a job, if this worker still holds it, end now."""
         await self.admin.execute(
@@ -397,7 +403,7 @@ async def open_world(database: str) -> AsyncIterator[World]:
         await admin.execute(f"ALTER DATABASE {database} SET synchronous_commit = off")
         databases = {
             name: await stack.enter_async_context(
-                Database.connect(service_url(database, name), name="t", size=3)
+                Database.connect(service_url(database, name), name="t", size=5)
             )
             for name in ("sign_api", "ingest", "watcher")
         }
