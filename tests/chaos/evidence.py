@@ -362,7 +362,7 @@ async def _partitions(consumer: Any, topics: Sequence[str]) -> list[TopicPartiti
 def _message(prefix: str, record: Any) -> Message:
     try:
         event = json.loads(record.value or b"")
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     is_event = isinstance(event, dict)
     return Message(

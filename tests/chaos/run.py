@@ -29,9 +29,10 @@ from chaos.rig import Rig
 
 _COMPANIES = 4
 _CONCURRENCY = 8
+# Granted and not ended: what its client is still uploading is under way, too.
 _IN_FLIGHT = """
     SELECT count(*) FROM media_assets WHERE company_id = ANY($1::uuid[])
-    AND (status = 'processing' OR (status = 'pending' AND uploaded_at IS NOT NULL))
+    AND status IN ('pending', 'processing')
 """
 
 Body = Callable[["Run"], Awaitable[None]]

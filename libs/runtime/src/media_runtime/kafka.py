@@ -46,9 +46,12 @@ RETRIED = Counter(
     "kafka_handler_retries_total", "Records retried because infrastructure was away.", ["topic"]
 )
 
+DLQ_REDRIVES = "dlq-redrives"
+"""The header that counts how often a dead letter was sent again."""
+
 EventHandler = Callable[[CloudEvent[Any]], Awaitable[None]]
 BytesHandler = Callable[[bytes], Awaitable[None]]
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 
 
 class KafkaUnavailableError(TransientError):
@@ -57,11 +60,15 @@ class KafkaUnavailableError(TransientError):
 
 @dataclass(frozen=True)
 class OutgoingRecord:
-    """A record to be sent; ``topic`` is the contract's name, without the stack's prefix."""
+    """
+    A record to be sent; ``topic`` is the contract's name, without the stack's prefix.
+
+    Those that leave through the outbox have a key and a value; dead letters may have neither.
+    """
 
     topic: str
-    key: str
-    value: bytes
+    key: str | bytes | None
+    value: bytes | None
     headers: Headers = ()
 
 
@@ -114,7 +121,7 @@ class Producer:
                     await producer.send(
                         prefix + record.topic,
                         value=record.value,
-                        key=record.key.encode(),
+                        key=record.key.encode() if isinstance(record.key, str) else record.key,
                         headers=list(record.headers),
                     )
                     for record in records
@@ -344,11 +351,15 @@ def dead_letter(
         "dlq-timestamp": str(record.timestamp),
         "dlq-service": service,
     }
-    kept = [(name, value) for name, value in record.headers if not name.startswith("dlq-")]
+    # How often it was sent again by hand stays with it.
+    kept = [
+        (name, value)
+        for name, value in record.headers
+        if name == DLQ_REDRIVES or not name.startswith("dlq-")
+    ]
     # What an error quotes from the record may have no UTF-8 form.
     added = [(name, value.encode(errors="backslashreplace")) for name, value in about.items()]
-    key = record.key.decode(errors="replace") if record.key else ""
-    return OutgoingRecord(f"{topic}_dlq", key, record.value or b"", [*kept, *added])
+    return OutgoingRecord(f"{topic}_dlq", record.key, record.value, [*kept, *added])
 
 
 def _delays(total_seconds: float) -> list[float]:

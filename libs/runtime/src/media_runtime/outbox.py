@@ -59,6 +59,8 @@ class Outbox:
     ) -> None:
         """Add *records* to the transaction of *connection*; call wake() after it commits."""
         for record in records:
+            if record.value is None:
+                raise ValueError("a tombstone cannot leave through the outbox")
             await connection.execute(
                 _INSERT,
                 self._service,
@@ -145,7 +147,7 @@ class Outbox:
 
 def encode_headers(record: OutgoingRecord) -> str:
     """Return a record's headers as the JSON that the outbox row keeps."""
-    return json.dumps([[name, value.decode()] for name, value in record.headers])
+    return json.dumps([[name, (value or b"").decode()] for name, value in record.headers])
 
 
 def decode_headers(stored: str) -> list[tuple[str, bytes]]:
