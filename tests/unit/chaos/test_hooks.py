@@ -1,0 +1,292 @@
+"""Each point and each mutation still names something of the code, and does what it says."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from mediactl.services import SERVICES
+
+from chaos.hooks.chaos_hooks import MUTATIONS, POINTS, resolve
+from chaos.rig import HOOKS, hooks
+from support.eventually import eventually
+from support.surroundings import command_lines_with
+
+
+def is_slow(name: str) -> bool:
+    """Return whether a point is a coroutine function, as most are."""
+    point = POINTS[name]
+    return inspect.iscoroutinefunction(resolve(point.module, point.attribute)[2])
+
+
+def run_python(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run Python with no other variables than *env* and those that any program needs."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],
+        env={**kept, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_a_point_is_a_function_of_its_service(name):
+    point = POINTS[name]
+    _, _, found = resolve(point.module, point.attribute)
+    assert inspect.isfunction(found), "a static method would be called with self"
+    assert point.service in SERVICES
+    assert point.module.startswith((f"{point.service}.", "media_runtime.", "media_records."))
+    assert is_slow(name) or (point.after, point.telling) == (True, False), (
+        "a plain function is only ever seen after its call"
+    )
+
+
+def play_service(folder: Path, name: str, *, kill: str, calls: int) -> tuple[int, int, list[str]]:
+    """
+    Run a service that only calls the point *name*, every second time in vain.
+
+    Returns its exit code, how often it got into the function, and the hits.
+    """
+    point = POINTS[name]
+    *owners, function = point.attribute.split(".")
+    word, wait = ("async ", "asyncio.run") if is_slow(name) else ("", "")
+    lines = [*(f"class {owner}:" for owner in owners), f"{word}def {function}(*_):"]
+    lines += ["print('in', flush=True)", "return next(answers)"]
+    depths = [*range(len(owners) + 1), len(owners) + 1, len(owners) + 1]
+    body = "\n".join(" " * depth + line for depth, line in zip(depths, lines, strict=True))
+    package, _, module = point.module.partition(".")
+    for one in {package, point.service}:
+        (folder / one).mkdir()
+        (folder / one / "__init__.py").touch()
+    (folder / package / f"{module}.py").write_text(
+        f"import itertools\nanswers = itertools.cycle([None, 1])\n{body}\n"
+    )
+    (folder / point.service / "__main__.py").write_text(
+        f"import asyncio, {point.module} as it\n"
+        f"for _ in range({calls}):\n {wait}(it.{point.attribute}())\n"
+    )
+    hits = folder / "hits"
+    env = hooks(kill=kill, hits=hits)
+    env["PYTHONPATH"] += f"{os.pathsep}{folder}"
+    done = run_python("-m", point.service, env=env)
+    told = hits.read_text().splitlines() if hits.exists() else []
+    return done.returncode, done.stdout.count("in"), told
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_a_service_dies_when_it_reaches_a_point_for_the_second_time(name, tmp_path):
+    point = POINTS[name]
+    code, entered, told = play_service(tmp_path, name, kill=f"{name}:2", calls=9)
+    assert (code, told) == (-signal.SIGKILL, [name])
+    before, telling = not point.after, point.telling
+    assert entered == (1 if before else 4 if telling else 2)
+
+
+@pytest.mark.parametrize("kill", ["", "claimed:4", "rendered:1"])
+def test_a_service_that_does_not_reach_its_point_lives(kill, tmp_path):
+    """Every second claim finds a job; pictures are rendered elsewhere."""
+    assert play_service(tmp_path, "claimed", kill=kill, calls=7) == (0, 7, [])
+
+
+def test_processes_that_a_service_starts_are_left_alone(tmp_path):
+    done = run_python("-c", "import sys; print(*sys.modules)", env=hooks(kill="claimed"))
+    assert "sitecustomize" in done.stdout
+    assert "chaos_hooks" not in done.stdout
+
+
+_TRANSCODING = """
+    import asyncio, sys
+    from chaos_hooks import install
+
+    install(service="ingest", kill="transcoding:2", mutation="", hits=sys.argv[1])
+    from ingest.process import _Progress
+    from media_runtime.ffmpeg import run_ffmpeg
+
+    report = _Progress(None, None, None).report
+    asyncio.run(run_ffmpeg(sys.argv[2:], timeout_seconds=60, on_progress=report))
+"""
+
+
+async def test_no_ffmpeg_outlives_a_service_that_dies_in_mid_transcode(tmp_path):
+    hits, marker = tmp_path / "hits", f"title={tmp_path}"
+    endless = ["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64", "-metadata", marker]
+    done = run_python(
+        "-c", dedent(_TRANSCODING), str(hits), *endless, "-f", "null", "-",
+        env={"PYTHONPATH": str(HOOKS)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert hits.read_text() == "transcoding\n"
+    await eventually(lambda: not command_lines_with(marker), timeout=5)
+
+
+# Takes a guard away and tells which names that replaced, and which it made up.
+_APPLY = """
+    import importlib, json, sys
+    from chaos_hooks import MUTATIONS
+
+    MODULES = (
+        "ingest.jobs", "ingest.outcomes", "media_records.lifecycle",
+        "media_runtime.kafka", "media_runtime.outbox", "watcher.reconcile",
+    )
+
+
+    def names():
+        found = {}
+        for module in map(importlib.import_module, MODULES):
+            found |= {f"{module.__name__}.{name}": it for name, it in vars(module).items()}
+            for owner in [it for it in vars(module).values() if isinstance(it, type)]:
+                if owner.__module__ == module.__name__:
+                    found |= {f"{module.__name__}.{owner.__name__}.{name}": it
+                              for name, it in vars(owner).items()}
+        return found
+
+
+    before = names()
+    MUTATIONS[sys.argv[1]].apply()
+    after = names()
+    replaced = {name: it for name, it in after.items() if name in before and it is not before[name]}
+    replaced.pop("media_records.lifecycle.__warningregistry__", None)
+    print(json.dumps({
+        "made_up": sorted(after.keys() - before.keys()),
+        "replaced": {name: [str(before[name]), str(it)] for name, it in replaced.items()},
+    }))
+"""
+_GUARDS = {
+    "fence_off": {"ingest.jobs._BEAT", "ingest.jobs._END", "ingest.jobs._HOLDS"},
+    "dedupe_off": {
+        "ingest.outcomes.Outcomes._current",
+        "ingest.outcomes._INSERT",
+        "media_records.lifecycle.ALLOWED",
+    },
+    "reconciler_off": {
+        "watcher.reconcile.Reconciler.__call__",
+        "watcher.reconcile.VerifyBuckets.__call__",
+    },
+    "impatient": {"media_runtime.kafka._IN_PLACE_SECONDS"},
+    "ack_always": {"media_runtime.kafka._IN_PLACE_SECONDS", "media_runtime.kafka.AckPolicy"},
+    "outbox_marked_first": {"media_runtime.outbox.Outbox._relay_batch"},
+}
+
+
+def mutated(name: str) -> dict[str, list[str]]:
+    """Return what a mutation replaced, before and after; it must make up no name."""
+    done = run_python("-c", dedent(_APPLY), name, env={"PYTHONPATH": str(HOOKS)})
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["made_up"] == [], "it sets what the code does not have"
+    replaced: dict[str, list[str]] = found["replaced"]
+    return replaced
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_mutation_replaces_guards_that_exist(name):
+    assert mutated(name).keys() == _GUARDS[name]
+    assert MUTATIONS[name].service in {*SERVICES, "any"}
+
+
+@pytest.mark.parametrize("name", ["fence_off", "dedupe_off"])
+def test_a_mutated_statement_takes_the_same_arguments(name):
+    """Another number of them would be an error of the database, and no guard taken away."""
+    for guard, (before, after) in mutated(name).items():
+        if guard.rpartition(".")[2].removeprefix("_").isupper() and "SELECT" in before + after:
+            for number in range(1, 9):
+                assert (f"${number}" in before) == (f"${number}" in after), guard
+
+
+def test_without_the_fence_no_statement_asks_for_it():
+    for guard, (before, after) in mutated("fence_off").items():
+        for condition in ("fence = $2", "state = 'running'"):
+            assert (condition in before, condition in after) == (True, False), guard
+
+
+def test_without_dedupe_a_result_that_was_there_counts_as_new():
+    before, after = mutated("dedupe_off")["ingest.outcomes._INSERT"]
+    assert before.strip().endswith("ON CONFLICT DO NOTHING RETURNING 1")
+    assert after.count("RETURNING 1 AS it\n)") == 1, "a WITH that returns nothing cannot be read"
+
+
+_RELAYED = """
+    import asyncio, sys
+    from contextlib import asynccontextmanager
+    from chaos_hooks import MUTATIONS
+
+    if sys.argv[1]:
+        MUTATIONS[sys.argv[1]].apply()
+    from media_runtime.outbox import Outbox
+
+    ROW = {"id": 1, "topic": "t", "key": "k", "value": "{}", "headers": "[]", "age": 0.1}
+
+
+    class Connection:
+        async def execute(self, query, *_):
+            if query.startswith("DELETE"):
+                print("deleted")
+
+        async def fetchval(self, *_):
+            return True
+
+        async def fetch(self, *_):
+            return [ROW]
+
+
+    class Database:
+        @asynccontextmanager
+        async def transaction(self):
+            yield Connection()
+            print("committed")
+
+
+    class Producer:
+        async def send_all(self, records):
+            print("sent", len(records))
+
+
+    asyncio.run(Outbox(Database(), Producer(), service="s")._relay_batch())
+"""
+
+
+@pytest.mark.parametrize(
+    ("mutation", "order"),
+    [
+        ("", ["sent 1", "deleted", "committed"]),
+        ("outbox_marked_first", ["deleted", "committed", "sent 1"]),
+    ],
+)
+def test_the_relay_sends_before_it_deletes_unless_it_is_mutated(mutation, order):
+    env = {"PYTHONPATH": str(HOOKS)}
+    done = run_python("-c", dedent(_RELAYED), mutation, env=env)
+    assert (done.stdout.splitlines(), done.stderr) == (order, "")
+
+
+_POLICY = """
+    import sys
+    from chaos_hooks import MUTATIONS
+
+    MUTATIONS[sys.argv[1]].apply()
+    from media_contracts import MEDIA_INGEST
+    from media_runtime import kafka
+    from media_runtime.settings import KafkaSettings
+
+    settings = KafkaSettings(kafka_bootstrap_servers="nowhere:1")
+    broker = kafka.make_broker(settings, kafka.Producer(settings, name="x"), name="x")
+    kafka.on_bytes(broker, MEDIA_INGEST, print, settings=settings, group="x")
+    print(*(one.ack_policy.name for one in broker.subscribers))
+"""
+
+
+@pytest.mark.parametrize(
+    ("mutation", "policy"), [("impatient", "NACK_ON_ERROR"), ("ack_always", "ACK")]
+)
+def test_only_ack_always_commits_what_failed(mutation, policy):
+    done = run_python("-c", dedent(_POLICY), mutation, env={"PYTHONPATH": str(HOOKS)})
+    assert done.stdout.split() == [policy], done.stderr
