@@ -59,7 +59,7 @@ from integration.records.life_cycle_model import (
 from integration.records.life_cycle_world import Rows, Working, World, answer, open_world
 
 FULL = os.environ.get("CHAOS_FULL") == "1"
-EXAMPLES = 1000 if FULL else 80
+EXAMPLES = 1000 if FULL else 100
 STEPS = 25
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -155,7 +155,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     @initialize(
         kinds=st.lists(KINDS, min_size=2, max_size=4),
-        steps=st.integers(0, 12),
+        steps=st.integers(0, 16),
         races=st.integers(0, 4),
         chance=st.integers(0, 2**16),
     )
@@ -233,17 +233,24 @@ class LifeCycle(RuleBasedStateMachine):
         self.workers.remove(worker)
 
     @precondition(lambda self: self.workers)
-    @rule(data=st.data(), dies=st.booleans(), replaced=st.booleans())
-    def worker_loses_its_lease(self, data: st.DataObject, dies: bool, replaced: bool) -> None:
-        """It was killed, or only frozen: then it comes back and believes that it has its job."""
+    @rule(data=st.data())
+    def worker_dies(self, data: st.DataObject) -> None:
         worker = self._some_worker(data)
-        self.run(self.world.lease_lapses(worker.real))
-        self.model.lease_lapses(worker.claim)
-        if dies:
-            self.workers.remove(worker)
-            self.gone.append(worker)
+        self._lease_lapses(worker)
+        self.workers.remove(worker)
+        self.gone.append(worker)
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data(), replaced=st.booleans(), steps=st.integers(0, 3))
+    def worker_freezes(self, data: st.DataObject, replaced: bool, steps: int) -> None:
+        """It comes back, at once or later, and believes that it has its job."""
+        worker = self._some_worker(data)
+        self._lease_lapses(worker)
         while replaced and worker.claim.valid:
             self._claim()
+        for _ in range(steps):
+            if worker in self.workers:
+                self._go_on(worker)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -252,12 +259,21 @@ class LifeCycle(RuleBasedStateMachine):
         assert self.run(self.world.beat(worker.real)) == self.model.beat(worker.claim)
 
     @precondition(lambda self: self.requests)
-    @rule(data=st.data(), errors=st.lists(ERRORS, min_size=1, max_size=2))
-    def thumbnailer_answers(self, data: st.DataObject, errors: list[str | None]) -> None:
+    @rule(
+        data=st.data(),
+        errors=st.lists(ERRORS, min_size=1, max_size=2),
+        steps=st.integers(0, 3),
+    )
+    def thumbnailer_answers(
+        self, data: st.DataObject, errors: list[str | None], steps: int
+    ) -> None:
         """Also twice, in contradiction to itself, and for an attempt that is over."""
-        asked = data.draw(st.sampled_from(self.requests), label="request")
+        wanted = [one for one in self.requests if one.asset.wants(one.event.data.attempt)]
+        asked = data.draw(st.sampled_from([*wanted * 2, *self.requests]), label="request")
         for error in errors:
             self._answer(asked, error)
+        for _ in range(steps):
+            self._next_step(asked.asset)
 
     @precondition(lambda self: any(one.status == "failed" for one in self.model.assets))
     @rule(data=st.data())
@@ -302,8 +318,7 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(data=st.data())
     def service_writes_what_it_read_long_ago(self, data: st.DataObject) -> None:
         """All services lock what they change; this one does not."""
-        read = data.draw(st.sampled_from(self._outdated()), label="read")
-        assert self.run(self.world.delete_as_it_was_read(self.reads[read])) is None
+        self._write_late(data.draw(st.sampled_from(self._outdated()), label="read"))
 
     @rule(
         seconds=st.sampled_from([SOME_MINUTES] * 3 + [SOME_HOURS] * 2 + [SOME_WEEKS]),
@@ -332,7 +347,8 @@ class LifeCycle(RuleBasedStateMachine):
         for asset in self.model.assets:
             if not asset.removed and asset.status != "deleted":
                 now = (asset, asset.status, asset.attempt)
-                self.reads.setdefault(now, Asset(**dict(rows.assets[asset.id])))
+                if now not in self.reads:
+                    self.reads[now] = Asset(**dict(rows.assets[asset.id]))
 
     def teardown(self) -> None:
         try:
@@ -383,6 +399,10 @@ class LifeCycle(RuleBasedStateMachine):
         assert end == expected(worker.claim)
         self.workers.remove(worker)
 
+    def _lease_lapses(self, worker: Worker) -> None:
+        self.run(self.world.lease_lapses(worker.real))
+        self.model.lease_lapses(worker.claim)
+
     def _answer(self, asked: Request, error: str | None) -> None:
         self.answers += 1
         event = answer(asked.event, self.answers, error=error, company=asked.asset.company)
@@ -393,6 +413,12 @@ class LifeCycle(RuleBasedStateMachine):
     def _retry(self, asset: AssetModel) -> None:
         self.run(self.world.clients.retry(asset.company, asset.id))
         self.model.retry(asset)
+        for read in self._outdated():
+            if read[:2] == (asset, asset.status):
+                self._write_late(read)  # all but the attempt is as it was then
+
+    def _write_late(self, read: tuple[AssetModel, str, int]) -> None:
+        assert self.run(self.world.delete_as_it_was_read(self.reads[read])) is None
 
     def _reconcile(self) -> None:
         self.run(self.world.reconcile())
