@@ -14,142 +14,44 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
-from copy import deepcopy
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from functools import partial
-from itertools import permutations
 from random import Random
-from typing import Any, TypeVar
-from uuid import UUID, uuid4
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    RuleBasedStateMachine,
     initialize,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
-from media_contracts import CloudEvent, ThumbnailRequested
-from media_records.tables import Asset
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.storage import StoredObject, build_notification, parse_notification, upload_key
+from media_runtime.storage import StoredObject, upload_key
 from sign_api.use_cases import AssetNotFoundError, NotFailedError
 
-from integration.records.life_cycle_laws import Laws
 from integration.records.life_cycle_model import (
     IMAGE,
-    MAX_TRIES,
     SOME_HOURS,
     SOME_MINUTES,
     SOME_WEEKS,
     VIDEO,
-    AssetModel,
-    Change,
-    Claim,
-    Model,
-    Outcome,
 )
-from integration.records.life_cycle_world import Rows, Working, World, answer, open_world
+from integration.records.life_cycle_steps import Steps, notification
+from integration.records.life_cycle_world import answer, open_world
 
 FULL = os.environ.get("CHAOS_FULL") == "1"
 EXAMPLES = 1000 if FULL else 100
 STEPS = 25
-T = TypeVar("T")
-Run = Callable[[Coroutine[Any, Any, T]], T]
 ERRORS = st.sampled_from([None, None, "corrupt_media"])
 KINDS = st.sampled_from([VIDEO, IMAGE])
 
 
-@dataclass(eq=False)
-class Mail:
-    """A notification that may be delivered, once, more than once, or never."""
-
-    asset: AssetModel
-    version: str
-    value: bytes
-
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        printer.text(f"<{self.version} of {self.asset} is stored>")
-
-
-@dataclass(eq=False)
-class Request:
-    """What the thumbnailer was asked for."""
-
-    asset: AssetModel
-    event: CloudEvent[ThumbnailRequested]
-    answered: bool = False
-
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        printer.text(f"<pictures of {self.asset}, attempt {self.event.data.attempt}>")
-
-
-@dataclass(eq=False)
-class Worker:
-    """A worker at its job, as the model and as the real one sees it."""
-
-    claim: Claim
-    real: Working
-    encoded: bool = False
-
-    @property
-    def zombie(self) -> bool:
-        """Whether another worker has its job now."""
-        return self.claim.job.state == "running" and not self.claim.valid
-
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        state = "" if self.claim.valid else ", lost"
-        printer.text(f"<{self}{state}>")
-
-    def __str__(self) -> str:
-        job = self.claim.job
-        return f"worker of {job.asset}, attempt {job.attempt}, fence {self.claim.fence}"
-
-
-@dataclass(frozen=True)
-class Event:
-    """
-    What happens at the same time as other things: in the world, and in a copy of the model.
-
-    ``expected`` is given the copy, and a function that returns the copy of a part of the model.
-    """
-
-    name: str
-    real: Callable[[], Coroutine[Any, Any, object]]
-    expected: Callable[[Model, Callable[[Any], Any]], object]
-    worker: Worker | None = None
-
-    def __repr__(self) -> str:
-        return f"<{self.name}>"
-
-    @property
-    def by(self) -> object:
-        """Who does one thing at a time: a worker, or, of claims, one of all."""
-        return self.worker or (self.name if self.name == "claim" else None)
-
-
-class LifeCycle(RuleBasedStateMachine):
+class LifeCycle(Steps):
     """Everything that can happen to assets."""
-
-    def __init__(self, world: World, run: Run[Any], seen: Counter[str]) -> None:
-        super().__init__()
-        self.world, self.run = world, run
-        self.model, self.laws = Model(seen), Laws()
-        self.companies = run(world.begin())
-        self.mail: list[Mail] = []
-        self.requests: list[Request] = []
-        self.workers: list[Worker] = []
-        self.gone: list[Worker] = []
-        self.reads: dict[tuple[AssetModel, str, int], Asset] = {}
-        self.answers = 0
-        self.races, self.chance = 0, Random(0)
 
     # What can happen
 
@@ -162,36 +64,36 @@ class LifeCycle(RuleBasedStateMachine):
     def clients_sign(self, kinds: list[str], steps: int, races: int, chance: int) -> None:
         self.races, self.chance = races, Random(chance)
         for number, kind in enumerate(kinds):
-            self._sign(kind, number % 2)
+            self.sign(kind, number % 2)
         for number in range(steps):
-            self._next_step(self.model.assets[number % len(kinds)])
+            self.next_step(self.model.assets[number % len(kinds)])
 
     @precondition(lambda self: len(self.model.assets) < 5)
     @rule(kind=KINDS, company=st.sampled_from([0, 1]))
     def client_signs(self, kind: str, company: int) -> None:
-        self._sign(kind, company)
+        self.sign(kind, company)
 
     @rule(data=st.data(), notifications=st.integers(0, 2))
     def client_uploads(self, data: st.DataObject, notifications: int) -> None:
         """Also twice, and after the grant lapsed or the asset was deleted."""
-        self._upload(self._some_asset(data))
+        self.upload(self.some_asset(data))
         for _ in range(notifications):
-            self._deliver(self.mail[-1])
+            self.deliver(self.mail[-1])
 
     @precondition(lambda self: self.mail)
     @rule(data=st.data())
     def notification_arrives(self, data: st.DataObject) -> None:
         """Late, out of order, and again and again."""
-        self._deliver(data.draw(st.sampled_from(self.mail), label="notification"))
+        self.deliver(data.draw(st.sampled_from(self.mail), label="notification"))
 
     @rule()
     def worker_claims(self) -> None:
-        self._claim()
+        self.claim()
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def worker_goes_on(self, data: st.DataObject) -> None:
-        self._go_on(self._some_worker(data))
+        self.go_on(self.some_worker(data))
 
     @precondition(lambda self: any(one.zombie for one in self.workers))
     @rule(data=st.data(), fails=st.booleans())
@@ -200,34 +102,34 @@ class LifeCycle(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from(zombies), label="worker")
         if fails:
             error = PermanentError("bad", "Bad.")
-            self._end(worker, error, partial(self.model.fails, error="bad"))
+            self.end_work(worker, error, partial(self.model.fails, error="bad"))
         else:
-            self._go_on(worker)
+            self.go_on(worker)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), steps=st.integers(0, 4))
     def file_is_at_fault(self, data: st.DataObject, steps: int) -> None:
         """And its client retries at once, and the next attempt gets some steps far."""
-        worker = self._some_worker(data)
+        worker = self.some_worker(data)
         error = PermanentError("type_mismatch", "No.")
-        self._end(worker, error, partial(self.model.fails, error="type_mismatch"))
+        self.end_work(worker, error, partial(self.model.fails, error="type_mismatch"))
         for _ in range(steps):
-            self._next_step(worker.claim.job.asset)
+            self.next_step(worker.claim.job.asset)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def something_is_away(self, data: st.DataObject) -> None:
-        self._end(self._some_worker(data), TransientError("away"), self.model.something_is_away)
+        self.end_work(self.some_worker(data), TransientError("away"), self.model.something_is_away)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def worker_has_a_bug(self, data: st.DataObject) -> None:
-        self._end(self._some_worker(data), RuntimeError("bug"), self.model.bug)
+        self.end_work(self.some_worker(data), RuntimeError("bug"), self.model.bug)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def worker_stops(self, data: st.DataObject) -> None:
-        worker = self._some_worker(data)
+        worker = self.some_worker(data)
         self.run(self.world.stop(worker.real))
         self.model.give_back(worker.claim, after=0, counted=False)
         self.workers.remove(worker)
@@ -235,8 +137,8 @@ class LifeCycle(RuleBasedStateMachine):
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def worker_dies(self, data: st.DataObject) -> None:
-        worker = self._some_worker(data)
-        self._lease_lapses(worker)
+        worker = self.some_worker(data)
+        self.lease_lapses(worker)
         self.workers.remove(worker)
         self.gone.append(worker)
 
@@ -244,18 +146,18 @@ class LifeCycle(RuleBasedStateMachine):
     @rule(data=st.data(), replaced=st.booleans(), steps=st.integers(0, 3))
     def worker_freezes(self, data: st.DataObject, replaced: bool, steps: int) -> None:
         """It comes back, at once or later, and believes that it has its job."""
-        worker = self._some_worker(data)
-        self._lease_lapses(worker)
+        worker = self.some_worker(data)
+        self.lease_lapses(worker)
         while replaced and worker.claim.valid:
-            self._claim()
+            self.claim()
         for _ in range(steps):
             if worker in self.workers:
-                self._go_on(worker)
+                self.go_on(worker)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
     def worker_beats(self, data: st.DataObject) -> None:
-        worker = self._some_worker(data)
+        worker = self.some_worker(data)
         assert self.run(self.world.beat(worker.real)) == self.model.beat(worker.claim)
 
     @precondition(lambda self: self.requests)
@@ -271,19 +173,19 @@ class LifeCycle(RuleBasedStateMachine):
         wanted = [one for one in self.requests if one.asset.wants(one.event.data.attempt)]
         asked = data.draw(st.sampled_from([*wanted * 2, *self.requests]), label="request")
         for error in errors:
-            self._answer(asked, error)
+            self.answer(asked, error)
         for _ in range(steps):
-            self._next_step(asked.asset)
+            self.next_step(asked.asset)
 
     @precondition(lambda self: any(one.status == "failed" for one in self.model.assets))
     @rule(data=st.data())
     def client_retries(self, data: st.DataObject) -> None:
         failed = [one for one in self.model.assets if one.status == "failed"]
-        self._retry(data.draw(st.sampled_from(failed), label="asset"))
+        self.retry(data.draw(st.sampled_from(failed), label="asset"))
 
     @rule(data=st.data())
     def client_retries_what_it_cannot(self, data: st.DataObject) -> None:
-        asset = self._some_asset(data)
+        asset = self.some_asset(data)
         if asset.status != "failed":
             gone = asset.removed or asset.status == "deleted"
             with pytest.raises(AssetNotFoundError if gone else NotFailedError):
@@ -292,7 +194,7 @@ class LifeCycle(RuleBasedStateMachine):
     @precondition(lambda self: sum(one.status != "deleted" for one in self.model.assets) > 1)
     @rule(data=st.data())
     def client_deletes(self, data: st.DataObject) -> None:
-        asset = self._some_asset(data)
+        asset = self.some_asset(data)
         deleted = self.world.clients.delete(asset.company, asset.id)
         if asset.removed:
             with pytest.raises(AssetNotFoundError):
@@ -303,391 +205,52 @@ class LifeCycle(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def stranger_tries_everything(self, data: st.DataObject) -> None:
-        asset = self._some_asset(data)
-        stranger = self._other_company(asset)
+        asset = self.some_asset(data)
+        stranger = self.other_company(asset)
         for use_case in (self.world.clients.retry, self.world.clients.delete):
             with pytest.raises(AssetNotFoundError):
                 self.run(use_case(stranger, asset.id))
         key, bucket = upload_key(stranger, asset.id), self.world.storage.bucket_of(stranger)
-        self.run(self.world.intake(_notification(StoredObject(bucket, key, "v1", 1, "e"))))
+        self.run(self.world.intake(notification(StoredObject(bucket, key, "v1", 1, "e"))))
         for asked in [one for one in self.requests if one.asset is asset]:
             event = answer(asked.event, 1, error=None, company=stranger)
             self.run(self.world.outcomes.thumbnailed(event))
 
-    @precondition(lambda self: self._outdated())
+    @precondition(lambda self: self.outdated())
     @rule(data=st.data())
     def service_writes_what_it_read_long_ago(self, data: st.DataObject) -> None:
         """All services lock what they change; this one does not."""
-        self._write_late(data.draw(st.sampled_from(self._outdated()), label="read"))
+        self.write_late(data.draw(st.sampled_from(self.outdated()), label="read"))
 
     @rule(
         seconds=st.sampled_from([SOME_MINUTES] * 3 + [SOME_HOURS] * 2 + [SOME_WEEKS]),
         reconciled=st.booleans(),
     )
     def time_passes(self, seconds: int, reconciled: bool) -> None:
-        self._time_passes(seconds)
+        self.pass_time(seconds)
         if reconciled:
-            self._reconcile()
+            self.reconcile()
 
     @rule(data=st.data(), steps=st.integers(1, 4))
     def asset_goes_on(self, data: st.DataObject, steps: int) -> None:
         """Nothing goes wrong for a while, so that assets get far."""
-        asset = self._some_asset(data)
+        asset = self.some_asset(data)
         for _ in range(steps):
-            self._next_step(asset)
+            self.next_step(asset)
 
     # What must be true after each step
 
     @invariant()
     def rows_agree_with_the_model_and_the_laws(self) -> None:
-        rows = self.run(self.world.look())
-        self._receive(rows)
-        self.laws.hold(rows)
-        _agree(self.model, rows)
-        for asset in self.model.assets:
-            if not asset.removed and asset.status != "deleted":
-                now = (asset, asset.status, asset.attempt)
-                if now not in self.reads:
-                    self.reads[now] = Asset(**dict(rows.assets[asset.id]))
+        self.check()
 
     def teardown(self) -> None:
         try:
             if sys.exc_info()[0] is None:
-                self._things_happen_at_once()
-                self._everything_comes_to_rest()
+                self.race()
+                self.come_to_rest()
         finally:
             self.run(self.world.end([one.real for one in [*self.workers, *self.gone]]))
-
-    # How it is done, in the world and in the model
-
-    def _sign(self, kind: str, company: int) -> None:
-        owner = self.companies[company]
-        asset_id = self.run(self.world.sign(owner, kind))
-        self.model.sign(asset_id, owner, kind)
-
-    def _upload(self, asset: AssetModel) -> None:
-        version = f"v{len(asset.versions) + 1}"
-        found = self.world.upload(asset.company, asset.id, version)
-        asset.versions.append(version)
-        self.mail.append(Mail(asset, version, _notification(found)))
-
-    def _deliver(self, mail: Mail) -> None:
-        self.run(self.world.intake(mail.value))
-        self.model.notify(mail.asset, mail.version)
-
-    def _claim(self) -> bool:
-        """Return whether there was a job."""
-        job = self.model.next_job()
-        real, claim = self.run(self.world.claim()), _claimed(self.model)
-        assert _same(claim, real)
-        self._hire(claim, real)
-        return job is not None
-
-    def _hire(self, claim: object, real: object) -> None:
-        if isinstance(claim, Claim) and isinstance(real, Working) and not real.task.done():
-            self.workers.append(Worker(claim, real))
-
-    def _go_on(self, worker: Worker) -> None:
-        end = self.run(self.world.go_on(worker.real))
-        assert end == _went_on(self.model, worker.claim, worker)
-        worker.encoded = True
-        if end is not None:
-            self.workers.remove(worker)
-
-    def _end(self, worker: Worker, error: Exception, expected: Callable[[Claim], str]) -> None:
-        end = self.run(self.world.go_on(worker.real, error))
-        assert end == expected(worker.claim)
-        self.workers.remove(worker)
-
-    def _lease_lapses(self, worker: Worker) -> None:
-        self.run(self.world.lease_lapses(worker.real))
-        self.model.lease_lapses(worker.claim)
-
-    def _answer(self, asked: Request, error: str | None) -> None:
-        self.answers += 1
-        event = answer(asked.event, self.answers, error=error, company=asked.asset.company)
-        self.run(self.world.outcomes.thumbnailed(event))
-        self.model.pictures(asked.asset, asked.event.data.attempt, self.answers, error=error)
-        asked.answered = True
-
-    def _retry(self, asset: AssetModel) -> None:
-        self.run(self.world.clients.retry(asset.company, asset.id))
-        self.model.retry(asset)
-        for read in self._outdated():
-            if read[:2] == (asset, asset.status):
-                self._write_late(read)  # all but the attempt is as it was then
-
-    def _write_late(self, read: tuple[AssetModel, str, int]) -> None:
-        assert self.run(self.world.delete_as_it_was_read(self.reads[read])) is None
-
-    def _reconcile(self) -> None:
-        self.run(self.world.reconcile())
-        self.model.reconcile()
-
-    def _time_passes(self, seconds: int) -> None:
-        self.run(self.world.time_passes(seconds))
-        self.model.clock += seconds
-
-    def _things_happen_at_once(self) -> None:
-        """Who wins is not repeatable: hypothesis, which wants to repeat, chooses nothing after."""
-        for _ in range(self.races):
-            asset = self.chance.choice(self.model.assets)
-            for _ in range(self.chance.randrange(4)):
-                self._next_step(asset)
-            self.rows_agree_with_the_model_and_the_laws()
-            left, chosen = self._events(asset), []
-            for _ in range(self.chance.randrange(2, 5)):
-                if left:
-                    chosen.append(self.chance.choice(left))
-                    left = [one for one in left if one.by is None or one.by != chosen[-1].by]
-            self._at_once(chosen)
-
-    def _events(self, asset: AssetModel) -> list[Event]:
-        world, clients = self.world, self.world.clients
-        events = [
-            Event(f"{mail.version} of {asset} is stored", partial(world.intake, mail.value),
-                  lambda model, copy, mail=mail: model.notify(copy(asset), mail.version))
-            for mail in self.mail if mail.asset is asset
-        ]  # fmt: skip
-        workers = [one for one in self.workers if one.claim.job.asset is asset]
-        for worker in workers:
-            events += self._events_of(worker)
-        if not workers:  # a claim passes by a job that is locked; no order would explain that
-            events.append(Event("claim", world.claim, lambda model, _: _claimed(model)))
-        for asked in [one for one in self.requests if one.asset is asset]:
-            events += [self._event_of_answer(asked, None), self._event_of_answer(asked, "bad")]
-        if not asset.removed:
-            events += [
-                Event("retry", partial(_whether, clients.retry, asset),
-                      lambda model, copy: _retried(model, copy(asset))),
-                Event("delete", partial(_whether, clients.delete, asset),
-                      lambda model, copy: model.delete(copy(asset)) is None),
-            ]  # fmt: skip
-        return events
-
-    def _events_of(self, worker: Worker) -> list[Event]:
-        return [
-            Event(f"{worker} goes on", partial(self.world.go_on, worker.real),
-                  lambda model, copy: _went_on(model, copy(worker.claim), worker), worker),
-            Event(f"{worker} fails",
-                  partial(self.world.go_on, worker.real, PermanentError("bad", "Bad.")),
-                  lambda model, copy: model.fails(copy(worker.claim), "bad"), worker),
-        ]  # fmt: skip
-
-    def _event_of_answer(self, asked: Request, error: str | None) -> Event:
-        self.answers += 1
-        number, attempt = self.answers, asked.event.data.attempt
-        event = answer(asked.event, number, error=error, company=asked.asset.company)
-        return Event(
-            f"pictures of attempt {attempt}: {error or 'made'}",
-            partial(self.world.outcomes.thumbnailed, event),
-            lambda model, copy: model.pictures(copy(asked.asset), attempt, number, error=error),
-        )
-
-    def _at_once(self, events: list[Event]) -> None:
-        async def all_of_them() -> list[object]:
-            return await asyncio.gather(*(event.real() for event in events))
-
-        results = self.run(all_of_them())
-        rows = self.run(self.world.look())
-        for order in permutations(range(len(events))):
-            model, copy = self._copy()
-            ends = {n: events[n].expected(model, copy) for n in order}
-            if all(_same(ends[n], results[n]) for n in order) and _agrees(model, rows):
-                break
-        else:
-            pytest.fail(f"no order explains what became of {events}: {results}")
-        self._go_on_with(model, copy)
-        for number, event in enumerate(events):
-            self._hire(ends[number], results[number])
-            if event.worker is not None:
-                event.worker.encoded = True
-                if results[number] is not None:
-                    self.workers.remove(event.worker)
-        self._receive(rows)
-        self.laws.hold(rows)
-
-    def _copy(self) -> tuple[Model, Callable[[Any], Any]]:
-        copies: dict[int, Any] = {id(self.model.seen): Counter()}
-        model = deepcopy(self.model, copies)
-        for worker in [*self.workers, *self.gone]:
-            deepcopy(worker.claim, copies)
-        return model, lambda part: copies[id(part)]
-
-    def _go_on_with(self, model: Model, copy: Callable[[Any], Any]) -> None:
-        self.model.seen.update(["at once", *model.seen.elements()])
-        model.seen, self.model = self.model.seen, model
-        for one in [*self.mail, *self.requests]:
-            one.asset = copy(one.asset)
-        for worker in [*self.workers, *self.gone]:
-            worker.claim = copy(worker.claim)
-        self.reads = {(copy(key[0]), *key[1:]): row for key, row in self.reads.items()}
-
-    def _outdated(self) -> list[tuple[AssetModel, str, int]]:
-        return [key for key in self.reads if key != (key[0], key[0].status, key[0].attempt)]
-
-    def _next_step(self, asset: AssetModel) -> None:
-        self.rows_agree_with_the_model_and_the_laws()
-        mine = [one for one in self.workers if one.claim.valid and one.claim.job is asset.job]
-        mail = [one for one in self.mail if one.asset is asset]
-        asked = [one for one in self.requests if one.asset is asset and not one.answered]
-        if mine:
-            self._go_on(mine[0])
-        elif asked and asset.wants(asked[-1].event.data.attempt):
-            self._answer(asked[-1], None)
-        elif asset.job is not None and asset.job.open:
-            self._claim()
-        elif mail:
-            self._deliver(mail[-1])
-        elif asset.status == "failed":
-            self._retry(asset)
-        elif not asset.removed and not asset.versions:
-            self._upload(asset)
-
-    def _everything_comes_to_rest(self) -> None:
-        """No notification comes any more, but the watcher and the workers go on."""
-        self.mail.clear()
-        for _ in range(6):
-            if all(asset.rests for asset in self.model.assets) and not self._open_jobs():
-                break
-            self._time_passes(SOME_HOURS)
-            self._reconcile()
-            self._one_good_round()
-        resting = [asset for asset in self.model.assets if asset.rests]
-        assert resting == self.model.assets, "some stand still for ever"
-        assert not self._open_jobs(), "a job is left that nobody wants"
-        for zombie in list(self.workers):
-            self._go_on(zombie)
-        self.rows_agree_with_the_model_and_the_laws()
-
-    def _one_good_round(self) -> None:
-        self.rows_agree_with_the_model_and_the_laws()
-        while self.mail:
-            self._deliver(self.mail.pop())
-        while self._claim():
-            for worker in [one for one in self.workers if one.claim.valid]:
-                while worker in self.workers:
-                    self._go_on(worker)
-        self.rows_agree_with_the_model_and_the_laws()
-        for asked in self.requests:
-            if not asked.answered:
-                self._answer(asked, None)
-
-    def _open_jobs(self) -> bool:
-        return any(job.open for job in self.model.jobs)
-
-    # Looking and comparing
-
-    def _some_asset(self, data: st.DataObject) -> AssetModel:
-        return data.draw(st.sampled_from(self.model.assets), label="asset")
-
-    def _some_worker(self, data: st.DataObject) -> Worker:
-        return data.draw(st.sampled_from(self.workers), label="worker")
-
-    def _other_company(self, asset: AssetModel) -> UUID:
-        return next(one for one in [*self.companies, uuid4()] if one != asset.company)
-
-    def _receive(self, rows: Rows) -> None:
-        assets = {asset.id: asset for asset in self.model.assets}
-        for value in rows.notifications:
-            (found,) = parse_notification(value)
-            assert found.owner is not None
-            asset = assets[found.owner[1]]
-            assert found.version_id is not None
-            assert found.version_id == (asset.version or asset.versions[-1])
-            self.mail.append(Mail(asset, found.version_id, value))
-        self.requests += [Request(assets[event.subject], event) for event in rows.requests]
-        for event in rows.outcomes:
-            asset, data = assets[event.subject], event.data
-            expected = next(one for one in asset.outcomes if one.attempt == data.attempt)
-            assert expected == Outcome(
-                data.attempt,
-                data.outcome,
-                error=data.error.code if data.error else None,
-                processed_key=data.rendition.key if data.rendition else None,
-                pictures=data.thumbnail.size if data.thumbnail else None,
-            )
-
-
-def _agree(model: Model, rows: Rows) -> None:
-    here = [asset for asset in model.assets if not asset.removed]
-    assert rows.assets.keys() == {asset.id for asset in here}
-    for asset in here:
-        _agree_on(asset, rows)
-
-
-def _agrees(model: Model, rows: Rows) -> bool:
-    try:
-        _agree(model, rows)
-    except AssertionError:
-        return False
-    return True
-
-
-def _agree_on(asset: AssetModel, rows: Rows) -> None:
-    row = rows.assets[asset.id]
-    found = {name: row[name] for name in ("status", "attempt", "error_code", "processed_key")}
-    assert found == {
-        "status": asset.status,
-        "attempt": asset.attempt,
-        "error_code": asset.error,
-        "processed_key": asset.processed_key,
-    }, asset
-    assert row["upload_version_id"] == asset.version
-    changes = [
-        Change(one["attempt"], one["from_status"], one["to_status"], one["service"])
-        for one in rows.changes[asset.id]
-    ]
-    assert changes == asset.changes
-    jobs = {key[1]: job for key, job in rows.jobs.items() if key[0] == asset.id}
-    assert {
-        attempt: (job["state"], job["fence"], job["tries"]) for attempt, job in jobs.items()
-    } == {attempt: (job.state, job.fence, job.tries) for attempt, job in asset.jobs.items()}
-    assert {job["source_version_id"] for job in jobs.values()} <= {asset.version}
-
-
-def _claimed(model: Model) -> Claim | None:
-    claim = model.claim()
-    if claim is not None and claim.tries > MAX_TRIES:
-        model.fails(claim, "processing_failed")
-    return claim
-
-
-def _same(expected: object, found: object) -> bool:
-    """Tell whether a step ended as it should, or the claims are of the same job."""
-    if isinstance(expected, Claim) and isinstance(found, Working):
-        job = found.job
-        claim = (job.asset_id, job.attempt, job.fence, job.tries, found.task.done())
-        return claim == (
-            expected.job.asset.id, expected.job.attempt, expected.fence, expected.tries,
-            expected.tries > MAX_TRIES,
-        )  # fmt: skip
-    return expected == found
-
-
-def _went_on(model: Model, claim: Claim, worker: Worker) -> str | None:
-    return model.rendition(claim) if worker.encoded else model.looks_at_file(claim)
-
-
-def _retried(model: Model, asset: AssetModel) -> bool:
-    failed = asset.status == "failed"
-    if failed:
-        model.retry(asset)
-    return failed
-
-
-async def _whether(
-    use_case: Callable[[UUID, UUID], Coroutine[Any, Any, object]], asset: AssetModel
-) -> bool:
-    try:
-        await use_case(asset.company, asset.id)
-    except (NotFailedError, AssetNotFoundError):
-        return False
-    return True
-
-
-def _notification(found: StoredObject) -> bytes:
-    return build_notification(found, source="t", at=datetime.now(UTC))
 
 
 @pytest.fixture
