@@ -195,7 +195,11 @@ class Rig:
         """
         port = free_port()
         scratch = self.home.data / "scratch" / f"{name}-{port}"
-        own = {f"{name.upper()}_SCRATCH_DIR": str(scratch), **(settings or {})}
+        own = {
+            f"{name.upper()}_SCRATCH_DIR": str(scratch),
+            f"{name.upper()}_KAFKA_INSTANCE_ID": "",
+            **(settings or {}),
+        }
         around = replace(self._local()._surroundings(), environ={**self.environ, **own})
         scratch.mkdir(parents=True, exist_ok=True)
         log_file = self.home.log_file(f"{name}-another")

@@ -86,7 +86,8 @@ class Parts:
     @contextmanager
     def another(self, name: str, **settings: str) -> Iterator[None]:
         """Run one more process of a service for the block."""
-        given = {**os.environ, **self.settings, **settings}
+        alone = {f"{name.upper()}_KAFKA_INSTANCE_ID": ""}
+        given = {**os.environ, **self.settings, **alone, **settings}
         around = replace(surroundings(self.home), environ=given)
         environment = service_environment(name, free_port(), around)
         with subprocess.Popen([sys.executable, "-P", "-m", name], env=environment) as running:

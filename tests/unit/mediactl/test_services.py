@@ -27,7 +27,7 @@ def environment(state, service, environ=None):
     ("variable", "services"),
     [
         ("DATABASE_URL", {"sign_api", "ingest", "notifier", "watcher"}),
-        ("KAFKA_BOOTSTRAP_SERVERS", {"sign_api", "ingest", "thumbnailer", "notifier"}),
+        ("KAFKA_BOOTSTRAP_SERVERS", set(SERVICES)),
         ("S3_SECRET_KEY", {"sign_api", "ingest", "thumbnailer", "watcher"}),
         ("S3_REGION", {"sign_api", "ingest", "thumbnailer", "watcher"}),
         ("JWT_SECRET", {"sign_api", "notifier"}),

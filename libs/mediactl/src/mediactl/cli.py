@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typer
-from mediactl.commands import development, inspection, lifecycle, media, operations, token
+from mediactl.commands import development, dlq, inspection, lifecycle, media, operations, token
 
 app = typer.Typer(
     help="Starts, stops and shows the media pipeline on this machine.",
@@ -21,3 +21,4 @@ for command in (
 for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)
 app.command()(development.lock)
+app.add_typer(dlq.app, name="dlq")

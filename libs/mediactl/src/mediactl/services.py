@@ -58,6 +58,7 @@ def service_environment(name: str, port: int, around: Surroundings) -> dict[str,
         "HTTP_PORT": str(port),
         "LOG_FORMAT": "json",
         "KAFKA_TOPIC_PREFIX": around.topic_prefix,
+        "KAFKA_INSTANCE_ID": name,
         **_reached(name, around),
         **own_settings(name, around.environ),
     }

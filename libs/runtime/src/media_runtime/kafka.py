@@ -232,10 +232,13 @@ def on_bytes(
         value = message.raw_message.value  # type: ignore[union-attr]
         await handler(value or b"")
 
-    for _ in range(consumers):
+    for number in range(consumers):
+        # KIP-345: a static member that comes back within its session finds its partitions.
+        instance = f"{settings.kafka_instance_id}-{group}-{number}"
         broker.subscriber(
             settings.kafka_topic_prefix + topic.name,
             group_id=settings.kafka_topic_prefix + group,
+            group_instance_id=instance if settings.kafka_instance_id else None,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.NACK_ON_ERROR,
             max_workers=1,

@@ -1,0 +1,47 @@
+"""The short version of each fault scenario, played as ``mediactl chaos`` plays it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chaos.scenarios import CONTROLS, SCENARIOS
+
+CHAOS = Path(__file__).parent
+# Each control shows that a mutation's scenario is green without it; the full run plays them too.
+SHORT = [name for name in SCENARIOS if name not in CONTROLS]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory):
+    """Play all of them once and return what was said of each, by name, and everything."""
+    report = tmp_path_factory.mktemp("chaos") / "report.txt"
+    command = [sys.executable, str(CHAOS), *SHORT, "--seed", "1", "--report", str(report)]
+    # A stack of its own: what stands in the environment names the one of the other tests.
+    environment = {name: value for name, value in os.environ.items() if name not in _ENDPOINTS}
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
+    assert report.exists(), done.stdout
+    lines = {line.split()[0]: line for line in report.read_text().splitlines() if line.strip()}
+    return lines, done.stdout
+
+
+_ENDPOINTS = {
+    "KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY",
+    "MEDIA_API_URL", "MEDIA_EVENTS_URL", "JWT_SECRET",
+}  # fmt: skip
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", SHORT)
+def test_a_scenario_keeps_all_promises_or_is_noticed(played, name):
+    lines, output = played
+    assert name in lines, output
+    verdict = "red as it should" if SCENARIOS[name].mutation else "kept"
+    assert verdict in lines[name], output
