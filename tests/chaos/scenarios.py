@@ -24,6 +24,7 @@ from mediactl.services import SERVICES, service_environment
 from minio.notificationconfig import NotificationConfig
 
 from chaos import media
+from chaos.broker_line import broker_line, by_second_way
 from chaos.evidence import _Storage, processes_left
 from chaos.hooks.chaos_hooks import POINTS
 from chaos.media import Sample
@@ -384,9 +385,12 @@ def _fill(path: Path) -> None:
 
 
 async def bad_network(run: Run) -> None:
-    """F11: slow, thin, mute and cut lines to PostgreSQL and to MinIO."""
+    """F11: slow, thin, mute and cut lines to PostgreSQL, to MinIO, and in full to Kafka."""
     database, storage = urlsplit(run.target.database_url), urlsplit(run.target.s3_url)
     async with AsyncExitStack() as stack:
+        to_broker = None
+        if run.scale.full:
+            to_broker = await stack.enter_async_context(broker_line(run.rig, seed=run.seed))
         to_database = await stack.enter_async_context(
             Proxy("127.0.0.1", database.port or 0, seed=run.seed).listening()
         )
@@ -394,10 +398,11 @@ async def bad_network(run: Run) -> None:
             Proxy("127.0.0.1", storage.port or 0, seed=run.seed).listening()
         )
         for name in ("ingest", "thumbnailer"):
-            await run.rig.restart(name, _through(run, name, to_database.port, to_storage.port))
+            own = _through(run, name, to_database.port, to_storage.port)
+            way = by_second_way(name, to_broker) if to_broker else {}
+            await run.rig.restart(name, {**own, **way})
         try:
-            await _shake(run, to_database, to_storage)
-            to_database.line = to_storage.line = Line()
+            await _shake(run, to_database, to_storage, to_broker)
             await run.settled()
         finally:
             for name in ("ingest", "thumbnailer"):
@@ -414,8 +419,8 @@ def _through(run: Run, name: str, database: int, storage: int) -> dict[str, str]
     return for_service(name, own)
 
 
-async def _shake(run: Run, to_database: Proxy, to_storage: Proxy) -> None:
-    seconds = run.scale.of(20, 4)
+async def _shake(run: Run, to_database: Proxy, to_storage: Proxy, to_broker: Proxy | None) -> None:
+    seconds = run.scale.of(15, 4)
     lines: list[tuple[str, Proxy, Line]] = [
         ("postgres slow", to_database, Line(delay=0.05, jitter=0.03)),
         ("minio slow", to_storage, Line(delay=0.3, jitter=0.2)),
@@ -423,13 +428,22 @@ async def _shake(run: Run, to_database: Proxy, to_storage: Proxy) -> None:
         ("postgres mute", to_database, Line(mute=True)),
         ("minio mute", to_storage, Line(mute=True)),
     ]
+    cuts: list[tuple[str, Proxy]] = [("postgres", to_database), ("minio", to_storage)]
+    if to_broker is None:
+        lines = lines[::2]
+    else:
+        lines += [
+            ("kafka slow", to_broker, Line(delay=0.2, jitter=0.1)),
+            ("kafka mute", to_broker, Line(mute=True)),
+        ]
+        cuts.append(("kafka", to_broker))
     count = run.scale.of(200, 20)
     async with run.loading(count, rate=count / (seconds * (len(lines) + 2))):
-        for what, proxy, line in lines if run.scale.full else lines[::2]:
+        for what, proxy, line in lines:
             proxy.line = line
             await run.fault(what, asyncio.sleep(seconds))
             proxy.line = Line()
-        for what, proxy in (("postgres", to_database), ("minio", to_storage)):
+        for what, proxy in cuts:
             for _ in range(run.scale.of(5, 2)):
                 await run.fault(f"connections to {what} cut", _cut(proxy))
                 await asyncio.sleep(seconds / 10)

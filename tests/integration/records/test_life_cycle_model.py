@@ -96,15 +96,17 @@ class LifeCycle(Steps):
         self.go_on(self.some_worker(data))
 
     @precondition(lambda self: any(one.zombie for one in self.workers))
-    @rule(data=st.data(), fails=st.booleans())
-    def zombie_goes_on(self, data: st.DataObject, fails: bool) -> None:
+    @rule(data=st.data(), end=st.sampled_from(["good", "bad", "away"]))
+    def zombie_goes_on(self, data: st.DataObject, end: str) -> None:
         zombies = [one for one in self.workers if one.zombie]
         worker = data.draw(st.sampled_from(zombies), label="worker")
-        if fails:
+        if end == "good":
+            self.go_on(worker)
+        elif end == "bad":
             error = PermanentError("bad", "Bad.")
             self.end_work(worker, error, partial(self.model.fails, error="bad"))
         else:
-            self.go_on(worker)
+            self.end_work(worker, TransientError("away"), self.model.something_is_away)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), steps=st.integers(0, 4))
