@@ -14,16 +14,18 @@ import subprocess
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from media_runtime.settings import StorageSettings
 from media_runtime.storage import ObjectStore
+from mediactl.errors import MediactlError
 from mediactl.services import SERVICES, service_environment
 from minio.notificationconfig import NotificationConfig
 
 from chaos import media
+from chaos.breaking import BreakingProxy
 from chaos.broker_line import broker_line, by_second_way
 from chaos.evidence import _Storage, processes_left
 from chaos.hooks.chaos_hooks import POINTS
@@ -71,7 +73,8 @@ async def _kill_at(run: Run, point: str) -> None:
     service = POINTS[point].service
     hits = run.directory / "hits"
     before = _lines(hits)
-    await run.rig.restart(service, for_service(service, hooks(kill=point, hits=hits)))
+    with suppress(MediactlError):  # some points are reached before a service is ready
+        await run.rig.restart(service, for_service(service, hooks(kill=point, hits=hits)))
     if service == "watcher":
         await _grant_buckets(run)
         _silence(run)
@@ -367,7 +370,6 @@ async def scratch_full(run: Run) -> None:
             await run.rig.restart(name)
         await asyncio.to_thread(_succeeds, ["umount", str(folder)])
         folder.rmdir()
-    run.hits["disk full"] = max(1, run.hits["disk full"])
 
 
 def _succeeds(command: Sequence[str]) -> bool:
@@ -392,10 +394,10 @@ async def bad_network(run: Run) -> None:
         if run.scale.full:
             to_broker = await stack.enter_async_context(broker_line(run.rig, seed=run.seed))
         to_database = await stack.enter_async_context(
-            Proxy("127.0.0.1", database.port or 0, seed=run.seed).listening()
+            BreakingProxy("127.0.0.1", database.port or 0, seed=run.seed).listening()
         )
         to_storage = await stack.enter_async_context(
-            Proxy("127.0.0.1", storage.port or 0, seed=run.seed).listening()
+            BreakingProxy("127.0.0.1", storage.port or 0, seed=run.seed).listening()
         )
         for name in ("ingest", "thumbnailer"):
             own = _through(run, name, to_database.port, to_storage.port)
