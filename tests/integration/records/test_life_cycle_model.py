@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from random import Random
+from typing import Any
 
 import pytest
 import structlog
@@ -40,11 +41,11 @@ from integration.records.life_cycle_model import (
     SOME_WEEKS,
     VIDEO,
 )
-from integration.records.life_cycle_steps import Steps, notification
-from integration.records.life_cycle_world import answer, open_world
+from integration.records.life_cycle_steps import Run, Steps, notification
+from integration.records.life_cycle_world import World, answer, open_world
 
 FULL = os.environ.get("CHAOS_FULL") == "1"
-EXAMPLES = 1000 if FULL else 100
+EXAMPLES = 1000 if FULL else 60
 STEPS = 25
 ERRORS = st.sampled_from([None, None, "corrupt_media"])
 KINDS = st.sampled_from([VIDEO, IMAGE])
@@ -264,30 +265,70 @@ def quiet() -> Iterator[None]:
     structlog.configure(**before)
 
 
+@pytest.fixture
+def world(database_name: str, quiet: None) -> Iterator[tuple[World, Run[Any]]]:
+    """The services on a database, and what runs their coroutines: hypothesis is synchronous."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        opened = open_world(database_name)
+        yield runner.run(opened.__aenter__()), runner.run
+        runner.run(opened.__aexit__(None, None, None))
+
+
 @pytest.mark.timeout(3600 if FULL else 900)
 def test_assets_live_as_the_model_says(
-    database_name: str, quiet: None, capsys: pytest.CaptureFixture[str]
+    world: tuple[World, Run[Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: Counter[str] = Counter()
     start = time.monotonic()
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        opened = open_world(database_name)
-        world = runner.run(opened.__aenter__())
-        try:
-            run_state_machine_as_test(
-                partial(LifeCycle, world, runner.run, seen),
-                settings=settings(
-                    max_examples=EXAMPLES,
-                    stateful_step_count=STEPS,
-                    deadline=None,
-                    print_blob=True,
-                    phases=set(Phase) - {Phase.explain},
-                    suppress_health_check=list(HealthCheck),
-                ),
-            )
-        finally:
-            runner.run(opened.__aexit__(None, None, None))
+    run_state_machine_as_test(
+        partial(LifeCycle, *world, seen),
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            print_blob=True,
+            phases=set(Phase) - {Phase.explain},
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
     with capsys.disabled():
         took = time.monotonic() - start
         events = ", ".join(f"{name} {number}" for name, number in sorted(seen.items()))
         sys.stdout.write(f"\n{EXAMPLES} examples in {took:.0f} s: {events}\n")
+
+
+@pytest.mark.parametrize("kind", [VIDEO, IMAGE])
+def test_an_asset_lives_through_one_of_everything(world: tuple[World, Run[Any]], kind: str) -> None:
+    """What is too precious to be left to chance."""
+    life = LifeCycle(*world, Counter())
+    life.sign(kind, 0)
+    (asset,) = life.model.assets
+    life.upload(asset)
+    for _ in range(2):
+        life.deliver(life.mail[0])
+    life.claim()
+    (zombie,) = life.workers
+    if kind == VIDEO:
+        life.go_on(zombie)
+    life.lease_lapses(zombie)
+    life.claim()
+    life.check()
+    life.go_on(zombie)
+    life.check()
+    (worker,) = life.workers
+    life.go_on(worker)
+    life.check()
+    if kind == VIDEO:
+        life.answer(life.requests[0], None)
+        life.answer(life.requests[0], "corrupt_media")
+        error = PermanentError("bad", "Bad.")
+        life.end_work(worker, error, partial(life.model.fails, error="bad"))
+    else:
+        life.answer(life.requests[0], "corrupt_media")
+    life.check()
+    life.retry(asset)
+    life.check()
+    while asset.status == "processing":
+        life.next_step(asset)
+    assert (asset.status, asset.attempt) == ("ready", 2)
+    life.teardown()
