@@ -326,6 +326,8 @@ def test_an_asset_lives_through_one_of_everything(world: tuple[World, Run[Any]],
     else:
         life.answer(life.requests[0], "corrupt_media")
     life.check()
+    for read in life.outdated():
+        life.write_late(read)
     life.retry(asset)
     life.check()
     while asset.status == "processing":
