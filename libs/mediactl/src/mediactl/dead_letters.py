@@ -1,91 +1,35 @@
 """
 Dead letters: the records that a consumer could not take, to look at and to send again.
 
-Which of them are done with is kept in Kafka itself, as the offsets of a consumer group of
-mediactl's own: all below its offset, and those that its metadata lists beyond. Invariant: a
-record is sent again before it counts as done, byte for byte, so that a crash between the two
-sends it twice, which its consumers absorb.
+Invariant: a record is sent again before it counts as done with, byte for byte, so that a crash
+between the two sends it twice, which its consumers absorb. Nothing in a letter is trusted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Self
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.structs import OffsetAndMetadata
 from media_contracts import DLQ_PARTITIONS, TOPICS
-from mediactl.errors import MediactlError
+from mediactl.errors import MediactlError, UsageError
+from mediactl.resolved import Resolved, ResolvedOffsets
 
 GROUP = "mediactl_dlq"
 _REDRIVES = "dlq-redrives"
 _PREFIX = "dlq-"
-# The broker's offset.metadata.max.bytes is 4096.
-_METADATA_BYTES = 4096
+_COUNT_DIGITS = 9
 _MAX_RECORD_BYTES = 16 * 1024 * 1024
-FIELDS = ("topic", "reason", "exception", "message", "company", "asset", "id")
-
-
-class Resolved:
-    """The offsets of one partition that are done with: all below ``floor``, and some beyond."""
-
-    def __init__(self, floor: int = 0, beyond: Iterable[int] = ()) -> None:
-        self._floor = floor
-        self._beyond = {offset for offset in beyond if offset >= floor}
-
-    @classmethod
-    def parse(cls, floor: int, metadata: str) -> Self:
-        """Return what encode() gave, such as 7 and ``9,12-15``; raises ValueError."""
-        beyond: list[int] = []
-        for part in filter(None, metadata.split(",")):
-            first, _, last = part.partition("-")
-            beyond += range(int(first), int(last or first) + 1)
-        return cls(floor, beyond)
-
-    def add(self, offset: int, *, oldest: int = 0) -> None:
-        """Add an offset; records below *oldest* are no longer kept by Kafka."""
-        self._beyond.add(offset)
-        self._floor = max(self._floor, oldest)
-        while self._floor in self._beyond:
-            self._beyond.discard(self._floor)
-            self._floor += 1
-        self._beyond = {known for known in self._beyond if known >= self._floor}
-
-    def encode(self) -> tuple[int, str]:
-        """Return floor and metadata; raises MediactlError when the broker would not keep it."""
-        parts: list[str] = []
-        for first, last in _ranges(sorted(self._beyond)):
-            parts.append(f"{first}" if first == last else f"{first}-{last}")
-        text = ",".join(parts)
-        if len(text) > _METADATA_BYTES:
-            raise MediactlError(
-                "Too many single dead letters are done with: redrive or discard the oldest first."
-            )
-        return self._floor, text
-
-    def __contains__(self, offset: int) -> bool:
-        return offset < self._floor or offset in self._beyond
-
-
-def _ranges(offsets: Sequence[int]) -> Iterable[tuple[int, int]]:
-    first = last = None
-    for offset in offsets:
-        if last is not None and offset == last + 1:
-            last = offset
-            continue
-        if first is not None and last is not None:
-            yield first, last
-        first = last = offset
-    if first is not None and last is not None:
-        yield first, last
+_SILENCE_SECONDS = 30.0
+FIELDS = ("topic", "reason", "exception", "message", "company", "asset", "id", "any")
+_WHOLE = frozenset({"topic", "reason", "id"})
 
 
 @dataclass(frozen=True)
@@ -114,7 +58,7 @@ class Letter:
     def about(self) -> dict[str, str]:
         """What the consumer noted, by name without ``dlq-``."""
         return {
-            name.removeprefix(_PREFIX): (value or b"").decode(errors="replace")
+            name.removeprefix(_PREFIX): _text(value)
             for name, value in self.headers
             if name.startswith(_PREFIX)
         }
@@ -123,7 +67,7 @@ class Letter:
     def redrives(self) -> int:
         """How often it was sent again before."""
         text = self.about.get("redrives", "0")
-        return int(text) if text.isdecimal() else 0
+        return int(text) if text.isdecimal() and len(text) <= _COUNT_DIGITS else 0
 
     @cached_property
     def event(self) -> dict[str, Any]:
@@ -136,13 +80,20 @@ class Letter:
 
     def field(self, name: str) -> str:
         """Return one of FIELDS as text."""
-        if name == "company":
-            return str(self.event.get("companyid", ""))
-        if name == "asset":
-            return str(self.event.get("subject") or (self.key or b"").decode(errors="replace"))
-        if name in {"topic", "id"}:
-            return self.topic if name == "topic" else self.id
-        return self.about.get(name, "")
+        match name:
+            case "topic":
+                return self.topic
+            case "id":
+                return self.id
+            case "company":
+                return str(self.event.get("companyid", ""))
+            case "asset":
+                return str(self.event.get("subject") or _text(self.key))
+            case "any":
+                texts = (text for pair in self.headers for text in (pair[0], _text(pair[1])))
+                return "\n".join([self.id, _text(self.key), _text(self.value), *texts])
+            case _:
+                return self.about.get(name, "")
 
     def again(self) -> list[tuple[str, bytes | None]]:
         """Return the headers with which it is sent again: its own, and how often that was."""
@@ -152,24 +103,34 @@ class Letter:
 
 @dataclass(frozen=True)
 class Filter:
-    """Letters whose *field* contains a text; several filters must all agree."""
+    """
+    Letters whose *field* contains a text; several filters must all agree.
+
+    A topic, a reason or an id must be the text as a whole: ``media_thumbnail`` is not meant to
+    find ``media_thumbnailed``.
+    """
 
     field: str
     text: str
 
     @classmethod
     def parse(cls, wish: str) -> Self:
-        """Return the filter that ``reason=malformed`` means; raises MediactlError."""
+        """Return the filter that ``reason=malformed`` means; raises UsageError."""
         name, equals, text = wish.partition("=")
         if not equals or name not in FIELDS:
-            raise MediactlError(
+            raise UsageError(
                 f"--filter wants FIELD=TEXT, with a field of {', '.join(FIELDS)}; not {wish!r}."
             )
         return cls(name, text)
 
     def accepts(self, letter: Letter) -> bool:
         """Return whether the letter is meant."""
-        return self.text.casefold() in letter.field(self.field).casefold()
+        wanted, found = self.text.casefold(), letter.field(self.field).casefold()
+        if self.field in _WHOLE:
+            return wanted == found
+        # A bucket notification names company and asset in its key alone.
+        in_key = self.field in {"company", "asset"} and wanted in _text(letter.key).casefold()
+        return wanted in found or in_key
 
 
 class DeadLetters:
@@ -183,27 +144,46 @@ class DeadLetters:
     async def read(self) -> list[Letter]:
         """Return every letter that Kafka still has, the oldest first; raises MediactlError."""
         async with _translated():
-            resolved = await self._resolved()
-            return [letter async for letter in self._read(resolved)]
+            async with ResolvedOffsets.connect(self._servers, self._group) as offsets:
+                resolved = await offsets.read()
+            records = await self._records()
+        nothing = Resolved()
+        return [
+            self._letter(record, record.offset in resolved.get(part, nothing))
+            for part, record in sorted(records, key=lambda pair: pair[1].timestamp)
+        ]
 
-    async def _read(self, resolved: Mapping[TopicPartition, Resolved]) -> AsyncIterator[Letter]:
+    async def _records(self) -> list[tuple[TopicPartition, ConsumerRecord[Any, Any]]]:
+        found = []
         async with self._consumer() as consumer:
-            parts = self._partitions()
+            parts = self._existing(await consumer.topics())
             consumer.assign(parts)
             begins = await consumer.beginning_offsets(parts)
             ends = await consumer.end_offsets(parts)
-            found: list[tuple[TopicPartition, Any]] = []
             for part in parts:
                 consumer.seek(part, begins[part])
             left = {part for part in parts if begins[part] < ends[part]}
-            while left:
-                for part, records in (await consumer.getmany(timeout_ms=200)).items():
-                    found += [(part, record) for record in records]
-                left = {part for part in left if await consumer.position(part) < ends[part]}
-        for part, record in sorted(found, key=lambda pair: pair[1].timestamp):
-            yield self._letter(record, record.offset in resolved.get(part, Resolved()))
+            # A broker that goes away only makes getmany() return nothing.
+            async with asyncio.timeout(_SILENCE_SECONDS) as silence:
+                while left:
+                    for part, records in (await consumer.getmany(timeout_ms=200)).items():
+                        found += [(part, record) for record in records]
+                        silence.reschedule(asyncio.get_running_loop().time() + _SILENCE_SECONDS)
+                    left = {part for part in left if await consumer.position(part) < ends[part]}
+        return found
 
-    def _letter(self, record: Any, resolved: bool) -> Letter:
+    def _existing(self, names: Iterable[str]) -> list[TopicPartition]:
+        wanted = [f"{self._prefix}{topic.dlq}" for topic in TOPICS]
+        # Kafka is asked for ever about topics that are not there.
+        found = [name for name in wanted if name in set(names)]
+        if not found:
+            raise MediactlError(
+                f"Kafka at {self._servers} has none of the topics {wanted[0]}, …: "
+                "check KAFKA_BOOTSTRAP_SERVERS and KAFKA_TOPIC_PREFIX."
+            )
+        return [TopicPartition(name, number) for name in found for number in range(DLQ_PARTITIONS)]
+
+    def _letter(self, record: ConsumerRecord[Any, Any], resolved: bool) -> Letter:
         return Letter(
             topic=record.topic.removeprefix(self._prefix).removesuffix("_dlq"),
             partition=record.partition,
@@ -218,63 +198,50 @@ class DeadLetters:
     async def redrive(
         self, letters: Sequence[Letter], *, rate: float | None = None
     ) -> AsyncIterator[Letter]:
-        """Send letters again, at most *rate* a second, yielding each once it is done with."""
-        async with _translated(), self._producer() as producer:
-            for number, letter in enumerate(letters):
+        """
+        Send letters again, at most *rate* a second, yielding each once it is done with.
+
+        Raises MediactlError before the first is sent when there is no room to remember them.
+        """
+        in_order = sorted(letters, key=lambda one: (one.topic, one.partition, one.offset))
+        async with (
+            _translated(),
+            ResolvedOffsets.connect(self._servers, self._group) as offsets,
+            self._producer() as producer,
+        ):
+            await offsets.check(self._by_partition(in_order))
+            for number, letter in enumerate(in_order):
                 if rate and number:
                     await asyncio.sleep(1 / rate)
                 await producer.send_and_wait(
                     self._prefix + letter.topic,
-                    letter.value,
+                    # aiokafka refuses to send neither key nor value.
+                    (letter.value or b"") if letter.key is None else letter.value,
                     key=letter.key,
                     headers=letter.again(),
                 )
-                await self.resolve([letter])
+                await offsets.add(self._by_partition([letter]))
                 yield letter
 
     async def resolve(self, letters: Sequence[Letter]) -> None:
         """Count letters as done with, without sending them."""
-        async with _translated(), self._consumer() as consumer:
-            resolved = await self._resolved()
-            consumer.assign(list({self._part(letter) for letter in letters}))
-            changed: dict[TopicPartition, OffsetAndMetadata] = {}
-            for part in {self._part(letter) for letter in letters}:
-                own = resolved.get(part, Resolved())
-                oldest = (await consumer.beginning_offsets([part]))[part]
-                for letter in letters:
-                    if self._part(letter) == part:
-                        own.add(letter.offset, oldest=oldest)
-                changed[part] = OffsetAndMetadata(*own.encode())
-            await consumer.commit(changed)
+        async with (
+            _translated(),
+            ResolvedOffsets.connect(self._servers, self._group) as offsets,
+        ):
+            await offsets.add(self._by_partition(letters))
 
-    def _part(self, letter: Letter) -> TopicPartition:
-        return TopicPartition(f"{self._prefix}{letter.topic}_dlq", letter.partition)
-
-    async def _resolved(self) -> dict[TopicPartition, Resolved]:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
-        await admin.start()
-        try:
-            committed = await admin.list_consumer_group_offsets(self._group)
-        finally:
-            await admin.close()
-        return {
-            part: Resolved.parse(found.offset, found.metadata)
-            for part, found in committed.items()
-            if found.offset >= 0
-        }
-
-    def _partitions(self) -> list[TopicPartition]:
-        return [
-            TopicPartition(f"{self._prefix}{topic.dlq}", number)
-            for topic in TOPICS
-            for number in range(DLQ_PARTITIONS)
-        ]
+    def _by_partition(self, letters: Sequence[Letter]) -> dict[TopicPartition, list[int]]:
+        found: dict[TopicPartition, list[int]] = {}
+        for letter in letters:
+            part = TopicPartition(f"{self._prefix}{letter.topic}_dlq", letter.partition)
+            found.setdefault(part, []).append(letter.offset)
+        return found
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._servers,
-            group_id=self._group,
             enable_auto_commit=False,
             max_partition_fetch_bytes=_MAX_RECORD_BYTES,
         )
@@ -297,6 +264,10 @@ class DeadLetters:
             yield producer
         finally:
             await producer.stop()
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="replace")
 
 
 @asynccontextmanager

@@ -362,7 +362,9 @@ def dead_letter(
     ]
     # What an error quotes from the record may have no UTF-8 form.
     added = [(name, value.encode(errors="backslashreplace")) for name, value in about.items()]
-    return OutgoingRecord(f"{topic}_dlq", record.key, record.value, [*kept, *added])
+    # aiokafka sends no record that has neither key nor value, and the partition would stand still.
+    value = (record.value or b"") if record.key is None else record.value
+    return OutgoingRecord(f"{topic}_dlq", record.key, value, [*kept, *added])
 
 
 def _delays(total_seconds: float) -> list[float]:

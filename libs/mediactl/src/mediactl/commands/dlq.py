@@ -1,4 +1,8 @@
-"""The commands for dead letters: list, show, redrive, discard."""
+"""
+The commands for dead letters: list, show, redrive, discard.
+
+Invariant: what a letter holds reaches the terminal with its control characters escaped.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,20 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from media_contracts import TOPICS
 from mediactl.dead_letters import DeadLetters, Filter, Letter
-from mediactl.errors import MediactlError
+from mediactl.errors import MediactlError, UsageError
 from mediactl.home import Home
 from mediactl.published import read_variables, wide_console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 app = typer.Typer(
     help="Dead letters: records that a consumer could not take.", no_args_is_help=True
 )
-_SHOWN_BYTES = 4000
+_SHOWN_CHARACTERS = 20_000
+_MESSAGE_CHARACTERS = 120
 
 Ids = Annotated[
     list[str] | None, typer.Argument(metavar="[ID…]", help="As list shows them. Default: all.")
@@ -31,21 +38,35 @@ Filters = Annotated[
     list[str] | None,
     typer.Option(
         "--filter", metavar="FIELD=TEXT",
-        help="Only letters whose topic, reason, exception, message, company or asset has the text.",
+        help="Only letters whose exception, message, company, asset or anything (any) has the "
+        "text, or whose topic or reason is the text.",
     ),
 ]  # fmt: skip
+Topic = Annotated[str | None, typer.Option(help="Only letters of this topic.")]
+Reason = Annotated[str | None, typer.Option(help="malformed, rejected or unexpected.")]
+Company = Annotated[str | None, typer.Option(metavar="UUID", help="Only this company's.")]
+Asset = Annotated[str | None, typer.Option(metavar="UUID", help="Only this asset's.")]
+Match = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Only letters that have this text anywhere.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("list")
-def list_letters(
+def list_letters(  # noqa: PLR0917 - typer names them all
     filters: Filters = None,
+    topic: Topic = None,
+    reason: Reason = None,
+    company: Company = None,
+    asset: Asset = None,
+    match: Match = None,
     all_: Annotated[bool, typer.Option("--all", help="Also those that are done with.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A line of JSON for each.")] = False,
 ) -> None:
     """List the dead letters that nobody has dealt with."""
-    letters = _chosen(_read(), None, filters, done_too=all_)
+    wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
+    letters = _chosen(_read(), None, wanted, done_too=all_)
     if as_json:
         for letter in letters:
             sys.stdout.write(json.dumps(_as_json(letter)) + "\n")
@@ -58,22 +79,30 @@ def list_letters(
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Show one dead letter: where it came from, why it is here, and its bytes."""
-    (letter,) = _chosen(_read(), [name], None, done_too=True)
+    (letter,) = _chosen(_read(), [name], [], done_too=True)
     table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_row("id", letter.id)
-    table.add_row("since", letter.at.isoformat(timespec="seconds"))
-    table.add_row("state", "done with" if letter.resolved else "open")
-    table.add_row("key", _text(letter.key))
-    for header, value in letter.headers:
-        table.add_row(header, _text(value))
+    for title, text in (
+        ("id", letter.id),
+        ("since", letter.at.isoformat(timespec="seconds")),
+        ("state", "done with" if letter.resolved else "open"),
+        ("origin", _origin(letter)),
+        ("key", _text(letter.key)),
+        *((header, _text(value)) for header, value in letter.headers),
+    ):
+        table.add_row(Text(printable(title)), Text(printable(text)))
     wide_console().print(table)
-    sys.stdout.write("\n" + _value(letter) + "\n")
+    sys.stdout.write("\n" + _value(letter.value) + "\n")
 
 
 @app.command()
 def redrive(  # noqa: PLR0917 - typer names them all
     ids: Ids = None,
     filters: Filters = None,
+    topic: Topic = None,
+    reason: Reason = None,
+    company: Company = None,
+    asset: Asset = None,
+    match: Match = None,
     dry_run: DryRun = False,
     rate: Annotated[
         float | None, typer.Option(metavar="N", min=0.01, help="At most N letters a second.")
@@ -84,7 +113,8 @@ def redrive(  # noqa: PLR0917 - typer names them all
     yes: Yes = False,
 ) -> None:
     """Send dead letters to their topic again, byte for byte; consumers absorb repetitions."""
-    letters = _chosen(_read(), ids, filters)
+    wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
+    letters = _chosen(_read(), ids, wanted)
     tired = [letter for letter in letters if letter.redrives >= max_redrives]
     fresh = [letter for letter in letters if letter.redrives < max_redrives]
     if tired:
@@ -97,14 +127,46 @@ def redrive(  # noqa: PLR0917 - typer names them all
 
 
 @app.command()
-def discard(
-    ids: Ids = None, filters: Filters = None, dry_run: DryRun = False, yes: Yes = False
+def discard(  # noqa: PLR0917 - typer names them all
+    ids: Ids = None,
+    filters: Filters = None,
+    topic: Topic = None,
+    reason: Reason = None,
+    company: Company = None,
+    asset: Asset = None,
+    match: Match = None,
+    all_: Annotated[bool, typer.Option("--all", help="Each that is open.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Count dead letters as done with, without sending them; Kafka keeps them for its time."""
-    letters = _chosen(_read(), ids, filters)
+    wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
+    if not (ids or wanted or all_):
+        raise UsageError("Say which to discard: ids, filters, or --all.")
+    letters = _chosen(_read(), ids, wanted)
     if _is_to_do(letters, "discard", dry_run=dry_run, yes=yes):
         asyncio.run(_stack().letters().resolve(letters))
         sys.stdout.write(f"{_counted(letters)} discarded.\n")
+
+
+def printable(text: str) -> str:
+    """Return *text* with all that a terminal would act on, or could not show, escaped."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
+    )
+
+
+def _wanted(filters: Sequence[str] | None, **named: str | None) -> list[Filter]:
+    """Return all filters; *named* are those that have an option of their own, by field."""
+    topic, known = named["topic"], [one.name for one in TOPICS]
+    if topic is not None:
+        named["topic"] = topic.removesuffix("_dlq")
+        if named["topic"] not in known:
+            raise UsageError(f"There is no topic {topic!r}: known are {', '.join(known)}.")
+    return [
+        *(Filter.parse(wish) for wish in filters or ()),
+        *(Filter(field, text) for field, text in named.items() if text is not None),
+    ]
 
 
 @dataclass(frozen=True)
@@ -132,23 +194,25 @@ def _read() -> list[Letter]:
 def _chosen(
     letters: Sequence[Letter],
     ids: Sequence[str] | None,
-    filters: Sequence[str] | None,
+    filters: Sequence[Filter],
     *,
     done_too: bool = False,
 ) -> list[Letter]:
-    """Return the letters that were asked for; raises MediactlError for an unknown id."""
+    """Return the letters that were asked for; raises UsageError for an id that cannot be meant."""
     unknown = set(ids or ()) - {letter.id for letter in letters}
     if unknown:
-        raise MediactlError(
+        raise UsageError(
             f"There is no dead letter {', '.join(sorted(unknown))}: see 'mediactl dlq list --all'."
         )
-    wanted = [Filter.parse(wish) for wish in filters or ()]
+    done = [letter.id for letter in letters if ids and letter.id in ids and letter.resolved]
+    if done and not done_too:
+        raise UsageError(f"Done with already: {', '.join(done)}.")
     return [
         letter
         for letter in letters
         if (not ids or letter.id in ids)
         and (done_too or not letter.resolved)
-        and all(one.accepts(letter) for one in wanted)
+        and all(one.accepts(letter) for one in filters)
     ]
 
 
@@ -166,33 +230,40 @@ def _is_to_do(letters: Sequence[Letter], what: str, *, dry_run: bool, yes: bool)
 
 async def _redrive(letters: Sequence[Letter], rate: float | None) -> None:
     sent = _stack().letters().redrive(letters, rate=rate)
-    for _ in track(range(len(letters)), "sending", transient=True):
-        await anext(sent)
+    for done in track(range(len(letters)), "sending", transient=True):
+        try:
+            await anext(sent)
+        except MediactlError as error:
+            raise MediactlError(
+                f"{error} {done} of {len(letters)} were sent again; the rest is still open."
+            ) from error
     async for _ in sent:
         raise AssertionError("more letters were sent than asked for")
 
 
 def _table(letters: Sequence[Letter]) -> Table:
-    table = Table(
-        "id", "age", "reason", "exception", "message", "asset", "tries", "redrives", box=None,
-        pad_edge=False,
-    )  # fmt: skip
+    table = Table(box=None, pad_edge=False)
+    for title in ("id", "age", "reason", "why", "company", "asset or key", "tries", "redrives"):
+        table.add_column(title, no_wrap=title == "id")
     for letter in letters:
-        table.add_row(
+        why = ": ".join(filter(None, (letter.field("exception"), letter.field("message"))))
+        texts = (
             letter.id,
             _age(letter.at),
             letter.field("reason") + (" (done)" if letter.resolved else ""),
-            letter.field("exception"),
-            letter.field("message")[:80],
-            letter.field("asset")[:40],
-            letter.about.get("attempts", ""),
+            why if len(why) <= _MESSAGE_CHARACTERS else why[:_MESSAGE_CHARACTERS] + "…",
+            letter.field("company")[:36],
+            letter.field("asset")[:80],
+            letter.about.get("attempts", "")[:5],
             str(letter.redrives or ""),
         )
+        table.add_row(*(Text(printable(text)) for text in texts))
     return table
 
 
 def _as_json(letter: Letter) -> dict[str, Any]:
     return {
+        **letter.about,
         "id": letter.id,
         "topic": letter.topic,
         "at": letter.at.isoformat(),
@@ -200,7 +271,6 @@ def _as_json(letter: Letter) -> dict[str, Any]:
         "company": letter.field("company"),
         "asset": letter.field("asset"),
         "redrives": letter.redrives,
-        **{name: text for name, text in letter.about.items() if name != "redrives"},
     }
 
 
@@ -216,13 +286,27 @@ def _age(at: datetime) -> str:
     return f"{seconds} s"
 
 
+def _origin(letter: Letter) -> str:
+    stamp = letter.about.get("timestamp", "")
+    try:
+        at = datetime.fromtimestamp(int(stamp) / 1000, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        at = "an unknown time"
+    where = [letter.about.get(name, "?") for name in ("topic", "partition", "offset")]
+    return f"{':'.join(where)}, written at {at}"
+
+
 def _text(value: bytes | None) -> str:
     return "(null)" if value is None else value.decode(errors="backslashreplace")
 
 
-def _value(letter: Letter) -> str:
-    if letter.event:
-        return json.dumps(letter.event, indent=2, ensure_ascii=False)
-    text = _text(letter.value)
-    left = len(text) - _SHOWN_BYTES
-    return text if left <= 0 else f"{text[:_SHOWN_BYTES]}… and {left} more"
+def _value(value: bytes | None) -> str:
+    if not value:
+        return "(null)" if value is None else "(empty)"
+    try:
+        text = json.dumps(json.loads(value), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        text = _text(value)
+    shown = "\n".join(printable(line) for line in text[:_SHOWN_CHARACTERS].split("\n"))
+    left = len(text) - _SHOWN_CHARACTERS
+    return shown if left <= 0 else f"{shown}… and {left} characters more"
