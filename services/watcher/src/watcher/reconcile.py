@@ -46,6 +46,7 @@ _UNFINISHED = """
 _LONG_EXPIRED = """
     SELECT a.*, NULL AS job_state, NULL::timestamptz AS job_ended_at FROM media_assets a
     WHERE a.status = 'expired' AND a.updated_at < now() - make_interval(secs => $1)
+        AND a.check_at <= now()
     ORDER BY a.updated_at LIMIT $2
 """
 # The longer nothing happened, the longer the next look can wait.
