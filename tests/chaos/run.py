@@ -82,6 +82,7 @@ class Report:
     facts: dict[str, str]
     verdict: Verdict
     problem: str = ""
+    is_void: bool = False
 
     @property
     def ok(self) -> bool:
@@ -163,13 +164,17 @@ class Run:
             raise
         await task
 
-    async def fault(self, name: str, inflict: Awaitable[object]) -> None:
-        """Inflict a fault; it is a hit when work was under way."""
+    async def fault(self, name: str, inflict: Awaitable[object], *, lasts: bool = False) -> None:
+        """
+        Inflict a fault; it is a hit when work was under way at its beginning.
+
+        One that *lasts* until *inflict* is done meets what is under way at its end as well.
+        """
         under_way = await self.in_flight()
         self.faults[name] += 1
         self.tell(f"{name} ({under_way} in flight)")
         await inflict
-        if under_way:
+        if under_way or (lasts and await self.in_flight()):
             self.hits[name] += 1
 
     async def in_flight(self) -> int:
@@ -241,7 +246,8 @@ async def play(
     verdict = _judged(evidence, run)
     wanted = scenario.hits_wanted[0 if scale.full else 1]
     hits = sum(run.hits.values())
-    if not problem and hits < wanted:
+    is_void = not problem and hits < wanted
+    if is_void:
         problem = f"void: {hits} faults met work under way, {wanted} were wanted"
     return Report(
         scenario=scenario,
@@ -253,6 +259,7 @@ async def play(
         facts=run.facts,
         verdict=verdict,
         problem=problem,
+        is_void=is_void,
     )
 
 

@@ -149,7 +149,8 @@ async def database_away(run: Run) -> None:
         for _ in range(run.scale.of(3, 1)):
             await asyncio.sleep(2)
             seconds = run.scale.of(20, 4)
-            await run.fault(f"freeze postgres {seconds} s", _freeze(run, "postgres", seconds))
+            frozen = _freeze(run, "postgres", seconds)
+            await run.fault(f"freeze postgres {seconds} s", frozen, lasts=True)
 
 
 async def _quit_postgres(run: Run) -> None:
@@ -287,7 +288,8 @@ async def rebalances(run: Run) -> None:
         while not load.done():
             name = run.chance.choice(("ingest", "thumbnailer"))
             async with run.rig.another(name) as pid:
-                await run.fault(f"another {name} joins", asyncio.sleep(run.chance.uniform(1, 3)))
+                stay = asyncio.sleep(run.chance.uniform(1, 3))
+                await run.fault(f"another {name} joins", stay, lasts=True)
                 if run.chance.random() < 0.5:
                     await run.fault(f"kill the other {name}", _kill_process(pid))
 
@@ -362,7 +364,7 @@ async def scratch_full(run: Run) -> None:
             filler = folder / "filler"
             _fill(filler)
             async with run.loading(run.scale.of(70, 10), rate=6.0):
-                await run.fault("disk full", asyncio.sleep(run.scale.of(8, 4)))
+                await run.fault("disk full", asyncio.sleep(run.scale.of(8, 4)), lasts=True)
                 filler.unlink()
             await run.settled()
     finally:
@@ -443,7 +445,7 @@ async def _shake(run: Run, to_database: Proxy, to_storage: Proxy, to_broker: Pro
     async with run.loading(count, rate=count / (seconds * (len(lines) + 2))):
         for what, proxy, line in lines:
             proxy.line = line
-            await run.fault(what, asyncio.sleep(seconds))
+            await run.fault(what, asyncio.sleep(seconds), lasts=True)
             proxy.line = Line()
         for what, proxy in cuts:
             for _ in range(run.scale.of(5, 2)):
@@ -586,12 +588,17 @@ async def _let_records_go(run: Run, mutation: str) -> None:
             await run.load(6, mix=_IMAGES)
             await _quit_postgres(run)
         run.faults["postgres away"] += 1
+        # In a second no record is tried so often: at least one has been let go by then.
+        await run.until(lambda: _retried(run, 10), 60)
         run.hits["postgres away"] += 1
-        await asyncio.sleep(10)
         await run.rig.start("postgres")
         await run.settled(15)
     finally:
         await run.rig.restart("ingest")
+
+
+async def _retried(run: Run, least: int) -> bool:
+    return await run.rig.metric("ingest", "kafka_handler_retries_total") >= least
 
 
 async def marked_before_sent(run: Run) -> None:

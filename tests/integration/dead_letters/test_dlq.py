@@ -58,20 +58,30 @@ async def consumer(settings):
 
 
 @pytest.fixture
-def dlq(settings):
-    """Run a command of mediactl dlq and return its exit code and output."""
+def started(settings):
+    """Start a command of mediactl dlq."""
 
-    async def run(*arguments, **variables):
+    async def start(*arguments, **variables):
         environment = {
             **os.environ,
             "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
             "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
             **variables,
         }
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "mediactl", "dlq", *arguments, env=environment,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
+
+    return start
+
+
+@pytest.fixture
+def dlq(started):
+    """Run a command of mediactl dlq and return its exit code and output."""
+
+    async def run(*arguments, **variables):
+        process = await started(*arguments, **variables)
         output, _ = await process.communicate()
         return process.returncode, output.decode()
 
@@ -183,6 +193,30 @@ async def test_what_came_back_too_often_is_left_alone(letters, listed, dlq, sett
     code, output = await dlq("redrive", returned_one["id"], "--yes", "--max-redrives", "1")
     assert (code, "left alone" in output) == (0, True), output
     assert [one["id"] for one in await returned()] == [returned_one["id"]]
+
+
+async def test_a_redrive_that_is_killed_loses_nothing(settings, listed, dlq, started):
+    keys = {b"%d" % number for number in range(40)}
+    await send(settings, MEDIA_THUMBNAIL.dlq, *((key, b"{", []) for key in keys))
+    process = await started("redrive", "--yes", "--rate", "20")
+
+    async def some_sent():
+        assert process.returncode is None
+        return len(await arrived(settings)) > 3
+
+    await eventually(some_sent, timeout=30)
+    process.kill()
+    await process.wait()
+    open_ones = await listed()
+    sent = [key for key, _, _ in await arrived(settings)]
+    assert 0 < len(open_ones) < len(keys)
+    # What counts as done with was sent; at most one was sent and not yet counted.
+    assert len(keys) - len(open_ones) <= len(sent) <= len(keys) - len(open_ones) + 1
+    assert (await dlq("redrive", "--yes"))[0] == 0
+    assert await listed() == []
+    sent = [key for key, _, _ in await arrived(settings)]
+    assert set(sent) == keys
+    assert len(sent) <= len(keys) + 1
 
 
 async def test_filters_choose_and_a_dry_run_changes_nothing(letters, listed, dlq, settings):

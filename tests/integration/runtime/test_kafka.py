@@ -88,6 +88,17 @@ async def test_a_refused_record_keeps_its_reason(kafka_settings):
     assert (about["dlq-reason"], about["dlq-message"]) == (b"rejected", b"This is no good.")
 
 
+async def test_the_largest_record_that_kafka_takes_has_a_dead_letter(kafka_settings):
+    async def handler(value):
+        raise PermanentError("no_good", "é" * 2000)
+
+    largest = b"x" * 1_048_400
+    await send(kafka_settings, MEDIA_INGEST, (largest, []))
+    async with consuming(kafka_settings, handler):
+        (letter,) = await dead_letters(kafka_settings, MEDIA_INGEST, 1)
+    assert letter.value == largest
+
+
 async def test_a_record_is_retried_in_place_while_infrastructure_is_away(kafka_settings):
     tries = []
 

@@ -32,6 +32,7 @@ from media_contracts.messages import (
     ThumbnailRequested,
 )
 from media_contracts.topics import (
+    DLQ_MAX_MESSAGE_BYTES,
     DLQ_PARTITIONS,
     DLQ_RETENTION_MS,
     MEDIA_INGEST,
@@ -44,6 +45,7 @@ from media_contracts.topics import (
 )
 
 __all__ = [
+    "DLQ_MAX_MESSAGE_BYTES",
     "DLQ_PARTITIONS",
     "DLQ_RETENTION_MS",
     "MEDIA_INGEST",

@@ -53,6 +53,8 @@ class Topic:
 
 DLQ_PARTITIONS = 1
 DLQ_RETENTION_MS = 30 * _DAY_MS
+# A dead letter is a record as large as Kafka takes (1 MiB by default) and its reason.
+DLQ_MAX_MESSAGE_BYTES = 2 * 1024 * 1024
 
 MEDIA_INGEST = Topic(
     name="media_ingest",

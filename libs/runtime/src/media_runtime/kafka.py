@@ -21,7 +21,7 @@ from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
-from media_contracts import CloudEvent, ContractError, Topic
+from media_contracts import DLQ_MAX_MESSAGE_BYTES, CloudEvent, ContractError, Topic
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.settings import KafkaSettings
 from prometheus_client import REGISTRY, Counter
@@ -156,6 +156,7 @@ class Producer:
                     acks="all",
                     enable_idempotence=True,
                     request_timeout_ms=int(_SEND_SECONDS * 1000),
+                    max_request_size=DLQ_MAX_MESSAGE_BYTES,
                 )
                 try:
                     await producer.start()
@@ -303,15 +304,23 @@ class _Settle:
         record: ConsumerRecord[Any, Any] = message.raw_message
         for attempt, delay in enumerate(_delays(_IN_PLACE_SECONDS), start=1):
             try:
-                return await call_next(message)
+                return await self._try(call_next, message, attempt)
             except TransientError as error:
                 RETRIED.labels(topic=record.topic).inc()
                 log.warning("retry_in_place", topic=record.topic, error=str(error))
                 await asyncio.sleep(delay)
-            except Exception as error:  # noqa: BLE001 - this is where every error is settled
-                return await self._dead_letter(record, error, attempt)
         # The record is not committed: NACK_ON_ERROR seeks back to it and the poll timer restarts.
         raise KafkaUnavailableError("infrastructure is still away")
+
+    async def _try(
+        self, call_next: Callable[[Any], Awaitable[Any]], message: KafkaAckableMessage, attempt: int
+    ) -> Any:
+        try:
+            return await call_next(message)
+        except TransientError:
+            raise
+        except Exception as error:  # noqa: BLE001 - this is where every error is settled
+            return await self._dead_letter(message.raw_message, error, attempt)
 
     async def _dead_letter(
         self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int

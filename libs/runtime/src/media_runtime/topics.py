@@ -12,7 +12,13 @@ import sys
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
-from media_contracts import DLQ_PARTITIONS, DLQ_RETENTION_MS, TOPICS, Topic
+from media_contracts import (
+    DLQ_MAX_MESSAGE_BYTES,
+    DLQ_PARTITIONS,
+    DLQ_RETENTION_MS,
+    TOPICS,
+    Topic,
+)
 from media_runtime.settings import KafkaSettings
 
 _NO_ERROR = 0
@@ -28,19 +34,23 @@ def wanted_topics(prefix: str = "", *, replication_factor: int = 1) -> list[NewT
         new_topic
         for topic in TOPICS
         for new_topic in (
-            _new(prefix + topic.name, topic.partitions, topic.retention_ms, replication_factor),
-            _new(prefix + topic.dlq, DLQ_PARTITIONS, DLQ_RETENTION_MS, replication_factor),
+            NewTopic(
+                prefix + topic.name,
+                topic.partitions,
+                replication_factor,
+                topic_configs={"retention.ms": str(topic.retention_ms)},
+            ),
+            NewTopic(
+                prefix + topic.dlq,
+                DLQ_PARTITIONS,
+                replication_factor,
+                topic_configs={
+                    "retention.ms": str(DLQ_RETENTION_MS),
+                    "max.message.bytes": str(DLQ_MAX_MESSAGE_BYTES),
+                },
+            ),
         )
     ]
-
-
-def _new(name: str, partitions: int, retention_ms: int, replication_factor: int) -> NewTopic:
-    return NewTopic(
-        name,
-        partitions,
-        replication_factor,
-        topic_configs={"retention.ms": str(retention_ms)},
-    )
 
 
 async def create_topics(settings: KafkaSettings, *, replication_factor: int = 1) -> list[str]:
