@@ -39,11 +39,7 @@ async def replay(
 
 
 async def _set_back(target: Target, group: str) -> int:
-    topic = GROUPS[group]
-    parts = [
-        TopicPartition(target.topic_prefix + topic.name, number)
-        for number in range(topic.partitions)
-    ]
+    parts = _parts(target, GROUPS[group])
     consumer = AIOKafkaConsumer(
         bootstrap_servers=target.kafka,
         group_id=target.topic_prefix + group,
@@ -58,6 +54,21 @@ async def _set_back(target: Target, group: str) -> int:
     finally:
         await consumer.stop()
     return sum(ends.values()) - sum(begins.values())
+
+
+async def length(target: Target, topic: Topic) -> int:
+    """Return how many records a topic has had."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=target.kafka)
+    await consumer.start()
+    try:
+        return sum((await consumer.end_offsets(_parts(target, topic))).values())
+    finally:
+        await consumer.stop()
+
+
+def _parts(target: Target, topic: Topic) -> list[TopicPartition]:
+    name = target.topic_prefix + topic.name
+    return [TopicPartition(name, number) for number in range(topic.partitions)]
 
 
 @asynccontextmanager

@@ -82,12 +82,16 @@ def _arm(name: str, count: int, hits: str) -> None:
         nonlocal left
         left -= 1
         if left == 0:
-            if hits:
-                with Path(hits).open("a", encoding="utf-8") as file:
-                    file.write(f"{name}\n")
+            _note(name, hits)
             os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, attribute, _wrapped(original, point, reach))
+
+
+def _note(name: str, hits: str) -> None:
+    if hits:
+        with Path(hits).open("a", encoding="utf-8") as file:
+            file.write(f"{name}\n")
 
 
 def _wrapped(original: Any, point: Point, reach: Callable[[], None]) -> Any:
@@ -172,7 +176,18 @@ def _reconciler_off() -> None:
 
 def _impatient() -> None:
     """No guard is gone: a record is only retried in place for a second before it is let go."""
-    importlib.import_module("media_runtime.kafka")._IN_PLACE_SECONDS = 1.0
+    kafka = importlib.import_module("media_runtime.kafka")
+    kafka._IN_PLACE_SECONDS = 1.0
+    handle = kafka._Settle.handle
+
+    async def noted(*args: Any) -> Any:
+        try:
+            return await handle(*args)
+        except kafka.TransientError:
+            _note("let go", os.environ.get("CHAOS_HITS", ""))
+            raise
+
+    kafka._Settle.handle = noted
 
 
 def _ack_always() -> None:
