@@ -137,7 +137,7 @@ async def gather(target: Target, ledger: Ledger) -> Evidence:
         storage = _Storage(target, pool)
         listing = storage.listing(ours)
         dump, evidence.lag, evidence.objects = await asyncio.gather(
-            _patiently(lambda: _dump(target)), _patiently(lambda: consumer_lag(target)), listing
+            _patiently(lambda: _dump(target)), _patiently(lambda: _lasting_lag(target)), listing
         )
         evidence.decoded = await storage.decoded(evidence.assets)
     _sort_messages(dump, ours, entries, evidence)
@@ -407,6 +407,16 @@ def _names(message: Message) -> set[str]:
     if message.topic == "media_ingest":
         found |= set(message.key.split("/"))
     return found
+
+
+async def _lasting_lag(target: Target) -> dict[str, int]:
+    # What the watcher fed, or storage told again, in the last moment is not forgotten yet.
+    deadline = time.monotonic() + _TIDY_SECONDS
+    while True:
+        lag = await consumer_lag(target)
+        if not any(lag.values()) or time.monotonic() > deadline:
+            return lag
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 async def consumer_lag(target: Target) -> dict[str, int]:

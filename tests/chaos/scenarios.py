@@ -590,7 +590,7 @@ async def _let_records_go(run: Run, mutation: str) -> None:
     before = await length(run.target, MEDIA_INGEST)
     try:
         with run.rig.frozen("ingest"):
-            await run.load(3, mix=_IMAGES)
+            await run.load(2, mix=_IMAGES)
             await _quit_postgres(run)
         run.faults["postgres away"] += 1
         await run.until(lambda: _all_let_go(run, let_go, before), 60)
@@ -619,7 +619,7 @@ async def killed_while_relaying(run: Run) -> None:
 async def _kill_while_relaying(run: Run, mutation: str) -> None:
     own = for_service("ingest", hooks(kill="relaying:6", mutation=mutation))
     await run.rig.restart("ingest", own)
-    async with run.loading(20, mix=_IMAGES, rate=2.0) as load:
+    async with run.loading(12, mix=_IMAGES, rate=2.0) as load:
         while not load.done():
             await asyncio.sleep(0.1)
             if not run.rig.is_alive("ingest"):
@@ -677,7 +677,7 @@ SCENARIOS = {
         _scenario("m5-control", killed_while_relaying),
         _scenario(
             "m5-outbox", marked_before_sent, mutation="outbox_marked_first", broken=["I2"],
-            quiet_seconds=60,
+            quiet_seconds=20,
         ),
     )
 }  # fmt: skip

@@ -246,16 +246,6 @@ async def test_watcher_killed_before_it_removed_the_objects_of_a_deleted_asset(
     await eventually(gone)
 
 
-async def test_kafka_killed_during_uploads(company, rows, parts, photo):
-    """Storage keeps its notifications, the services their outboxes, until Kafka is back."""
-    early = await upload_all(company, photo, 5)
-    with parts.down("kafka"):
-        late = await upload_all(company, photo, 5)
-    after = await upload_all(company, photo, 2)
-    await all_are_ready_once(company, rows, early + late + after)
-    assert await rows.waiting("sign_api", early + late + after) == 0
-
-
 async def test_storage_killed_while_a_result_is_to_be_stored(company, rows, long_video):
     """The job waits for storage and is done again."""
     with restarted("ingest", INGEST_JOB_RETRY_SECONDS="1") as parts:
@@ -270,20 +260,6 @@ async def test_storage_killed_while_a_result_is_to_be_stored(company, rows, long
 async def _has_failed_once(rows: Rows, asset_id: str) -> bool:
     error = (await rows.job(asset_id))["last_error"]
     return error is not None and "StorageUnavailableError" in error
-
-
-async def test_postgres_killed_while_uploads_are_processed(company, parts, photo):
-    """A claim whose confirmation was lost with the connection waits for the end of its lease."""
-    short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "1"}
-    with restarted("ingest", **short):
-        asset_ids = await upload_all(company, photo, 8)
-        parts.restart("postgres")
-        async with open_rows() as rows:
-            await eventually(lambda: _answers(company), timeout=30)
-            await all_are_ready_once(company, rows, asset_ids)
-    for service in SERVICES:
-        url = variable(f"{service.upper()}_METRICS_URL").removesuffix("/metrics")
-        assert (await company.http.get(f"{url}/readyz")).status_code == 200, service
 
 
 async def _answers(company: Company) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAIL
-from media_runtime import kafka, outbox
+from media_runtime import kafka, mending, outbox
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.kafka import (
     KafkaUnavailableError,
@@ -102,6 +102,33 @@ async def gate(settings):
     )
     for one in opened:
         one.close()
+
+
+@pytest.mark.parametrize("routine", ["ensure_coordinator_known", "need_rejoin"])
+async def test_a_consumer_that_stands_still_is_replaced(kafka_settings, monkeypatch, routine):
+    """aiokafka's background task ends at an error that it does not know, as on uvloop."""
+    monkeypatch.setattr(mending, "_PAUSE_SECONDS", 0.1)
+    seen = []
+
+    async def handler(value):
+        seen.append(value)
+
+    async with Producer.connect(kafka_settings, name="t") as producer:
+        broker = make_broker(kafka_settings, producer, name="t")
+        on_bytes(broker, MEDIA_INGEST, handler, settings=kafka_settings, group=GROUP)
+        await broker.start()
+        (subscriber,) = broker.subscribers
+        coordinator = subscriber.consumer._coordinator
+
+        def broken(*_):
+            raise RuntimeError("the handler is closed")
+
+        monkeypatch.setattr(coordinator, routine, broken)
+        coordinator.request_rejoin()
+        await eventually(lambda: subscriber.consumer._coordinator is not coordinator)
+        await send(kafka_settings, MEDIA_INGEST, (b"k", b"after"))
+        await eventually(lambda: seen == [b"after"])
+        await broker.stop()
 
 
 @pytest.mark.parametrize("value", [None, b"", b"null", b"\0" * 9, b"[" * 50_000])

@@ -161,6 +161,7 @@ _APPLY = """
         "replaced": {name: [str(before[name]), str(it)] for name, it in replaced.items()},
     }))
 """
+_IMPATIENT = {"media_runtime.kafka._IN_PLACE_SECONDS", "media_runtime.kafka._Settle.handle"}
 _GUARDS = {
     "fence_off": {"ingest.jobs._BEAT", "ingest.jobs._END", "ingest.jobs._HOLDS"},
     "dedupe_off": {
@@ -172,8 +173,8 @@ _GUARDS = {
         "watcher.reconcile.Reconciler.__call__",
         "watcher.reconcile.VerifyBuckets.__call__",
     },
-    "impatient": {"media_runtime.kafka._IN_PLACE_SECONDS"},
-    "ack_always": {"media_runtime.kafka._IN_PLACE_SECONDS", "media_runtime.kafka.AckPolicy"},
+    "impatient": _IMPATIENT,
+    "ack_always": _IMPATIENT | {"media_runtime.kafka.AckPolicy"},
     "outbox_marked_first": {"media_runtime.outbox.Outbox._relay_batch"},
 }
 

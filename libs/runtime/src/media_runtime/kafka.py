@@ -23,6 +23,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from media_contracts import DLQ_MAX_MESSAGE_BYTES, CloudEvent, ContractError, Topic
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.mending import MendingBroker
 from media_runtime.settings import KafkaSettings
 from prometheus_client import REGISTRY, Counter
 
@@ -179,7 +180,7 @@ def event_record(topic: Topic, event: CloudEvent[Any]) -> OutgoingRecord:
 
 def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> KafkaBroker:
     """Return a consuming broker whose middleware settles every error; *producer* feeds DLQs."""
-    return KafkaBroker(
+    return MendingBroker(
         settings.kafka_bootstrap_servers,
         client_id=name,
         consumer_only=True,

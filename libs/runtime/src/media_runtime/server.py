@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from media_runtime.settings import Settings
@@ -12,9 +12,19 @@ from media_runtime.settings import Settings
 GRACE_SECONDS = 20
 
 
-def serve(app: Any, settings: Settings, *, on_stop: Callable[[], None] | None = None) -> None:
+def serve(
+    app: Any,
+    settings: Settings,
+    *,
+    on_stop: Callable[[], None] | None = None,
+    loop: Literal["asyncio", "uvloop"] = "asyncio",
+) -> None:
     """
     Serve *app*; on SIGTERM open requests get GRACE_SECONDS before they are cut off.
+
+    A service that consumes from Kafka stays with asyncio's own *loop*: on uvloop a write to a
+    connection that the broker has closed raises RuntimeError, which aiokafka does not take for
+    a lost connection, and the consumer stands still (aio-libs/aiokafka#1038).
 
     *on_stop* is called as soon as the signal arrives, for answers that would never end by
     themselves; it runs in the signal handler.
@@ -23,6 +33,7 @@ def serve(app: Any, settings: Settings, *, on_stop: Callable[[], None] | None = 
         app,
         host=settings.http_host,
         port=settings.http_port,
+        loop=loop,
         log_config=None,
         access_log=False,
         server_header=False,

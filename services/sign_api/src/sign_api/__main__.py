@@ -8,4 +8,4 @@ from sign_api.settings import SignApiSettings
 if __name__ == "__main__":
     settings = SignApiSettings()
     configure_logging("sign_api", log_format=settings.log_format, level=settings.log_level)
-    serve(build_app(settings), settings)
+    serve(build_app(settings), settings, loop="uvloop")

@@ -1,0 +1,68 @@
+"""
+Notices consumers that stand still, and replaces them.
+
+aiokafka ends a consumer's background task on an error that it does not know; FastStream would
+ask that consumer for records for ever, and its partitions would have no reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+from prometheus_client import Counter
+
+log = structlog.get_logger(__name__)
+
+_PAUSE_SECONDS = 5.0
+
+REPLACED = Counter("kafka_consumers_replaced_total", "Consumers replaced as they stood still.")
+
+
+class MendingBroker(KafkaBroker):
+    """A broker whose consumers are looked at every few seconds while it runs."""
+
+    _mender: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start all consumers, and begin to look at them."""
+        await super().start()
+        self._mender = asyncio.create_task(self._mend_for_ever())
+
+    async def stop(self, *error: Any) -> None:
+        """Stop all consumers."""
+        if self._mender is not None:
+            self._mender.cancel()
+            await asyncio.wait([self._mender])
+        await super().stop(*error)
+
+    async def _mend_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(_PAUSE_SECONDS)
+            for subscriber in self.subscribers:
+                if not subscriber.running or _stands_still(subscriber.consumer):  # type: ignore[attr-defined]
+                    await _replace_consumer(subscriber)
+
+
+def _stands_still(consumer: AIOKafkaConsumer | None) -> bool:
+    # Neither task ends in a consumer that is well, and neither is to be had otherwise.
+    return consumer is not None and (
+        consumer._coordinator._coordination_task.done()  # noqa: SLF001
+        or consumer._fetcher._fetch_task.done()  # noqa: SLF001
+    )
+
+
+async def _replace_consumer(subscriber: Any) -> None:
+    log.error("consumer_replaced", topics=subscriber.topic_names)
+    REPLACED.inc()
+    with suppress(KafkaError):  # the error that it ended with
+        await subscriber.stop()
+    try:
+        await subscriber.start()
+    except Exception as error:  # noqa: BLE001 - Kafka may be away, and come back in any state
+        log.warning("consumer_waits", error=repr(error))
