@@ -12,7 +12,7 @@ from support.clients import Company, Listener
 from support.eventually import eventually
 from support.media_files import make_photo, make_video
 from support.surroundings import Parts, command_lines_with, restarted, variable
-from support.wire import Rows, events_on, open_rows
+from support.wire import Rows, events_on
 
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 
