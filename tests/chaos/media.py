@@ -100,7 +100,7 @@ def _bad(chance: random.Random) -> Iterator[Sample]:
     yield Sample("torn.jpg", "image/jpeg", jpeg[: len(jpeg) // 2], "unreadable_image")
     yield Sample("head.png", "image/png", _image(chance, "PNG")[:20], "unreadable_image")
     yield Sample("sound.mp4", "video/mp4", _sound(), "no_video_stream")
-    yield Sample("cut.mp4", "video/mp4", clip[: len(clip) // 3], "unreadable_media")
+    yield Sample("cut.mp4", "video/mp4", clip[: len(clip) // 3], "truncated_file")
     yield Sample("short.jpg", "image/jpeg", jpeg, "size_mismatch", declared=len(jpeg) + 1)
 
 

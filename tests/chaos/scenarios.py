@@ -271,7 +271,8 @@ async def _encoders(run: Run, count: int) -> bool:
     """Return whether so many encoders of the rig's own ingest are at work."""
     own = f"{run.rig.home.data / 'scratch' / 'ingest'}/"
     lines = [line for line in processes_left(run.target) if own in line and "libx264" in line]
-    return len(lines) == count
+    # The jail around an encoder has its arguments among its own.
+    return sum(line.split()[0].endswith("ffmpeg") for line in lines) == count
 
 
 async def _held(run: Run, fence: int, count: int) -> bool:

@@ -76,32 +76,6 @@ async def test_ingest_killed_in_mid_transcode(company, rows, long_video):
         assert [event.kind for event in told].count("media_processed") == 1
 
 
-async def test_a_frozen_ingest_that_lost_its_job_changes_nothing(
-    company, rows, long_video, tmp_path
-):
-    """Its fence is an old one: what it still stores and says is no one's result."""
-    short = {"INGEST_LEASE_SECONDS": "3", "INGEST_HEARTBEAT_SECONDS": "1"}
-    with restarted("ingest", **short) as parts:
-        async with company.listening() as listener:
-            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
-            await listener.heard(asset_id, "transcoding")
-            parts.signal("ingest", signal.SIGSTOP)
-            try:
-                with parts.another("ingest", INGEST_SCRATCH_DIR=str(tmp_path / "scratch")):
-                    await eventually(lambda: _has_fence(rows, asset_id, 2), timeout=20)
-                    parts.signal("ingest", signal.SIGCONT)
-                    outcome = await listener.outcome(asset_id)
-            finally:
-                parts.signal("ingest", signal.SIGCONT)
-            await all_are_ready_once(company, rows, [asset_id])
-
-    assert "/1-2/" in outcome.data["rendition"]["key"], "the result is that of the second claim"
-
-
-async def _has_fence(rows: Rows, asset_id: str, fence: int) -> bool:
-    return (await rows.job(asset_id))["fence"] == fence
-
-
 async def test_ingest_stopped_in_mid_transcode_gives_its_job_back(company, rows, parts, long_video):
     """A graceful stop costs the job no try, and the next worker waits for no lease."""
     async with company.listening() as listener:
@@ -244,22 +218,6 @@ async def test_watcher_killed_before_it_removed_the_objects_of_a_deleted_asset(
         return (await company.http.get(asset["processedUrl"])).status_code == 404
 
     await eventually(gone)
-
-
-async def test_storage_killed_while_a_result_is_to_be_stored(company, rows, long_video):
-    """The job waits for storage and is done again."""
-    with restarted("ingest", INGEST_JOB_RETRY_SECONDS="1") as parts:
-        async with company.listening() as listener:
-            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
-            await listener.heard(asset_id, "transcoding")
-            with parts.down("minio"):
-                await eventually(lambda: _has_failed_once(rows, asset_id), timeout=60)
-        await all_are_ready_once(company, rows, [asset_id])
-
-
-async def _has_failed_once(rows: Rows, asset_id: str) -> bool:
-    error = (await rows.job(asset_id))["last_error"]
-    return error is not None and "StorageUnavailableError" in error
 
 
 async def _answers(company: Company) -> bool:

@@ -175,9 +175,9 @@ def _reconciler_off() -> None:
 
 
 def _impatient() -> None:
-    """No guard is gone: a record is only retried in place for a second before it is let go."""
+    """No guard is gone: a record is only retried in place for a moment before it is let go."""
     kafka = importlib.import_module("media_runtime.kafka")
-    kafka._IN_PLACE_SECONDS = 1.0
+    kafka._IN_PLACE_SECONDS = 0.3
     handle = kafka._Settle.handle
 
     async def noted(*args: Any) -> Any:

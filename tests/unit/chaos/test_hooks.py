@@ -110,10 +110,16 @@ _TRANSCODING = """
 
     install(service="ingest", kill="transcoding:2", mutation="", hits=sys.argv[1])
     from ingest.process import _Progress
-    from media_runtime.ffmpeg import run_ffmpeg
+    from media_runtime.ffmpeg import Ffmpeg
+    from media_runtime.jail import Jail
+    from pathlib import Path
 
+    here = Path('/usr/bin/env')
+    run = Ffmpeg(Jail("bubblewrap")).run
     report = _Progress(None, None, None).report
-    asyncio.run(run_ffmpeg(sys.argv[2:], timeout_seconds=60, on_progress=report))
+    asyncio.run(
+        run(sys.argv[2:], reads=here, writes=here.parent, timeout_seconds=60, on_progress=report)
+    )
 """
 
 

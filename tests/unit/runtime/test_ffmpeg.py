@@ -7,20 +7,35 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from media_runtime.ffmpeg import (
     INPUT_OPTIONS,
+    Ffmpeg,
     FfmpegError,
     FfmpegInterruptedError,
     UnreadableMediaError,
-    probe,
-    run_ffmpeg,
 )
+from media_runtime.jail import Jail
+from media_runtime.media_info import MediaInfo
 
 from support.eventually import eventually
 
+FFMPEG = Ffmpeg(Jail("bubblewrap"))
+HERE = Path(__file__)
 ENDLESS = ["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64", "-f", "null", "-"]
+
+
+async def run_ffmpeg(arguments: list[str], **options: Any) -> None:
+    """Run it with the folder of what it writes, where that is a file, and of what it reads."""
+    target = Path(arguments[-1])
+    folder = target.parent if target.is_absolute() else HERE.parent
+    await FFMPEG.run(arguments, reads=HERE, writes=folder, **options)
+
+
+async def probe(path: Path) -> MediaInfo:
+    return await FFMPEG.probe(path)
 
 
 def ffmpeg(*arguments: str | Path) -> None:
@@ -44,9 +59,19 @@ def commands_with(marker: str) -> list[int]:
         with contextlib.suppress(OSError):
             alive = (folder / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
             arguments = (folder / "cmdline").read_bytes().decode().split("\0")
-            if alive and marker in arguments and arguments[0].endswith(("ffmpeg", "setpriv")):
+            if alive and marker in arguments and arguments[0].endswith(("ffmpeg", "bwrap")):
                 found.append(int(folder.name))
     return found
+
+
+def encoder_with(marker: str) -> int | None:
+    """Return the process id of ffmpeg itself, without the jail around it."""
+    found = [
+        pid
+        for pid in commands_with(marker)
+        if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"ffmpeg")
+    ]
+    return found[0] if found else None
 
 
 def endless(marker: str) -> list[str]:
@@ -84,7 +109,7 @@ async def test_stall_kills_ffmpeg(tmp_path):
     running = asyncio.create_task(
         run_ffmpeg(endless(marker), timeout_seconds=60, stall_seconds=1.5)
     )
-    (pid,) = await eventually(lambda: commands_with(marker))
+    pid = await eventually(lambda: encoder_with(marker))
     os.kill(pid, signal.SIGSTOP)
 
     with pytest.raises(FfmpegError) as caught:
@@ -121,8 +146,12 @@ async def test_ffmpeg_dies_with_its_parent(tmp_path, loop):
     marker = f"title={tmp_path}"
     program = (
         f"import sys, {loop}\n"
-        "from media_runtime.ffmpeg import run_ffmpeg\n"
-        f"{loop}.run(run_ffmpeg(sys.argv[1:], timeout_seconds=60))"
+        "from pathlib import Path\n"
+        "from media_runtime.ffmpeg import Ffmpeg\n"
+        "from media_runtime.jail import Jail\n"
+        "here = Path('/usr/bin/env')\n"
+        "run = Ffmpeg(Jail('bubblewrap')).run\n"
+        f"{loop}.run(run(sys.argv[1:], reads=here, writes=here.parent, timeout_seconds=60))"
     )
     parent = start_python(program, *endless(marker))
     try:
@@ -133,11 +162,12 @@ async def test_ffmpeg_dies_with_its_parent(tmp_path, loop):
     await eventually(lambda: not commands_with(marker), timeout=2)
 
 
-async def test_kill_from_outside_is_worth_another_try(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_signal_from_outside_is_worth_another_try(tmp_path, number):
     marker = f"title={tmp_path}"
     running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60))
-    (pid,) = await eventually(lambda: commands_with(marker))
-    os.kill(pid, signal.SIGKILL)
+    pid = await eventually(lambda: encoder_with(marker))
+    os.kill(pid, number)
     with pytest.raises(FfmpegInterruptedError):
         await running
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.jail import Jail
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import WantedPicture, brightness, probe_image
 from PIL import Image
@@ -30,7 +32,7 @@ def make_video(path: Path, *sources: str, options: tuple[str, ...] = ()) -> Path
 @pytest.fixture(scope="module")
 async def find_frame():
     async with PicturePool(workers=1) as pool:
-        yield FindFrame(pool, timeout_seconds=20)
+        yield FindFrame(pool, Ffmpeg(Jail("bubblewrap")), timeout_seconds=20)
 
 
 @given(st.one_of(st.none(), st.floats(min_value=0, max_value=1e6)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.jail import Jail, Limits
 from media_runtime.media_info import (
     PROBE_ENTRIES,
     AudioStream,
@@ -29,13 +31,12 @@ from media_runtime.media_info import (
 __all__ = [
     "INPUT_OPTIONS",
     "AudioStream",
+    "Ffmpeg",
     "FfmpegError",
     "FfmpegInterruptedError",
     "MediaInfo",
     "UnreadableMediaError",
     "VideoStream",
-    "probe",
-    "run_ffmpeg",
 ]
 
 ProgressHandler = Callable[[float], Awaitable[None]]
@@ -43,19 +44,45 @@ ProgressHandler = Callable[[float], Awaitable[None]]
 _TAIL_BYTES = 4096
 _MAX_PROBE_BYTES = 1_000_000
 
+MAX_PIXELS = 40_000_000
+_MAX_STREAMS = 16
+
 INPUT_OPTIONS: dict[str, str | int] = {
     # A playlist or concat script under another name would open further files: only these
     # demuxers may run, whatever the bytes look like.
     "protocol_whitelist": "file",
     "format_whitelist": ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo"),
-    "max_streams": 16,
-    "max_pixels": 40_000_000,
+    "max_streams": _MAX_STREAMS,
+    "max_pixels": MAX_PIXELS,
     "probesize": 10_000_000,
     "analyzeduration": 10_000_000,
 }
 """Options of every input, as keywords for ffmpeg-python's ``input``."""
 
+# What libavutil and libavformat say when a file exceeds these options.
+_EXCEEDED = (
+    (
+        "exceeds specified max pixel count",
+        "too_many_pixels",
+        f"The video has more than {MAX_PIXELS // 1_000_000} million pixels.",
+    ),
+    (
+        "exceeds max_streams",
+        "too_many_streams",
+        f"The file has more than {_MAX_STREAMS} streams.",
+    ),
+)
+_UNREADABLE = ("unreadable_media", "The file is not a video that can be read.")
 _MAX_ALLOC = ("-max_alloc", "268435456")
+# ffmpeg ends with 255 when it was asked to end by a signal, and with no other error.
+_ASKED_TO_END = 255
+# A jail passes a signal on as a shell does: 128 and its number.
+_KILLED = {
+    _ASKED_TO_END,
+    *(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
+    *(128 + number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
+}
+_JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ")
 _RUN_OPTIONS = (
     "-hide_banner", "-nostdin", "-loglevel", "warning", *_MAX_ALLOC,
     "-nostats", "-progress", "pipe:1", "-y",
@@ -75,10 +102,15 @@ class FfmpegError(PermanentError):
 
 
 class UnreadableMediaError(PermanentError):
-    """The file is no audio or video of an accepted format; ``stderr`` is for logs."""
+    """
+    The file is no audio or video of an accepted format; ``stderr`` is for logs.
+
+    Codes: ``unreadable_media``, ``too_many_pixels``, ``too_many_streams``.
+    """
 
     def __init__(self, stderr: str = "") -> None:
-        super().__init__("unreadable_media", "The file is not a video that can be read.")
+        found = (about for words, *about in _EXCEEDED if words in stderr)
+        super().__init__(*next(found, _UNREADABLE))
         self.stderr = stderr
 
 
@@ -86,57 +118,79 @@ class FfmpegInterruptedError(TransientError):
     """Something outside the file ended ffmpeg: it was killed, is missing, or the disk is full."""
 
 
-async def run_ffmpeg(
-    arguments: Sequence[str],
-    *,
-    timeout_seconds: float,
-    on_progress: ProgressHandler | None = None,
-    stall_seconds: float = 60,
-) -> None:
-    """
-    Run ffmpeg with *arguments*, as ffmpeg-python's ``get_args`` returns them.
+class Ffmpeg:
+    """Runs ffmpeg and ffprobe in a jail."""
 
-    *on_progress* gets the seconds of output written so far, about twice a second. ffmpeg is
-    killed when its time is up, when it makes no progress for *stall_seconds*, when the task
-    is cancelled, or when *on_progress* raises. Raises FfmpegError with code
-    ``transcode_failed``, ``transcode_timeout`` or ``transcode_stalled``; or
-    FfmpegInterruptedError, which is worth another try.
-    """
-    async with _started("ffmpeg", (*_RUN_OPTIONS, *arguments)) as running:
-        try:
-            async with asyncio.timeout(timeout_seconds) as limit:
-                await _follow(running.output, on_progress, stall_seconds)
-                code, stderr = await running.ended()
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise FfmpegError("transcode_timeout", "Processing took too long.") from error
-    if code != 0:
-        _raise_if_interrupted(code, stderr)
-        raise FfmpegError("transcode_failed", "The file cannot be processed.", stderr)
+    def __init__(self, jail: Jail) -> None:
+        self._jail = jail
+
+    async def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        reads: Path,
+        writes: Path,
+        timeout_seconds: float,
+        on_progress: ProgressHandler | None = None,
+        stall_seconds: float = 60,
+    ) -> None:
+        """
+        Run ffmpeg with *arguments*, as ffmpeg-python's ``get_args`` returns them.
+
+        It may read the file *reads* and write into the folder *writes*. *on_progress* gets the
+        seconds of output written so far, about twice a second. ffmpeg is killed when its time
+        is up, when it makes no progress for *stall_seconds*, when the task is cancelled, or
+        when *on_progress* raises. Raises FfmpegError with code ``transcode_failed``,
+        ``transcode_timeout`` or ``transcode_stalled``; or FfmpegInterruptedError, which is
+        worth another try.
+        """
+        limits = Limits(cpu_seconds=_cpu_seconds(timeout_seconds))
+        command = self._jail.command(
+            _find("ffmpeg"), (*_RUN_OPTIONS, *arguments), reads=reads, writes=writes, limits=limits
+        )
+        async with _started(command) as running:
+            try:
+                async with asyncio.timeout(timeout_seconds) as limit:
+                    await _follow(running.output, on_progress, stall_seconds)
+                    code, stderr = await running.ended()
+            except TimeoutError as error:
+                if not limit.expired():
+                    raise
+                raise FfmpegError("transcode_timeout", "Processing took too long.") from error
+        if code != 0:
+            _raise_if_interrupted(code, stderr)
+            raise FfmpegError("transcode_failed", "The file cannot be processed.", stderr)
+
+    async def probe(self, path: Path, *, timeout_seconds: float = 30) -> MediaInfo:
+        """Return what the file at *path* holds; raises UnreadableMediaError."""
+        options = [
+            text for name, value in INPUT_OPTIONS.items() for text in (f"-{name}", str(value))
+        ]
+        arguments = (
+            "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
+            *options, "-i", f"file:{path}",
+        )  # fmt: skip
+        limits = Limits(cpu_seconds=_cpu_seconds(timeout_seconds), file_bytes=0)
+        command = self._jail.command(_find("ffprobe"), arguments, reads=path, limits=limits)
+        async with _started(command) as running:
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    output = await _read_at_most(running.output, _MAX_PROBE_BYTES)
+                    code, stderr = await running.ended()
+            except TimeoutError as error:
+                raise UnreadableMediaError("ffprobe took too long") from error
+        if code != 0:
+            _raise_if_interrupted(code, stderr)
+            raise UnreadableMediaError(stderr)
+        info = media_info(json.loads(output))
+        if info is None:
+            raise UnreadableMediaError("no streams")
+        return info
 
 
-async def probe(path: Path, *, timeout_seconds: float = 30) -> MediaInfo:
-    """Return what the file at *path* holds; raises UnreadableMediaError."""
-    options = [text for name, value in INPUT_OPTIONS.items() for text in (f"-{name}", str(value))]
-    arguments = (
-        "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
-        *options, "-i", f"file:{path}",
-    )  # fmt: skip
-    async with _started("ffprobe", arguments) as running:
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                output = await _read_at_most(running.output, _MAX_PROBE_BYTES)
-                code, stderr = await running.ended()
-        except TimeoutError as error:
-            raise UnreadableMediaError("ffprobe took too long") from error
-    if code != 0:
-        _raise_if_interrupted(code, stderr)
-        raise UnreadableMediaError(stderr)
-    info = media_info(json.loads(output))
-    if info is None:
-        raise UnreadableMediaError("no streams")
-    return info
+def _cpu_seconds(timeout_seconds: float) -> int:
+    # More than can be used before time is up: what ends a program that nobody watches any more.
+    return math.ceil(timeout_seconds) * (os.cpu_count() or 1) + 1
 
 
 class _Running:
@@ -165,11 +219,9 @@ class _Running:
 
 
 @asynccontextmanager
-async def _started(program: str, arguments: Sequence[str]) -> AsyncIterator[_Running]:
+async def _started(command: Sequence[str]) -> AsyncIterator[_Running]:
     process = await asyncio.create_subprocess_exec(
-        *_dying_with_us(),
-        _find(program),
-        *arguments,
+        *command,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -180,14 +232,6 @@ async def _started(program: str, arguments: Sequence[str]) -> AsyncIterator[_Run
         yield running
     finally:
         await running.end()
-
-
-@cache
-def _dying_with_us() -> tuple[str, ...]:
-    # The kernel kills the child when the thread that forked it ends, and asyncio forks on the
-    # thread of the event loop: kill -9 of this process leaves no ffmpeg behind.
-    setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--") if setpriv else ()
 
 
 @cache
@@ -248,7 +292,9 @@ async def _read_at_most(stream: asyncio.StreamReader, limit: int) -> bytes:
 
 
 def _raise_if_interrupted(code: int, stderr: str) -> None:
-    if code in {-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT}:
-        raise FfmpegInterruptedError(f"killed by signal {-code}")
+    if code in _KILLED:
+        raise FfmpegInterruptedError(f"ended with code {code}")
     if "No space left on device" in stderr:
         raise FfmpegInterruptedError("the disk is full")
+    if stderr.startswith(_JAILERS):
+        raise FfmpegInterruptedError(f"the jail: {stderr}")

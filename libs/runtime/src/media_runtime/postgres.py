@@ -22,6 +22,14 @@ Record: TypeAlias = asyncpg.Record
 
 _COMMAND_SECONDS = 30.0
 _ACQUIRE_SECONDS = 10.0
+_SESSION = {
+    # A process that is frozen, or whose host is gone, in mid-transaction would keep its locks
+    # from every other worker. Nothing slow is ever done inside a transaction.
+    "idle_in_transaction_session_timeout": "5s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
 
 # Failures of the server or the network, and conflicts that a repetition resolves.
 _TRANSIENT = (
@@ -65,7 +73,7 @@ class Database:
             min_size=1,
             max_size=size,
             command_timeout=_COMMAND_SECONDS,
-            server_settings={"application_name": name},
+            server_settings={"application_name": name, **_SESSION},
         )
         try:
             await _refuse_unsafe_role(pool)

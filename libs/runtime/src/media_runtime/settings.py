@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic.fields import FieldInfo
@@ -101,3 +101,9 @@ class AuthSettings(Settings):
     jwt_issuer: str = "media-pipeline"
     jwt_audience: str = "media-pipeline"
     jwt_leeway_seconds: int = Field(default=5, ge=0)
+
+
+class JailSettings(Settings):
+    """In what strangers' files are opened: ``bubblewrap``, or ``none``, never in production."""
+
+    jail: Literal["bubblewrap", "none"] = "bubblewrap"

@@ -62,8 +62,9 @@ def configure_logging(service: str, *, log_format: str = "auto", level: str = "I
 class _Probe:
     """Answers 200 when every check passes, else 503 with the names of those that fail."""
 
-    def __init__(self, checks: Mapping[str, Check]) -> None:
+    def __init__(self, checks: Mapping[str, Check], about: Mapping[str, str]) -> None:
         self._checks = checks
+        self._about = about
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         del scope, receive
@@ -73,7 +74,8 @@ class _Probe:
             for name, problem in zip(self._checks, outcomes, strict=True)
             if problem is not None
         }
-        body = json.dumps({"status": "failing" if problems else "ok", "problems": problems})
+        status = "failing" if problems else "ok"
+        body = json.dumps({"status": status, "problems": problems, **self._about})
         await send(
             {
                 "type": "http.response.start",
@@ -103,10 +105,16 @@ class _Metrics:
         await self._app(scope, receive, send)
 
 
-def ops_routes(readiness: Mapping[str, Check]) -> list[tuple[str, AsgiApp]]:
-    """Return the operations endpoints as ASGI apps; *readiness* names what must be reachable."""
+def ops_routes(
+    readiness: Mapping[str, Check], *, about: Mapping[str, str] | None = None
+) -> list[tuple[str, AsgiApp]]:
+    """
+    Return the operations endpoints as ASGI apps.
+
+    *readiness* names what must be reachable; *about* is what /readyz says besides.
+    """
     return [
-        ("/healthz", _Probe({})),
-        ("/readyz", _Probe(readiness)),
+        ("/healthz", _Probe({}, {})),
+        ("/readyz", _Probe(readiness, about or {})),
         ("/metrics", _Metrics()),
     ]

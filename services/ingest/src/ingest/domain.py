@@ -30,6 +30,24 @@ _FAMILIES = {
     "image/avif": "avif",
     "image/tiff": "tiff",
 }
+# By what ffprobe and Pillow call them.
+_CONTAINERS = {
+    "mov,mp4,m4a,3gp,3g2,mj2": "isobmff",
+    "matroska,webm": "matroska",
+    "avi": "avi",
+    "mpeg": "mpeg",
+    "mpegts": "mpeg",
+    "mpegvideo": "mpeg",
+}
+_IMAGES = {
+    "JPEG": "jpeg",
+    "PNG": "png",
+    "WEBP": "webp",
+    "GIF": "gif",
+    "TIFF": "tiff",
+    "AVIF": "avif",
+    "HEIF": "heif",
+}
 _PREFIXES = (
     (b"\xff\xd8\xff", "jpeg"),
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -46,8 +64,6 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # QuickTime files older than the ftyp box begin with one of these.
 _QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
-_TS_PACKET = 188
-
 _SECONDS_PER_MINUTE_OF_SOURCE = 300.0
 
 
@@ -59,6 +75,16 @@ def kind_of(content_type: str) -> MediaKind:
 def family_of(content_type: str) -> str | None:
     """Return the family of a declared MIME type, or None for one that is not accepted."""
     return _FAMILIES.get(content_type)
+
+
+def family_of_container(format_name: str) -> str | None:
+    """Return the family of what ffprobe calls a format, or None for one that is not accepted."""
+    return _CONTAINERS.get(format_name)
+
+
+def family_of_image(format_name: str) -> str | None:
+    """Return the family of what Pillow calls a format, or None for one that is not accepted."""
+    return _IMAGES.get(format_name)
 
 
 def sniff(header: bytes, *, at_188: bytes = b"") -> str | None:

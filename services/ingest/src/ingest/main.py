@@ -19,6 +19,8 @@ from ingest.worker import Workers
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
+from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.jail import Jail
 from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_events
 from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
@@ -32,6 +34,7 @@ _PROBING_PROCESSES = 1
 def build_app(settings: IngestSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and gives its jobs back when it stops."""
     producer = Producer(settings, name=SERVICE)
+    ffmpeg = Ffmpeg(Jail(settings.jail))
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -66,6 +69,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
                 lifecycle=lifecycle,
                 outcomes=outcomes,
                 pool=pool,
+                ffmpeg=ffmpeg,
             )
             workers = Workers(
                 settings=settings,
@@ -97,7 +101,12 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             await stack.enter_async_context(workers.running())
             yield
 
-    return AsgiFastStream(broker, asgi_routes=ops_routes(readiness), lifespan=lifespan, logger=None)
+    return AsgiFastStream(
+        broker,
+        asgi_routes=ops_routes(readiness, about={"jail": settings.jail}),
+        lifespan=lifespan,
+        logger=None,
+    )
 
 
 def _owner() -> str:

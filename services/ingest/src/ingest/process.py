@@ -14,16 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest import jobs
-from ingest.domain import (
-    HEADER_BYTES,
-    Size,
-    family_of,
-    fit_video,
-    kind_of,
-    sniff,
-    transcode_limit_seconds,
-)
+from ingest.domain import Size, fit_video, kind_of, transcode_limit_seconds
 from ingest.encode import EncodePlan, encode_command
+from ingest.gate import check_file, check_image, check_video
 from ingest.jobs import Job
 from ingest.metrics import STAGE_SECONDS
 from ingest.outcomes import DISPLAY, PICTURES, RENDITION, SERVICE, THUMBNAIL, Outcomes
@@ -42,7 +35,7 @@ from media_contracts import (
 from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.ffmpeg import INPUT_OPTIONS, MediaInfo, VideoStream, probe, run_ffmpeg
+from media_runtime.ffmpeg import INPUT_OPTIONS, Ffmpeg, MediaInfo, VideoStream
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
@@ -52,11 +45,6 @@ from media_runtime.storage import ObjectStore, output_key
 
 CACHE_CONTROL = "public, max-age=3600"
 _PROGRESS_SECONDS = 1.0
-_TS_PACKET = 188
-
-
-class RefusedFileError(PermanentError):
-    """The stored file is not what its grant allowed."""
 
 
 class ProcessUpload:
@@ -73,6 +61,7 @@ class ProcessUpload:
         lifecycle: Lifecycle,
         outcomes: Outcomes,
         pool: PicturePool,
+        ffmpeg: Ffmpeg,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -82,6 +71,7 @@ class ProcessUpload:
         self._lifecycle = lifecycle
         self._outcomes = outcomes
         self._pool = pool
+        self._ffmpeg = ffmpeg
 
     async def __call__(self, job: Job, asset: Asset) -> None:
         """
@@ -102,7 +92,8 @@ class ProcessUpload:
 
     async def _image(self, job: Job, asset: Asset, source: Path) -> None:
         with _timed("probe"):
-            await self._pool.run(probe_image, source, timeout_seconds=30)
+            info = await self._pool.run(probe_image, source, timeout_seconds=30)
+        check_image(info, asset, self._settings.limits)
         request = self._request(job, asset, MediaKind.IMAGE, None)
         async with self._database.transaction() as connection:
             # Nothing is left to do here: the job ends as its request leaves.
@@ -112,9 +103,8 @@ class ProcessUpload:
 
     async def _video(self, job: Job, asset: Asset, source: Path, target: Path) -> None:
         with _timed("probe"):
-            info = await probe(source)
-        if info.video is None:
-            raise RefusedFileError("no_video_stream", "The file holds no video.")
+            info = await self._ffmpeg.probe(source)
+        video = check_video(info, asset, self._settings.limits)
         parts = await self._outcomes.parts_in(asset)
         request = self._request(job, asset, MediaKind.VIDEO, info.duration_seconds)
         async with self._database.transaction() as connection:
@@ -127,7 +117,7 @@ class ProcessUpload:
         if RENDITION in parts:
             return  # an attempt that was started again for its pictures alone
         with _timed("transcode"):
-            await self._transcode(asset, info, source, target)
+            await self._transcode(asset, info, video, source, target)
         rendition = await self._store_rendition(job, asset, target)
         await self._outcomes.rendition_made(job, rendition)
 
@@ -173,13 +163,13 @@ class ProcessUpload:
             pictures=pictures,
         )
 
-    async def _transcode(self, asset: Asset, info: MediaInfo, source: Path, target: Path) -> None:
+    async def _transcode(
+        self, asset: Asset, info: MediaInfo, video: VideoStream, source: Path, target: Path
+    ) -> None:
         settings = self._settings
-        if info.video is None:
-            raise RefusedFileError("no_video_stream", "The file holds no video.")
         plan = EncodePlan(
             size=fit_video(
-                displayed_size(info.video),
+                displayed_size(video),
                 max_long_side=settings.video_max_long_side,
                 max_short_side=settings.video_max_short_side,
             ),
@@ -188,14 +178,16 @@ class ProcessUpload:
             crf=settings.video_crf,
         )
         progress = _Progress(self._producer, asset, info.duration_seconds)
-        await run_ffmpeg(
+        await self._ffmpeg.run(
             encode_command(source, target, plan, INPUT_OPTIONS),
+            reads=source,
+            writes=target.parent,
             timeout_seconds=transcode_limit_seconds(info.duration_seconds),
             on_progress=progress.report,
         )
 
     async def _store_rendition(self, job: Job, asset: Asset, target: Path) -> Rendition:
-        made = await probe(target)
+        made = await self._ffmpeg.probe(target)
         if made.video is None:
             raise PermanentError("transcode_failed", "The video could not be converted.")
         key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
@@ -253,22 +245,6 @@ class _Progress:
 def displayed_size(video: VideoStream) -> Size:
     """Return the size in square pixels at which players show *video*."""
     return Size(max(1, round(video.width * video.pixel_aspect)), max(1, video.height))
-
-
-def check_file(path: Path, asset: Asset) -> None:
-    """Raise RefusedFileError unless size and first bytes are those that the grant allowed."""
-    size = path.stat().st_size
-    if size != asset.size:
-        raise RefusedFileError(
-            "size_mismatch", f"The file has {size} bytes, {asset.size} were declared."
-        )
-    with path.open("rb") as file:
-        header = file.read(_TS_PACKET + 1)
-    found = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
-    if found is None or found != family_of(asset.content_type):
-        raise RefusedFileError(
-            "type_mismatch", f"The file's content is not what {asset.content_type} says."
-        )
 
 
 def _picture_key(asset: Asset, name: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from media_runtime.settings import KafkaSettings, PostgresSettings, StorageSettings
+from ingest.gate import Limits
+from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings, StorageSettings
 from pydantic import Field
 
 
-class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings):
+class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSettings):
     """What ingest is told by its environment; times in seconds, sizes in pixels."""
 
     scratch_dir: Path
@@ -24,6 +25,13 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings):
     """A notification for a job that ended less long ago is a duplicate."""
     give_up_seconds: float = Field(default=24 * 3600, gt=0)
     """An attempt that something was away for longer than this fails."""
+    upload_max_seconds: float = Field(default=4 * 3600, gt=0)
+    upload_max_frame_rate: float = Field(default=240, gt=0)
+    upload_max_side: int = Field(default=16_384, ge=1)
+    upload_max_frames: int = Field(default=3000, ge=1)
+    """Frames of an animated image."""
+    upload_min_bits_per_second: float = Field(default=1000, ge=0)
+    """What a video of more than a minute has at least."""
     video_max_long_side: int = Field(default=1920, ge=2)
     video_max_short_side: int = Field(default=1080, ge=2)
     video_preset: str = "veryfast"
@@ -31,3 +39,14 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings):
     image_max_side: int = Field(default=4096, ge=1)
     thumbnail_width: int = Field(default=320, ge=1)
     thumbnail_height: int = Field(default=240, ge=1)
+
+    @property
+    def limits(self) -> Limits:
+        """The most that is worked on, for the trust gate."""
+        return Limits(
+            duration_seconds=self.upload_max_seconds,
+            frame_rate=self.upload_max_frame_rate,
+            side=self.upload_max_side,
+            frames=self.upload_max_frames,
+            bits_per_second=self.upload_min_bits_per_second,
+        )

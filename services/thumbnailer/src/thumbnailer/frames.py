@@ -15,7 +15,7 @@ from pathlib import Path
 import ffmpeg
 import structlog
 from media_runtime.errors import PermanentError
-from media_runtime.ffmpeg import INPUT_OPTIONS, FfmpegError, run_ffmpeg
+from media_runtime.ffmpeg import INPUT_OPTIONS, Ffmpeg, FfmpegError
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import PictureError, WantedPicture, brightness
 
@@ -95,8 +95,9 @@ def frame_command(source: Path, target: Path, place: Place, box: tuple[int, int]
 class FindFrame:
     """Writes the frame that stands for a video into a folder."""
 
-    def __init__(self, pool: PicturePool, *, timeout_seconds: float) -> None:
+    def __init__(self, pool: PicturePool, ffmpeg: Ffmpeg, *, timeout_seconds: float) -> None:
         self._pool = pool
+        self._ffmpeg = ffmpeg
         self._timeout_seconds = timeout_seconds
 
     async def __call__(
@@ -110,7 +111,8 @@ class FindFrame:
         best: tuple[float, Path] | None = None
         for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
             frame = source.with_name(f"frame-{number}.png")
-            found = await self._look(frame_command(source, frame, place, box), frame, seconds)
+            command = frame_command(source, frame, place, box)
+            found = await self._look(command, source, frame, seconds)
             if found is not None and (best is None or found > best[0]):
                 best = found, frame
             if best is not None and best[0] >= BRIGHT_ENOUGH:
@@ -127,10 +129,14 @@ class FindFrame:
             if left > 0:
                 yield place, min(left, _LOOK_SECONDS)
 
-    async def _look(self, command: list[str], frame: Path, seconds: float) -> float | None:
+    async def _look(
+        self, command: list[str], source: Path, frame: Path, seconds: float
+    ) -> float | None:
         """Return how bright the frame is, or None when there is none to be had."""
         try:
-            await run_ffmpeg(command, timeout_seconds=seconds)
+            await self._ffmpeg.run(
+                command, reads=source, writes=frame.parent, timeout_seconds=seconds
+            )
             if not frame.exists():  # noqa: ASYNC240 - one look at a local file
                 return None
             return await self._pool.run(brightness, frame, timeout_seconds=seconds)

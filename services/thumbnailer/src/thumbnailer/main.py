@@ -9,6 +9,8 @@ from pathlib import Path
 
 from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
+from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.jail import Jail
 from media_runtime.kafka import Producer, consuming, make_broker, on_events
 from media_runtime.picture_pool import PicturePool
 from media_runtime.storage import ObjectStore
@@ -21,6 +23,7 @@ from thumbnailer.use_cases import MakePictures
 def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and lets go when it stops."""
     producer = Producer(settings, name=SERVICE)
+    ffmpeg = Ffmpeg(Jail(settings.jail))
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -36,7 +39,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
             pool = await stack.enter_async_context(
                 PicturePool(workers=settings.thumbnailer_consumers)
             )
-            make_pictures = MakePictures(settings=settings, store=store, pool=pool)
+            make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)
             on_events(
                 broker,
                 MEDIA_THUMBNAIL,
@@ -47,7 +50,12 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
             )
             yield
 
-    return AsgiFastStream(broker, asgi_routes=ops_routes(readiness), lifespan=lifespan, logger=None)
+    return AsgiFastStream(
+        broker,
+        asgi_routes=ops_routes(readiness, about={"jail": settings.jail}),
+        lifespan=lifespan,
+        logger=None,
+    )
 
 
 def _empty(folder: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from media_runtime.settings import KafkaSettings, StorageSettings
+from media_runtime.settings import JailSettings, KafkaSettings, StorageSettings
 from pydantic import Field
 
 
-class ThumbnailerSettings(KafkaSettings, StorageSettings):
+class ThumbnailerSettings(KafkaSettings, StorageSettings, JailSettings):
     """What the thumbnailer is told by its environment; times in seconds."""
 
     scratch_dir: Path

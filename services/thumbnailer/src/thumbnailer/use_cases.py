@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
+from media_runtime.ffmpeg import Ffmpeg
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import RenderedPicture, WantedPicture, render
 from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
@@ -25,13 +26,18 @@ class MakePictures:
     """Makes the pictures of one upload; a repetition finds them and stores nothing."""
 
     def __init__(
-        self, *, settings: ThumbnailerSettings, store: ObjectStore, pool: PicturePool
+        self,
+        *,
+        settings: ThumbnailerSettings,
+        store: ObjectStore,
+        pool: PicturePool,
+        ffmpeg: Ffmpeg,
     ) -> None:
         self._settings = settings
         self._store = store
         self._pool = pool
         self._find_frame = FindFrame(
-            pool, timeout_seconds=settings.thumbnailer_frame_timeout_seconds
+            pool, ffmpeg, timeout_seconds=settings.thumbnailer_frame_timeout_seconds
         )
 
     async def __call__(self, request: ThumbnailRequested) -> list[Picture]:

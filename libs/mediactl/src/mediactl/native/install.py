@@ -15,6 +15,8 @@ from mediactl.native import kafka_jars, minio_build, packages, tools
 from mediactl.native.tools import Tools
 from mediactl.progress import Progress, SilentProgress
 
+_MEDIA = (packages.FFMPEG, packages.BUBBLEWRAP)
+
 
 def ensure_tools(home: Home, progress: Progress | None = None) -> Tools:
     """
@@ -37,7 +39,7 @@ def ensure_tools(home: Home, progress: Progress | None = None) -> Tools:
 
 def ensure_media_tools(home: Home, progress: Progress) -> None:
     """Make sure of what the services themselves run, whoever provides the infrastructure."""
-    lacking = packages.missing([packages.FFMPEG])
+    lacking = packages.missing(_MEDIA)
     packages.check_installable(lacking)
     packages.install(lacking, home, progress)
 
@@ -53,6 +55,6 @@ def expected_tools(home: Home) -> Tools:
 
 
 def _requirements(home: Home) -> list[packages.Requirement]:
-    always = [packages.FFMPEG, packages.POSTGRES, packages.JAVA]
+    always = [*_MEDIA, packages.POSTGRES, packages.JAVA]
     fetched = kafka_jars.directory(home).exists()
     return always if fetched else [*always, packages.MAVEN]

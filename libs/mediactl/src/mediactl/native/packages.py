@@ -36,6 +36,9 @@ class Requirement:
 FFMPEG = Requirement(
     "ffmpeg", f"ffmpeg and ffprobe, {tools.FFMPEG_AT_LEAST} or newer", tools.find_ffmpeg
 )
+BUBBLEWRAP = Requirement(
+    "bubblewrap", "bubblewrap, the jail in which uploads are opened", tools.find_bubblewrap
+)
 POSTGRES = Requirement(
     "postgresql",
     f"the PostgreSQL server, {tools.POSTGRES_AT_LEAST} or newer",

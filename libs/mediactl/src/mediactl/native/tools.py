@@ -46,6 +46,11 @@ def find_ffmpeg() -> Path | None:
     return _newest_enough([shutil.which("ffmpeg")], ["-version"], pattern, FFMPEG_AT_LEAST)
 
 
+def find_bubblewrap() -> Path | None:
+    """Return bubblewrap."""
+    return _path(shutil.which("bwrap"))
+
+
 def find_maven() -> Path | None:
     """Return Maven."""
     return _path(shutil.which("mvn"))

@@ -1,0 +1,174 @@
+"""
+The jail in which programs open what strangers uploaded.
+
+Invariant: a jailed program has no network and no capability, sees the system's programs, the
+one file that it reads and the one folder that it writes, and nothing of the environment; its
+memory, its time, its processes and what it writes are limited.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+JailKind = Literal["bubblewrap", "none"]
+
+_NOBODY = "65534"
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+_LINKER = ("/etc/ld.so.cache", "/etc/alternatives")
+_TRY_SECONDS = 10
+# After the soft limit comes SIGXCPU, which tells it from the kernel's own SIGKILL.
+_CPU_GRACE_SECONDS = 5
+
+
+class JailError(RuntimeError):
+    """The jail that the settings ask for does not work on this machine."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    What one program may use. ``cpu_seconds`` is of all its threads together.
+
+    The kernel does not count the ``processes`` of root: no service should run as root.
+    """
+
+    cpu_seconds: int
+    memory_bytes: int = 4 * 1024**3
+    file_bytes: int = 8 * 1024**3
+    processes: int = 256
+    open_files: int = 64
+
+
+class Jail:
+    """How programs are run on this machine: ``bubblewrap``, or ``none`` with limits alone."""
+
+    def __init__(self, kind: JailKind) -> None:
+        """Raise JailError unless the jail works here."""
+        self.kind: JailKind = kind
+        if kind == "none":
+            log.warning("no_jail", advice="Never in production: set JAIL=bubblewrap.")
+        elif problem := _problem():
+            raise JailError(
+                f"The jail does not work here: {problem} Install bubblewrap and allow user"
+                " namespaces, or set JAIL=none where nobody uploads but you."
+            )
+
+    def command(
+        self,
+        program: str,
+        arguments: Sequence[str],
+        *,
+        reads: Path,
+        writes: Path | None = None,
+        limits: Limits,
+    ) -> list[str]:
+        """
+        Return the command that runs *program*, a path, on *arguments* in this jail.
+
+        It may read the file *reads* and write into the folder *writes*, at the paths that
+        they have outside; where the file lies in the folder, it stays read-only.
+        """
+        walls = _walls(program, reads, writes) if self.kind == "bubblewrap" else []
+        # The jail's own process shows inside, with the environment that it was started with.
+        return [
+            _find("env"),
+            "-i",
+            *_dying_with_us(),
+            *walls,
+            *_limited(limits),
+            program,
+            *arguments,
+        ]
+
+
+def _walls(program: str, reads: Path, writes: Path | None) -> list[str]:
+    folder = [] if writes is None else ["--bind", str(writes), str(writes)]
+    return [
+        *(_bubblewrap(), "--unshare-all", "--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY),
+        *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
+        *("--clearenv", "--setenv", "LANG", "C.UTF-8"),
+        *_system(),
+        # One that was not installed by the distribution.
+        *("--ro-bind-try", str(Path(program).parent), str(Path(program).parent)),
+        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - its own
+        *folder,
+        *("--ro-bind", str(reads), str(reads), "--chdir", "/", "--"),
+    ]
+
+
+def _limited(limits: Limits) -> list[str]:
+    cpu = limits.cpu_seconds
+    return [
+        _find("prlimit"),
+        f"--cpu={cpu}:{cpu + _CPU_GRACE_SECONDS}",
+        f"--as={limits.memory_bytes}",
+        f"--fsize={limits.file_bytes}",
+        f"--nproc={limits.processes}",
+        f"--nofile={limits.open_files}",
+        "--core=0",
+        "--",
+    ]
+
+
+@cache
+def _without_environment() -> tuple[str, ...]:
+    # The jail's own process is seen from inside, with the environment that it was started in.
+    return (_find("env"), "-i", *_dying_with_us())
+
+
+def _dying_with_us() -> tuple[str, ...]:
+    # The kernel kills the child when the thread that forked it ends, and asyncio forks on the
+    # thread of the event loop: kill -9 of this process leaves no ffmpeg behind.
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--") if setpriv else ()
+
+
+@cache
+def _system() -> tuple[str, ...]:
+    words: list[str] = []
+    for path in _SYSTEM:
+        if os.path.islink(path):  # noqa: PTH114 - where /usr is merged
+            words += ["--symlink", os.readlink(path), path]  # noqa: PTH115
+        elif os.path.isdir(path):  # noqa: PTH112
+            words += ["--ro-bind", path, path]
+    for path in _LINKER:
+        words += ["--ro-bind-try", path, path]
+    return tuple(words)
+
+
+def _problem() -> str | None:
+    """Return why bubblewrap does not work here, as a sentence, or None."""
+    true = _find("true")
+    command = [
+        _find("env"),
+        "-i",
+        *_walls(true, Path(true), None),
+        *_limited(Limits(cpu_seconds=1)),
+        true,
+    ]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words
+            command, capture_output=True, timeout=_TRY_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{error}."
+    return None if done.returncode == 0 else done.stderr.decode(errors="replace").strip() + "."
+
+
+def _bubblewrap() -> str:
+    return _find("bwrap")
+
+
+def _find(program: str) -> str:
+    return shutil.which(program) or program

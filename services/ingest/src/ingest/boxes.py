@@ -1,0 +1,83 @@
+"""
+The boxes of an ISO base media file (ISO/IEC 14496-12), read as far as ingest cares.
+
+Invariant: reading is bounded in boxes, depth and bytes, whatever the file claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_MOST_BOXES = 10_000
+_SHORT_HEADER, _LONG_HEADER = 8, 16
+# Sample entries of protected streams (ISO/IEC 14496-12, 8.12).
+_PROTECTED = frozenset({b"encv", b"enca", b"encs", b"enct"})
+_MEDIA = frozenset({b"mdat", b"moov", b"moof"})
+_PATH_TO_ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_FULL_BOX_AND_COUNT = 8
+
+
+@dataclass(frozen=True)
+class Layout:
+    """``is_truncated``: a box reaches beyond the end. ``is_encrypted``: a track is protected."""
+
+    is_truncated: bool
+    is_encrypted: bool
+
+
+@dataclass(frozen=True)
+class _Box:
+    kind: bytes
+    start: int
+    end: int
+
+
+def read(path: Path) -> Layout:
+    """Return what the boxes of the file at *path* say; broken ones are left to the demuxer."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        reader = _Reader(file)
+        # Bytes that somebody appended are no box, whatever length they spell.
+        truncated = any(box.end > size for box in reader.boxes(0, size) if box.kind in _MEDIA)
+        return Layout(truncated, any(kind in _PROTECTED for kind in reader.entries(size)))
+
+
+class _Reader:
+    """Reads box headers; after _MOST_BOXES of them it sees no more."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._left = _MOST_BOXES
+
+    def boxes(self, start: int, end: int) -> Iterator[_Box]:
+        """Yield the boxes between two positions; the last may claim to end later."""
+        while start + _SHORT_HEADER <= end and self._left > 0:
+            self._left -= 1
+            self._file.seek(start)
+            header = self._file.read(_LONG_HEADER)
+            length, kind, content = int.from_bytes(header[:4], "big"), header[4:8], _SHORT_HEADER
+            if length == 1:  # 64 bits follow
+                length, content = int.from_bytes(header[8:16], "big"), _LONG_HEADER
+            elif length == 0:  # to the end of what holds it
+                length = end - start
+            if length < content:
+                return
+            yield _Box(kind, start + content, start + length)
+            start += length
+
+    def entries(self, size: int) -> Iterator[bytes]:
+        """Yield the kinds of all tracks' sample entries."""
+        yield from self._entries(_PATH_TO_ENTRIES, 0, size)
+
+    def _entries(self, path: tuple[bytes, ...], start: int, end: int) -> Iterator[bytes]:
+        for box in self.boxes(start, end):
+            inner_end = min(box.end, end)
+            if not path:
+                yield box.kind
+            elif box.kind == path[0]:
+                # A sample description begins with a version, flags and a count of entries.
+                skipped = _FULL_BOX_AND_COUNT if box.kind == b"stsd" else 0
+                yield from self._entries(path[1:], box.start + skipped, inner_end)

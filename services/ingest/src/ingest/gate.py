@@ -1,0 +1,118 @@
+"""
+The trust gate: what an upload must be before any real work is done on it.
+
+Each refusal has a code of its own and a sentence for the person who uploaded the file. What a
+file is called and declared as is a claim; its bytes and the probe must say the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingest import boxes
+from ingest.domain import HEADER_BYTES, family_of, family_of_container, family_of_image, sniff
+from media_records.tables import Asset
+from media_runtime.errors import PermanentError
+from media_runtime.media_info import MediaInfo, VideoStream
+from media_runtime.pictures import ImageInfo
+
+_TS_PACKET = 188
+# A black frame that lasts for an hour is an honest file; below this many seconds, so is any.
+_SHORT_SECONDS = 60.0
+
+
+class RefusedFileError(PermanentError):
+    """
+    The stored file is not what its grant allowed, or more than is worked on.
+
+    Codes: ``size_mismatch``, ``type_mismatch``, ``truncated_file``, ``encrypted_media``,
+    ``no_video_stream``, ``dimensions_too_large``, ``duration_too_long``,
+    ``frame_rate_too_high``, ``bitrate_too_low``, ``too_many_frames``.
+    """
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    The most that is worked on: seconds, pixels of a side, frames.
+
+    ``bits_per_second`` is the least that a long video has: a tiny file that claims to last for
+    hours costs hours of encoding.
+    """
+
+    duration_seconds: float
+    frame_rate: float
+    side: int
+    frames: int
+    bits_per_second: float
+
+
+def check_file(path: Path, asset: Asset) -> None:
+    """Raise RefusedFileError unless size and bytes are those that the grant allowed."""
+    size = path.stat().st_size
+    if size != asset.size:
+        raise RefusedFileError(
+            "size_mismatch", f"The file has {size} bytes, {asset.size} were declared."
+        )
+    with path.open("rb") as file:
+        header = file.read(_TS_PACKET + 1)
+    found = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
+    if found is None or found != family_of(asset.content_type):
+        raise _other_type(asset)
+    if found == "isobmff":
+        _check_boxes(path)
+
+
+def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
+    """Return the video's picture; raises RefusedFileError unless all is within *limits*."""
+    if family_of_container(info.format_name) != family_of(asset.content_type):
+        raise _other_type(asset)
+    if info.video is None:
+        raise RefusedFileError("no_video_stream", "The file holds no video.")
+    _check_side(max(info.video.width, info.video.height), limits)
+    if (info.video.frame_rate or 0) > limits.frame_rate:
+        raise RefusedFileError(
+            "frame_rate_too_high", f"The video has more than {limits.frame_rate:g} frames a second."
+        )
+    seconds = info.duration_seconds or 0
+    if seconds > limits.duration_seconds:
+        hours = limits.duration_seconds / 3600
+        raise RefusedFileError("duration_too_long", f"The video is longer than {hours:g} hours.")
+    if seconds > _SHORT_SECONDS and asset.size * 8 / seconds < limits.bits_per_second:
+        raise RefusedFileError(
+            "bitrate_too_low", "The video is far too small for as long as it claims to last."
+        )
+    return info.video
+
+
+def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
+    """Raise RefusedFileError unless the image is of its type and within *limits*."""
+    if family_of_image(info.format) != family_of(asset.content_type):
+        raise _other_type(asset)
+    _check_side(max(info.width, info.height), limits)
+    if info.frames > limits.frames:
+        raise RefusedFileError(
+            "too_many_frames", f"The image has more than {limits.frames} frames."
+        )
+
+
+def _check_boxes(path: Path) -> None:
+    layout = boxes.read(path)
+    if layout.is_encrypted:
+        raise RefusedFileError("encrypted_media", "The video is encrypted.")
+    if layout.is_truncated:
+        raise RefusedFileError("truncated_file", "The end of the file is missing.")
+
+
+def _check_side(side: int, limits: Limits) -> None:
+    if side > limits.side:
+        raise RefusedFileError(
+            "dimensions_too_large", f"A side is longer than {limits.side} pixels."
+        )
+
+
+def _other_type(asset: Asset) -> RefusedFileError:
+    return RefusedFileError(
+        "type_mismatch", f"The file's content is not what {asset.content_type} says."
+    )

@@ -1,0 +1,148 @@
+"""The trust gate: which uploads are worked on, and what the others are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ingest import boxes
+from ingest.boxes import Layout
+from ingest.gate import Limits, RefusedFileError, check_file, check_image, check_video
+from media_runtime.errors import PermanentError
+from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.jail import Jail
+from media_runtime.media_info import MediaInfo, VideoStream
+from media_runtime.pictures import ImageInfo
+
+from support.media_files import make_photo, make_video, run_ffmpeg
+
+LIMITS = Limits(duration_seconds=3600, frame_rate=120, side=8000, frames=100, bits_per_second=1000)
+VIDEO = VideoStream("h264", 1920, 1080, 0, 25.0, "yuv420p", 1.0)
+INFO = MediaInfo("mov,mp4,m4a,3gp,3g2,mj2", 600.0, VIDEO, None, 1)
+IMAGE = ImageInfo("JPEG", 4000, 3000, 1)
+
+
+def upload(content_type: str = "video/mp4", *, size: int = 10_000_000):
+    return SimpleNamespace(content_type=content_type, size=size)
+
+
+def refusal(check, *arguments) -> str:
+    with pytest.raises(RefusedFileError) as caught:
+        check(*arguments)
+    assert caught.value.message.endswith(".")
+    return caught.value.code
+
+
+def test_what_is_within_the_limits_passes():
+    assert check_video(INFO, upload(), LIMITS) is VIDEO
+    check_image(IMAGE, upload("image/jpeg"), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("info", "size", "code"),
+    [
+        (replace(INFO, format_name="matroska,webm"), 10**7, "type_mismatch"),
+        (replace(INFO, format_name="hls"), 10**7, "type_mismatch"),
+        (replace(INFO, video=None), 10**7, "no_video_stream"),
+        (replace(INFO, video=replace(VIDEO, height=8001)), 10**7, "dimensions_too_large"),
+        (replace(INFO, video=replace(VIDEO, frame_rate=121.0)), 10**7, "frame_rate_too_high"),
+        (replace(INFO, duration_seconds=3601.0), 10**9, "duration_too_long"),
+        (INFO, 74_999, "bitrate_too_low"),
+    ],
+)
+def test_a_video_beyond_a_limit_has_its_own_code(info, size, code):
+    assert refusal(check_video, info, upload(size=size), LIMITS) == code
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        replace(INFO, duration_seconds=None),
+        replace(INFO, duration_seconds=60.0),
+        replace(INFO, video=replace(VIDEO, frame_rate=None)),
+    ],
+)
+def test_what_is_not_known_or_short_is_no_offence(info):
+    assert check_video(info, upload(size=74_999 if info.duration_seconds == 60 else 10**6), LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("info", "content_type", "code"),
+    [
+        (IMAGE, "image/png", "type_mismatch"),
+        (replace(IMAGE, format="EPS"), "image/jpeg", "type_mismatch"),
+        (replace(IMAGE, width=8001), "image/jpeg", "dimensions_too_large"),
+        (replace(IMAGE, format="GIF", frames=101), "image/gif", "too_many_frames"),
+    ],
+)
+def test_an_image_beyond_a_limit_has_its_own_code(info, content_type, code):
+    assert refusal(check_image, info, upload(content_type), LIMITS) == code
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("-movflags", "+faststart"), ("-movflags", "frag_keyframe")]
+)
+def test_a_whole_video_passes_and_one_cut_anywhere_in_its_media_does_not(tmp_path, options):
+    path = make_video(tmp_path / "v.mp4", seconds=0.5, options=options)
+    data = path.read_bytes()
+    check_file(path, upload(size=len(data)))
+    for kept in (len(data) // 3, len(data) // 2):
+        path.write_bytes(data[:kept])
+        assert refusal(check_file, path, upload(size=kept)) == "truncated_file"
+
+
+def test_bytes_that_were_appended_are_no_offence(tmp_path):
+    path = make_video(tmp_path / "v.mp4", seconds=0.5)
+    path.write_bytes(path.read_bytes() + b"\xff" * 500)
+    check_file(path, upload(size=path.stat().st_size))
+
+
+def test_an_encrypted_video_is_refused(tmp_path):
+    plain, path = make_video(tmp_path / "plain.mp4", seconds=0.5), tmp_path / "v.mp4"
+    run_ffmpeg(
+        *("-i", str(plain), "-c", "copy", "-encryption_scheme", "cenc-aes-ctr"),
+        *("-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb"),
+        *("-encryption_kid", "a7e61c373e219033c21091fa607bf3b8", str(path)),
+    )
+    size = path.stat().st_size
+    assert refusal(check_file, path, upload(size=size)) == "encrypted_media"
+
+
+def test_another_size_or_type_than_granted_is_refused(tmp_path):
+    path = make_photo(tmp_path / "p.jpg", size=(64, 64))
+    size = path.stat().st_size
+    check_file(path, upload("image/jpeg", size=size))
+    assert refusal(check_file, path, upload("image/jpeg", size=size + 1)) == "size_mismatch"
+    assert refusal(check_file, path, upload("image/png", size=size)) == "type_mismatch"
+
+
+async def test_too_many_pixels_and_streams_have_codes_of_their_own(tmp_path):
+    large = make_video(
+        tmp_path / "large.mp4", size="8000x6000", seconds=0.08, sound=False, source="color"
+    )
+    with pytest.raises(PermanentError) as caught:
+        await Ffmpeg(Jail("bubblewrap")).probe(large)
+    assert caught.value.code == "too_many_pixels"
+    tones = [word for _ in range(16) for word in ("-f", "lavfi", "-i", "sine=duration=0.2")]
+    maps = [word for number in range(17) for word in ("-map", str(number))]
+    many = tmp_path / "many.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=duration=0.2", *tones, *maps, str(many))
+    with pytest.raises(PermanentError) as caught:
+        await Ffmpeg(Jail("bubblewrap")).probe(many)
+    assert caught.value.code == "too_many_streams"
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_break_the_reader_of_boxes(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "any.mp4"
+    path.write_bytes(data)
+    assert isinstance(boxes.read(path), Layout)
+
+
+def test_a_million_boxes_are_not_all_read(tmp_path):
+    path = tmp_path / "many.mp4"
+    path.write_bytes(b"\0\0\0\x08free" * 1_000_000 + b"\0\0\xff\xffmdat")
+    assert not boxes.read(path).is_truncated
