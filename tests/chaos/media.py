@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image
 
 READY = "ready"
-_RECIPE = 3
+_RECIPE = 4
 _SMALLEST, _LARGEST = 20_000, 200_000
 _TRIAL_SECONDS = 2.0
 
