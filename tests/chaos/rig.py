@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import threading
 import time
@@ -214,6 +215,8 @@ class Rig:
             with suppress(ProcessLookupError):
                 os.kill(program.process.pid, signal.SIGCONT)
             await asyncio.to_thread(program.stop)
+            # As with a container, what it had on disk goes with it.
+            shutil.rmtree(scratch, ignore_errors=True)
 
     async def metric(self, service: str, name: str) -> float:
         """Return the sum of a counter of a service, over its labels."""

@@ -18,7 +18,7 @@ import pytest
 from support.clients import Company
 from support.eventually import eventually
 from support.media_files import make_photo, make_video
-from support.surroundings import Parts, variable
+from support.surroundings import Parts, restarted, variable
 from support.wire import Rows
 
 PARTS = {"kafka", "postgres", "minio", "sign_api", "ingest", "thumbnailer", "notifier", "watcher"}
@@ -188,6 +188,24 @@ async def test_status_fails_while_a_part_is_down(parts: Parts):
     assert health.pop("watcher") == "stopped"
     assert set(health.values()) == {"ready"}
     assert await eventually(lambda: mediactl("status").returncode == 0)
+
+
+def test_doctor_shows_the_jail_that_uploads_are_opened_in():
+    done = mediactl("doctor")
+
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^jail\s+ok\s+bubblewrap works", done.stdout, re.MULTILINE)
+    in_force = re.findall(r"^jail of (\w+)\s+ok\s+bubblewrap\s*$", done.stdout, re.MULTILINE)
+    assert in_force == ["ingest", "thumbnailer"]
+
+
+def test_doctor_finds_a_service_that_has_no_jail():
+    with restarted("thumbnailer", THUMBNAILER_JAIL="none"):
+        done = mediactl("doctor", "--json")
+
+    assert done.returncode == 1
+    wrong = [one["name"] for one in json.loads(done.stdout)["findings"] if not one["ok"]]
+    assert wrong == ["jail of thumbnailer"]
 
 
 def test_env_prints_what_tests_are_given():

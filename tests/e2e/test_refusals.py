@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,6 +13,7 @@ from media_runtime.storage import ObjectStore, upload_key
 from support.clients import JSON, Company
 from support.eventually import eventually
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
+from support.web import web_server
 from support.wire import Rows, events_on
 
 PHOTO = b"\xff\xd8\xff" + bytes(997)
@@ -264,26 +261,3 @@ async def test_a_second_upload_under_one_grant_changes_nothing(company, rows: Ro
     after = await company.asset(grant["assetId"])
     assert (after["status"], after["updatedAt"]) == ("ready", before["updatedAt"])
     assert await rows.endings(grant["assetId"]) == [(1, "ready")]
-
-
-@contextmanager
-def web_server() -> Iterator[tuple[str, list[str]]]:
-    """A web server that notes who visits it."""
-    visits: list[str] = []
-
-    class Noting(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            visits.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Noting) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", visits
-        finally:
-            server.shutdown()
-            thread.join()

@@ -1,9 +1,8 @@
 """What callers of media_runtime.pictures may rely on."""
 
 import asyncio
-import ctypes
+import contextlib
 import io
-import os
 import struct
 import subprocess
 import sys
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import TransientError
-from media_runtime.picture_pool import PicturePool
+from media_runtime.jail import Jail
+from media_runtime.picture_pool import PicturePool, PictureWorkError
 from media_runtime.pictures import (
     PictureError,
     WantedPicture,
@@ -23,8 +23,10 @@ from media_runtime.pictures import (
 )
 from PIL import Image, ImageCms
 
+from support import picture_work
 from support.eventually import eventually
 
+JAIL = Jail("bubblewrap")
 THUMBNAIL = WantedPicture("thumbnail", 320, 240, "cover")
 DISPLAY = WantedPicture("display", 1000, 1000, "inside")
 SAMPLES = Path(__file__).parents[4] / "shared" / "samples"
@@ -232,57 +234,98 @@ def start_python(program: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
 
 
-# --- the pool; what its workers run must be importable there, hence functions of Python's own ---
+# --- the pool ---
 
 
 @pytest.fixture
 async def pool():
-    async with PicturePool(workers=2, memory_bytes=1024**3) as opened_pool:
+    async with PicturePool(JAIL, workers=2, memory_bytes=1024**3) as opened_pool:
         yield opened_pool
 
 
 async def test_crash_costs_only_its_own_work(pool):
-    crashing = pool.run(ctypes.string_at, 0, timeout_seconds=20)
-    others = [pool.run(os.path.join, "a", str(n), timeout_seconds=20) for n in range(50)]
+    crashing = pool.run(picture_work.crash, None, timeout_seconds=20)
+    others = [
+        pool.run(picture_work.joined, None, "a", str(n), timeout_seconds=20) for n in range(50)
+    ]
     crash, *answers = await asyncio.gather(crashing, *others, return_exceptions=True)
     assert crash.code == "image_crashed_decoder"
     assert answers == [f"a/{n}" for n in range(50)]
 
 
-async def test_time_out_kills_the_worker(pool):
-    pids = {await pool.run(os.getpid, timeout_seconds=20) for _ in range(9)}
+async def test_time_out_ends_the_work(pool, tmp_path):
     with pytest.raises(PictureError) as caught:
-        await pool.run(time.sleep, 60, timeout_seconds=0.2)
+        await pool.run(picture_work.rest, None, 61.5, timeout_seconds=0.2)
     assert caught.value.code == "image_timeout"
-    assert await pool.run(os.getpid, timeout_seconds=20) not in pids
+    assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
 
 
 async def test_cancellation_frees_the_worker(pool):
-    tasks = [asyncio.create_task(pool.run(time.sleep, 60, timeout_seconds=90)) for _ in "ab"]
+    tasks = [
+        asyncio.create_task(pool.run(picture_work.rest, None, 60.0, timeout_seconds=90))
+        for _ in "ab"
+    ]
     await asyncio.sleep(0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert await pool.run(os.path.join, "a", "b", timeout_seconds=20) == "a/b"
+    assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
 
 
 async def test_memory_is_limited(pool):
     with pytest.raises(PictureError) as caught:
-        await pool.run(bytearray, 2 * 1024**3, timeout_seconds=20)
+        await pool.run(picture_work.hunger, None, 2 * 1024**3, timeout_seconds=20)
     assert caught.value.code == "image_out_of_memory"
 
 
 async def test_worker_that_cannot_start_is_no_fault_of_the_image():
     with pytest.raises(TransientError):
-        async with PicturePool(workers=1, memory_bytes=10 * 1024**2):
+        async with PicturePool(JAIL, workers=1, memory_bytes=10 * 1024**2):
             pass
 
 
-async def test_refusal_crosses_the_process_boundary(pool, tmp_path):
+async def test_a_bug_is_told_as_one(pool):
+    with pytest.raises(PictureWorkError, match="ZeroDivisionError"):
+        await pool.run(picture_work.bug, None, timeout_seconds=20)
+
+
+async def test_refusal_crosses_the_wall(pool, tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"hello")
     with pytest.raises(PictureError) as caught:
         await pool.run(probe_image, tmp_path / "a.jpg", timeout_seconds=20)
     assert (caught.value.code, bool(caught.value.detail)) == ("unreadable_image", True)
+
+
+async def test_pictures_cross_the_wall_as_they_are(pool, tmp_path):
+    path = save(Image.effect_noise((640, 480), 50), tmp_path / "a.png")
+    assert await pool.run(render, path, [THUMBNAIL, DISPLAY], timeout_seconds=20) == render(
+        path, [THUMBNAIL, DISPLAY]
+    )
+    assert await pool.run(probe_image, path, timeout_seconds=20) == probe_image(path)
+    assert await pool.run(brightness, path, timeout_seconds=20) == pytest.approx(brightness(path))
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"V", b"V{", b'V{"a": 1}', b"R[1]", b'R["a"]', b"X1", b"V" * 99]
+)
+async def test_what_a_hostile_process_says_is_not_believed(pool, said):
+    """As if an image had taken its process over."""
+    with pytest.raises(PictureError) as caught:
+        await pool.run(picture_work.say, None, said, timeout_seconds=20)
+    assert caught.value.code == "image_crashed_decoder"
+
+
+async def test_a_hostile_process_reaches_no_other_file_and_no_next_image(pool, tmp_path):
+    (tmp_path / "canary").write_text("the canary")
+    (tmp_path / "own").write_text("its own")
+    found = await pool.run(
+        picture_work.look_around, tmp_path / "own", str(tmp_path / "canary"), timeout_seconds=20
+    )
+    assert found == {"own": "its own", "other": "", "network": "", "environment": "", "left": ""}
+    again = await pool.run(
+        picture_work.look_around, tmp_path / "own", str(tmp_path / "canary"), timeout_seconds=20
+    )
+    assert again["left"] == "", "nothing of one work is left for the next"
 
 
 async def test_event_loop_runs_on_while_an_image_is_decoded(pool, tmp_path):
@@ -297,21 +340,34 @@ async def test_event_loop_runs_on_while_an_image_is_decoded(pool, tmp_path):
     assert longest < (last - started) / 2
 
 
-async def test_workers_die_with_their_parent(tmp_path):
+@pytest.mark.parametrize("kind", ["bubblewrap", "none"])
+async def test_workers_die_with_their_parent(kind):
     program = (
-        "import asyncio, os, time\n"
+        "import asyncio, sys\n"
+        f"sys.path.append({str(Path(__file__).parents[2])!r})\n"
+        "from media_runtime.jail import Jail\n"
         "from media_runtime.picture_pool import PicturePool\n"
+        "from support import picture_work\n"
         "async def main():\n"
-        "    async with PicturePool(workers=1) as pool:\n"
-        "        print(await pool.run(os.getpid, timeout_seconds=60), flush=True)\n"
-        "        await pool.run(time.sleep, 60, timeout_seconds=90)\n"
+        f"    async with PicturePool(Jail({kind!r}), workers=1) as pool:\n"
+        "        print('up', flush=True)\n"
+        "        await pool.run(picture_work.rest, None, 60.0, timeout_seconds=90)\n"
         "asyncio.run(main())\n"
     )
+    before = workers_alive()
     with start_python(program) as parent:
-        worker = int(parent.stdout.readline())
+        assert b"up\n" in iter(parent.stdout.readline, b"")
+        await eventually(lambda: workers_alive() - before)
         parent.kill()
-    status = Path(f"/proc/{worker}/stat")
-    await eventually(
-        lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX",
-        timeout=2,
-    )
+    await eventually(lambda: not workers_alive() - before, timeout=5)
+
+
+def workers_alive() -> set[int]:
+    """Return the ids of all processes that wait for images or have one."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (folder / "cmdline").read_bytes()
+            if b"media_runtime.picture_worker" in line:
+                found.add(int(folder.name))
+    return found

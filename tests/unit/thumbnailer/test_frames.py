@@ -31,8 +31,9 @@ def make_video(path: Path, *sources: str, options: tuple[str, ...] = ()) -> Path
 
 @pytest.fixture(scope="module")
 async def find_frame():
-    async with PicturePool(workers=1) as pool:
-        yield FindFrame(pool, Ffmpeg(Jail("bubblewrap")), timeout_seconds=20)
+    jail = Jail("bubblewrap")
+    async with PicturePool(jail, workers=1) as pool:
+        yield FindFrame(pool, Ffmpeg(jail), timeout_seconds=20)
 
 
 @given(st.one_of(st.none(), st.floats(min_value=0, max_value=1e6)))

@@ -13,6 +13,7 @@ app = typer.Typer(
 )
 for command in (
     *(lifecycle.up, lifecycle.down, inspection.status, inspection.logs, inspection.env),
+    inspection.doctor,
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, token.token),
     *(media.upload, media.demo, operations.watch, operations.orphans),
 ):

@@ -11,7 +11,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 JailKind = Literal["bubblewrap", "none"]
 
 _NOBODY = "65534"
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+_SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/")
 _LINKER = ("/etc/ld.so.cache", "/etc/alternatives")
 _TRY_SECONDS = 10
 # After the soft limit comes SIGXCPU, which tells it from the kernel's own SIGKILL.
@@ -69,41 +70,47 @@ class Jail:
         program: str,
         arguments: Sequence[str],
         *,
-        reads: Path,
-        writes: Path | None = None,
         limits: Limits,
+        reads: Path | None = None,
+        writes: Path | None = None,
+        libraries: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> list[str]:
         """
         Return the command that runs *program*, a path, on *arguments* in this jail.
 
         It may read the file *reads* and write into the folder *writes*, at the paths that
-        they have outside; where the file lies in the folder, it stays read-only.
+        they have outside; where the file lies in the folder, it stays read-only. *libraries*
+        are folders that the program itself needs, and *environment* is all that it gets.
         """
-        walls = _walls(program, reads, writes) if self.kind == "bubblewrap" else []
-        # The jail's own process shows inside, with the environment that it was started with.
-        return [
-            _find("env"),
-            "-i",
-            *_dying_with_us(),
-            *walls,
-            *_limited(limits),
-            program,
-            *arguments,
-        ]
+        variables = {"LANG": "C.UTF-8", **(environment or {})}
+        walls: list[str] = []
+        if self.kind == "bubblewrap":
+            own = [] if program.startswith(_SYSTEM) else [Path(program).parent]
+            walls = _walls([*own, *libraries], reads, writes, variables)
+        limited = [*_limited(limits), program, *arguments]
+        return [*_with_environment(variables), *_dying_with_us(), *walls, *limited]
 
 
-def _walls(program: str, reads: Path, writes: Path | None) -> list[str]:
+def _walls(
+    libraries: Sequence[Path],
+    reads: Path | None,
+    writes: Path | None,
+    variables: Mapping[str, str],
+) -> list[str]:
     folder = [] if writes is None else ["--bind", str(writes), str(writes)]
+    file = [] if reads is None else ["--ro-bind", str(reads), str(reads)]
     return [
         *(_bubblewrap(), "--unshare-all", "--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY),
         *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
-        *("--clearenv", "--setenv", "LANG", "C.UTF-8"),
+        "--clearenv",
+        *(word for name, value in variables.items() for word in ("--setenv", name, value)),
         *_system(),
-        # One that was not installed by the distribution.
-        *("--ro-bind-try", str(Path(program).parent), str(Path(program).parent)),
         *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - its own
+        *(word for path in libraries for word in ("--ro-bind", str(path), str(path))),
         *folder,
-        *("--ro-bind", str(reads), str(reads), "--chdir", "/", "--"),
+        *file,
+        *("--chdir", "/", "--"),
     ]
 
 
@@ -121,12 +128,12 @@ def _limited(limits: Limits) -> list[str]:
     ]
 
 
-@cache
-def _without_environment() -> tuple[str, ...]:
+def _with_environment(variables: Mapping[str, str]) -> list[str]:
     # The jail's own process is seen from inside, with the environment that it was started in.
-    return (_find("env"), "-i", *_dying_with_us())
+    return [_find("env"), "-i", *(f"{name}={value}" for name, value in variables.items())]
 
 
+@cache
 def _dying_with_us() -> tuple[str, ...]:
     # The kernel kills the child when the thread that forked it ends, and asyncio forks on the
     # thread of the event loop: kill -9 of this process leaves no ffmpeg behind.
@@ -137,7 +144,7 @@ def _dying_with_us() -> tuple[str, ...]:
 @cache
 def _system() -> tuple[str, ...]:
     words: list[str] = []
-    for path in _SYSTEM:
+    for path in (folder.rstrip("/") for folder in _SYSTEM):
         if os.path.islink(path):  # noqa: PTH114 - where /usr is merged
             words += ["--symlink", os.readlink(path), path]  # noqa: PTH115
         elif os.path.isdir(path):  # noqa: PTH112
@@ -149,14 +156,8 @@ def _system() -> tuple[str, ...]:
 
 def _problem() -> str | None:
     """Return why bubblewrap does not work here, as a sentence, or None."""
-    true = _find("true")
-    command = [
-        _find("env"),
-        "-i",
-        *_walls(true, Path(true), None),
-        *_limited(Limits(cpu_seconds=1)),
-        true,
-    ]
+    walls = _walls([], None, None, {})
+    command = [*_with_environment({}), *walls, *_limited(Limits(cpu_seconds=1)), _find("true")]
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             command, capture_output=True, timeout=_TRY_SECONDS, check=False
@@ -172,3 +173,18 @@ def _bubblewrap() -> str:
 
 def _find(program: str) -> str:
     return shutil.which(program) or program
+
+
+def main() -> int:
+    """Say whether the jail works on this machine: ``python -m media_runtime.jail``."""
+    try:
+        Jail("bubblewrap")
+    except JailError as error:
+        sys.stdout.write(f"{error}\n")
+        return 1
+    sys.stdout.write("bubblewrap works: no network, no other file, no capability, limits.\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

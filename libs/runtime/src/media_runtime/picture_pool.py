@@ -1,41 +1,43 @@
 """
-The processes that images are opened in.
+The jailed processes that images are opened in.
 
-Invariant: a hostile image costs at most its own answer. Each worker process has one piece of
-work at a time, limited memory and limited time, and dies with this process.
+Invariant: a hostile image costs at most its own answer. Each is opened in a process of its
+own, with limited memory and time, that has no other file, and dies with this process; of what
+that process says, nothing is believed but JSON of the declared type.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import multiprocessing
 import os
 import pickle
-import resource
 import signal
+import socket
+import subprocess
 import sys
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import structlog
-from media_runtime.errors import PermanentError, TransientError
+from media_runtime.errors import TransientError
+from media_runtime.jail import Jail, Limits
+from media_runtime.picture_worker import BROKEN, DONE, READY, REFUSAL, REFUSED, results_of
 from media_runtime.pictures import PictureError
-from PIL import Image
+from pydantic import ValidationError
 
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 MEMORY_BYTES = 2 * 1024**3
-_PR_SET_PDEATHSIG = 1
-# A fork of a process with threads can deadlock; a fresh interpreter cannot.
-_SPAWN = multiprocessing.get_context("spawn")
+_CPU_SECONDS = 300
+_START_SECONDS = 30.0
+_MOST_ANSWER_BYTES = 256 * 1024**2
+_CHUNK_BYTES = 1024**2
 
 
 class PicturePoolError(TransientError):
@@ -47,19 +49,18 @@ class PictureWorkError(RuntimeError):
 
 
 class _WorkerDiedError(Exception):
-    """The process ended without an answer."""
+    """The process ended without an answer that makes sense."""
 
 
 class PicturePool:
     """
-    Runs functions in worker processes: ``async with PicturePool(workers=2) as pool``.
+    Runs functions in jailed processes: ``async with PicturePool(jail, workers=2) as pool``.
 
-    Open it on the event loop's own thread, and keep the main module's imports behind
-    ``if __name__ == "__main__"``: each new process imports that module.
+    Open it on the event loop's own thread.
     """
 
-    def __init__(self, *, workers: int, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._workers = [_Worker(memory_bytes) for _ in range(workers)]
+    def __init__(self, jail: Jail, *, workers: int, memory_bytes: int = MEMORY_BYTES) -> None:
+        self._workers = [_Worker(jail, memory_bytes) for _ in range(workers)]
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
 
@@ -86,13 +87,16 @@ class PicturePool:
             worker.kill()
         self._threads.shutdown()
 
-    async def run(self, work: Callable[..., T], *args: Any, timeout_seconds: float) -> T:
+    async def run(
+        self, work: Callable[..., T], source: Path | None, *args: Any, timeout_seconds: float
+    ) -> T:
         """
-        Return what *work* returns; a module-level function, its arguments picklable.
+        Return what *work* returns, called with the open file *source* and *args*.
 
-        A worker that dies is replaced and the work tried once more: the kernel may have killed
-        it for another's hunger. A worker whose time is up, or whose task is cancelled, is
-        killed. Raises PictureError, also for any other PermanentError of *work*, or
+        *work* is a module-level function that declares what it returns, its arguments are
+        picklable. A process that dies is replaced and the work tried once more: the kernel may
+        have killed it for another's hunger. One whose time is up, or whose task is cancelled,
+        is killed. Raises PictureError, also for any other PermanentError of *work*, or
         PicturePoolError, which is worth another try.
         """
         worker = await self._idle.get()
@@ -101,7 +105,7 @@ class PicturePool:
                 try:
                     await worker.start(self._threads)
                     async with asyncio.timeout(timeout_seconds):
-                        result: T = await worker.ask(self._threads, work, args)
+                        result: T = await worker.ask(self._threads, work, source, args)
                         return result
                 except _WorkerDiedError:
                     log.warning("picture_worker_died", work=work.__name__)
@@ -113,110 +117,122 @@ class PicturePool:
 
 
 class _Worker:
-    """One process and our end of the pipe to it; a dead process is replaced by ``start``."""
+    """One jail and our end of its socket; a dead one is replaced by ``start``."""
 
-    def __init__(self, memory_bytes: int) -> None:
-        self._memory_bytes = memory_bytes
-        self._process: SpawnProcess | None = None
-        self._pipe: Connection[Any, Any] | None = None
+    def __init__(self, jail: Jail, memory_bytes: int) -> None:
+        self._jail = jail
+        self._limits = Limits(_CPU_SECONDS, memory_bytes=memory_bytes, file_bytes=0)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
 
     async def start(self, threads: ThreadPoolExecutor) -> None:
         """Make sure that a process is waiting for work; raises PicturePoolError."""
-        if self._process is not None and self._process.is_alive():
+        if self._process is not None and self._process.poll() is None:
             return
         self.kill()
-        self._pipe, theirs = _SPAWN.Pipe()
-        # Not in a thread of the pool: PR_SET_PDEATHSIG fires when the starting thread ends.
-        self._process = _SPAWN.Process(
-            target=_serve, args=(theirs, self._memory_bytes, os.getpid()), daemon=True
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(_START_SECONDS)
+        # Not the current folder, wherever this was started.
+        paths = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
+        command = self._jail.command(
+            sys.executable,
+            ["-P", "-m", "media_runtime.picture_worker", str(theirs.fileno())],
+            libraries=[Path(sys.prefix), Path(sys.base_prefix), *paths],
+            environment={"PYTHONPATH": os.pathsep.join(map(str, paths))},
+            limits=self._limits,
         )
-        self._process.start()
-        theirs.close()
+        # Not in a thread of the pool: PR_SET_PDEATHSIG fires when the starting thread ends.
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - short, and our own words
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
+        loop = asyncio.get_running_loop()
         try:
-            await self.ask(threads, _warm_up, ())
-        except (_WorkerDiedError, PictureError, PictureWorkError) as error:
+            greeting = await loop.run_in_executor(threads, self._control.recv, len(READY))
+        except OSError as error:
             self.kill()
-            raise PicturePoolError("a picture process could not start") from error
+            raise PicturePoolError("a picture process did not start in time") from error
+        if greeting != READY:
+            self.kill()
+            raise PicturePoolError("a picture process could not start")
 
     async def ask(
-        self, threads: ThreadPoolExecutor, work: Callable[..., Any], args: tuple[Any, ...]
+        self,
+        threads: ThreadPoolExecutor,
+        work: Callable[..., Any],
+        source: Path | None,
+        args: tuple[Any, ...],
     ) -> Any:
         """Return the worker's answer; when this is cancelled, the worker is killed."""
         loop = asyncio.get_running_loop()
-        exchange = loop.run_in_executor(threads, self._exchange, pickle.dumps((work, args)))
+        request = pickle.dumps((work, args))
+        exchange = loop.run_in_executor(threads, self._exchange, request, source)
         try:
-            kind, value = await asyncio.shield(exchange)
+            answer = await asyncio.shield(exchange)
         except asyncio.CancelledError:
-            self._end_process()
-            # The thread holds the pipe until it sees the end of the process.
+            self._end_processes()
+            # The thread reads until it sees the end of the process.
             await asyncio.wait([exchange])
             exchange.exception()
             raise
-        if kind == "refused":
-            raise PictureError(*value)
-        if kind == "broken":
-            raise PictureWorkError(value)
-        return value
+        return _understood(answer, work)
 
-    def _exchange(self, request: bytes) -> tuple[str, Any]:
-        assert self._pipe is not None  # noqa: S101 - started
-        assert self._process is not None  # noqa: S101
-        try:
-            self._pipe.send_bytes(request)
-            answer: tuple[str, Any] = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            self._process.kill()
-            self._process.join()
-            raise _WorkerDiedError from error
-        return answer
+    def _exchange(self, request: bytes, source: Path | None) -> bytes:
+        assert self._control is not None  # noqa: S101 - started
+        with ExitStack() as stack:
+            files = [stack.enter_context(path.open("rb")) for path in (source,) if path]
+            ours, theirs = os.pipe()
+            pipe = stack.enter_context(os.fdopen(ours, "rb"))
+            try:
+                with os.fdopen(theirs, "wb") as answer:
+                    handed = [answer.fileno(), *(file.fileno() for file in files)]
+                    socket.send_fds(self._control, [request], handed)
+                return _read_all(pipe)
+            except OSError as error:
+                raise _WorkerDiedError from error
+            finally:
+                with suppress(OSError):
+                    self._control.send(DONE)
 
     def kill(self) -> None:
-        """End the process and let go of the pipe; no exchange may be under way."""
-        if self._process is not None and self._pipe is not None:
-            self._end_process()
-            self._process.join()
-            self._process.close()
-            self._pipe.close()
-            self._process = self._pipe = None
+        """End the process and let go of the socket; no exchange may be under way."""
+        if self._process is not None and self._control is not None:
+            self._end_processes()
+            self._process.wait()
+            self._control.close()
+            self._process = self._control = None
 
-    def _end_process(self) -> None:
+    def _end_processes(self) -> None:
+        # Without a jail, the fork that has the image is one of the group.
         if self._process is not None:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
-def _serve(pipe: Connection[Any, Any], memory_bytes: int, parent: int) -> None:
-    """Answer requests until the other end of *pipe* is closed."""
-    _restrain(memory_bytes)
-    if os.getppid() != parent:
-        return  # it died before we were tied to it
-    while True:
-        try:
-            request = pipe.recv_bytes()
-        except EOFError:
-            return
-        pipe.send(_answer(request))
+def _read_all(pipe: Any) -> bytes:
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := pipe.read(_CHUNK_BYTES):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > _MOST_ANSWER_BYTES:
+            raise _WorkerDiedError
+    return b"".join(chunks)
 
 
-def _restrain(memory_bytes: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to settle
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-
-
-def _warm_up() -> None:
-    # Decoders load on first use; the first image should not wait for them.
-    Image.init()
-
-
-def _answer(request: bytes) -> tuple[str, Any]:
+def _understood(answer: bytes, work: Callable[..., Any]) -> Any:
+    """Return the value of an answer, or raise what it tells; a hostile one tells nothing."""
+    kind, payload = answer[:1], answer[1:]
     try:
-        work, args = pickle.loads(request)  # noqa: S301 - our own parent wrote it
-        return "value", work(*args)
-    except PermanentError as error:
-        return "refused", (error.code, error.message, getattr(error, "detail", ""))
-    except MemoryError:
-        return "refused", ("image_out_of_memory", "The image needs too much memory.")
-    except Exception:  # noqa: BLE001 - the parent raises it
-        return "broken", traceback.format_exc()
+        if kind == REFUSED:
+            refusal = REFUSAL.validate_json(payload)
+        elif kind == BROKEN:
+            raise PictureWorkError(payload.decode(errors="replace"))
+        else:
+            return results_of(work).validate_json(payload)
+    except ValidationError as error:
+        raise _WorkerDiedError from error
+    raise PictureError(*refusal)

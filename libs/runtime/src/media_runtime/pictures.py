@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pillow_heif
 from media_runtime.errors import PermanentError
 from PIL import Image, ImageCms, ImageStat
+from pydantic import Base64Bytes
 
 MAX_PIXELS = 40_000_000
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
@@ -37,6 +38,9 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+Source: TypeAlias = Path | BinaryIO
+"""An image: where it lies, or the open file."""
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -80,15 +84,15 @@ class RenderedPicture:
     """A picture that was made, without any metadata."""
 
     name: str
-    content_type: str
+    content_type: Literal["image/jpeg", "image/png"]
     width: int
     height: int
-    data: bytes
+    data: Base64Bytes
 
 
-def probe_image(path: Path) -> ImageInfo:
-    """Return what the header of the image at *path* says; raises PictureError."""
-    with _opened(path) as image:
+def probe_image(source: Source) -> ImageInfo:
+    """Return what the header of the image *source* says; raises PictureError."""
+    with _opened(source) as image:
         width, height = image.size
         if _orientation(image) in _TURNED_SIDEWAYS:
             width, height = height, width
@@ -98,14 +102,14 @@ def probe_image(path: Path) -> ImageInfo:
         return ImageInfo("JPEG" if still else str(image.format), width, height, frames)
 
 
-def render(path: Path, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
+def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
     """
-    Return the *wanted* pictures of the image at *path*, of its first frame if it moves.
+    Return the *wanted* pictures of the image *source*, of its first frame if it moves.
 
     ``cover`` gives a JPEG on white of exactly the wanted size, ``inside`` a JPEG or, where the
     image lets something shine through, a PNG. Colours are sRGB. Raises PictureError.
     """
-    with _opened(path) as image:
+    with _opened(source) as image:
         orientation = _orientation(image)
         profile = image.info.get("icc_profile")
         sizes = [_target(one, image.size, orientation) for one in wanted]
@@ -117,15 +121,15 @@ def render(path: Path, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]
         ]
 
 
-def brightness(path: Path) -> float:
-    """Return the mean brightness of the image at *path*, from 0 (black) to 1 (white)."""
-    with _opened(path) as image:
+def brightness(source: Source) -> float:
+    """Return the mean brightness of the image *source*, from 0 (black) to 1 (white)."""
+    with _opened(source) as image:
         return float(ImageStat.Stat(_in_srgb(_plain(image), None).convert("L")).mean[0]) / 255
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    with path.open("rb") as file:
+def _opened(source: Source) -> Iterator[Image.Image]:
+    with source.open("rb") if isinstance(source, Path) else source as file:
         try:
             with (
                 warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),

@@ -34,7 +34,8 @@ _PROBING_PROCESSES = 1
 def build_app(settings: IngestSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and gives its jobs back when it stops."""
     producer = Producer(settings, name=SERVICE)
-    ffmpeg = Ffmpeg(Jail(settings.jail))
+    jail = Jail(settings.jail)
+    ffmpeg = Ffmpeg(jail)
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -54,7 +55,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             readiness["postgres"] = database.ping
             store = ObjectStore(settings)
             stack.callback(store.close)
-            pool = await stack.enter_async_context(PicturePool(workers=_PROBING_PROCESSES))
+            pool = await stack.enter_async_context(PicturePool(jail, workers=_PROBING_PROCESSES))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
             lifecycle = Lifecycle(outbox, service=SERVICE)

@@ -23,7 +23,8 @@ from thumbnailer.use_cases import MakePictures
 def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and lets go when it stops."""
     producer = Producer(settings, name=SERVICE)
-    ffmpeg = Ffmpeg(Jail(settings.jail))
+    jail = Jail(settings.jail)
+    ffmpeg = Ffmpeg(jail)
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -37,7 +38,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
             stack.callback(store.close)
             readiness["storage"] = store.ping
             pool = await stack.enter_async_context(
-                PicturePool(workers=settings.thumbnailer_consumers)
+                PicturePool(jail, workers=settings.thumbnailer_consumers)
             )
             make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)
             on_events(

@@ -1,4 +1,4 @@
-"""The commands that look: status, logs, env."""
+"""The commands that look: status, logs, env, doctor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 from mediactl import logs as log_reader
 from mediactl import stack
+from mediactl.doctor import examine, findings_table
 from mediactl.errors import MediactlError
 from mediactl.home import Home
-from mediactl.published import wide_console
+from mediactl.published import read_variables, wide_console
 from mediactl.state import State
 from mediactl.status import status_table
 
@@ -55,6 +56,21 @@ def logs(
     _write(log_reader.tail_all(files, lines))
     if follow:
         _write(log_reader.follow_all(files))
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Look for what is missing or unsafe; the exit code is 0 only when all is well."""
+    home = Home.from_environment()
+    findings = examine(read_variables(home) if home.env_file.exists() else {})
+    if as_json:
+        document = {"findings": [finding.as_json() for finding in findings]}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    else:
+        wide_console().print(findings_table(findings))
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
 
 
 def env() -> None:

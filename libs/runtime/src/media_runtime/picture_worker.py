@@ -1,0 +1,104 @@
+"""
+What runs in a picture worker's jail: ``python -m media_runtime.picture_worker FD``.
+
+Invariant: the process that waits for work never opens an image. Each image is opened by a fork
+of it, which has that one file alone and is gone before the next.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import pickle
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, get_type_hints
+
+from media_runtime.errors import PermanentError
+from PIL import Image
+from pydantic import TypeAdapter
+
+READY = b"ready"
+DONE = b"done"
+"""Says that the answer was read: nothing of the last work may go on."""
+VALUE, REFUSED, BROKEN = b"V", b"R", b"B"
+MOST_REQUEST_BYTES = 64 * 1024
+_PR_SET_PDEATHSIG = 1
+_C = ctypes.CDLL(None)
+REFUSAL = TypeAdapter(tuple[str, str, str])
+"""Code, message and detail of a PermanentError."""
+
+
+@cache
+def results_of(work: Callable[..., Any]) -> TypeAdapter[Any]:
+    """Return how the results of *work* cross the wall: as JSON, of the type that it declares."""
+    return TypeAdapter(get_type_hints(work)["return"])
+
+
+def main(descriptor: int) -> None:
+    """Work until the other end of the socket is closed."""
+    control = socket.socket(fileno=descriptor)
+    # Decoders load on first use; no image should wait for them.
+    Image.init()
+    # What is here now is shared with all forks; a collection would copy it into each.
+    gc.collect()
+    gc.freeze()
+    control.send(READY)
+    child = 0
+    while True:
+        request, files, _, _ = socket.recv_fds(control, MOST_REQUEST_BYTES, 2)
+        if child:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            child = 0
+        if not request:
+            return
+        if request == DONE:
+            continue
+        child = os.fork()
+        if child == 0:
+            control.close()
+            _work(request, files)
+        for number in files:
+            os.close(number)
+
+
+def _work(request: bytes, files: Sequence[int]) -> None:
+    """Answer *request* and end this process."""
+    try:
+        # Without a jail, nothing else ends it with the process that waits.
+        _C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):
+            os.dup2(nowhere, stream)
+        answer = _answer(request, files[1:])
+        with os.fdopen(files[0], "wb") as pipe:
+            pipe.write(answer)
+    finally:
+        os._exit(0)
+
+
+def _answer(request: bytes, files: Sequence[int]) -> bytes:
+    try:
+        work, args = pickle.loads(request)  # noqa: S301 - from outside the jail, never from within
+        opened = [os.fdopen(number, "rb") for number in files]
+        return VALUE + results_of(work).dump_json(work(*opened, *args))
+    except PermanentError as error:
+        return _refused(error.code, error.message, getattr(error, "detail", ""))
+    except MemoryError:
+        return _refused("image_out_of_memory", "The image needs too much memory.")
+    except Exception:  # noqa: BLE001 - the other end raises it
+        return BROKEN + traceback.format_exc().encode()
+
+
+def _refused(code: str, message: str, detail: str = "") -> bytes:
+    return REFUSED + REFUSAL.dump_json((code, message, detail))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

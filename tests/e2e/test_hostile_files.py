@@ -1,0 +1,135 @@
+"""Hostile files through the running system: each has its answer, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+from mediactl.client import media_type
+
+from support.clients import Company
+from support.eventually import eventually
+from support.evil import CANARY, READY, Evil, evil_files, mutated
+from support.media_files import SAMPLES, make_photo, make_video
+from support.surroundings import Parts, command_lines_with, variable
+from support.web import web_server
+
+OPENERS = ("ingest", "thumbnailer")
+FULL = "HOSTILE_FULL" in os.environ
+_AT_ONCE = 6
+_PACE_SECONDS = 3.0
+
+
+@asynccontextmanager
+async def good_uploads(company: Company, data: bytes):
+    """Upload a good photo every few seconds for the block; gives how long each took."""
+    took: list[float] = []
+
+    async def go_on() -> None:
+        while True:
+            started = time.monotonic()
+            await company.ready(await company.upload_bytes("good.jpg", data, "image/jpeg"))
+            took.append(time.monotonic() - started)
+            await asyncio.sleep(_PACE_SECONDS)
+
+    task = asyncio.create_task(go_on())
+    try:
+        yield took
+    finally:
+        task.cancel()
+        problems = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(problems[0], asyncio.CancelledError), problems
+
+
+@pytest.fixture
+async def unharmed(company, parts: Parts, tmp_path):
+    """Check around a test that no process died, that nothing was left, and a good file's pace."""
+    before = {name: parts.pid(name) for name in OPENERS}
+    photo = make_photo(tmp_path / "good.jpg", size=(800, 600)).read_bytes()
+    async with good_uploads(company, photo) as took:
+        yield
+        await eventually(lambda: len(took) >= 1, timeout=60)
+    assert {name: parts.pid(name) for name in OPENERS} == before
+    assert max(took) < 30
+    await eventually(lambda: not command_lines_with("/scratch/"), timeout=30)
+
+
+async def outcome(company: Company, evil: Evil) -> tuple[str, str]:
+    """Upload a file; return ``ready`` or its code, and what is wrong with its outputs."""
+    asset_id = await company.upload_bytes(evil.file_name, evil.data, evil.content_type)
+    asset = await company.ended(asset_id, timeout=300)
+    if asset["status"] == "failed":
+        return asset["error"]["code"], ""
+    for url in (asset["processedUrl"], asset["thumbnailUrl"]):
+        served = await company.fetch(url)
+        if CANARY.encode() in served.content or b"<script" in served.content:
+            return READY, f"{evil.about}: the canary is in {url}"
+        if not served.headers["content-type"].startswith(("image/", "video/")):
+            return READY, f"{evil.about}: served as {served.headers['content-type']}"
+    return READY, "" if asset["fileName"] == evil.file_name else f"called {asset['fileName']}"
+
+
+async def outcomes(company: Company, files: list[Evil]) -> list[tuple[str, str]]:
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(evil: Evil) -> tuple[str, str]:
+        async with limit:
+            return await outcome(company, evil)
+
+    return await asyncio.gather(*map(one, files))
+
+
+@pytest.mark.timeout(600)
+async def test_every_evil_file_has_its_answer(company, unharmed, tmp_path):
+    canary = tmp_path / "canary.txt"
+    canary.write_text(CANARY)
+    with web_server() as (url, visits):
+        files = evil_files(tmp_path, canary_file=canary, canary_url=url)
+        found = await outcomes(company, files)
+    assert len(files) >= 40
+    wrong = [
+        f"{evil.about} ({evil.content_type}): {code}, not {' or '.join(evil.codes)}"
+        for evil, (code, _) in zip(files, found, strict=True)
+        if code not in evil.codes
+    ]
+    assert wrong == []
+    assert [problem for _, problem in found if problem] == []
+    assert visits == []
+
+
+@pytest.mark.timeout(7200 if FULL else 600)
+async def test_mutated_files_have_an_answer(company, unharmed, tmp_path):
+    """Whatever becomes of them, it is an outcome with a known code, and no worker dies of it."""
+    chance = random.Random(5)
+    sources = [
+        make_photo(tmp_path / "a.jpg", size=(320, 240)),
+        make_photo(tmp_path / "a.png", size=(320, 240)),
+        make_photo(tmp_path / "a.webp", size=(320, 240)),
+        make_photo(tmp_path / "a.tiff", size=(100, 80)),
+        make_photo(tmp_path / "a.gif", size=(100, 80)),
+        make_video(tmp_path / "a.mp4", size="160x90", seconds=0.5),
+        make_video(tmp_path / "a.mkv", size="160x90", seconds=0.5),
+        make_video(tmp_path / "a.mov", size="160x90", seconds=0.5),
+        make_video(tmp_path / "a.avi", size="160x90", seconds=0.5),
+        *(path for path in SAMPLES.glob("*.HEIC")),
+    ]
+    count = 2000 if FULL else 60
+    picked = [chance.choice(sources) for _ in range(count)]
+    files = [
+        Evil(path.name, media_type(path), mutated(path.read_bytes(), chance), ()) for path in picked
+    ]
+    found = await outcomes(company, files)
+    codes = {code for code, _ in found}
+    assert codes <= {
+        READY, "unreadable_image", "unreadable_media", "type_mismatch", "truncated_file",
+        "transcode_failed", "no_video_stream", "dimensions_too_large", "too_many_pixels",
+        "duration_too_long", "frame_rate_too_high", "bitrate_too_low", "no_frame",
+        "image_out_of_memory", "image_crashed_decoder", "transcode_stalled", "too_many_frames",
+        "encrypted_media", "too_many_streams",
+    }  # fmt: skip
+    assert [problem for _, problem in found if problem] == []
+    assert variable("MEDIA_API_URL")

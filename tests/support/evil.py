@@ -1,0 +1,354 @@
+"""
+Files that were made to do harm, each with the code that it must fail with, or ``ready``.
+
+Invariant: every file that could open something else names the canary, a file or an address that
+nothing may ever touch; its text must be in no output.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
+
+CANARY = "CANARY-7f3a51c2-DO-NOT-SERVE"
+READY = "ready"
+
+
+@dataclass(frozen=True)
+class Evil:
+    """A file, what it is declared as, and what must become of it: one of ``codes``."""
+
+    about: str
+    content_type: str
+    data: bytes
+    codes: tuple[str, ...]
+    name: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """The name to upload it under."""
+        return self.name or f"upload.{self.content_type.rpartition('/')[2]}"
+
+
+def evil_files(folder: Path, *, canary_file: Path, canary_url: str) -> list[Evil]:
+    """Return them all; *folder* is for files that are made on the way."""
+    return [
+        *_playlists(canary_file, canary_url),
+        *_other_formats(canary_file),
+        *_broken_videos(folder, canary_file),
+        *_bombs(folder),
+        *_broken_images(),
+        *_polyglots(folder),
+        *_names(folder),
+    ]
+
+
+def _playlists(canary_file: Path, url: str) -> Iterator[Evil]:
+    parts = f"#EXTINF:1,\n{url}/hls.ts\n#EXTINF:1,\nfile://{canary_file}\n"
+    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{parts}"
+    concat = f"ffconcat version 1.0\nfile '{canary_file}'\nfile '{url}/concat.mp4'\n"
+    port = url.rpartition(":")[2]
+    sdp = f"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 96\n"
+    dash = f'<?xml version="1.0"?><MPD><BaseURL>{url}/dash/</BaseURL></MPD>'
+    for name, text in (("HLS", hls), ("ffconcat", concat), ("SDP", sdp), ("DASH", dash)):
+        data = text.encode()
+        yield Evil(f"{name} playlist", "video/mp4", data, ("type_mismatch",))
+        yield Evil(f"{name} playlist as an image", "image/jpeg", data, ("type_mismatch",))
+        ftyp = _box(b"ftyp", b"isom\0\0\2\0isom")
+        yield Evil(
+            f"{name} behind ftyp", "video/mp4", ftyp + data, ("unreadable_media", "truncated_file")
+        )
+        matroska = b"\x1aE\xdf\xa3\x80" + data
+        yield Evil(f"{name} behind an EBML head", "video/webm", matroska, ("unreadable_media",))
+        avi = b"RIFF" + struct.pack("<I", len(data)) + b"AVI " + data
+        yield Evil(f"{name} behind RIFF", "video/x-msvideo", avi, ("unreadable_media",))
+        stream = (b"G" + data).ljust(188, b"\n") + b"G" + bytes(400)
+        yield Evil(f"{name} as a transport stream", "video/mpeg", stream, ("unreadable_media",))
+    reference = _box(
+        b"rmra", _box(b"rmda", _box(b"rdrf", bytes(4) + b"url " + f"{url}/ref.mov\0".encode()))
+    )
+    yield Evil(
+        "reference movie", "video/quicktime", _box(b"moov", reference), ("unreadable_media",)
+    )
+
+
+def _other_formats(canary_file: Path) -> Iterator[Evil]:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("../../evil.sh", CANARY)
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg"><image href="file://{canary_file}"/></svg>'
+    formats = {
+        "a zip": archive.getvalue(),
+        "a gzip bomb": gzip.compress(bytes(10**7)),
+        "HTML": b"<!doctype html><script>alert(document.domain)</script>",
+        "SVG": svg.encode(),
+        "a PDF": b"%PDF-1.7\n1 0 obj<</OpenAction<</S/JavaScript/JS(app.alert(1))>>>>endobj\n",
+        "an ELF program": Path("/bin/true").read_bytes()[:4096],
+        "a Windows program": b"MZ" + bytes(200),
+        "a shell script": b"#!/bin/sh\ncurl http://127.0.0.1/\n",
+        "PostScript": f"%!PS-Adobe-3.0 EPSF-3.0\n({canary_file}) (r) file\n".encode(),
+        "MVG": f"push graphic-context\nimage over 0,0 0,0 '{canary_file}'\n".encode(),
+        "a BMP": b"BM" + bytes(60),
+        "a PSD": b"8BPS" + bytes(60),
+        "zeros": bytes(1000),
+        "one byte": b"\0",
+    }
+    for name, data in formats.items():
+        yield Evil(f"{name} as a video", "video/mp4", data, ("type_mismatch",))
+        yield Evil(f"{name} as an image", "image/png", data, ("type_mismatch",))
+
+
+def _broken_videos(folder: Path, canary_file: Path) -> Iterator[Evil]:
+    whole = make_video(
+        folder / "whole.mp4", seconds=1, options=("-movflags", "+faststart")
+    ).read_bytes()
+    other = make_video(folder / "other.mp4", seconds=0.5, size="320x240").read_bytes()
+    broken = ("unreadable_media", "truncated_file", "transcode_failed", "no_video_stream")
+    yield Evil("cut in its media", "video/mp4", whole[: len(whole) * 2 // 3], ("truncated_file",))
+    yield Evil("cut in its index", "video/mp4", whole[:500], ("truncated_file", "unreadable_media"))
+    yield Evil("a head alone", "video/mp4", whole[:32], ("unreadable_media",))
+    spliced = whole[: len(whole) // 2] + other[len(other) // 2 :]
+    yield Evil("spliced", "video/mp4", spliced, (READY, *broken))
+    yield Evil("two movies in one", "video/mp4", whole + other, (READY, *broken))
+    huge = whole.replace(b"moov", b"moov", 1)
+    at = huge.index(b"moov") - 4
+    huge = huge[:at] + b"\xff\xff\xff\xff" + huge[at + 4 :]
+    yield Evil("a box of 4 GB", "video/mp4", huge, broken)
+    long = whole[:at] + b"\0\0\0\1" + b"moov" + b"\x7f" + b"\xff" * 7 + whole[at + 8 :]
+    yield Evil("a box of 8 EB", "video/mp4", long, broken)
+    nested = b""
+    for _ in range(5000):
+        nested = _box(b"moov", nested)
+    yield Evil(
+        "5000 boxes in one another", "video/mp4", _box(b"ftyp", b"isom\0\0\2\0") + nested, broken
+    )
+    external = _patched(whole, b"url \0\0\0\1", b"url \0\0\0\0")
+    yield Evil("media in another file", "video/mp4", external, (READY, *broken))
+    for kind, offset, value, about in (
+        (b"stsz", 12, 0x7FFFFFFF, "two billion samples"),
+        (b"stts", 8, 0x7FFFFFFF, "two billion durations"),
+        (b"stco", 8, 0x7FFFFFFF, "two billion chunks"),
+        (b"mvhd", 16, 0, "no time scale"),
+        (b"mdhd", 16, 0, "no time scale of its track"),
+    ):
+        data = _patch_field(whole, kind, offset, value)
+        yield Evil(
+            about, "video/mp4", data, (READY, *broken, "duration_too_long", "bitrate_too_low")
+        )
+    endless = _patch_field(_patch_field(whole, b"mvhd", 16, 1), b"mvhd", 20, 0x7FFFFFFF)
+    yield Evil("a duration of 68 years", "video/mp4", endless, ("duration_too_long",))
+    yield Evil(
+        "sound alone", "video/mp4", make_sound(folder / "s.mp4").read_bytes(), ("no_video_stream",)
+    )
+    plain, sealed = folder / "whole.mp4", folder / "sealed.mp4"
+    run_ffmpeg(
+        *("-i", str(plain), "-c", "copy", "-encryption_scheme", "cenc-aes-ctr"),
+        *("-encryption_key", "76a6c65c5ea762046bd749a2e632ccbb"),
+        *("-encryption_kid", "a7e61c373e219033c21091fa607bf3b8", str(sealed)),
+    )
+    yield Evil("encrypted", "video/mp4", sealed.read_bytes(), ("encrypted_media",))
+    del canary_file
+
+
+def _bombs(folder: Path) -> Iterator[Evil]:
+    fast = make_video(
+        folder / "fast.mp4", seconds=0.1, sound=False, options=("-r", "1000")
+    ).read_bytes()
+    yield Evil("1000 frames a second", "video/mp4", fast, ("frame_rate_too_high",))
+    large = folder / "large.mp4"
+    make_video(large, size="8000x6000", seconds=0.08, sound=False, source="color")
+    yield Evil("48 million pixels", "video/mp4", large.read_bytes(), ("too_many_pixels",))
+    slides = folder / "slides.mp4"
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", "color=size=64x64:rate=1/600:duration=12000"),
+        *("-preset", "ultrafast", "-pix_fmt", "yuv420p", str(slides)),
+    )
+    yield Evil("a slide show of hours", "video/mp4", slides.read_bytes(), ("bitrate_too_low",))
+    many = folder / "many.mp4"
+    tones = [word for _ in range(16) for word in ("-f", "lavfi", "-i", "sine=duration=0.2")]
+    maps = [word for number in range(17) for word in ("-map", str(number))]
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=duration=0.2", *tones, *maps, str(many))
+    yield Evil("17 streams", "video/mp4", many.read_bytes(), ("too_many_streams",))
+    yield Evil(
+        "a PNG of 900 million pixels", "image/png", _png(30_000, 30_000), ("too_many_pixels",)
+    )
+    yield Evil(
+        "a PNG of the largest size",
+        "image/png",
+        _png(2**31 - 1, 2**31 - 1, rows=1),
+        ("too_many_pixels", "unreadable_image"),
+    )
+    yield Evil("a PNG one pixel high", "image/png", _png(20_000, 1), ("dimensions_too_large",))
+    text = b"zTXt" + b"note\0\0" + zlib.compress(bytes(200_000_000), 9)
+    yield Evil(
+        "a PNG with a text of 200 MB",
+        "image/png",
+        _png(64, 64, extra=text),
+        ("unreadable_image", READY),
+    )
+    profile = b"iCCP" + b"p\0\0" + zlib.compress(bytes(200_000_000), 9)
+    yield Evil(
+        "a PNG with a profile of 200 MB",
+        "image/png",
+        _png(64, 64, extra=profile),
+        ("unreadable_image", READY),
+    )
+    frame = b"\x2c" + struct.pack("<HHHH", 0, 0, 1, 1) + b"\x00\x02\x02\x44\x01\x00"
+    yield Evil(
+        "a GIF of 100000 frames", "image/gif", _gif(1, 1, frame * 100_000), ("too_many_frames",)
+    )
+    yield Evil(
+        "a GIF of the largest size", "image/gif", _gif(65535, 65535, frame), ("too_many_pixels",)
+    )
+    wide = b"\x2c" + struct.pack("<HHHH", 0, 0, 60_000, 60_000) + b"\x00\x02\x02\x44\x01\x00"
+    yield Evil(
+        "a GIF with a frame beyond it",
+        "image/gif",
+        _gif(1, 1, wide),
+        ("unreadable_image", "too_many_pixels", "image_out_of_memory", READY),
+    )
+    head = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\xfe\x3f\0\xfe\x3f\0"
+    webp = b"RIFF" + struct.pack("<I", len(head) + 4) + b"WEBP" + head
+    yield Evil(
+        "a WebP of 268 million pixels", "image/webp", webp, ("too_many_pixels", "unreadable_image")
+    )
+    jpeg = (
+        b"\xff\xd8\xff\xc0\x00\x11\x08"
+        + struct.pack(">HH", 65500, 65500)
+        + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
+    )
+    yield Evil(
+        "a JPEG of 4 billion pixels", "image/jpeg", jpeg, ("too_many_pixels", "unreadable_image")
+    )
+
+
+def _broken_images() -> Iterator[Evil]:
+    bad = ("unreadable_image",)
+    loop = (
+        b"II*\0\x08\0\0\0"
+        + struct.pack("<H", 1)
+        + struct.pack("<HHII", 256, 4, 1, 9)
+        + struct.pack("<I", 8)
+    )
+    yield Evil("a TIFF that refers to itself", "image/tiff", loop, (*bad, "too_many_frames"))
+    tags = [
+        (256, 64),
+        (257, 64),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 2**31),
+        (277, 1),
+        (278, 64),
+        (279, 4096),
+    ]
+    strips = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + strips + bytes(4)
+    yield Evil("a TIFF whose pixels are elsewhere", "image/tiff", tiff, bad)
+    for brand, kind in ((b"heic", "heic"), (b"avif", "avif")):
+        head = _box(b"ftyp", brand + bytes(4) + b"mif1" + brand)
+        yield Evil(f"a {kind} that ends", f"image/{kind}", head + _box(b"meta", bytes(40)), bad)
+    noise = Image.effect_noise((600, 600), 90)
+    whole = io.BytesIO()
+    noise.save(whole, "JPEG")
+    yield Evil("a JPEG that ends", "image/jpeg", whole.getvalue()[:2000], bad)
+    yield Evil("a JPEG of markers", "image/jpeg", b"\xff\xd8" + b"\xff\xe1\xff\xff" * 5000, bad)
+
+
+def _polyglots(folder: Path) -> Iterator[Evil]:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("evil.txt", CANARY)
+    photo = make_photo(folder / "photo.jpg", size=(400, 300)).read_bytes()
+    yield Evil("a photo and a zip", "image/jpeg", photo + archive.getvalue(), (READY,))
+    script = f"<script>/*{CANARY}*/alert(1)</script>".encode()
+    comment = b"\xff\xfe" + struct.pack(">H", len(script) + 2) + script
+    yield Evil("a photo and a script", "image/jpeg", photo[:2] + comment + photo[2:], (READY,))
+    frame = b"\x2c" + struct.pack("<HHHH", 0, 0, 1, 1) + b"\x00\x02\x02\x44\x01\x00"
+    extension = b"\x21\xfe" + bytes([len(script)]) + script + b"\0"
+    yield Evil("a GIF and a script", "image/gif", _gif(1, 1, extension + frame), (READY,))
+    video = make_video(folder / "poly.mp4", seconds=0.5).read_bytes()
+    hidden = _box(b"free", script)
+    yield Evil("a video and a script", "video/mp4", video + hidden, (READY,))
+    yield Evil("a PNG that says JPEG", "image/jpeg", _png(64, 64), ("type_mismatch",))
+    yield Evil("a video that says photo", "image/heic", video, ("type_mismatch",))
+    yield Evil("a photo that says video", "video/mp4", photo, ("type_mismatch",))
+    matroska = make_video(folder / "m.mkv", seconds=0.5).read_bytes()
+    yield Evil("Matroska that says MP4", "video/mp4", matroska, ("type_mismatch",))
+
+
+def _names(folder: Path) -> Iterator[Evil]:
+    photo = make_photo(folder / "named.jpg", size=(64, 48)).read_bytes()
+    for name in (
+        "🎉👩‍👩‍👧.jpg", "\u202egpj.exe", "a\"b'c`d.jpg", "$(touch evil).jpg", "-i.jpg",
+        "%n%s%00.jpg", "CON.jpg", "é" * 255,
+    ):  # fmt: skip
+        yield Evil(f"the name {name[:20]!r}", "image/jpeg", photo, (READY,), name)
+
+
+def mutated(data: bytes, chance: random.Random) -> bytes:
+    """Return *data* with bytes changed, cut, doubled or moved; its first ones stay."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 6)):
+        at = chance.randrange(16, len(changed))
+        match chance.randrange(5):
+            case 0:
+                changed[at] = chance.randrange(256)
+            case 1:
+                changed[at : at + 4] = chance.choice((b"\xff" * 4, bytes(4), b"\x7f" + b"\xff" * 3))
+            case 2:
+                del changed[at : at + chance.randint(1, 64)]
+            case 3:
+                changed[at:at] = changed[at : at + chance.randint(1, 64)]
+            case _:
+                end = at + chance.randint(1, 256)
+                changed[at:end] = chance.randbytes(len(changed[at:end]))
+        if len(changed) < 64:
+            break
+    return bytes(changed)
+
+
+def _box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content) + 8) + kind + content
+
+
+def _patched(data: bytes, old: bytes, new: bytes) -> bytes:
+    assert old in data
+    return data.replace(old, new)
+
+
+def _patch_field(data: bytes, kind: bytes, offset: int, value: int) -> bytes:
+    """Return *data* with 32 bits set, *offset* bytes after the name of a box's first example."""
+    at = data.index(kind) + offset
+    return data[:at] + struct.pack(">I", value) + data[at + 4 :]
+
+
+def _png(width: int, height: int, *, rows: int | None = None, extra: bytes = b"") -> bytes:
+    """Return a black one-bit PNG, whose pixels compress to almost nothing."""
+    lines = height if rows is None else rows
+    row = bytes(1 + (min(width, 10**6) + 7) // 8)
+    packer = zlib.compressobj(9)
+    pixels = b"".join(packer.compress(row) for _ in range(lines)) + packer.flush()
+    chunks = [b"IHDR" + struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)]
+    chunks += [extra] if extra else []
+    chunks += [b"IDAT" + pixels, b"IEND"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        for chunk in chunks
+    )
+
+
+def _gif(width: int, height: int, blocks: bytes) -> bytes:
+    head = b"GIF89a" + struct.pack("<HH", width, height) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
+    return head + blocks + b"\x3b"
