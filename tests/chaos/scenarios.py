@@ -286,7 +286,7 @@ async def _held(run: Run, fence: int, count: int) -> bool:
 
 async def rebalances(run: Run) -> None:
     """F7: consumers join and leave, in good order and killed, every few seconds."""
-    async with run.loading(run.scale.of(200, 40), rate=3.0, mix=_HEAVY) as load:
+    async with run.loading(run.scale.of(200, 24), rate=3.0, mix=_HEAVY) as load:
         while not load.done():
             name = run.chance.choice(("ingest", "thumbnailer"))
             async with run.rig.another(name) as pid:
@@ -426,7 +426,7 @@ def _through(run: Run, name: str, database: int, storage: int) -> dict[str, str]
 
 
 async def _shake(run: Run, to_database: Proxy, to_storage: Proxy, to_broker: Proxy | None) -> None:
-    seconds = run.scale.of(15, 4)
+    seconds = run.scale.of(15, 3)
     lines: list[tuple[str, Proxy, Line]] = [
         ("postgres slow", to_database, Line(delay=0.05, jitter=0.03)),
         ("minio slow", to_storage, Line(delay=0.3, jitter=0.2)),

@@ -117,7 +117,7 @@ async def test_mutated_files_have_an_answer(company, unharmed, tmp_path):
         make_video(tmp_path / "a.avi", size="160x90", seconds=0.5),
         *(path for path in SAMPLES.glob("*.HEIC")),
     ]
-    count = 2000 if FULL else 60
+    count = 2000 if FULL else 40
     picked = [chance.choice(sources) for _ in range(count)]
     files = [
         Evil(path.name, media_type(path), mutated(path.read_bytes(), chance), ()) for path in picked

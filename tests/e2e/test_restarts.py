@@ -55,27 +55,6 @@ def test_the_five_services_are_five_processes(parts: Parts):
     assert len({parts.pid(name) for name in SERVICES} - {None}) == 5
 
 
-async def test_ingest_killed_in_mid_transcode(company, rows, long_video):
-    """Another worker takes the job over when its lease is out, and no ffmpeg is left."""
-    short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "1"}
-    with restarted("ingest", **short) as parts:
-        scratch = str(parts.home.data / "scratch" / "ingest")
-        async with company.listening() as listener:
-            asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
-            await listener.heard(asset_id, "transcoding")
-            assert command_lines_with(scratch), "ffmpeg is at work"
-            with parts.down("ingest"):
-                await eventually(lambda: not command_lines_with(scratch), timeout=3)
-                assert (await company.asset(asset_id))["status"] == "processing"
-            await all_are_ready_once(company, rows, [asset_id])
-            await listener.outcome(asset_id)
-
-        job = await rows.job(asset_id)
-        assert (job["tries"], job["fence"], job["state"]) == (2, 2, "done")
-        told = [event for event in listener.of(asset_id) if event.what == "ready"]
-        assert [event.kind for event in told].count("media_processed") == 1
-
-
 async def test_ingest_stopped_in_mid_transcode_gives_its_job_back(company, rows, parts, long_video):
     """A graceful stop costs the job no try, and the next worker waits for no lease."""
     async with company.listening() as listener:
