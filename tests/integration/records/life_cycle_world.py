@@ -19,7 +19,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
-import ingest.process
 from ingest.intake import Intake
 from ingest.jobs import Job, JobQueue, LostLeaseError
 from ingest.outcomes import Outcomes
@@ -50,6 +49,7 @@ from media_runtime.auth import Caller
 from media_runtime.kafka import Producer
 from media_runtime.media_info import MediaInfo, VideoStream
 from media_runtime.outbox import Outbox
+from media_runtime.pictures import ImageInfo
 from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage import (
@@ -76,7 +76,8 @@ _ADDRESSES = {
     "s3_secret_key": "s" * 8,
 }
 _TYPES = {limits.VIDEO: ("clip.mp4", "video/mp4"), limits.IMAGE: ("photo.jpg", "image/jpeg")}
-_VIDEO = MediaInfo("mp4", 2.0, VideoStream("h264", 64, 48, 0, 25.0, "yuv420p", 1.0), None, 1)
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
+_VIDEO = MediaInfo(_MP4, 2.0, VideoStream("h264", 64, 48, 0, 25.0, "yuv420p", 1.0), None, 1)
 _MOMENTS = {
     "media_assets": (
         "grant_expires_at", "created_at", "updated_at", "uploaded_at", "processed_at",
@@ -150,7 +151,9 @@ class Processing(ProcessUpload):
         else:
             await self._image(job, asset, _NOWHERE)
 
-    async def _transcode(self, asset: Asset, info: MediaInfo, source: Path, target: Path) -> None:
+    async def _transcode(
+        self, asset: Asset, info: MediaInfo, video: VideoStream, source: Path, target: Path
+    ) -> None:
         """Nothing is encoded."""
 
     async def _store_rendition(self, job: Job, asset: Asset, target: Path) -> Rendition:
@@ -164,8 +167,17 @@ class Processing(ProcessUpload):
 class NoPool:
     """A picture pool that finds every picture good."""
 
-    async def run(self, *_: object, **__: object) -> None:
-        """Do nothing."""
+    async def run(self, *_: object, **__: object) -> ImageInfo:
+        """Say that it is a small photo."""
+        return ImageInfo("JPEG", 8, 8, 1)
+
+
+class NoFfmpeg:
+    """An ffmpeg that finds every video good."""
+
+    async def probe(self, _: Path) -> MediaInfo:
+        """Say that it is a short clip."""
+        return _VIDEO
 
 
 @dataclass(eq=False)
@@ -255,6 +267,7 @@ class World:
             lifecycle=lifecycle,
             outcomes=self.outcomes,
             pool=NoPool(),  # type: ignore[arg-type]
+            ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
         )
         self._processing.turns = {}
         self._queue = JobQueue(database, owner="t", lease_seconds=limits.LEASE)
@@ -409,13 +422,7 @@ async def open_world(database: str) -> AsyncIterator[World]:
         }
         world = World(admin, databases, service_url(database, "ingest"))
         stack.callback(world.storage.close)
-        stack.callback(setattr, ingest.process, "probe", ingest.process.probe)
-        ingest.process.probe = _probe
         yield world
-
-
-async def _probe(_: Path) -> MediaInfo:
-    return _VIDEO
 
 
 def _sort(rows: Rows, topic: str, value: bytes) -> None:
