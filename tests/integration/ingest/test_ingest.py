@@ -30,7 +30,11 @@ from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import MalformedNotificationError, build_notification
+from media_runtime.storage import (
+    MalformedNotificationError,
+    build_notification,
+    quarantine_key,
+)
 
 from support.assets import asset_now, sign_asset, stored
 from support.databases import service_url
@@ -243,6 +247,22 @@ async def test_a_grant_used_again_leaves_garbage(sign_api, intake, database):
     assert (await asset_now(database, asset)).sweep_at is None
     await notify(intake, company, asset, version="second")
     assert (await asset_now(database, asset)).sweep_at is not None
+
+
+async def test_a_grant_used_again_after_its_file_was_quarantined_leaves_garbage(
+    sign_api, intake, database, admin
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    await admin.execute(
+        "UPDATE media_assets SET upload_key = $1, status = 'processing'",
+        quarantine_key(company, asset),
+    )
+    await notify(intake, company, asset, version="second")
+    after = await asset_now(database, asset)
+    assert after.sweep_at is not None
+    assert after.upload_version_id == "v1"
+    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
 
 
 async def test_every_job_has_one_holder(sign_api, intake, database, queue):

@@ -158,6 +158,7 @@ class Model:
         self.clock = 0
         self.assets: list[AssetModel] = []
         self.jobs: list[JobModel] = []
+        self.served: list[UUID] = []
 
     def sign(self, asset_id: UUID, company: UUID, kind: str) -> AssetModel:
         name = f"{kind}{len(self.assets) + 1}"
@@ -186,13 +187,27 @@ class Model:
                 self._fail(asset, "processing_timeout")
 
     def next_job(self) -> JobModel | None:
-        """Return the oldest job that waits and is due, or whose worker is gone."""
-        for job in self.jobs:
-            due = job.state == "queued" and job.due_at <= self.clock
-            lapsed = job.state == "running" and job.lease_until < self.clock
-            if due or lapsed:
-                return job
-        return None
+        """
+        Return the oldest job that waits and is due, or whose worker is gone.
+
+        It is of the company with the least work under way; of equals, of the longest unserved.
+        """
+        running = Counter(
+            job.asset.company
+            for job in self.jobs
+            if job.state == "running" and job.lease_until >= self.clock
+        )
+        waiting = [
+            job
+            for job in self.jobs
+            if (job.state == "queued" and job.due_at <= self.clock)
+            or (job.state == "running" and job.lease_until < self.clock)
+        ]
+        return min(waiting, key=lambda job: self._turn(job.asset.company, running), default=None)
+
+    def _turn(self, company: UUID, running: Counter[UUID]) -> tuple[int, int, UUID]:
+        served = self.served.index(company) if company in self.served else -1
+        return running[company], served, company
 
     def claim(self) -> Claim | None:
         """Return the claim, or None when there is no job or nobody wants it any more."""
@@ -203,6 +218,7 @@ class Model:
         job.fence += 1
         job.tries += 1
         asset = job.asset
+        self.served = [*(one for one in self.served if one != asset.company), asset.company]
         if asset.attempt == job.attempt and asset.status in {"pending", "expired"}:
             self._change(asset, "processing", "ingest")
         if not asset.wants(job.attempt):

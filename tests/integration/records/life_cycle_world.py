@@ -93,6 +93,19 @@ _CHANGES = """
 _JOBS = """
     SELECT asset_id, company_id, attempt, state, fence, tries, source_version_id FROM ingest_jobs
 """
+_MISCOUNTED = """
+    SELECT company_id FROM (
+        SELECT company_id, sum(bytes) AS bytes, sum(open_grants) AS grants
+        FROM company_usage GROUP BY company_id
+    ) counted FULL JOIN (
+        SELECT company_id,
+            sum(size + stored_bytes) FILTER (WHERE status NOT IN ('expired', 'deleted')) AS bytes,
+            count(*) FILTER (WHERE status = 'pending') AS grants
+        FROM media_assets GROUP BY company_id
+    ) there USING (company_id)
+    WHERE (coalesce(counted.bytes, 0), coalesce(counted.grants, 0))
+        <> (coalesce(there.bytes, 0), coalesce(there.grants, 0))
+"""
 _RELAY = """
     WITH sent AS (DELETE FROM outbox RETURNING id, topic, value) SELECT * FROM sent ORDER BY id
 """
@@ -286,9 +299,9 @@ class World:
         """Forget all assets, and return the companies of a new example."""
         await self.admin.execute("DELETE FROM media_assets; DELETE FROM outbox")
         self.storage.uploads.clear()
-        companies = [uuid4(), uuid4()]
+        companies = sorted([uuid4(), uuid4()])  # claims that nothing else decides go by it
         await self.admin.executemany(
-            "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, 1)",
+            "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, 1000000)",
             [(one, self.storage.bucket_of(one)) for one in companies],
         )
         return companies
@@ -379,6 +392,7 @@ class World:
             rows.jobs[row["asset_id"], row["attempt"]] = row
         for row in await self.admin.fetch(_RELAY):
             _sort(rows, row["topic"], row["value"].encode())
+        assert not await self.admin.fetch(_MISCOUNTED), "a company's usage is not what it has"
         return rows
 
 

@@ -28,6 +28,7 @@ TENANT_TABLES = {
     "idempotency_keys",
     "event_tickets",
     "outbox",
+    "company_usage",
 }
 
 
@@ -73,6 +74,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
+        "company_usage",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]

@@ -67,7 +67,7 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
             (table, "media_internal")
             for table in (
                 "companies", "media_assets", "asset_transitions", "ingest_jobs", "asset_results",
-                "idempotency_keys", "event_tickets", "outbox",
+                "idempotency_keys", "event_tickets", "outbox", "company_usage",
             )
         ),
     }  # fmt: skip

@@ -49,6 +49,18 @@ async def test_a_missing_notification_is_noticed(store):
     assert await store.bucket_flaw(company_id, quota_bytes=QUOTA) is None
 
 
+async def test_a_quarantine_without_a_lifetime_is_noticed(store):
+    company_id = uuid4()
+    bucket = await store.ensure_bucket(company_id, quota_bytes=QUOTA)
+    (rule,) = store._client.get_bucket_lifecycle(bucket).rules
+    assert (rule.rule_filter.prefix, rule.expiration.days) == (f"{company_id}/quarantine/", 7)
+    store._client.delete_bucket_lifecycle(bucket)
+
+    assert "quarantine" in await store.bucket_flaw(company_id, quota_bytes=QUOTA)
+    await store.ensure_bucket(company_id, quota_bytes=QUOTA)
+    assert await store.bucket_flaw(company_id, quota_bytes=QUOTA) is None
+
+
 async def test_a_notification_to_one_target_of_two_is_noticed(store):
     company_id = uuid4()
     bucket = await store.ensure_bucket(company_id, quota_bytes=QUOTA)

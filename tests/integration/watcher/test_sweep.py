@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
-from media_runtime.storage import ObjectStore, output_key, output_prefix, upload_key
+from media_runtime.storage import ObjectStore, output_key, output_prefix, quarantine_key, upload_key
 from watcher.sweep import Sweep
 
 NOW = datetime.now(UTC)
@@ -118,6 +118,84 @@ async def test_what_a_worker_wrote_after_a_deletion_goes_an_hour_later(
     assert await sweep() == 1
     assert await keys(store, bucket) == {}
     assert await due(admin) == set(), "two passes are all"
+
+
+@pytest.fixture
+async def upload(store, add, company, admin):
+    """An asset with its original in storage; gives its id."""
+
+    async def asset(status, *, code=None, minutes=1, attempt=1):
+        bucket = store.bucket_of(company)
+        (found,) = await add(
+            status, minutes=minutes, company=company, bucket=bucket, sweep_at=NOW, attempt=attempt
+        )
+        version = await put(store, bucket, upload_key(company, found))
+        await admin.execute(
+            "UPDATE media_assets SET upload_version_id = $2, error_code = $3 WHERE id = $1",
+            found, version, code,
+        )  # fmt: skip
+        return found
+
+    return asset
+
+
+async def original_of(admin, store, asset):
+    """Return where the row says that the original is, after a look whether it is there."""
+    row = await admin.fetchrow("SELECT * FROM media_assets WHERE id = $1", asset)
+    await store.stat(
+        ObjectRef(bucket=row["bucket"], key=row["upload_key"], version_id=row["upload_version_id"])
+    )
+    return row["upload_key"]
+
+
+async def test_a_refused_original_moves_into_quarantine(store, sweep, upload, company, admin):
+    refused = await upload("failed", code="type_mismatch")
+    assert await sweep() == 1, "the original where it was"
+    assert await keys(store, store.bucket_of(company)) == {quarantine_key(company, refused): 1}
+    assert await original_of(admin, store, refused) == quarantine_key(company, refused)
+    assert await sweep() == 0
+
+
+@pytest.mark.parametrize("code", ["object_missing", "processing_timeout", "quota_exceeded"])
+async def test_an_original_that_is_not_at_fault_stays(store, sweep, upload, company, admin, code):
+    asset = await upload("failed", code=code)
+    assert await sweep() == 0
+    assert await original_of(admin, store, asset) == upload_key(company, asset)
+
+
+async def test_an_original_that_proved_good_comes_back(store, sweep, upload, company, admin):
+    asset = await upload("failed", code="duration_too_long")
+    await sweep()
+    await admin.execute("UPDATE media_assets SET status = 'ready', attempt = 2, sweep_at = now()")
+    assert await sweep() == 1
+    assert await original_of(admin, store, asset) == upload_key(company, asset)
+    assert await keys(store, store.bucket_of(company)) == {upload_key(company, asset): 1}
+
+
+async def test_a_retry_that_begins_meanwhile_finds_its_original(
+    store, database, settings, upload, company, admin
+):
+    asset = await upload("failed", code="type_mismatch")
+
+    class Racing(ObjectStore):
+        async def copy(self, source, key):
+            version = await super().copy(source, key)
+            await admin.execute("UPDATE media_assets SET status = 'processing', attempt = 2")
+            return version
+
+    racing = Racing(settings)
+    await Sweep(database, racing, settings)()
+    racing.close()
+    assert await original_of(admin, store, asset) == upload_key(company, asset)
+    assert await keys(store, store.bucket_of(company)) == {upload_key(company, asset): 1}
+
+
+async def test_a_deleted_asset_leaves_nothing_in_quarantine(store, sweep, upload, company, admin):
+    await upload("failed", code="type_mismatch")
+    await sweep()
+    await admin.execute("UPDATE media_assets SET status = 'deleted', sweep_at = now()")
+    await sweep()
+    assert await keys(store, store.bucket_of(company)) == {}
 
 
 async def test_a_deleted_asset_without_a_bucket_holds_nobody_up(store, sweep, add, admin):

@@ -68,6 +68,7 @@ _FACTS = frozenset(
         "error_code",
         "error_message",
         "processed_at",
+        "stored_bytes",
         "sweep_at",
     }
 )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Identity,
     Index,
+    SmallInteger,
     Text,
     UniqueConstraint,
     text,
@@ -68,6 +69,8 @@ class Asset(SQLModel, table=True):
     """
     One upload and what became of it. ``size`` is the declared size in bytes.
 
+    ``stored_bytes`` is what its rendition and pictures take; a trigger adds both to
+    CompanyUsage.
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
     ``check_at`` is when the watcher last made sure that an unfinished asset goes on.
     ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
@@ -117,6 +120,24 @@ class Asset(SQLModel, table=True):
     processed_at: datetime | None = Field(sa_column=_moment())
     sweep_at: datetime | None = Field(sa_column=_moment())
     check_at: datetime = Field(sa_column=_moment(now=True))
+    stored_bytes: int = Field(
+        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
+    )
+
+
+class CompanyUsage(SQLModel, table=True):
+    """
+    A part of what a company uses: the sum over its slots counts.
+
+    ``bytes`` are those of granted, stored and made files, ``open_grants`` its pending assets.
+    """
+
+    __tablename__ = "company_usage"
+
+    company_id: UUID = Field(primary_key=True)
+    slot: int = Field(sa_column=Column(SmallInteger, primary_key=True))
+    bytes: int = Field(sa_type=BigInteger)
+    open_grants: int = Field(sa_type=BigInteger)
 
 
 class AssetTransition(SQLModel, table=True):
@@ -148,10 +169,13 @@ class IngestJob(SQLModel, table=True):
         UniqueConstraint("asset_id", "attempt", name="ingest_jobs_one_per_attempt"),
         Index(
             "ingest_jobs_open",
+            "company_id",
             "priority",
             "id",
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
+        Index("ingest_jobs_running", "company_id", postgresql_where=text("state = 'running'")),
+        Index("ingest_jobs_claimed", "company_id", "claimed_at"),
     )
 
     id: int | None = Field(default=None, sa_column=_serial())
@@ -170,6 +194,7 @@ class IngestJob(SQLModel, table=True):
     last_error: str | None = Field(sa_column=_text(null=True))
     created_at: datetime = Field(sa_column=_moment(now=True))
     finished_at: datetime | None = Field(sa_column=_moment())
+    claimed_at: datetime | None = Field(sa_column=_moment())
 
 
 class AssetResult(SQLModel, table=True):

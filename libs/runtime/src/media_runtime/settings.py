@@ -90,6 +90,8 @@ class StorageSettings(Settings):
     s3_secret_key: SecretStr
     s3_region: str = "us-east-1"
     s3_bucket_prefix: str = Field(default="media-", pattern="^[a-z0-9][a-z0-9-]{0,20}$")
+    s3_quarantine_days: int = Field(default=7, ge=1)
+    """How long the originals of refused uploads are kept, for people who look into them."""
     s3_notification_arns: str = "arn:minio:sqs::INGEST:kafka,arn:minio:sqs::FAST:kafka"
 
 
@@ -101,6 +103,12 @@ class AuthSettings(Settings):
     jwt_issuer: str = "media-pipeline"
     jwt_audience: str = "media-pipeline"
     jwt_leeway_seconds: int = Field(default=5, ge=0)
+
+
+class RateSettings(Settings):
+    """How much one company may ask of one replica."""
+
+    company_requests_per_minute: int = Field(default=6000, ge=1)
 
 
 class JailSettings(Settings):

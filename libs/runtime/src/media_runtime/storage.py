@@ -22,10 +22,11 @@ from uuid import UUID
 import certifi
 import urllib3
 from media_contracts import ObjectRef
-from media_runtime.bucket_setup import BucketSetup, BucketSetupError
+from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.settings import StorageSettings
 from minio import Minio
+from minio.commonconfig import CopySource
 from minio.datatypes import PostPolicy
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, MinioException, S3Error
@@ -37,7 +38,9 @@ _READ_SECONDS = 60.0
 _THREADS = 16
 _MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
 _UPLOADS = "uploads"
+_QUARANTINE = "quarantine"
 _OUTPUTS = "outputs"
+_FULL = frozenset({"XMinioAdminBucketQuotaExceeded", "QuotaExceeded"})
 _META = "x-amz-meta-"
 
 
@@ -50,6 +53,13 @@ class ObjectMissingError(PermanentError):
 
     def __init__(self, key: str) -> None:
         super().__init__("object_missing", f"The uploaded file is no longer in storage ({key}).")
+
+
+class QuotaExceededError(PermanentError):
+    """The bucket holds all that it may."""
+
+    def __init__(self) -> None:
+        super().__init__("quota_exceeded", "The company's storage is full.")
 
 
 class MalformedNotificationError(PermanentError):
@@ -90,9 +100,9 @@ class StoredObject:
 
     @property
     def owner(self) -> tuple[UUID, UUID] | None:
-        """Company and asset that the key names, or None when it is not an upload's key."""
+        """Company and asset that the key names, or None when it is not an original's key."""
         parts = self.key.split("/")
-        if len(parts) != 3 or parts[1] != _UPLOADS:  # noqa: PLR2004 - company/uploads/asset
+        if len(parts) != 3 or parts[1] not in {_UPLOADS, _QUARANTINE}:  # noqa: PLR2004
             return None
         try:
             return UUID(parts[0]), UUID(parts[2])
@@ -105,8 +115,17 @@ def upload_key(company_id: UUID, asset_id: UUID) -> str:
     return f"{_uploads(company_id)}{asset_id}"
 
 
+def quarantine_key(company_id: UUID, asset_id: UUID) -> str:
+    """Return the key under which an original waits that was refused; its lifetime is short."""
+    return f"{_quarantine(company_id)}{asset_id}"
+
+
 def _uploads(company_id: UUID) -> str:
     return f"{company_id}/{_UPLOADS}/"
+
+
+def _quarantine(company_id: UUID) -> str:
+    return f"{company_id}/{_QUARANTINE}/"
 
 
 def output_key(
@@ -149,8 +168,8 @@ class ObjectStore:
     """
     One object store, seen with one set of credentials.
 
-    Methods raise StorageUnavailableError while it is away and ObjectMissingError for objects
-    that are not there.
+    Methods raise StorageUnavailableError while it is away, ObjectMissingError for objects that
+    are not there, and QuotaExceededError where a bucket is full.
     """
 
     def __init__(self, settings: StorageSettings) -> None:
@@ -237,6 +256,18 @@ class ObjectStore:
             key,
         )
 
+    async def copy(self, source: ObjectRef, key: str) -> str | None:
+        """Copy an object to another key of its bucket and return the copy's version."""
+        done = await self._run(
+            lambda: self._client.copy_object(
+                source.bucket,
+                key,
+                CopySource(source.bucket, source.key, version_id=source.version_id),
+            ),
+            source.key,
+        )
+        return done.version_id
+
     async def stat(self, ref: ObjectRef) -> StoredObject:
         """Return what storage knows of the object."""
         found = await self._run(
@@ -304,21 +335,27 @@ class ObjectStore:
         Every setting is read back; raises BucketSetupError when one did not take.
         """
         bucket = self.bucket_of(company_id)
-        await self._run(
-            lambda: self._setup.ensure(bucket, _uploads(company_id), quota_bytes), bucket
-        )
+        await self._run(lambda: self._setup.ensure(self._plan(company_id, quota_bytes)), bucket)
         return bucket
 
     async def bucket_flaw(self, company_id: UUID, *, quota_bytes: int) -> str | None:
         """Return what is wrong with a company's bucket, or None; ensure_bucket repairs it."""
-        bucket, uploads = self.bucket_of(company_id), _uploads(company_id)
+        bucket = self.bucket_of(company_id)
         try:
-            await self._run(lambda: self._setup.verify(bucket, uploads, quota_bytes), bucket)
+            await self._run(lambda: self._setup.verify(self._plan(company_id, quota_bytes)), bucket)
         except BucketSetupError as error:
             return str(error)
         except ObjectMissingError:
             return f"{bucket}: there is no such bucket"
         return None
+
+    def _plan(self, company_id: UUID, quota_bytes: int) -> BucketPlan:
+        return BucketPlan(
+            bucket=self.bucket_of(company_id),
+            uploads=_uploads(company_id),
+            quarantine=_quarantine(company_id),
+            quota_bytes=quota_bytes,
+        )
 
     async def ping(self) -> None:
         """Raise StorageUnavailableError unless the store answers."""
@@ -330,6 +367,8 @@ class ObjectStore:
         except S3Error as error:
             if error.code in _MISSING:
                 raise ObjectMissingError(key) from error
+            if error.code in _FULL:
+                raise QuotaExceededError from error
             raise StorageUnavailableError(f"object store: {error.code} {error.message}") from error
         except (
             MinioException,

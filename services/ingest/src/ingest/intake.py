@@ -73,16 +73,13 @@ class Intake:
         company_id, asset_id = owner
         async with self._database.transaction() as connection:
             asset = await find_asset(connection, asset_id, lock=True)
-            if asset is None or (asset.company_id, asset.bucket, asset.upload_key) != (
-                company_id,
-                stored.bucket,
-                stored.key,
-            ):
+            if asset is None or (asset.company_id, asset.bucket) != (company_id, stored.bucket):
                 return "unknown_asset"
-            if asset.uploaded_at and stored.version_id != asset.upload_version_id:
+            named = asset.upload_key, asset.upload_version_id
+            if asset.uploaded_at and (stored.key, stored.version_id) != named:
                 # A grant used again: what it stored takes space, and nothing refers to it.
                 await sweep(connection, asset.id, at=datetime.now(UTC))
-            if asset.status not in _OPEN:
+            if asset.status not in _OPEN or stored.key != asset.upload_key:
                 return "stale"
             effect = await self._queue(connection, asset, stored)
         if effect in {"queued", "reopened"}:

@@ -29,15 +29,38 @@ _REOPEN = """
     WHERE asset_id = $1 AND attempt = $2 AND state IN ('done', 'cancelled')
         AND finished_at < now() - make_interval(secs => $3) RETURNING 1
 """
+# The company with the least running work comes first, and of equals the one that has waited the
+# longest: nobody's queue holds another company up. Claims at the very same time may not see one
+# another. Companies are found by steps through the index, so no queue's length costs time.
 _CLAIM = """
-    WITH next AS (
-        SELECT id, state = 'running' AS expired FROM ingest_jobs
-        WHERE (state = 'queued' AND not_before <= now())
-           OR (state = 'running' AND lease_until < now())
-        ORDER BY priority, id FOR UPDATE SKIP LOCKED LIMIT 1
+    WITH RECURSIVE waiting AS (
+        (SELECT company_id FROM ingest_jobs WHERE state IN ('queued', 'running')
+         ORDER BY company_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT j.company_id FROM ingest_jobs j
+                WHERE j.state IN ('queued', 'running') AND j.company_id > w.company_id
+                ORDER BY j.company_id LIMIT 1)
+        FROM waiting w WHERE w.company_id IS NOT NULL
+    ), running AS (
+        SELECT company_id, count(*) AS jobs FROM ingest_jobs
+        WHERE state = 'running' AND lease_until >= now() GROUP BY company_id
+    ), next AS (
+        SELECT job.* FROM (
+            SELECT w.company_id FROM waiting w LEFT JOIN running r USING (company_id)
+            WHERE w.company_id IS NOT NULL
+            ORDER BY coalesce(r.jobs, 0),
+                (SELECT max(claimed_at) FROM ingest_jobs j WHERE j.company_id = w.company_id)
+                NULLS FIRST, w.company_id
+        ) company, LATERAL (
+            SELECT j.id, j.state = 'running' AS expired FROM ingest_jobs j
+            WHERE j.company_id = company.company_id AND (
+                (j.state = 'queued' AND j.not_before <= now())
+                OR (j.state = 'running' AND j.lease_until < now()))
+            ORDER BY j.priority, j.id FOR UPDATE SKIP LOCKED LIMIT 1
+        ) job LIMIT 1
     )
     UPDATE ingest_jobs SET state = 'running', tries = tries + 1, fence = fence + 1,
-        owner = $1, lease_until = now() + make_interval(secs => $2)
+        owner = $1, lease_until = now() + make_interval(secs => $2), claimed_at = clock_timestamp()
     FROM next WHERE ingest_jobs.id = next.id
     RETURNING ingest_jobs.*, next.expired,
         extract(epoch FROM now() - ingest_jobs.created_at)::float8 AS age_seconds

@@ -7,7 +7,7 @@ are written in one transaction that holds the asset's row.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -183,6 +183,7 @@ class Outcomes:
             "duration_seconds": rendition.duration_seconds,
             "width": rendition.width,
             "height": rendition.height,
+            "stored_bytes": _stored_bytes(rendition, made.pictures),
             "processed_at": now,
             "sweep_at": await self._sweep_at(connection, asset, now),
         }
@@ -242,6 +243,12 @@ class Outcomes:
         await self._outbox.put(connection, asset.company_id, record)
         OUTCOMES.labels(kind.value, outcome.outcome).inc()
         log.info("outcome", asset_id=str(asset.id), outcome=outcome.outcome, error=error)
+
+
+def _stored_bytes(rendition: Rendition, pictures: Iterable[Picture]) -> int:
+    # An image's rendition is one of its pictures.
+    sizes = {rendition.key: rendition.size} | {picture.key: picture.size for picture in pictures}
+    return sum(sizes.values())
 
 
 def _as_rendition(picture: Picture) -> Rendition:

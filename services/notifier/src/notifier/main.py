@@ -14,6 +14,7 @@ from media_runtime.http import answer_with_problems
 from media_runtime.kafka import Producer
 from media_runtime.openapi import describe
 from media_runtime.postgres import Database
+from media_runtime.rates import CompanyRates
 from media_runtime.telemetry import ops_routes
 from notifier.event_log import EventLog
 from notifier.hub import Hub
@@ -73,6 +74,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
                 ),
                 codec=codec,
                 write_seconds=settings.write_seconds,
+                rates=CompanyRates(settings.company_requests_per_minute),
             )
             readiness = {"events": event_log.caught_up, "postgres": database.ping}
             app.router.routes.extend(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
 from media_contracts.envelope import Timestamp
-from media_runtime.auth import TokenVerifier
+from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import (
     BEARER_ONLY,
     READ,
@@ -19,6 +19,7 @@ from media_runtime.http import (
     documented,
     unauthorized,
 )
+from media_runtime.rates import CompanyRates
 from notifier.event_stream import EventStream
 from notifier.hub import TooManyStreamsError
 from notifier.positions import ForeignPositionError, PositionCodec, Positions
@@ -54,6 +55,7 @@ class Services:
     streams: Streams
     codec: PositionCodec
     write_seconds: float
+    rates: CompanyRates
 
 
 class TicketView(BaseModel):
@@ -112,21 +114,27 @@ async def events(
     "/ticket",
     status_code=201,
     response_model=TicketView,
-    responses=documented(401, 403, 503),
+    responses=documented(401, 403, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="Get a one-use ticket for a browser's EventSource",
 )
 async def ticket(request: Request) -> TicketView:
     """Return a ticket that opens one stream within 30 seconds."""
     services = _services(request)
-    caller = await caller_of(request, services.verifier, READ, UPLOAD)
+    caller = await _caller(request, services)
     secret, expires_at = await services.tickets.give(caller)
     return TicketView(ticket=secret, expires_at=expires_at)
 
 
+async def _caller(request: Request, services: Services) -> Caller:
+    caller = await caller_of(request, services.verifier, READ, UPLOAD)
+    await services.rates.count(caller.company_id)
+    return caller
+
+
 async def _listener(request: Request, services: Services, ticket: str | None) -> Listener:
     if ticket is None:
-        caller = await caller_of(request, services.verifier, READ, UPLOAD)
+        caller = await _caller(request, services)
         listener = Listener(caller.company_id, datetime.fromtimestamp(caller.expires_at, UTC))
     else:
         listener = await _ticket_holder(services.tickets, ticket)

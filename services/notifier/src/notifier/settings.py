@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from media_runtime.settings import AuthSettings, KafkaSettings, PostgresSettings
+from media_runtime.settings import (
+    AuthSettings,
+    KafkaSettings,
+    PostgresSettings,
+    RateSettings,
+)
 from pydantic import Field
 
 
-class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings):
+class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings, RateSettings):
     """What the notifier is told by its environment; times in seconds."""
 
     heartbeat_seconds: float = Field(default=15, gt=0)

@@ -14,6 +14,7 @@ from media_runtime.kafka import Producer
 from media_runtime.openapi import describe
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
+from media_runtime.rates import CompanyRates
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import ops_routes
 from sign_api.metrics import RequestMetrics
@@ -84,4 +85,5 @@ def _services(
             cdn_base_url=settings.cdn_base_url,
             lifetime_seconds=settings.read_url_seconds,
         ),
+        rates=CompanyRates(settings.company_requests_per_minute),
     )

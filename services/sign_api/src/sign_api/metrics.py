@@ -21,6 +21,9 @@ SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1),
 )
 GRANTS = Counter("sign_api_grants_total", "Upload grants given.", ["kind"])
+REFUSED = Counter(
+    "sign_api_refused_total", "Grants refused for a limit of their company.", ["limit"]
+)
 BUCKETS = Counter("sign_api_buckets_provisioned_total", "Company buckets made and verified.")
 
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from media_contracts import AssetStatus
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
+from media_runtime.rates import CompanyRates
 from pydantic import ValidationError
 from sign_api.use_cases import (
     AssetNotFoundError,
@@ -21,6 +22,7 @@ from sign_api.use_cases import (
     IdempotencyKeyReusedError,
     NotFailedError,
     SignUpload,
+    TooManyGrantsError,
 )
 from sign_api.views import (
     AssetPage,
@@ -74,6 +76,7 @@ class Services:
     sign_upload: SignUpload
     assets: Assets
     urls: FileUrls
+    rates: CompanyRates
 
 
 def _services(request: Request) -> Services:
@@ -82,11 +85,18 @@ def _services(request: Request) -> Services:
 
 
 async def _uploader(request: Request) -> Caller:
-    return await caller_of(request, _services(request).verifier, UPLOAD)
+    return await _counted(request, UPLOAD)
 
 
 async def _reader(request: Request) -> Caller:
-    return await caller_of(request, _services(request).verifier, READ, UPLOAD)
+    return await _counted(request, READ, UPLOAD)
+
+
+async def _counted(request: Request, *any_of: str) -> Caller:
+    services = _services(request)
+    caller = await caller_of(request, services.verifier, *any_of)
+    await services.rates.count(caller.company_id)
+    return caller
 
 
 Uploader = Annotated[Caller, Depends(_uploader)]
@@ -97,7 +107,7 @@ Reader = Annotated[Caller, Depends(_reader)]
     "/sign",
     status_code=201,
     response_model=SignResponse,
-    responses=documented(400, 401, 403, 422, 503),
+    responses=documented(400, 401, 403, 422, 429, 503),
     openapi_extra=BEARER_ONLY | _SIGN_INPUT,
     summary="Ask for an upload grant",
 )
@@ -123,6 +133,13 @@ async def sign(request: Request) -> Response:
         )
     except IdempotencyKeyReusedError as error:
         raise ApiError(422, error.code, error.message) from error
+    except TooManyGrantsError as error:
+        raise ApiError(
+            429,
+            "too_many_open_grants",
+            "The company has too many grants that wait for their upload.",
+            {"Retry-After": "60"},
+        ) from error
     return Response(answer, status_code=201, media_type="application/json")
 
 
@@ -150,7 +167,7 @@ def _idempotency_key(request: Request) -> str | None:
 @router.get(
     "/assets/{asset_id}",
     response_model=AssetView,
-    responses=documented(400, 401, 403, 404, 503),
+    responses=documented(400, 401, 403, 404, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="Look at one asset",
 )
@@ -167,7 +184,7 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
 @router.get(
     "/assets",
     response_model=AssetPage,
-    responses=documented(400, 401, 403, 503),
+    responses=documented(400, 401, 403, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="List assets, newest first",
 )
@@ -195,7 +212,7 @@ async def list_assets(
     "/assets/{asset_id}/retry",
     status_code=202,
     response_model=AssetView,
-    responses=documented(400, 401, 403, 404, 409, 503),
+    responses=documented(400, 401, 403, 404, 409, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="Process a failed asset again",
 )
@@ -215,7 +232,7 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
     "/assets/{asset_id}",
     status_code=204,
     response_class=Response,
-    responses=documented(400, 401, 403, 404, 503),
+    responses=documented(400, 401, 403, 404, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="Delete an asset and its files",
 )

@@ -25,8 +25,8 @@ from media_runtime.storage import (
     build_notification,
     upload_key,
 )
-from sign_api.domain import VIDEO_TYPES, check_upload
-from sign_api.metrics import BUCKETS, GRANTS
+from sign_api.domain import VIDEO_TYPES, RefusedUploadError, check_upload
+from sign_api.metrics import BUCKETS, GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,10 @@ _SOURCE = f"/media/{SERVICE}"
 
 class AssetNotFoundError(Exception):
     """The caller's company has no such asset."""
+
+
+class TooManyGrantsError(Exception):
+    """The company has as many grants open as it may have."""
 
 
 class NotFailedError(Exception):
@@ -112,6 +116,7 @@ class SignUpload:
         self._store = store
         self._buckets = buckets
         self._max_bytes = settings.max_upload_bytes
+        self._max_grants = settings.company_open_grants
         self._lifetime = timedelta(seconds=settings.grant_seconds)
 
     async def __call__(
@@ -126,7 +131,8 @@ class SignUpload:
         Return the answer to the client as JSON.
 
         The same *idempotency_key* gives the same answer for 24 hours. Raises
-        RefusedUploadError, and IdempotencyKeyReusedError for another request under one key.
+        RefusedUploadError, for a file that the company's quota does not hold as well,
+        TooManyGrantsError, and IdempotencyKeyReusedError for another request under one key.
         """
         check_upload(upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes)
         bucket = await self._buckets.of(caller.company_id)
@@ -144,7 +150,7 @@ class SignUpload:
         # One statement: set_config, asset and idempotency key. No event: who asked
         # has the answer, and nobody else can act before the file is there.
         row = await self._database.fetchrow(
-            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
+            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)",
             caller.company_id,
             asset_id,
             upload.file_name,
@@ -157,7 +163,10 @@ class SignUpload:
             idempotency_key,
             fingerprint,
             answer if idempotency_key else None,
+            self._max_grants,
         )
+        if row is not None and row["refused"] is not None:
+            raise _refusal(row["refused"])
         if row is not None and row["request_hash"] is not None:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
@@ -266,6 +275,13 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
             },
         }
     )
+
+
+def _refusal(code: str) -> Exception:
+    REFUSED.labels(code).inc()
+    if code == "too_many_open_grants":
+        return TooManyGrantsError()
+    return RefusedUploadError(code, "The company's storage quota does not hold this file.")
 
 
 def _fingerprint(upload: DeclaredUpload) -> str:

@@ -8,11 +8,15 @@ ASSETS = Gauge("watcher_assets", "Unfinished and failed assets.", ["status"])
 BACKLOG = Gauge("watcher_backlog", "Uploaded assets that have no outcome yet.")
 OLDEST_SECONDS = Gauge("watcher_backlog_oldest_seconds", "Age of the oldest item of the backlog.")
 ALERTS = Counter("watcher_alerts_total", "Rounds that raised an alert.", ["kind"])
+NEARLY_FULL = Gauge("watcher_companies_nearly_full", "Companies close to their storage quota.")
 ROUND_SECONDS = Histogram(
     "watcher_round_seconds", "Time of one round.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 )
 LAST_ROUND = Gauge("watcher_last_round_timestamp_seconds", "When the last round ended.")
 REMOVED = Counter("watcher_objects_removed_total", "Objects that nothing refers to, removed.")
+QUARANTINED = Counter(
+    "watcher_originals_moved_total", "Originals moved into quarantine, or out of it.", ["way"]
+)
 RECONCILED = Counter(
     "watcher_reconciled_total", "Unfinished assets looked at, by what they needed.", ["effect"]
 )

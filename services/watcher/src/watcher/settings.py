@@ -11,6 +11,8 @@ class WatchSettings(PostgresSettings):
 
     backlog_alert: int = Field(default=10, ge=0)
     """A backlog over this is an alert."""
+    quota_alert_ratio: float = Field(default=0.8, gt=0)
+    """A company that uses this part of its storage quota is an alert."""
     oldest_items: int = Field(default=5, ge=1)
     """How many of the oldest items an alert names."""
 

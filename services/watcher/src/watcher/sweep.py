@@ -1,5 +1,6 @@
 """
-Removes what nobody refers to any more: objects of deleted assets and of dead attempts.
+Removes what nobody refers to any more: objects of deleted assets and of dead attempts; and
+puts originals where they belong, those that were refused into quarantine.
 
 Invariant: what a row refers to is never removed, nor what a later attempt than the row's may
 be writing. A second pass, when no grant and no lease of the time can still be in use, gets
@@ -9,7 +10,7 @@ what was written meanwhile.
 from __future__ import annotations
 
 import structlog
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, ObjectRef
 from media_records.tables import Asset
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
@@ -19,8 +20,10 @@ from media_runtime.storage import (
     StoredObject,
     attempt_of,
     output_prefix,
+    quarantine_key,
+    upload_key,
 )
-from watcher.metrics import REMOVED
+from watcher.metrics import QUARANTINED, REMOVED
 from watcher.settings import WatcherSettings
 
 log = structlog.get_logger(__name__)
@@ -34,6 +37,12 @@ _SWEPT = """
              THEN updated_at + make_interval(secs => $3) END
     WHERE id = $1 AND sweep_at = $2
 """
+# Nothing speaks against these files: they can be retried when what was away is back.
+_NO_FAULT_OF_THE_FILE = frozenset({"object_missing", "processing_timeout", "quota_exceeded"})
+_MOVED = """
+    UPDATE media_assets SET upload_key = $5, upload_version_id = $6
+    WHERE id = $1 AND status = $2 AND attempt = $3 AND upload_key = $4 RETURNING *
+"""
 _LAPSED_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval '24 hours'"
 _LAPSED_TICKETS = "DELETE FROM event_tickets WHERE expires_at < now()"
 
@@ -42,6 +51,8 @@ def is_garbage(asset: Asset, stored: StoredObject) -> bool:
     """Return whether nothing refers to a version of an object of *asset*, and never will."""
     if asset.status == AssetStatus.DELETED:
         return True
+    if stored.owner is not None and stored.key != asset.upload_key:
+        return True  # the original has moved into quarantine, or out of it
     if stored.key == asset.upload_key:
         # A grant can be used again: the first version counts, the others only take space.
         pinned = asset.upload_version_id
@@ -70,13 +81,37 @@ class Sweep:
         for row in await self._database.fetch(_DUE, self._batch):
             asset = Asset(**dict(row))
             try:
-                removed += await self._remove(asset, asset.upload_key)
-                removed += await self._remove(asset, output_prefix(asset.company_id, asset.id))
+                asset = await self._put_in_place(asset)
+                for prefix in _prefixes(asset):
+                    removed += await self._remove(asset, prefix)
             except TransientError as error:
                 log.warning("sweep_waits", error=str(error))
                 return removed
             await self._database.fetch(_SWEPT, asset.id, asset.sweep_at, _SETTLED_SECONDS)
         return removed
+
+    async def _put_in_place(self, asset: Asset) -> Asset:
+        """Move the original to where it belongs, and return the asset as it is then."""
+        key = _place(asset)
+        if key is None or key == asset.upload_key:
+            return asset
+        original = ObjectRef(
+            bucket=asset.bucket, key=asset.upload_key, version_id=asset.upload_version_id
+        )
+        try:
+            version = await self._store.copy(original, key)
+        except ObjectMissingError:
+            return asset
+        # Someone may have begun another attempt meanwhile, which reads the original where it
+        # was: then the copy is garbage, and the next sweep's.
+        moved = await self._database.fetchrow(
+            _MOVED, asset.id, asset.status, asset.attempt, asset.upload_key, key, version
+        )
+        if moved is None:
+            return asset
+        QUARANTINED.labels("in" if asset.status == AssetStatus.FAILED else "out").inc()
+        log.info("original_moved", asset_id=str(asset.id), key=key, why=asset.error_code)
+        return Asset(**dict(moved))
 
     async def _remove(self, asset: Asset, prefix: str) -> int:
         try:
@@ -87,3 +122,19 @@ class Sweep:
             return 0
         REMOVED.inc(removed)
         return removed
+
+
+def _place(asset: Asset) -> str | None:
+    """Return the key under which the original belongs, or None while it may be in use."""
+    if asset.upload_version_id is None:
+        return None  # nothing was stored
+    if asset.status == AssetStatus.FAILED and asset.error_code not in _NO_FAULT_OF_THE_FILE:
+        return quarantine_key(asset.company_id, asset.id)
+    if asset.status == AssetStatus.READY:
+        return upload_key(asset.company_id, asset.id)
+    return None
+
+
+def _prefixes(asset: Asset) -> tuple[str, ...]:
+    of = asset.company_id, asset.id
+    return upload_key(*of), quarantine_key(*of), output_prefix(*of)

@@ -12,7 +12,14 @@ from uuid import UUID
 
 import structlog
 from media_runtime.postgres import Database
-from watcher.metrics import ALERTS, ASSETS, BACKLOG, LAST_ROUND, OLDEST_SECONDS
+from watcher.metrics import (
+    ALERTS,
+    ASSETS,
+    BACKLOG,
+    LAST_ROUND,
+    NEARLY_FULL,
+    OLDEST_SECONDS,
+)
 from watcher.settings import WatchSettings
 
 log = structlog.get_logger(__name__)
@@ -32,6 +39,12 @@ _OLDEST = """
     WHERE a.status IN ('pending', 'processing') AND a.uploaded_at IS NOT NULL
     ORDER BY a.uploaded_at LIMIT $1
 """
+_NEARLY_FULL = """
+    SELECT c.company_id, c.quota_bytes, sum(u.bytes)::bigint AS used_bytes
+    FROM companies c JOIN company_usage u USING (company_id)
+    GROUP BY c.company_id HAVING sum(u.bytes) >= c.quota_bytes * $1
+    ORDER BY sum(u.bytes) / c.quota_bytes DESC
+"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,15 @@ class OldItem:
 
 
 @dataclass(frozen=True)
+class FullCompany:
+    """A company close to its storage quota, or over it."""
+
+    company_id: UUID
+    used_bytes: int
+    quota_bytes: int
+
+
+@dataclass(frozen=True)
 class Round:
     """What one round saw."""
 
@@ -56,6 +78,7 @@ class Round:
     failed: int
     backlog: int
     oldest: tuple[OldItem, ...]
+    nearly_full: tuple[FullCompany, ...]
     alert: bool
 
 
@@ -72,13 +95,15 @@ class Watch:
         counts = dict.fromkeys(_STATUSES, 0) | {row["status"]: row["assets"] for row in rows}
         backlog = sum(row["backlog"] for row in rows)
         oldest = await self._oldest()
+        nearly_full = await self._nearly_full()
         found = Round(
             pending=counts["pending"],
             processing=counts["processing"],
             failed=counts["failed"],
             backlog=backlog,
             oldest=oldest,
-            alert=backlog > self._settings.backlog_alert,
+            nearly_full=nearly_full,
+            alert=backlog > self._settings.backlog_alert or bool(nearly_full),
         )
         self._tell(found)
         return found
@@ -98,11 +123,16 @@ class Watch:
             for row in rows
         )
 
+    async def _nearly_full(self) -> tuple[FullCompany, ...]:
+        rows = await self._database.fetch(_NEARLY_FULL, self._settings.quota_alert_ratio)
+        return tuple(FullCompany(**dict(row)) for row in rows)
+
     def _tell(self, found: Round) -> None:
         for status in _STATUSES:
             ASSETS.labels(status).set(getattr(found, status))
         BACKLOG.set(found.backlog)
         OLDEST_SECONDS.set(found.oldest[0].age_seconds if found.oldest else 0)
+        NEARLY_FULL.set(len(found.nearly_full))
         LAST_ROUND.set_to_current_time()
         log.info(
             "watch",
@@ -111,7 +141,15 @@ class Watch:
             failed=found.failed,
             backlog=found.backlog,
         )
-        if found.alert:
+        for company in found.nearly_full:
+            ALERTS.labels("quota").inc()
+            log.warning(
+                "ALERT quota",
+                company=str(company.company_id),
+                used_bytes=company.used_bytes,
+                quota_bytes=company.quota_bytes,
+            )
+        if found.backlog > self._settings.backlog_alert:
             ALERTS.labels("backlog").inc()
             log.warning(
                 "ALERT backlog",
