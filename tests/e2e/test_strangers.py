@@ -1,0 +1,243 @@
+"""A stranger with a token of its own meets nothing of another company, not even its absence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
+
+from support.clients import JSON, Company, Listener
+from support.media_files import make_photo
+from support.surroundings import restarted, variable
+from support.wire import events_on
+
+# How a stranger asks for another's asset, by route; a route that is missing here is an error.
+_BY_ID = {
+    ("GET", "/api/media/assets/{asset_id}"),
+    ("POST", "/api/media/assets/{asset_id}/retry"),
+    ("DELETE", "/api/media/assets/{asset_id}"),
+}
+_OF_ITS_OWN = {
+    ("POST", "/api/media/sign"),
+    ("GET", "/api/media/assets"),
+    ("GET", "/api/media/events"),
+    ("POST", "/api/media/events/ticket"),
+}
+_VARYING = {"date", "server", "x-request-id", "x-amz-request-id", "x-amz-id-2", "content-length"}
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Victim:
+    """A company with one asset of each kind that a stranger might want."""
+
+    company: Company
+    ready: JSON
+    failed: JSON
+    pending: JSON
+    """The grant of an asset whose file was never stored."""
+    listener: Listener
+
+    @property
+    def ids(self) -> list[str]:
+        """Return the ids of its assets."""
+        return [self.ready["assetId"], self.failed["assetId"], self.pending["assetId"]]
+
+    def is_in(self, text: str) -> bool:
+        """Return whether *text* names the company or one of its assets."""
+        return any(one in text for one in (str(self.company.id), *self.ids))
+
+
+@pytest.fixture
+async def victim(company, tmp_path):
+    photo = make_photo(tmp_path / "secret name.jpg")
+    async with company.listening() as listener:
+        ready = await company.ready(await company.upload(photo))
+        failed = await company.ended(await company.upload_bytes("f.jpg", b"x" * 99, "image/jpeg"))
+        await listener.outcome(ready["assetId"])
+        yield Victim(company, ready, failed, await company.sign(), listener)
+
+
+@pytest.fixture
+async def stranger(other_company):
+    await other_company.sign()  # it has a bucket, as real companies do
+    return other_company
+
+
+def told(answer: httpx.Response) -> tuple[int, dict[str, str], str]:
+    """Return all that an answer says, except for the ids that were asked for."""
+    headers = {name: value for name, value in answer.headers.items() if name not in _VARYING}
+    return answer.status_code, headers, _UUID.sub("<id>", answer.text)
+
+
+async def routes(http: httpx.AsyncClient) -> set[tuple[str, str]]:
+    found = set()
+    for base in ("MEDIA_API_URL", "MEDIA_EVENTS_URL"):
+        document = (await http.get(f"{variable(base)}/openapi.json")).json()
+        found |= {(m.upper(), path) for path, ways in document["paths"].items() for m in ways}
+    return found
+
+
+async def test_every_route_is_known_to_these_tests(http):
+    assert await routes(http) == _BY_ID | _OF_ITS_OWN
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(_BY_ID))
+async def test_anothers_asset_is_like_one_that_does_not_exist(victim, stranger, method, path):
+    path = path.removeprefix("/api/media")
+    for asset_id in victim.ids:
+        theirs = await stranger.call(method, path.replace("{asset_id}", asset_id))
+        nobodys = await stranger.call(method, path.replace("{asset_id}", str(uuid4())))
+        assert told(theirs) == told(nobodys)
+        assert theirs.status_code == 404
+    now = [(await victim.company.asset(one))["status"] for one in victim.ids]
+    assert now == ["ready", "failed", "pending"]
+
+
+async def test_a_list_holds_ones_own_assets_whatever_is_asked(victim, stranger):
+    first = (await victim.company.get("/assets?limit=1")).json()
+    assert first["nextCursor"]
+    for query in ("", "?limit=100", f"?cursor={first['nextCursor']}", "?status=ready"):
+        answer = await stranger.get(f"/assets{query}")
+        assert answer.status_code == 200
+        assert not victim.is_in(answer.text)
+    guesses = {
+        "companyId": str(victim.company.id), "company_id": str(victim.company.id),
+        "X-Company-Id": str(victim.company.id),
+    }  # fmt: skip
+    answer = await stranger.get("/assets", params=guesses, headers=guesses)
+    assert not victim.is_in(answer.text)
+
+
+async def test_a_grant_is_for_ones_own_bucket_whatever_is_asked(victim, stranger):
+    body = {"fileName": "x.jpg", "size": 9, "type": "image/jpeg"}
+    again = {"Idempotency-Key": "the-same-of-both", "X-Company-Id": str(victim.company.id)}
+    theirs = {"companyId": str(victim.company.id)}
+    own = await victim.company.post("/sign", json=body, headers=again)
+    answer = await stranger.post("/sign", json=body, headers=again, params=theirs)
+    assert [own.status_code, answer.status_code] == [201, 201]
+    assert answer.json()["assetId"] != own.json()["assetId"]
+    assert answer.json()["upload"]["fields"]["key"].startswith(f"{stranger.id}/uploads/")
+    assert not victim.is_in(answer.text)
+    for field in ("companyId", "assetId", "bucket", "key"):
+        refused = await stranger.post("/sign", json=body | {field: str(victim.company.id)})
+        assert refused.status_code == 400
+
+
+async def test_an_event_stream_tells_of_ones_own_assets_alone(victim, stranger, tmp_path):
+    """Also when it asks for another's asset, and resumes where the other company's stream was."""
+    base = f"{variable('MEDIA_EVENTS_URL')}/api/media/events"
+    photo = make_photo(tmp_path / "photo.jpg")
+    resumed = stranger.headers | {"Last-Event-ID": victim.listener.events[0].last_id}
+    with restarted("notifier", NOTIFIER_HEARTBEAT_SECONDS="1"):
+        for url, headers, ears in (
+            (f"{base}?assetId={victim.ready['assetId']}", stranger.headers, False),
+            (f"{base}?assetId={victim.ready['assetId']}", resumed, False),
+            (base, resumed, True),
+        ):
+            async with stranger.http.stream("GET", url, headers=headers) as stream:
+                assert stream.status_code == 200
+                await victim.company.ready(await victim.company.upload(photo))
+                own = await stranger.upload(photo)
+                await stranger.ready(own)
+                heard = await _heard(stream, own if ears else None)
+            assert not victim.is_in(heard)
+            assert (own in heard) is ears
+
+
+async def _heard(stream: httpx.Response, own: str | None) -> str:
+    """Return what a stream said up to the outcome of *own*, or up to its second heartbeat."""
+    heard, beats = "", 0
+    async for line in stream.aiter_lines():
+        heard += f"{line}\n"
+        beats += line == ": heartbeat"
+        if (own and own in line and '"outcome"' in line) or (not own and beats == 2):
+            break
+    return heard
+
+
+async def test_a_ticket_that_was_used_or_guessed_opens_nothing(victim, stranger):
+    base = f"{variable('MEDIA_EVENTS_URL')}/api/media/events"
+    ticket = (await stranger.http.post(f"{base}/ticket", headers=victim.company.headers)).json()
+    async with stranger.http.stream("GET", base, params={"ticket": ticket["ticket"]}) as own:
+        assert own.status_code == 200
+    used = await stranger.http.get(base, params={"ticket": ticket["ticket"]})
+    guessed = await stranger.http.get(base, params={"ticket": "x" * len(ticket["ticket"])})
+    assert told(used) == told(guessed)
+    assert used.status_code == 401
+
+
+async def test_storage_serves_nothing_without_a_signature_of_the_company(victim, stranger):
+    store, prefix = variable("S3_ENDPOINT_URL"), victim.pending["upload"]["url"].rpartition("/")[2]
+    own = await stranger.sign(size=9)
+    bucket, key = prefix, victim.pending["upload"]["fields"]["key"]
+    for method, url in (
+        ("GET", f"{store}/"),
+        ("GET", f"{store}/{bucket}"),
+        ("GET", f"{store}/{bucket}?versions"),
+        ("GET", f"{store}/{bucket}?policy"),
+        ("GET", f"{store}/{bucket}/{key}"),
+        ("HEAD", f"{store}/{bucket}/{key}"),
+        ("PUT", f"{store}/{bucket}/{key}"),
+        ("DELETE", f"{store}/{bucket}/{key}"),
+        ("GET", victim.ready["processedUrl"].partition("?")[0]),
+    ):
+        answer = await stranger.http.request(method, url)
+        assert answer.status_code == 403, f"{method} {url}: {answer.text}"
+    signed = victim.ready["processedUrl"].replace(victim.ready["assetId"], victim.ids[1])
+    assert (await stranger.http.get(signed)).status_code == 403
+    for changed in (
+        {"key": key},
+        {"key": key, "bucket": bucket},
+        {"policy": victim.pending["upload"]["fields"]["policy"]},
+    ):
+        refused = await stranger.store(own, b"x" * 9, **changed)
+        assert refused.status_code == 403, refused.text
+    own["upload"]["url"] = victim.pending["upload"]["url"]
+    assert (await stranger.store(own, b"x" * 9)).status_code == 403
+    assert (await victim.company.asset(victim.ids[2]))["status"] == "pending"
+
+
+async def test_a_bucket_that_exists_is_like_one_that_does_not(victim, http):
+    theirs = victim.pending["upload"]["url"]
+    nobodys = theirs.replace(str(victim.company.id), str(uuid4()))
+    for method in ("GET", "HEAD", "PUT", "DELETE"):
+        for path in ("", "/x"):
+            answers = [await http.request(method, f"{url}{path}") for url in (theirs, nobodys)]
+            assert [answer.status_code for answer in answers] == [403, 403]
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [MEDIA_STATUS, MEDIA_PROCESSED, MEDIA_THUMBNAIL, MEDIA_THUMBNAILED],
+    ids=lambda t: t.name,
+)
+async def test_every_record_names_its_company_and_no_other(victim, stranger, topic, tmp_path):
+    own = await stranger.ready(await stranger.upload(make_photo(tmp_path / "photo.jpg")))
+    owners = {UUID(one): victim.company.id for one in victim.ids} | {
+        UUID(own["assetId"]): stranger.id
+    }
+    found = await events_on(topic, [str(one) for one in owners])
+    assert {event.subject for event in found} >= {
+        UUID(victim.ready["assetId"]), UUID(own["assetId"])
+    }  # fmt: skip
+    for event in found:
+        assert event.companyid == owners[event.subject]
+        others = {str(company) for company in owners.values()} - {str(event.companyid)}
+        assert not any(other in event.model_dump_json() for other in others)
+
+
+async def test_metrics_and_health_name_nobody(victim, http):
+    for variable_name in (
+        "MEDIA_API_URL", "MEDIA_EVENTS_URL", "INGEST_METRICS_URL", "THUMBNAILER_METRICS_URL",
+        "WATCHER_METRICS_URL",
+    ):  # fmt: skip
+        base = variable(variable_name).removesuffix("/metrics")
+        for path in ("/metrics", "/healthz", "/readyz"):
+            answer = await http.get(f"{base}{path}")
+            assert answer.status_code == 200
+            assert not victim.is_in(answer.text)
