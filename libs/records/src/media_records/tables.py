@@ -175,7 +175,12 @@ class IngestJob(SQLModel, table=True):
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
         Index("ingest_jobs_running", "company_id", postgresql_where=text("state = 'running'")),
-        Index("ingest_jobs_claimed", "company_id", "claimed_at"),
+        Index(
+            "ingest_jobs_claimed",
+            "company_id",
+            "claimed_at",
+            postgresql_where=text("claimed_at IS NOT NULL"),
+        ),
     )
 
     id: int | None = Field(default=None, sa_column=_serial())

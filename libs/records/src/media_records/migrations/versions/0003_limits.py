@@ -34,7 +34,11 @@ _TABLES = (
         " WHERE state IN ('queued', 'running')"
     ),
     "CREATE INDEX ingest_jobs_running ON ingest_jobs (company_id) WHERE state = 'running'",
-    "CREATE INDEX ingest_jobs_claimed ON ingest_jobs (company_id, claimed_at)",
+    # Partial, so that the planner never looks for open jobs among all that ever were.
+    (
+        "CREATE INDEX ingest_jobs_claimed ON ingest_jobs (company_id, claimed_at)"
+        " WHERE claimed_at IS NOT NULL"
+    ),
 )
 
 # An upload that was granted takes its declared size at once; a lapsed or deleted one nothing.
