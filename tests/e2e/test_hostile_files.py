@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import sys
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
+from statistics import median
 
 import pytest
 from mediactl.client import media_type
@@ -38,6 +41,7 @@ async def good_uploads(company: Company, data: bytes):
 
     task = asyncio.create_task(go_on())
     try:
+        await eventually(lambda: len(took) >= 2, timeout=60)
         yield took
     finally:
         task.cancel()
@@ -46,13 +50,19 @@ async def good_uploads(company: Company, data: bytes):
 
 
 @pytest.fixture
-async def unharmed(company, parts: Parts, tmp_path):
-    """Check around a test that no process died, that nothing was left, and a good file's pace."""
+async def unharmed(other_company, parts: Parts, tmp_path):
+    """Check around a test that no process died, that nothing was left, and others' pace."""
     before = {name: parts.pid(name) for name in OPENERS}
     photo = make_photo(tmp_path / "good.jpg", size=(800, 600)).read_bytes()
-    async with good_uploads(company, photo) as took:
+    async with good_uploads(other_company, photo) as took:
+        alone = list(took)
         yield
-        await eventually(lambda: len(took) >= 1, timeout=60)
+        await eventually(lambda: len(took) > len(alone), timeout=60)
+    meanwhile = took[len(alone) :]
+    sys.stdout.write(
+        f"\n{len(meanwhile)} good photos meanwhile: ready after {median(meanwhile):.2f} s in the"
+        f" median, {max(meanwhile):.2f} s at most; alone {median(alone):.2f} s\n"
+    )
     assert {name: parts.pid(name) for name in OPENERS} == before
     assert max(took) < 30
     await eventually(lambda: not command_lines_with("/scratch/"), timeout=30)
@@ -123,8 +133,10 @@ async def test_mutated_files_have_an_answer(company, unharmed, tmp_path):
         Evil(path.name, media_type(path), mutated(path.read_bytes(), chance), ()) for path in picked
     ]
     found = await outcomes(company, files)
-    codes = {code for code, _ in found}
-    assert codes <= {
+    codes = Counter(code for code, _ in found)
+    told = ", ".join(f"{code} {n}" for code, n in codes.most_common())
+    sys.stdout.write(f"\n{count} mutated files: {told}\n")
+    assert codes.keys() <= {
         READY, "unreadable_image", "unreadable_media", "type_mismatch", "truncated_file",
         "transcode_failed", "no_video_stream", "dimensions_too_large", "too_many_pixels",
         "duration_too_long", "frame_rate_too_high", "bitrate_too_low", "no_frame",

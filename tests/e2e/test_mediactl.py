@@ -200,7 +200,7 @@ def test_doctor_shows_the_jail_that_uploads_are_opened_in():
 
 
 def test_doctor_finds_a_service_that_has_no_jail():
-    with restarted("thumbnailer", THUMBNAILER_JAIL="none"):
+    with restarted("thumbnailer", THUMBNAILER_JAIL="none", THUMBNAILER_MEDIA_ENV="development"):
         done = mediactl("doctor", "--json")
 
     assert done.returncode == 1

@@ -74,6 +74,8 @@ _ADDRESSES = {
     "s3_endpoint_url": "http://127.0.0.1:9",
     "s3_access_key": "k",
     "s3_secret_key": "s" * 8,
+    "s3_provisioner_access_key": "k",
+    "s3_provisioner_secret_key": "s" * 8,
 }
 _TYPES = {limits.VIDEO: ("clip.mp4", "video/mp4"), limits.IMAGE: ("photo.jpg", "image/jpeg")}
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"

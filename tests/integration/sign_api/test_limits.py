@@ -32,12 +32,18 @@ async def used(rows):
 
 @pytest.fixture
 async def set_quota(rows):
+    """Change a company's quota until the end of the test."""
+    changed = set()
+
     async def change(company, quota):
+        changed.add(company)
         await rows.connection.execute(
             "UPDATE companies SET quota_bytes = $2 WHERE company_id = $1", company.id, quota
         )
 
-    return change
+    yield change
+    for company in list(changed):
+        await change(company, 10**12)
 
 
 async def test_a_file_that_the_quota_does_not_hold_is_refused(company, other_company, set_quota):
@@ -126,4 +132,3 @@ async def test_a_quota_that_is_nearly_used_is_reported(company, set_quota, rows)
                 for line in log.read_text().splitlines()
             )
         )
-    await set_quota(company, 10**12)

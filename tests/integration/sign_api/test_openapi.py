@@ -11,13 +11,13 @@ from jsonschema import Draft202012Validator
 from support.surroundings import variable
 
 ROUTES = {
-    ("post", "/api/media/sign"): {"201", "400", "401", "403", "422", "503"},
-    ("get", "/api/media/assets/{asset_id}"): {"200", "400", "401", "403", "404", "503"},
-    ("get", "/api/media/assets"): {"200", "400", "401", "403", "503"},
+    ("post", "/api/media/sign"): {"201", "400", "401", "403", "422", "429", "503"},
+    ("get", "/api/media/assets/{asset_id}"): {"200", "400", "401", "403", "404", "429", "503"},
+    ("get", "/api/media/assets"): {"200", "400", "401", "403", "429", "503"},
     ("post", "/api/media/assets/{asset_id}/retry"): {
-        *("202", "400", "401", "403", "404", "409", "503"),
+        *("202", "400", "401", "403", "404", "409", "429", "503"),
     },
-    ("delete", "/api/media/assets/{asset_id}"): {"204", "400", "401", "403", "404", "503"},
+    ("delete", "/api/media/assets/{asset_id}"): {"204", "400", "401", "403", "404", "429", "503"},
 }
 
 

@@ -22,6 +22,9 @@ def settings(database_name):
     return WatcherSettings(
         database_url=service_url(database_name, "watcher"),
         kafka_bootstrap_servers="127.0.0.1:9",
+        media_env="development",
+        s3_provisioner_access_key=store["s3_access_key"],
+        s3_provisioner_secret_key=store["s3_secret_key"],
         **store,
     )
 

@@ -29,6 +29,7 @@ def environment(state, service, environ=None):
         ("DATABASE_URL", {"sign_api", "ingest", "notifier", "watcher"}),
         ("KAFKA_BOOTSTRAP_SERVERS", set(SERVICES)),
         ("S3_SECRET_KEY", {"sign_api", "ingest", "thumbnailer", "watcher"}),
+        ("S3_PROVISIONER_SECRET_KEY", {"sign_api", "watcher"}),
         ("S3_REGION", {"sign_api", "ingest", "thumbnailer", "watcher"}),
         ("JWT_SECRET", {"sign_api", "notifier"}),
         ("SCRATCH_DIR", {"ingest", "thumbnailer"}),
@@ -50,6 +51,19 @@ def test_each_service_logs_in_to_the_database_as_itself(state):
     assert url == f"postgresql://media_ingest:{password}@db:5432/media"
 
 
+def test_each_service_logs_in_to_storage_as_itself(state):
+    secrets = stack_credentials(state, {}).storage_secrets
+
+    found = {name: environment(state, name) for name in ("sign_api", "ingest", "watcher")}
+
+    for name, given in found.items():
+        assert (given["S3_ACCESS_KEY"], given["S3_SECRET_KEY"]) == (f"media-{name}", secrets[name])
+    assert found["watcher"]["S3_PROVISIONER_SECRET_KEY"] == secrets["provisioner"]
+    assert not any(ENDPOINTS.s3_secret_key in given.values() for given in found.values())
+    elsewhere = environment(state, "ingest", {"S3_BUCKET_PREFIX": "other-"})
+    assert elsewhere["S3_ACCESS_KEY"] == "other-ingest"
+
+
 def test_a_login_with_odd_characters_survives_in_a_url():
     assert with_login("postgresql://a:b@h/d", "u@x", "p/:@") == "postgresql://u%40x:p%2F%3A%40@h/d"
 
@@ -63,7 +77,9 @@ def test_a_variable_named_after_a_service_reaches_that_service_alone(state):
     assert not {"LEASE_SECONDS", "INGEST_LEASE_SECONDS"} & set(watcher)
 
 
-@pytest.mark.parametrize("name", ["INGEST_METRICS_PORT", "INGEST_DB_PASSWORD", "AWS_SECRET"])
+@pytest.mark.parametrize(
+    "name", ["INGEST_METRICS_PORT", "INGEST_DB_PASSWORD", "INGEST_S3_SECRET", "AWS_SECRET"]
+)
 def test_variables_that_are_not_for_services_do_not_reach_them(state, name):
     assert name not in environment(state, "ingest", {name: "1"})
 

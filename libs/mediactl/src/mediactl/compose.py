@@ -111,6 +111,7 @@ class ComposeStack:
             "S3_PUBLIC_ENDPOINT_URL": endpoints.s3_endpoint_url,
             "KAFKA_TOPIC_PREFIX": self._environ.get("KAFKA_TOPIC_PREFIX", ""),
             **self._credentials().password_variables(),
+            **self._credentials().storage_variables(),
             **self._credentials().token_variables(),
         }
 

@@ -16,14 +16,19 @@ JWT_ISSUER = "media-pipeline"
 JWT_AUDIENCE = "media-pipeline"
 MIN_JWT_SECRET_BYTES = 32
 DATABASE_SERVICES = ("sign_api", "ingest", "notifier", "watcher")
+STORAGE_USERS = ("sign_api", "ingest", "thumbnailer", "watcher", "provisioner")
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """``database_passwords`` has one entry for each service with a login of its own."""
+    """
+    ``database_passwords`` has one entry for each service with a login of its own,
+    ``storage_secrets`` one for each user of the object store.
+    """
 
     jwt_secret: str
     database_passwords: Mapping[str, str]
+    storage_secrets: Mapping[str, str]
     jwt_issuer: str = JWT_ISSUER
     jwt_audience: str = JWT_AUDIENCE
 
@@ -39,6 +44,10 @@ class Credentials:
         """Return the services' database passwords as environment variables."""
         return {f"{name.upper()}_DB_PASSWORD": p for name, p in self.database_passwords.items()}
 
+    def storage_variables(self) -> dict[str, str]:
+        """Return the secrets of the store's users as environment variables."""
+        return {f"{name.upper()}_S3_SECRET": s for name, s in self.storage_secrets.items()}
+
 
 def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
     """
@@ -49,12 +58,14 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
     passwords = {
         name: _secret(state, environ, f"{name.upper()}_DB_PASSWORD") for name in DATABASE_SERVICES
     }
+    storage = {name: _secret(state, environ, f"{name.upper()}_S3_SECRET") for name in STORAGE_USERS}
     jwt_secret = _secret(state, environ, "JWT_SECRET")
     if len(jwt_secret.encode()) < MIN_JWT_SECRET_BYTES:
         raise UsageError(f"JWT_SECRET must hold at least {MIN_JWT_SECRET_BYTES} bytes.")
     return Credentials(
         jwt_secret=jwt_secret,
         database_passwords=passwords,
+        storage_secrets=storage,
         jwt_issuer=environ.get("JWT_ISSUER") or JWT_ISSUER,
         jwt_audience=environ.get("JWT_AUDIENCE") or JWT_AUDIENCE,
     )

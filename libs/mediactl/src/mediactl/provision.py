@@ -1,5 +1,5 @@
 """
-The one step between infrastructure and services: roles, migrations, topics.
+The one step between infrastructure and services: roles, migrations, storage users, topics.
 
 Repeating it changes nothing.
 """
@@ -21,8 +21,9 @@ _LINES_SHOWN = 12
 
 
 def provision(around: Surroundings, progress: Progress) -> None:
-    """Bring the database and the topics up to date; raises MediactlError."""
-    run_all([partial(_migrate, around, progress), partial(_create_topics, around, progress)])
+    """Bring the database, the storage users and the topics up to date; raises MediactlError."""
+    steps = (_migrate, _make_storage_users, _create_topics)
+    run_all([partial(one, around, progress) for one in steps])
 
 
 def _migrate(around: Surroundings, progress: Progress) -> None:
@@ -33,6 +34,17 @@ def _migrate(around: Surroundings, progress: Progress) -> None:
     }
     with step(progress, "migrations", "bringing the database up to date", done="done"):
         _run("media_records.migrate", env)
+
+
+def _make_storage_users(around: Surroundings, progress: Progress) -> None:
+    env = {
+        **inherited(around.environ),
+        **around.credentials.storage_variables(),
+        "S3_REGION": around.environ.get("S3_REGION") or "us-east-1",
+        **{k: v for k, v in around.endpoints.variables().items() if k.startswith("S3_")},
+    }
+    with step(progress, "storage users", "making what is missing", done="done"):
+        _run("media_runtime.storage_users", env)
 
 
 def _create_topics(around: Surroundings, progress: Progress) -> None:

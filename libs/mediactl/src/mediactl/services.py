@@ -20,17 +20,19 @@ from mediactl.program import Command, Program, answers_ok
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
+_MAKE_BUCKETS = ("sign_api", "watcher")
 _TOKENS = ("sign_api", "notifier")
 _SCRATCH = ("ingest", "thumbnailer")
 
 # What any program needs of the person's environment, and settings that all services share.
 _INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("LOG_LEVEL", "S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARNS"),
+    *("MEDIA_ENV", "LOG_LEVEL"),
+    *("S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARNS", "S3_QUARANTINE_DAYS"),
 )
 _INHERITED_PREFIX = "OTEL_"
 # Named after a service, but meant for mediactl itself.
-_NOT_FOR_SERVICES = ("_METRICS_PORT", "_METRICS_URL", "_DB_PASSWORD")
+_NOT_FOR_SERVICES = ("_METRICS_PORT", "_METRICS_URL", "_DB_PASSWORD", "_S3_SECRET")
 
 
 @dataclass(frozen=True)
@@ -103,12 +105,23 @@ def _reached(name: str, around: Surroundings) -> dict[str, str]:
         variables["KAFKA_BOOTSTRAP_SERVERS"] = endpoints.kafka_bootstrap_servers
     if name in _STORAGE:
         variables["S3_REGION"] = around.environ.get("S3_REGION") or "us-east-1"
-        variables |= {k: v for k, v in endpoints.variables().items() if k.startswith("S3_")}
+        variables["S3_ENDPOINT_URL"] = endpoints.s3_endpoint_url
+        variables |= _storage_login("S3_", name, around)
+    if name in _MAKE_BUCKETS:
+        variables |= _storage_login("S3_PROVISIONER_", "provisioner", around)
     if name in _TOKENS:
         variables |= credentials.token_variables()
     if name in _SCRATCH:
         variables["SCRATCH_DIR"] = str(around.scratch / name)
     return variables
+
+
+def _storage_login(prefix: str, user: str, around: Surroundings) -> dict[str, str]:
+    buckets = around.environ.get("S3_BUCKET_PREFIX") or "media-"
+    return {
+        f"{prefix}ACCESS_KEY": f"{buckets}{user}",  # as media_runtime.storage_users names it
+        f"{prefix}SECRET_KEY": around.credentials.storage_secrets[user],
+    }
 
 
 class ServiceProgram(Program):

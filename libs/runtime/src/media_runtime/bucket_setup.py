@@ -36,6 +36,20 @@ class BucketSetupError(TransientError):
     """A bucket does not have its settings."""
 
 
+def admin_client(settings: StorageSettings, http_client: urllib3.PoolManager) -> MinioAdmin:
+    """Return the store's own admin API, as the login of *settings*."""
+    url = urlsplit(settings.s3_endpoint_url)
+    return MinioAdmin(
+        endpoint=url.netloc,
+        credentials=StaticProvider(
+            settings.s3_access_key, settings.s3_secret_key.get_secret_value()
+        ),
+        region=settings.s3_region,
+        secure=url.scheme == "https",
+        http_client=http_client,
+    )
+
+
 @dataclass(frozen=True)
 class BucketPlan:
     """What a bucket is to be; ``uploads`` and ``quarantine`` are prefixes of keys."""
@@ -86,16 +100,7 @@ class BucketSetup:
             raise BucketSetupError(f"{bucket}: quota was not stored")
 
     def _admin(self) -> MinioAdmin:
-        url = urlsplit(self._settings.s3_endpoint_url)
-        return MinioAdmin(
-            endpoint=url.netloc,
-            credentials=StaticProvider(
-                self._settings.s3_access_key, self._settings.s3_secret_key.get_secret_value()
-            ),
-            region=self._settings.s3_region,
-            secure=url.scheme == "https",
-            http_client=self._http_client,
-        )
+        return admin_client(self._settings, self._http_client)
 
     def _lifecycle(self, plan: BucketPlan) -> LifecycleConfig:
         quarantined = Filter(prefix=plan.quarantine)

@@ -62,7 +62,8 @@ class Jail:
         elif problem := _problem():
             raise JailError(
                 f"The jail does not work here: {problem} Install bubblewrap and allow user"
-                " namespaces, or set JAIL=none where nobody uploads but you."
+                " namespaces; or, where nobody uploads but you, set JAIL=none and"
+                " MEDIA_ENV=development."
             )
 
     def command(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -36,6 +36,8 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
+    media_env: Literal["production", "development"] = "production"
+    """In production no guard may be off: not the jail, nor the walls around logins."""
     http_host: str = "127.0.0.1"
     http_port: int = 8000
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
@@ -95,6 +97,32 @@ class StorageSettings(Settings):
     s3_notification_arns: str = "arn:minio:sqs::INGEST:kafka,arn:minio:sqs::FAST:kafka"
 
 
+class ProvisionerSettings(StorageSettings):
+    """The login that makes buckets and repairs them, and may do nothing with objects."""
+
+    s3_provisioner_access_key: str
+    s3_provisioner_secret_key: SecretStr
+
+
+class AdministratorSettings(StorageSettings):
+    """The object store's administrator, and the secrets that its users are to have."""
+
+    sign_api_s3_secret: SecretStr
+    ingest_s3_secret: SecretStr
+    thumbnailer_s3_secret: SecretStr
+    watcher_s3_secret: SecretStr
+    provisioner_s3_secret: SecretStr
+
+    def secrets(self) -> dict[str, str]:
+        """Return the secret of each user, by name."""
+        suffix = "_s3_secret"
+        return {
+            name.removesuffix(suffix): getattr(self, name).get_secret_value()
+            for name in type(self).model_fields
+            if name.endswith(suffix)
+        }
+
+
 class AuthSettings(Settings):
     """How bearer tokens are checked: a shared HS256 secret, or the issuer's published keys."""
 
@@ -115,3 +143,9 @@ class JailSettings(Settings):
     """In what strangers' files are opened: ``bubblewrap``, or ``none``, never in production."""
 
     jail: Literal["bubblewrap", "none"] = "bubblewrap"
+
+    @model_validator(mode="after")
+    def _is_jailed(self) -> Self:
+        if self.jail == "none" and self.media_env == "production":
+            raise ValueError("JAIL=none needs MEDIA_ENV=development: uploads are hostile")
+        return self

@@ -10,21 +10,22 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 from uuid import UUID
 
 import certifi
 import urllib3
 from media_contracts import ObjectRef
-from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError
+from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError, admin_client
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.settings import StorageSettings
+from media_runtime.settings import ProvisionerSettings, StorageSettings
 from minio import Minio
 from minio.commonconfig import CopySource
 from minio.datatypes import PostPolicy
@@ -46,6 +47,10 @@ _META = "x-amz-meta-"
 
 class StorageUnavailableError(TransientError):
     """The object store cannot be reached, or refused for now."""
+
+
+class UnsafeLoginError(RuntimeError):
+    """A service was given the object store's administrator."""
 
 
 class ObjectMissingError(PermanentError):
@@ -175,11 +180,30 @@ class ObjectStore:
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
         self._client = _client(settings, settings.s3_endpoint_url)
-        self._setup = BucketSetup(self._client, settings, http_client=_http_client())
+        maker = _maker_of_buckets(settings)
+        self._setup = BucketSetup(
+            _client(maker, maker.s3_endpoint_url), maker, http_client=_http_client()
+        )
         public = settings.s3_public_endpoint_url or settings.s3_endpoint_url
         self._signer = _client(settings, public)
         self._public_url = public.rstrip("/")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(cls, settings: StorageSettings) -> AsyncIterator[Self]:
+        """
+        Give the store for the block, also while it is away.
+
+        Raises UnsafeLoginError in production when the login is an administrator's.
+        """
+        store = cls(settings)
+        try:
+            if settings.media_env == "production":
+                await store.refuse_administrator()
+            yield store
+        finally:
+            store.close()
 
     def close(self) -> None:
         """Let go of the threads; calls under way end on their own time limits."""
@@ -358,8 +382,31 @@ class ObjectStore:
         )
 
     async def ping(self) -> None:
-        """Raise StorageUnavailableError unless the store answers."""
-        await self._run(lambda: self._client.bucket_exists("readiness-probe"), "ping")
+        """Raise StorageUnavailableError unless the store answers and knows the login."""
+        await self._run(self._knows_us, "ping")
+
+    def _knows_us(self) -> None:
+        try:
+            self._client.bucket_exists("readiness-probe")
+        except S3Error as error:
+            if error.code != "AccessDenied":  # a login that is good, and may not look
+                raise
+
+    async def refuse_administrator(self) -> None:
+        """
+        Raise UnsafeLoginError when the login is an administrator's.
+
+        A store that is away tells nothing, and is not waited for.
+        """
+        admin = admin_client(self._settings, _http_client())
+        try:
+            await self._run(admin.info, "info")
+        except StorageUnavailableError:
+            return
+        raise UnsafeLoginError(
+            f"{self._settings.s3_access_key!r} is an administrator of the object store; start the "
+            "service with its own user: python -m media_runtime.storage_users makes them"
+        )
 
     async def _run(self, call: Callable[[], T], key: str) -> T:
         try:
@@ -377,6 +424,17 @@ class ObjectStore:
             OSError,
         ) as error:
             raise StorageUnavailableError(f"object store: {error!r}") from error
+
+
+def _maker_of_buckets(settings: StorageSettings) -> StorageSettings:
+    if not isinstance(settings, ProvisionerSettings):
+        return settings
+    return settings.model_copy(
+        update={
+            "s3_access_key": settings.s3_provisioner_access_key,
+            "s3_secret_key": settings.s3_provisioner_secret_key,
+        }
+    )
 
 
 def _client(settings: StorageSettings, endpoint_url: str) -> Minio:

@@ -53,8 +53,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             )
             await refuse_pending_migrations(database)
             readiness["postgres"] = database.ping
-            store = ObjectStore(settings)
-            stack.callback(store.close)
+            store = await stack.enter_async_context(ObjectStore.connect(settings))
             pool = await stack.enter_async_context(PicturePool(jail, workers=_PROBING_PROCESSES))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())

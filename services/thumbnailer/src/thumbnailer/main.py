@@ -34,8 +34,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
         _empty(settings.scratch_dir)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(producer.close)
-            store = ObjectStore(settings)
-            stack.callback(store.close)
+            store = await stack.enter_async_context(ObjectStore.connect(settings))
             readiness["storage"] = store.ping
             pool = await stack.enter_async_context(
                 PicturePool(jail, workers=settings.thumbnailer_consumers)

@@ -41,8 +41,7 @@ def build_app(settings: WatcherSettings) -> Starlette:
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
             database = await stack.enter_async_context(_database(settings))
             readiness["postgres"] = database.ping
-            store = ObjectStore(settings)
-            stack.callback(store.close)
+            store = await stack.enter_async_context(ObjectStore.connect(settings))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
             rounds: list[Part] = [
@@ -74,15 +73,11 @@ async def orphans_now(
     settings: OrphanSettings, *, min_age: timedelta, remove: bool
 ) -> AsyncIterator[Orphan]:
     """Yield orphans that are older than *min_age*, and *remove* the objects among them."""
-    store = ObjectStore(settings)
-    try:
-        async with _database(settings) as database:
-            async for orphan in find_orphans(database, store, min_age=min_age):
-                yield orphan
-                if remove and orphan.kind == "object":
-                    await remove_object(store, orphan)
-    finally:
-        store.close()
+    async with ObjectStore.connect(settings) as store, _database(settings) as database:
+        async for orphan in find_orphans(database, store, min_age=min_age):
+            yield orphan
+            if remove and orphan.kind == "object":
+                await remove_object(store, orphan)
 
 
 @asynccontextmanager

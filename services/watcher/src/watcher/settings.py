@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from media_runtime.settings import KafkaSettings, PostgresSettings, StorageSettings
+from media_runtime.settings import (
+    KafkaSettings,
+    PostgresSettings,
+    ProvisionerSettings,
+    StorageSettings,
+)
 from pydantic import Field
 
 
@@ -21,7 +26,7 @@ class OrphanSettings(PostgresSettings, StorageSettings):
     """What a comparison of storage with the rows needs."""
 
 
-class WatcherSettings(WatchSettings, KafkaSettings, StorageSettings):
+class WatcherSettings(WatchSettings, KafkaSettings, ProvisionerSettings):
     """What the watcher is told by its environment; times in seconds."""
 
     watch_interval_seconds: float = Field(default=60, gt=0)

@@ -79,7 +79,8 @@ def lock() -> None:
             f"services/{member.parent.name}/requirements.lock",
         )
     records = "libs/records"
-    _compile(root, [f"{records}/pyproject.toml"], f"{records}/requirements.lock")
+    provision = [f"{records}/pyproject.toml", "--extra", "provision"]
+    _compile(root, provision, f"{records}/requirements.lock")
 
 
 def _compile(root: Path, inputs: list[str], target: str) -> None:
