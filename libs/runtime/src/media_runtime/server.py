@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import uvicorn
+from media_runtime.http_guard import BoundedProtocol, Guarded
 from media_runtime.settings import Settings
 
 GRACE_SECONDS = 20
@@ -20,7 +21,7 @@ def serve(
     loop: Literal["asyncio", "uvloop"] = "asyncio",
 ) -> None:
     """
-    Serve *app*; on SIGTERM open requests get GRACE_SECONDS before they are cut off.
+    Serve *app*, guarded; on SIGTERM open requests get GRACE_SECONDS before they are cut off.
 
     A service that consumes from Kafka stays with asyncio's own *loop*: on uvloop a write to a
     connection that the broker has closed raises RuntimeError, which aiokafka does not take for
@@ -30,7 +31,9 @@ def serve(
     themselves; it runs in the signal handler.
     """
     config = uvicorn.Config(
-        app,
+        Guarded(app),
+        http=BoundedProtocol,
+        ws="none",
         host=settings.http_host,
         port=settings.http_port,
         loop=loop,
