@@ -15,6 +15,7 @@ from media_runtime.http import ApiError
 from media_runtime.storage import ObjectStore
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
+from sign_api.domain import ACCEPTED_TYPES, MAX_NAME_CHARACTERS
 
 
 class _View(BaseModel):
@@ -26,9 +27,19 @@ class _View(BaseModel):
 class SignRequest(_View):
     """A file that the client wants to upload; ``size`` is in bytes."""
 
-    file_name: StrictStr = Field(examples=["holiday.mp4"])
-    size: StrictInt = Field(examples=[4139823])
-    type: StrictStr = Field(examples=["video/mp4"])
+    # What the document says of the values, domain.check_upload checks, with codes of its own.
+    file_name: StrictStr = Field(
+        examples=["holiday.mp4"],
+        json_schema_extra={
+            "minLength": 1,
+            "maxLength": MAX_NAME_CHARACTERS,
+            "pattern": r"^[^/\\\u0000-\u001f\u007f]+$",
+        },
+    )
+    size: StrictInt = Field(examples=[4139823], json_schema_extra={"minimum": 1})
+    type: StrictStr = Field(
+        examples=["video/mp4"], json_schema_extra={"enum": [*sorted(ACCEPTED_TYPES)]}
+    )
 
 
 class Upload(_View):
