@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from media_contracts import MEDIA_STATUS
 
 from support.clients import Company, token_of
@@ -147,6 +148,15 @@ def unsigned(**changed) -> str:
     return jwt.encode(claims(**changed), None, algorithm="none")
 
 
+_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+_PUBLIC_JWK = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(_KEY.public_key()))
+
+
+def forged(**header) -> str:
+    """Return a token that an attacker's key has signed, with hints where to find that key."""
+    return jwt.encode(claims(), _KEY, algorithm="RS256", headers=header)
+
+
 BAD_TOKENS = {
     "lapsed": lambda: token(exp=datetime.now(UTC) - timedelta(minutes=1)),
     "for another audience": lambda: token(aud="other"),
@@ -163,6 +173,13 @@ BAD_TOKENS = {
     "unsigned": unsigned,
     "unsigned, claiming HS256": lambda: f"{_header('HS256')}.{unsigned().partition('.')[2]}",
     "with another algorithm": lambda: token(algorithm="HS512", secret=variable("JWT_SECRET") * 2),
+    "that names its own key": lambda: forged(jwk=_PUBLIC_JWK),
+    "that says where its key is": lambda: forged(jku="http://127.0.0.1:9/jwks.json"),
+    "that brings a certificate": lambda: forged(x5u="http://127.0.0.1:9/c.pem", x5c=["AAAA"]),
+    "that names a file as its key": lambda: forged(kid="../../../../dev/null"),
+    "that names a query as its key": lambda: forged(kid="' UNION SELECT 'key"),
+    "with a header that must be understood": lambda: forged(crit=["exp"]),
+    "of a size that no token has": lambda: token(padding="x" * 20_000),
     "garbage": lambda: "garbage",
     "with another payload": lambda: ".".join(
         [token().split(".")[0], unsigned().split(".")[1], token().split(".")[2]]
@@ -189,6 +206,10 @@ async def test_a_bad_token_is_refused_everywhere(company, what):
         answer = await company.call(method, path, headers=headers, **options)
         assert problem(answer, 401) == "unauthorized"
         assert answer.headers["www-authenticate"] == "Bearer"
+    events = f"{variable('MEDIA_EVENTS_URL')}/api/media/events"
+    for method, url in (("GET", events), ("POST", f"{events}/ticket")):
+        answer = await company.http.request(method, url, headers=headers)
+        assert problem(answer, 401) == "unauthorized"
 
 
 @pytest.mark.parametrize("value", ["", "Bearer", "Basic dXNlcjpwYXNz", "token"])

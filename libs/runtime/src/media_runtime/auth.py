@@ -22,6 +22,8 @@ _PUBLISHED_ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 _MIN_SECRET_BYTES = 32
 # A client sends one token many times; checking its signature is a tenth of a sign request.
 _REMEMBERED = 10_000
+# Remembered tokens take memory, which is bounded only if they are.
+_MAX_TOKEN_CHARACTERS = 4096
 
 
 class InvalidTokenError(Exception):
@@ -111,4 +113,6 @@ def bearer_token(header: str | None) -> str:
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise InvalidTokenError("send the header Authorization: Bearer <token>")
+    if len(token) > _MAX_TOKEN_CHARACTERS:
+        raise InvalidTokenError(f"it has more than {_MAX_TOKEN_CHARACTERS} characters")
     return token.strip()
