@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 import typer
-from mediactl.commands import development, dlq, inspection, lifecycle, media, operations, token
+from mediactl.commands import (
+    development,
+    dlq,
+    inspection,
+    lifecycle,
+    media,
+    operations,
+    supply,
+    token,
+)
 
 app = typer.Typer(
     help="Starts, stops and shows the media pipeline on this machine.",
@@ -21,5 +30,6 @@ for command in (
 # What follows belongs to pytest and its kin, options included.
 for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)
-app.command()(development.lock)
+for command in (development.lock, supply.audit, supply.licences, supply.sbom):
+    app.command()(command)
 app.add_typer(dlq.app, name="dlq")

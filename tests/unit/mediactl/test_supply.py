@@ -1,0 +1,86 @@
+"""What is known of the packages that the system is made of."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from mediactl import supply
+from mediactl.errors import UsageError
+
+ROOT = Path(__file__).parents[3]
+GOOD = {"name": "good", "version": "1", "vulns": []}
+BAD = {
+    "name": "bad", "version": "2",
+    "vulns": [{"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["3"]}],
+}  # fmt: skip
+SKIPPED = {"name": "own", "skip_reason": "not found on PyPI"}
+
+
+def test_a_known_vulnerability_fails_the_audit():
+    found = supply.read_audit([GOOD, BAD, SKIPPED], {})
+    assert not found.passes
+    assert (found.packages, found.skipped) == (2, 1)
+    assert found.vulnerabilities == (supply.Vulnerability("bad", "2", "PYSEC-1", ("3",)),)
+
+
+@pytest.mark.parametrize("name", ["PYSEC-1", "CVE-1"])
+def test_one_that_is_accepted_for_a_reason_does_not(name):
+    found = supply.read_audit([BAD], {name: "it is never called"})
+    assert found.passes
+    assert found.vulnerabilities[0].accepted == "it is never called"
+
+
+def test_without_a_database_nothing_is_claimed():
+    found = supply.read_audit([SKIPPED, SKIPPED], {})
+    assert (found.packages, found.unreachable) == (0, "not found on PyPI")
+
+
+def test_an_exception_lapses(tmp_path):
+    (tmp_path / "pyproject.toml").write_text(
+        "[[tool.media.audit.exceptions]]\n"
+        'id = "CVE-1"\nreason = "never called"\nuntil = 2026-12-31\n'
+    )
+    assert supply._exceptions(tmp_path, date(2026, 12, 31)) == {"CVE-1": "never called"}
+    assert supply._exceptions(tmp_path, date(2027, 1, 1)) == {}
+
+
+@pytest.mark.parametrize(
+    ("expression", "accepted"),
+    [
+        ("MIT", True),
+        ("GPL-3.0", False),
+        ("GPL-3.0 OR MIT", True),
+        ("GPL-3.0 AND MIT", False),
+        ("BSD AND (GPL-3.0 OR MIT)", True),
+        ("MIT; GPL-3.0", False),
+        ("UNKNOWN", False),
+    ],
+)
+def test_each_part_of_a_licence_must_leave_a_choice(expression, accepted):
+    assert supply.is_accepted(expression, ["MIT", "BSD"]) is accepted
+
+
+def test_the_licence_of_every_package_is_accepted():
+    found = supply.licences(ROOT)
+    assert {"aiokafka", "fastapi", "pillow"} <= {one.package for one in found}
+    assert [one for one in found if not one.accepted] == []
+
+
+@pytest.mark.parametrize(("service", "has"), [(None, {"pillow", "ruff"}), ("watcher", {"minio"})])
+def test_a_bill_of_materials_names_every_locked_package(service, has):
+    document = json.loads(supply.bill_of_materials(ROOT, service))
+    assert document["bomFormat"] == "CycloneDX"
+    purls = {one["name"]: one["purl"] for one in document["components"]}
+    lock = ROOT / (f"services/{service}" if service else "") / "requirements.lock"
+    locked = {line.partition("==")[0] for line in lock.read_text().splitlines() if "==" in line}
+    assert has <= set(purls)
+    assert set(purls) == {name.strip() for name in locked}
+    assert all(purl.startswith("pkg:pypi/") for purl in purls.values())
+
+
+def test_there_is_no_bill_of_an_unknown_service():
+    with pytest.raises(UsageError, match="nothing"):
+        supply.bill_of_materials(ROOT, "nothing")
