@@ -83,13 +83,17 @@ class Parts:
         assert pid is not None, f"{name} does not run"
         os.kill(pid, signum)
 
-    @contextmanager
-    def another(self, name: str, **settings: str) -> Iterator[None]:
-        """Run one more process of a service for the block."""
+    def environment_of(self, name: str, **settings: str) -> dict[str, str]:
+        """Return the environment of one more process of a service, with its own logins."""
         alone = {f"{name.upper()}_KAFKA_INSTANCE_ID": ""}
         given = {**os.environ, **self.settings, **alone, **settings}
         around = replace(surroundings(self.home), environ=given)
-        environment = service_environment(name, free_port(), around)
+        return service_environment(name, free_port(), around)
+
+    @contextmanager
+    def another(self, name: str, **settings: str) -> Iterator[None]:
+        """Run one more process of a service for the block."""
+        environment = self.environment_of(name, **settings)
         with subprocess.Popen([sys.executable, "-P", "-m", name], env=environment) as running:
             try:
                 yield

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+from collections import Counter
 from uuid import uuid4
 
 import asyncpg
@@ -19,6 +21,14 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from support.assets import sign_asset
 from support.databases import admin_url, service_url
 
+REQUESTS = int(os.environ.get("COMPANIES_APART_REQUESTS", "2000"))
+AT_ONCE = 100
+_OWN_AND_FOREIGN = """
+    SELECT count(*) FILTER (WHERE company_id = $1) AS own,
+        count(*) FILTER (WHERE company_id <> $1) AS foreign
+    FROM media_assets
+"""
+_TOUCH = "UPDATE media_assets SET updated_at = now() WHERE id = ANY($1) RETURNING company_id"
 TENANT_TABLES = {
     "companies",
     "media_assets",
@@ -144,32 +154,56 @@ async def test_sign_api_cannot_read_what_is_not_its_own(sign_api, table):
 
 
 async def test_mixed_requests_over_few_connections_meet_no_foreign_row(sign_api):
-    """2,000 requests of 10 companies over a pool of 5, one in twenty cancelled in mid-air."""
-    companies = [uuid4() for _ in range(10)]
-    for company in companies:
-        await sign_asset(sign_api, company)
+    """
+    Requests of 10 companies over a pool of 5, one in twenty cancelled in mid-air.
+
+    COMPANIES_APART_REQUESTS=20000 is the long form.
+    """
+    assets = dict([await sign_asset(sign_api, uuid4()) for _ in range(10)])
     chance = random.Random(20_261_123)
-    foreign: list[object] = []
+    seen: Counter[str] = Counter()
 
-    async def ask(company):
+    async def look(company):
         async with sign_api.company(company) as connection:
-            rows = await connection.fetch("SELECT company_id FROM media_assets")
-            foreign.extend(row for row in rows if row["company_id"] != company)
-            return len(rows)
+            row = await connection.fetchrow(_OWN_AND_FOREIGN, company)
+        seen["own"] += row["own"]
+        seen["foreign"] += row["foreign"]
 
-    async def maybe_cancelled(company):
-        task = asyncio.create_task(ask(company))
+    async def sign(company):
+        await sign_asset(sign_api, company)
+
+    async def reach_across(company):
+        others = [asset for owner, asset in assets.items() if owner != company]
+        async with sign_api.company(company) as connection:
+            rows = await connection.fetch(_TOUCH, [assets[company], *others])
+        seen["own"] += sum(row["company_id"] == company for row in rows)
+        seen["foreign"] += sum(row["company_id"] != company for row in rows)
+
+    async def forget_the_company(_):
+        seen["foreign"] += len(await sign_api.fetch("SELECT 1 FROM media_assets"))
+
+    async def maybe_cancelled(request, company):
+        task = asyncio.create_task(request(company))
         if chance.random() < 0.05:
-            await asyncio.sleep(0)
+            for _ in range(chance.randrange(30)):  # somewhere between the pool and the answer
+                await asyncio.sleep(0)
             task.cancel()
-        return await asyncio.gather(task, return_exceptions=True)
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        seen["cancelled"] += isinstance(ended, asyncio.CancelledError)
+        if not isinstance(ended, asyncio.CancelledError | None):
+            raise ended
 
-    for _ in range(20):
-        answers = await asyncio.gather(
-            *(maybe_cancelled(chance.choice(companies)) for _ in range(100))
+    requests = (look, sign, reach_across, forget_the_company)
+    for _ in range(REQUESTS // AT_ONCE):
+        await asyncio.gather(
+            *(
+                maybe_cancelled(chance.choice(requests), chance.choice(list(assets)))
+                for _ in range(AT_ONCE)
+            )
         )
-        assert any(answer == [1] for answer in answers)
-    assert foreign == []
+    assert seen["foreign"] == 0
+    assert seen["own"] > REQUESTS / 4
+    assert seen["cancelled"] > REQUESTS / 40
 
 
 async def test_a_superuser_is_refused(database_name):

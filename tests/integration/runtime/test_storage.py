@@ -98,7 +98,7 @@ async def test_a_bucket_can_be_ensured_again_with_another_quota(store, company):
 
 async def test_settings_that_did_not_take_are_an_error(store, monkeypatch):
     """A bucket without notification would swallow uploads in silence."""
-    monkeypatch.setattr(store._client, "set_bucket_notification", lambda *_: None)
+    monkeypatch.setattr(store._setup._client, "set_bucket_notification", lambda *_: None)
     with pytest.raises(BucketSetupError, match="notification was not stored"):
         await store.ensure_bucket(uuid4(), quota_bytes=QUOTA)
 

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -37,6 +36,7 @@ from minio.deleteobjects import DeleteObject
 from PIL import Image
 
 from support.eventually import eventually
+from support.surroundings import Parts
 
 COMPANY = uuid4()
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -177,12 +177,6 @@ def video_with_black_start(path: Path) -> Path:
     return path
 
 
-def free_port() -> str:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return str(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 async def prefix():
     name = f"th{uuid4().hex[:8]}_"
@@ -225,10 +219,9 @@ async def service(prefix, tmp_path_factory):
     (scratch / "left-by-a-killed-process").touch()
     running = Service(
         {
-            **os.environ,
+            **Parts().environment_of("thumbnailer"),
             "KAFKA_TOPIC_PREFIX": prefix,
             "SCRATCH_DIR": str(scratch),
-            "HTTP_PORT": free_port(),
             "THUMBNAILER_CONSUMERS": "2",
         }
     )

@@ -11,7 +11,7 @@ _OF_A_STACK = (
     *("S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY"),
     *("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE"),
 )
-_SUFFIXES = ("_DB_PASSWORD", "_METRICS_URL", "_SECONDS")
+_SUFFIXES = ("_DB_PASSWORD", "_S3_SECRET", "_METRICS_URL", "_SECONDS")
 
 
 @pytest.fixture(autouse=True)
