@@ -1,0 +1,152 @@
+"""
+Who may do what with which table: the whole of it, so that a new table or right must be added here.
+
+The walls between companies themselves are in test_walls and test_companies_apart.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+LOGINS = ("media_sign_api", "media_ingest", "media_notifier", "media_watcher")
+
+RIGHTS = {
+    ("media_sign_api", "alembic_version"): "SELECT",
+    ("media_sign_api", "asset_transitions"): "INSERT SELECT",
+    ("media_sign_api", "companies"): "INSERT SELECT UPDATE",
+    ("media_sign_api", "company_usage"): "INSERT SELECT UPDATE",
+    ("media_sign_api", "idempotency_keys"): "DELETE INSERT SELECT UPDATE",
+    ("media_sign_api", "media_assets"): "INSERT SELECT UPDATE",
+    ("media_sign_api", "outbox"): "INSERT",
+    ("media_internal", "alembic_version"): "SELECT",
+    ("media_internal", "asset_results"): "DELETE INSERT SELECT",
+    ("media_internal", "asset_transitions"): "INSERT SELECT",
+    ("media_internal", "companies"): "SELECT",
+    ("media_internal", "company_usage"): "INSERT SELECT UPDATE",
+    ("media_internal", "event_tickets"): "DELETE SELECT",
+    ("media_internal", "idempotency_keys"): "DELETE SELECT",
+    ("media_internal", "ingest_jobs"): "DELETE INSERT SELECT UPDATE",
+    ("media_internal", "media_assets"): "SELECT UPDATE",
+    ("media_internal", "outbox"): "INSERT SELECT",
+    ("media_watcher", "companies.verified_at"): "UPDATE",
+    ("media_watcher", "media_assets"): "DELETE",
+    ("media_notifier", "alembic_version"): "SELECT",
+    ("media_notifier", "event_tickets"): "DELETE INSERT SELECT",
+    ("media_relay", "outbox"): "DELETE SELECT",
+}
+MEMBERS = {
+    ("media_ingest", "media_internal"),
+    ("media_ingest", "media_relay"),
+    ("media_sign_api", "media_relay"),
+    ("media_watcher", "media_internal"),
+    ("media_watcher", "media_relay"),
+}
+# PostgreSQL lets everyone call a new function; with its caller's rights that gives nothing.
+CALLABLE_BY_ALL = {"sign_asset", "count_usage"}
+
+_GRANTED = """
+    WITH granted AS (
+        SELECT relname AS name, relowner AS owner, relacl AS acl FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace
+        UNION ALL
+        SELECT relname || '.' || attname, relowner, attacl FROM pg_attribute
+            JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'public'::regnamespace
+    )
+    SELECT coalesce(rolname, 'PUBLIC') AS role, name,
+        string_agg(privilege_type, ' ' ORDER BY privilege_type) AS privileges,
+        bool_or(is_grantable) AS may_pass_on
+    FROM granted, aclexplode(acl) LEFT JOIN pg_roles r ON r.oid = grantee
+    WHERE grantee <> owner GROUP BY 1, 2
+"""
+
+
+async def test_each_role_has_its_rights_and_no_others(admin):
+    rows = await admin.fetch(_GRANTED)
+    assert {(row["role"], row["name"]): row["privileges"] for row in rows} == RIGHTS
+    assert not any(row["may_pass_on"] for row in rows)
+
+
+async def test_everyone_is_granted_nothing(admin):
+    assert [row for row in await admin.fetch(_GRANTED) if row["role"] == "PUBLIC"] == []
+    functions = await admin.fetch(
+        "SELECT DISTINCT proname, prosecdef FROM pg_proc p,"
+        " aclexplode(coalesce(proacl, acldefault('f', proowner)))"
+        " WHERE pronamespace = 'public'::regnamespace AND grantee = 0"
+    )
+    assert {row["proname"] for row in functions} == CALLABLE_BY_ALL
+    assert not any(row["prosecdef"] for row in functions)
+    schema = await admin.fetch(
+        "SELECT privilege_type FROM pg_namespace, aclexplode(nspacl)"
+        " WHERE nspname = 'public' AND grantee = 0"
+    )
+    assert {row["privilege_type"] for row in schema} == {"USAGE"}
+
+
+async def test_who_is_a_member_of_what(admin):
+    rows = await admin.fetch(
+        "SELECT m.rolname AS member, r.rolname AS role, admin_option FROM pg_auth_members"
+        " JOIN pg_roles m ON m.oid = member JOIN pg_roles r ON r.oid = roleid"
+        " WHERE m.rolname LIKE 'media\\_%'"
+    )
+    assert {(row["member"], row["role"]) for row in rows} == MEMBERS
+    assert not any(row["admin_option"] for row in rows)
+
+
+async def test_every_right_is_behind_a_policy_for_its_role(admin):
+    """With row-level security and no policy a right is dead; with one for all it would be wide."""
+    rows = await admin.fetch(
+        "SELECT c.oid, relname, grantee, g.rolname, privilege_type FROM pg_class c,"
+        " aclexplode(relacl) JOIN pg_roles g ON g.oid = grantee"
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')"
+        " AND grantee <> relowner AND relname <> 'alembic_version'"
+    )
+    assert rows
+    for row in rows:
+        policies = await admin.fetch(
+            "SELECT polname FROM pg_policy WHERE polrelid = $1 AND polpermissive"
+            " AND EXISTS (SELECT 1 FROM unnest(polroles) p WHERE p <> 0"
+            "   AND pg_has_role($2::oid, p, 'USAGE'))"
+            " AND polcmd::text = ANY($3)",
+            row["oid"],
+            row["grantee"],
+            ["*", {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}[row[4]]],
+        )
+        assert policies, tuple(row)
+
+
+async def test_rows_of_a_company_refer_to_rows_of_the_same_company(admin):
+    keys = await admin.fetch(
+        "SELECT k.conrelid::regclass::text AS source, k.confrelid::regclass::text AS target,"
+        " EXISTS (SELECT 1 FROM unnest(k.conkey, k.confkey) AS pair (here, there)"
+        "   JOIN pg_attribute h ON h.attrelid = k.conrelid AND h.attnum = here"
+        "   JOIN pg_attribute t ON t.attrelid = k.confrelid AND t.attnum = there"
+        "   WHERE h.attname = 'company_id' AND t.attname = 'company_id') AS with_company"
+        " FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid"
+        " WHERE k.contype = 'f' AND c.relnamespace = 'public'::regnamespace"
+    )
+    assert len(keys) >= 4
+    assert [tuple(key) for key in keys if not key["with_company"]] == []
+
+
+@pytest.mark.parametrize("login", LOGINS)
+async def test_a_login_is_bound_by_the_walls(admin, login):
+    role = await admin.fetchrow("SELECT * FROM pg_roles WHERE rolname = $1", login)
+    assert role["rolcanlogin"]
+    for power in ("rolsuper", "rolbypassrls", "rolcreaterole", "rolcreatedb", "rolreplication"):
+        assert not role[power], power
+    owned = await admin.fetch(
+        "SELECT relname FROM pg_class WHERE pg_has_role($1, relowner, 'MEMBER')"
+        " UNION SELECT proname FROM pg_proc WHERE pg_has_role($1, proowner, 'MEMBER')"
+        " UNION SELECT datname FROM pg_database WHERE pg_has_role($1, datdba, 'MEMBER')",
+        login,
+    )
+    assert owned == []
+    assert not await admin.fetchval("SELECT has_schema_privilege($1, 'public', 'CREATE')", login)
+
+
+async def test_the_thumbnailer_knows_no_database(admin):
+    roles = {row["rolname"] for row in await admin.fetch("SELECT rolname FROM pg_roles")}
+    assert {name for name in roles if name.startswith("media_")} == {
+        *LOGINS,
+        *("media_owner", "media_internal", "media_relay"),
+    }
