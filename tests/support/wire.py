@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from media_contracts import CloudEvent, Topic
+from media_runtime.settings import KafkaSettings
 
 from support.surroundings import variable
 
@@ -38,10 +39,19 @@ async def events_on(topic: Topic, asset_ids: Iterable[str]) -> list[CloudEvent[A
 
 async def skip_all(topic: Topic, *, group: str) -> None:
     """Commit the end of *topic* for a group without members: its records are lost to it."""
-    prefix = os.environ.get("KAFKA_TOPIC_PREFIX", "")
+    settings = KafkaSettings(
+        kafka_bootstrap_servers=variable("KAFKA_BOOTSTRAP_SERVERS"),
+        kafka_topic_prefix=os.environ.get("KAFKA_TOPIC_PREFIX", ""),
+    )
+    await commit_end(settings, topic, group)
+
+
+async def commit_end(settings: KafkaSettings, topic: Topic, group: str) -> None:
+    """Commit the end of *topic* in these settings' log for a group without members."""
+    prefix = settings.kafka_topic_prefix
     partitions = [TopicPartition(prefix + topic.name, n) for n in range(topic.partitions)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=variable("KAFKA_BOOTSTRAP_SERVERS"),
+        bootstrap_servers=settings.kafka_bootstrap_servers,
         group_id=prefix + group,
         enable_auto_commit=False,
     )

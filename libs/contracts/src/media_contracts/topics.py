@@ -30,6 +30,7 @@ class Topic:
     One topic. ``retention_ms`` is in milliseconds; ``key`` says what a record's key holds.
 
     ``messages`` is empty where the form of the messages is not ours (bucket notifications).
+    ``group`` is the consumer group of ours that works on it; None where each reader has all.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Topic:
     messages: tuple[type[Payload], ...] = ()
     partitions: int = PARTITIONS
     retention_ms: int = 7 * _DAY_MS
+    group: str | None = None
 
     @property
     def dlq(self) -> str:
@@ -62,6 +64,7 @@ MEDIA_INGEST = Topic(
     key="bucket/key of the object, or the asset id where a service asks for a look",
     producers=("minio", "sign_api", "watcher"),
     consumers=("ingest",),
+    group="ingest",
 )
 MEDIA_THUMBNAIL = Topic(
     name="media_thumbnail",
@@ -70,6 +73,7 @@ MEDIA_THUMBNAIL = Topic(
     producers=("ingest",),
     consumers=("thumbnailer",),
     messages=(ThumbnailRequested,),
+    group="thumbnailer",
 )
 MEDIA_THUMBNAILED = Topic(
     name="media_thumbnailed",
@@ -78,6 +82,7 @@ MEDIA_THUMBNAILED = Topic(
     producers=("thumbnailer",),
     consumers=("ingest",),
     messages=(ThumbnailMade, ThumbnailFailed),
+    group="ingest_results",
 )
 MEDIA_STATUS = Topic(
     name="media_status",

@@ -203,12 +203,13 @@ def on_events(
     handler: EventHandler,
     *,
     settings: KafkaSettings,
-    group: str,
+    group: str | None = None,
     consumers: int = 1,
 ) -> None:
     """
     Call *handler* with each event of *topic*, at least once, in order for each asset.
 
+    The consumer group is the topic's own, unless another *group* is named.
     *consumers* members of the group share this process; with FastStream's own
     ``max_workers`` a rebalance would hand partitions over while their handlers still run.
     """
@@ -225,7 +226,7 @@ def on_bytes(
     handler: BytesHandler,
     *,
     settings: KafkaSettings,
-    group: str,
+    group: str | None = None,
     consumers: int = 1,
 ) -> None:
     """Do as on_events, for a topic whose messages are not ours to parse."""
@@ -234,6 +235,7 @@ def on_bytes(
         value = message.raw_message.value  # type: ignore[union-attr]
         await handler(value or b"")
 
+    group = group or topic.group or topic.name
     for number in range(consumers):
         # KIP-345: a static member that comes back within its session finds its partitions.
         instance = f"{settings.kafka_instance_id}-{group}-{number}"

@@ -103,6 +103,15 @@ class Database:
             )
             yield connection
 
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """Hold one connection for the block, outside of transactions, for what a session keeps."""
+        async with (
+            _translated(),
+            self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection,
+        ):
+            yield connection
+
     async def fetchrow(self, query: str, *args: Any) -> Record | None:
         """Run one statement in a transaction of its own and return its first row."""
         async with _translated():

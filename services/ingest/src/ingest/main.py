@@ -90,13 +90,12 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
                 outcomes=outcomes,
                 new_job=new_job,
             )
-            on_bytes(broker, MEDIA_INGEST, intake, settings=settings, group=SERVICE)
+            on_bytes(broker, MEDIA_INGEST, intake, settings=settings)
             on_events(
                 broker,
                 MEDIA_THUMBNAILED,
                 outcomes.thumbnailed,
                 settings=settings,
-                group=f"{SERVICE}_results",
             )
             await stack.enter_async_context(workers.running())
             yield

@@ -45,7 +45,6 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
                 MEDIA_THUMBNAIL,
                 OnThumbnailRequested(make_pictures, producer),
                 settings=settings,
-                group=SERVICE,
                 consumers=settings.thumbnailer_consumers,
             )
             yield

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-import structlog
 from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
-from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -19,20 +16,20 @@ from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
-from watcher.metrics import ROUND_SECONDS
+from watcher.lag import Lag
 from watcher.orphans import Orphan, find_orphans, remove_object
+from watcher.pressure import Pressure
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
+from watcher.rounds import Part, repeating
 from watcher.settings import OrphanSettings, WatcherSettings, WatchSettings
 from watcher.sweep import Sweep
 from watcher.use_cases import Round, Watch
 
 _CONNECTIONS = 8
-Part = Callable[[], Awaitable[object]]
-log = structlog.get_logger(__name__)
 
 
 def build_app(settings: WatcherSettings) -> Starlette:
-    """Return the app, which makes a round now and at each interval."""
+    """Return the app, which makes a round now and at each interval, unless another one does."""
     readiness: dict[str, Check] = {}
 
     @asynccontextmanager
@@ -46,6 +43,8 @@ def build_app(settings: WatcherSettings) -> Starlette:
             await stack.enter_async_context(outbox.relaying())
             rounds: list[Part] = [
                 Watch(database, settings),
+                Pressure(database),
+                Lag(settings),
                 Reconciler(
                     database=database,
                     store=store,
@@ -56,7 +55,9 @@ def build_app(settings: WatcherSettings) -> Starlette:
                 VerifyBuckets(database=database, store=store, settings=settings),
                 Sweep(database, store, settings),
             ]
-            await stack.enter_async_context(_repeating(rounds, settings.watch_interval_seconds))
+            await stack.enter_async_context(
+                repeating(database, rounds, interval_seconds=settings.watch_interval_seconds)
+            )
             yield
 
     routes = [Route(path, endpoint) for path, endpoint in ops_routes(readiness)]
@@ -78,36 +79,6 @@ async def orphans_now(
             yield orphan
             if remove and orphan.kind == "object":
                 await remove_object(store, orphan)
-
-
-@asynccontextmanager
-async def _repeating(parts: Sequence[Part], interval_seconds: float) -> AsyncIterator[None]:
-    task = asyncio.create_task(_repeat(parts, interval_seconds), name="rounds")
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-async def _repeat(parts: Sequence[Part], interval_seconds: float) -> None:
-    while True:
-        with ROUND_SECONDS.time():
-            for part in parts:
-                await _one(part)
-        await asyncio.sleep(interval_seconds)
-
-
-async def _one(part: Part) -> None:
-    # One part that fails, say while storage is away, does not hold the others up.
-    name = type(part).__name__
-    try:
-        await part()
-    except TransientError as error:
-        log.warning("round_waits", part=name, error=str(error))
-    except Exception:
-        log.exception("round_failed", part=name)
 
 
 @asynccontextmanager
