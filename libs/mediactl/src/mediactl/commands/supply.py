@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,10 +20,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def audit() -> None:
-    """Look for known vulnerabilities in the locked packages; 1 if there are any."""
-    found = supply.audit(Home.from_environment().root, today=datetime.now(UTC).date())
+    """
+    Look for known vulnerabilities in the locked packages; 1 if there are any.
+
+    Asks api.osv.dev, or the OSV database that MEDIACTL_OSV_URL names. While that cannot be
+    reached nothing is audited, which is said, and the exit code is 0.
+    """
+    url = os.environ.get("MEDIACTL_OSV_URL") or supply.OSV_URL
+    found = supply.audit(Home.from_environment().root, today=datetime.now(UTC).date(), url=url)
     if found.unreachable:
-        typer.echo(f"Not audited: the database cannot be reached ({found.unreachable}).")
+        typer.echo(f"Not audited: {url} cannot be reached ({found.unreachable}).")
         return
     for one in found.vulnerabilities:
         fixed = f"fixed in {', '.join(one.fixed_in)}" if one.fixed_in else "not fixed yet"
