@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from contextlib import suppress
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from media_runtime.http_guard import MAX_BODY_BYTES, MAX_HEAD_BYTES
+from media_runtime.http_guard import MAX_HEAD_BYTES
+from media_runtime.settings import Settings
 
-from support.surroundings import variable
+from support.surroundings import restarted, variable
 
+MAX_BODY_BYTES = Settings.model_fields["http_max_body_bytes"].default
 SERVICES = ["MEDIA_API_URL", "MEDIA_EVENTS_URL"]
 POST = b"POST /api/media/events/ticket HTTP/1.1\r\nHost: x\r\n"
 SECURE = {
@@ -40,10 +43,20 @@ async def talk(base: str, *parts: bytes, ends: bool = False) -> tuple[int, bytes
                 writer.write_eof()
         with suppress(ConnectionError):
             async with asyncio.timeout(10):
-                return sent, await reader.read(2000)
+                return sent, await _answer(reader)
         return sent, b""
     finally:
         writer.close()
+
+
+async def _answer(reader: asyncio.StreamReader) -> bytes:
+    """Return one answer, as much of it as comes."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head)
+        return head + await reader.readexactly(int(length[1]) if length else 0)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
 
 
 def code_of(answer: bytes) -> str:
@@ -114,6 +127,59 @@ async def test_a_body_as_large_as_may_be_is_read(company):
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_file_name")
 
 
+async def test_how_large_a_body_may_be_is_a_setting(company):
+    body = json.dumps({"fileName": "a" * 100, "size": 1, "type": "image/png"})
+    with restarted("sign_api", SIGN_API_HTTP_MAX_BODY_BYTES="100"):
+        answer = await company.post("/sign", content=body)
+        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+        assert "100 bytes" in answer.json()["detail"]
+    assert (await company.post("/sign", content=body)).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["/api/media/assets", "/healthz", "/nothing"])
+async def test_a_body_that_nobody_reads_is_bounded_too(company, path):
+    url = f"{variable('MEDIA_API_URL')}{path}"
+    large = await company.http.request(
+        "GET", url, headers=company.headers, content=b"x" * (MAX_BODY_BYTES + 1)
+    )
+    assert (large.status_code, large.json()["code"]) == (413, "body_too_large")
+
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    sent, answer = await talk(
+        "MEDIA_API_URL", head, *([b"10000\r\n" + b"x" * 65536 + b"\r\n"] * 500)
+    )
+    assert sent < 20 * 10**6, "the connection was closed early"
+    assert answer.count(b"HTTP/1.1") <= 1
+
+
+async def test_a_request_that_breaks_off_changes_nothing(company):
+    """Red when what came of the body is taken for all of it."""
+    body = json.dumps({"fileName": "a", "size": 1, "type": "image/png"}).encode()
+    head = f"POST /api/media/sign HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body) + 1}\r\n"
+    token = f"Authorization: {company.headers['Authorization']}\r\n\r\n"
+    await talk("MEDIA_API_URL", (head + token).encode() + body, ends=True)
+
+    await company.sign("later.jpg")
+    (asset,) = (await company.get("/assets")).json()["items"]
+    assert asset["fileName"] == "later.jpg"
+
+
+async def test_nothing_is_said_in_the_middle_of_a_stream(company):
+    """What comes behind the request for a stream, and is refused, ends the stream."""
+    address = urlsplit(variable("MEDIA_EVENTS_URL"))
+    for refused in (b"GET /" + b"a" * 2 * MAX_HEAD_BYTES, b"\x00\x01\x02\r\n\r\n"):
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
+        token = f"Authorization: {company.headers['Authorization']}"
+        writer.write(f"GET /api/media/events HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n".encode())
+        said = await reader.readuntil(b"media_hello")
+        writer.write(refused)
+        with suppress(ConnectionError):
+            async with asyncio.timeout(10):
+                said += await reader.read()
+        writer.close()
+        assert said.count(b"HTTP/1.1") == 1
+
+
 @pytest.mark.parametrize("base", SERVICES)
 @pytest.mark.parametrize(
     "request_bytes",
@@ -132,7 +198,14 @@ async def test_a_body_as_large_as_may_be_is_read(company):
 )
 async def test_what_is_no_http_is_a_bad_request(base, request_bytes):
     _, answer = await talk(base, request_bytes)
-    assert answer[9:12] in {b"400", b"401", b"404", b"405", b"413"}, answer
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    status, *fields = head.split("\r\n")
+    headers = dict(field.split(": ", 1) for field in fields)
+    assert status.split()[1] in {"400", "401", "404", "405", "413"}, answer
+    assert headers["content-type"] == "application/problem+json"
+    assert json.loads(body)["status"] == int(status.split()[1])
+    assert SECURE.items() <= headers.items()
+    assert headers["content-security-policy"].startswith("default-src 'none'")
 
 
 @pytest.mark.parametrize("base", SERVICES)
@@ -159,6 +232,26 @@ async def test_every_answer_has_the_headers(base, http, path, status):
     assert answer.headers["content-security-policy"].startswith("default-src 'none'")
     assert answer.headers["cache-control"]
     assert "server" not in answer.headers
+
+
+@pytest.mark.parametrize("base", SERVICES)
+async def test_the_page_for_people_may_load_what_it_needs_and_no_more(base, http):
+    page = await http.get(f"{variable(base)}/docs")
+    policy = dict(
+        part.split(" ", 1) for part in page.headers["content-security-policy"].split("; ")
+    )
+    scripts = re.findall(r'<script src="([^"]+)"', page.text)
+    styles = re.findall(r'<link type="text/css" rel="stylesheet" href="([^"]+)"', page.text)
+    assert (len(scripts), len(styles)) == (1, 1)
+    for sources, urls in (("script-src", scripts), ("style-src", styles)):
+        allowed = policy[sources].split()
+        assert "'unsafe-inline'" in allowed
+        for url in urls:
+            assert any(url.startswith(source) for source in allowed)
+    assert "url: '/openapi.json'" in page.text
+    assert policy["connect-src"] == "'self'"
+    assert policy["default-src"] == "'none'"
+    assert (await http.get(f"{variable(base)}/redoc")).status_code == 404
 
 
 async def test_answers_to_callers_are_not_kept(company):

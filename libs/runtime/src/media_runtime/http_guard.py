@@ -14,8 +14,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 32 * 1024
 """What request line and headers may have; a token has about 400."""
-MAX_BODY_BYTES = 64 * 1024
-"""What a body may have: all of ours are small JSON, files go to object storage."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,7 +28,7 @@ _HEADERS = [
 ]
 _NO_STORE = (b"cache-control", b"no-store")
 _NOTHING = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-# FastAPI's pages for people: script and style come from this CDN, and an inline script starts them.
+# FastAPI's page for people: script and style come from this CDN, and an inline script starts them.
 _DOCS = (
     b"content-security-policy",
     b"; ".join(
@@ -38,28 +36,19 @@ _DOCS = (
             b"default-src 'none'",
             b"connect-src 'self'",
             b"frame-ancestors 'none'",
-            b"img-src 'self' data: https://fastapi.tiangolo.com",
-            b"script-src 'unsafe-inline' https://cdn.jsdelivr.net",
-            b"style-src 'unsafe-inline' https://cdn.jsdelivr.net",
+            b"img-src data: https://fastapi.tiangolo.com",
+            b"script-src 'unsafe-inline' https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/",
+            b"style-src 'unsafe-inline' https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/",
         )
     ),
 )
-_DOCS_PATHS = frozenset({"/docs", "/redoc"})
+_DOCS_PATH = "/docs"
 _BETWEEN = len(b": \r\n")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-_TOO_LARGE = {
-    "headers": (
-        431,
-        "Request Header Fields Too Large",
-        "headers_too_large",
-        f"The request line and headers may have {MAX_HEAD_BYTES} bytes.",
-    ),
-    "body": (
-        413,
-        "Content Too Large",
-        "body_too_large",
-        f"The request body may have {MAX_BODY_BYTES} bytes.",
-    ),
+_TITLES = {
+    400: "Bad Request",
+    413: "Content Too Large",
+    431: "Request Header Fields Too Large",
 }
 
 
@@ -68,17 +57,22 @@ class Guarded:
     ASGI app that lets *app* see bounded requests only, and secures its answers.
 
     What is too large is answered with a problem: 413 ``body_too_large``, 431
-    ``headers_too_large``. The body is there in whole before *app* is called.
+    ``headers_too_large``. A body is there in whole before *app* is called, and *app* is not
+    called for one that broke off.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, *, max_body_bytes: int) -> None:
         self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._body_too_large = _problem(
+            413, "body_too_large", f"The request body may have {max_body_bytes} bytes."
+        )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        policy = _DOCS if scope["path"] in _DOCS_PATHS else _NOTHING
+        policy = _DOCS if scope["path"] == _DOCS_PATH else _NOTHING
 
         async def secured(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -86,40 +80,56 @@ class Guarded:
             await send(message)
 
         if _head_bytes(scope) > MAX_HEAD_BYTES:
-            return await _refuse(secured, "headers")
-        if scope["method"] in _WITHOUT_BODY:
-            return await self._app(scope, receive, secured)
-        body = await _whole_body(scope, receive)
-        if body is None:
-            return await _refuse(secured, "body")
-        return await self._app(scope, _replaying(body, receive), secured)
+            return await _refuse(secured, 431, _HEAD_TOO_LARGE)
+        try:
+            receive = await self._bounded(scope, receive)
+        except _TooLargeError:
+            return await _refuse(secured, 413, self._body_too_large)
+        except _BrokenOffError:
+            return None
+        return await self._app(scope, receive, secured)
+
+    async def _bounded(self, scope: MutableMapping[str, Any], receive: Receive) -> Receive:
+        if _said_length(scope) > self._max_body_bytes:
+            raise _TooLargeError
+        if scope["method"] in _WITHOUT_BODY:  # one that comes is read by nobody
+            return receive
+        return _replaying(await _whole_body(receive, self._max_body_bytes), receive)
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """
-    uvicorn's protocol with a bound on what it keeps of a request that is not whole yet.
+    uvicorn's protocol with a bound on what it takes that leads to nothing.
 
-    Its parser keeps a header, or a trailer, of any length until its end comes.
+    That is a head, or a trailer, without an end, all of which its parser would keep, and a body
+    that goes on after the answer has begun, which it would read for ever.
     """
 
     _pending = 0
+    _in_head = False
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, and close the connection when too much leads to nothing."""
         self._pending += len(data)
         super().data_received(data)
         if self._pending > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_raw_refusal("headers"))
-            self.transport.close()
+            self._close_with(431, _HEAD_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Note that a head begins."""
+        self._in_head = True
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Begin to count anew."""
+        self._in_head = False
         self._pending = 0
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Begin to count anew."""
-        self._pending = 0
+        """Begin to count anew, unless nobody reads the body."""
+        if not self.cycle.response_started:
+            self._pending = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -127,25 +137,48 @@ class BoundedProtocol(HttpToolsProtocol):
         self._pending = 0
         super().on_message_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and close the connection."""
+        del msg  # uvicorn has logged it
+        self._close_with(400, _NO_HTTP)
+
+    def _close_with(self, status: int, problem: bytes) -> None:
+        # Within an answer these bytes would be a part of it.
+        answered = self.cycle is not None and (
+            not self.cycle.response_complete if self._in_head else self.cycle.response_started
+        )
+        if not answered:
+            self.transport.write(_raw_answer(status, problem))
+        self.transport.close()
+
+
+class _TooLargeError(Exception):
+    """The body is larger than bodies may be."""
+
+
+class _BrokenOffError(Exception):
+    """The client has gone before the end of the body."""
+
 
 def _head_bytes(scope: MutableMapping[str, Any]) -> int:
     fields = sum(len(name) + len(value) + _BETWEEN for name, value in scope["headers"])
     return fields + len(scope["raw_path"]) + len(scope["query_string"])
 
 
-async def _whole_body(scope: MutableMapping[str, Any], receive: Receive) -> bytes | None:
-    for name, value in scope["headers"]:
-        if name == b"content-length" and int(value) > MAX_BODY_BYTES:
-            return None
+def _said_length(scope: MutableMapping[str, Any]) -> int:
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+
+
+async def _whole_body(receive: Receive, max_bytes: int) -> bytes:
     body = b""
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return body
+            raise _BrokenOffError
         part: bytes = message.get("body", b"")
         body += part
-        if len(body) > MAX_BODY_BYTES:
-            return None
+        if len(body) > max_bytes:
+            raise _TooLargeError
         if not message.get("more_body"):
             return body
 
@@ -170,33 +203,40 @@ def _secured(headers: Any, policy: tuple[bytes, bytes]) -> list[tuple[bytes, byt
     return found
 
 
-async def _refuse(send: Send, what: str) -> None:
-    status, body = _TOO_LARGE[what][0], _problem(what)
-    headers = [
+async def _refuse(send: Send, status: int, problem: bytes) -> None:
+    await send(
+        {"type": "http.response.start", "status": status, "headers": _problem_headers(problem)}
+    )
+    await send({"type": "http.response.body", "body": problem})
+
+
+def _raw_answer(status: int, problem: bytes) -> bytes:
+    headers = _secured(_problem_headers(problem), _NOTHING)
+    lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return f"HTTP/1.1 {status} {_TITLES[status]}\r\n".encode() + lines + b"\r\n" + problem
+
+
+def _problem_headers(problem: bytes) -> list[tuple[bytes, bytes]]:
+    return [
         (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
+        (b"content-length", str(len(problem)).encode()),
         (b"connection", b"close"),  # what is left of the request is not read
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
-def _raw_refusal(what: str) -> bytes:
-    status, title, *_ = _TOO_LARGE[what]
-    body = _problem(what)
-    return (
-        f"HTTP/1.1 {status} {title}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-    ).encode() + body
-
-
-def _problem(what: str) -> bytes:
-    status, title, code, detail = _TOO_LARGE[what]
+def _problem(status: int, code: str, detail: str) -> bytes:
+    # As media_runtime.http.Problem; services that serve /readyz alone have no FastAPI.
     problem = {
         "type": "about:blank",
-        "title": title,
+        "title": _TITLES[status],
         "status": status,
         "code": code,
         "detail": detail,
     }
     return json.dumps(problem).encode()
+
+
+_HEAD_TOO_LARGE = _problem(
+    431, "headers_too_large", f"The request line and headers may have {MAX_HEAD_BYTES} bytes."
+)
+_NO_HTTP = _problem(400, "invalid_request", "The request is not valid HTTP.")

@@ -31,7 +31,7 @@ def serve(
     themselves; it runs in the signal handler.
     """
     config = uvicorn.Config(
-        Guarded(app),
+        Guarded(app, max_body_bytes=settings.http_max_body_bytes),
         http=BoundedProtocol,
         ws="none",
         host=settings.http_host,

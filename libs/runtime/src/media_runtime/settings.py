@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """In production no guard may be off: not the jail, nor the walls around logins."""
     http_host: str = "127.0.0.1"
     http_port: int = 8000
+    http_max_body_bytes: int = Field(default=64 * 1024, ge=1)
+    """What a request's body may have: all of ours are small JSON, files go to object storage."""
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
     log_level: str = "INFO"
 

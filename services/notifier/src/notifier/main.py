@@ -88,6 +88,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
         description="What becomes of a company's uploads, as it happens.",
         lifespan=lifespan,
         redirect_slashes=False,
+        redoc_url=None,
     )
     app.include_router(router)
     answer_with_problems(app, field_codes=FIELD_CODES)

@@ -56,6 +56,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
         description="Upload grants, and what became of each upload.",
         lifespan=lifespan,
         redirect_slashes=False,
+        redoc_url=None,
     )
     app.include_router(router)
     answer_with_problems(app, field_codes=FIELD_CODES)
