@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from mediactl import processes
 from mediactl.commands.operations import surroundings
 from mediactl.home import Home
 from mediactl.ports import free_port
+from mediactl.program import answers_ok
 from mediactl.services import service_environment
 from mediactl.stack import Stack, open_stack
 from mediactl.state import State, exclusive
+
+from support.eventually import eventually
 
 
 def variable(name: str) -> str:
@@ -90,13 +93,23 @@ class Parts:
         around = replace(surroundings(self.home), environ=given)
         return service_environment(name, free_port(), around)
 
-    @contextmanager
-    def another(self, name: str, **settings: str) -> Iterator[None]:
-        """Run one more process of a service for the block."""
-        environment = self.environment_of(name, **settings)
-        with subprocess.Popen([sys.executable, "-P", "-m", name], env=environment) as running:
+    @asynccontextmanager
+    async def another(
+        self, name: str, *, without: Collection[str] = (), **settings: str
+    ) -> AsyncIterator[str]:
+        """
+        Run one more process of a service for the block and give its address.
+
+        The variables *without* are not set for it.
+        """
+        given = self.environment_of(name, **settings)
+        environment = {key: value for key, value in given.items() if key not in without}
+        url = f"http://127.0.0.1:{environment['HTTP_PORT']}"
+        command = [sys.executable, "-P", "-m", name]
+        with subprocess.Popen(command, env=environment) as running:  # noqa: ASYNC220
             try:
-                yield
+                await eventually(lambda: answers_ok(f"{url}/readyz"), timeout=30)
+                yield url
             finally:
                 running.terminate()
 

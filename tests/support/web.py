@@ -1,22 +1,28 @@
-"""A web server that nobody should visit."""
+"""A web server that notes who visits it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 @contextmanager
-def web_server() -> Iterator[tuple[str, list[str]]]:
-    """A web server that notes who visits it."""
+def web_server(pages: Mapping[str, bytes] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """Serve *pages*, by path, and give the address and the paths that were visited so far."""
     visits: list[str] = []
 
     class Noting(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             visits.append(self.path)
-            self.send_error(404)
+            page = (pages or {}).get(self.path)
+            if page is None:
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(page)
 
         def log_message(self, *_: object) -> None:
             pass

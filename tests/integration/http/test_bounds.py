@@ -13,7 +13,7 @@ import pytest
 from media_runtime.http_guard import MAX_HEAD_BYTES
 from media_runtime.settings import Settings
 
-from support.surroundings import restarted, variable
+from support.surroundings import Parts, variable
 
 MAX_BODY_BYTES = Settings.model_fields["http_max_body_bytes"].default
 SERVICES = ["MEDIA_API_URL", "MEDIA_EVENTS_URL"]
@@ -129,8 +129,10 @@ async def test_a_body_as_large_as_may_be_is_read(company):
 
 async def test_how_large_a_body_may_be_is_a_setting(company):
     body = json.dumps({"fileName": "a" * 100, "size": 1, "type": "image/png"})
-    with restarted("sign_api", SIGN_API_HTTP_MAX_BODY_BYTES="100"):
-        answer = await company.post("/sign", content=body)
+    async with Parts().another("sign_api", SIGN_API_HTTP_MAX_BODY_BYTES="100") as url:
+        answer = await company.http.post(
+            f"{url}/api/media/sign", content=body, headers=company.headers
+        )
         assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
         assert "100 bytes" in answer.json()["detail"]
     assert (await company.post("/sign", content=body)).status_code == 201

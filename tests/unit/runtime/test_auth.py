@@ -40,12 +40,18 @@ def token(secret=SECRET, algorithm="HS256", headers=None, **changed):
     return jwt.encode(claims(**changed), secret, algorithm=algorithm, headers=headers)
 
 
+def raw_token(**changed):
+    """Return a good signature of claims that a library would refuse to sign."""
+    return jwt.PyJWS().encode(json.dumps(claims(**changed)).encode(), SECRET)
+
+
+def encoded(text):
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
 def unsigned(algorithm):
     parts = ({"alg": algorithm, "typ": "JWT"}, claims())
-    encoded = (
-        base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts
-    )
-    return ".".join(encoded) + "."
+    return ".".join(encoded(json.dumps(part)) for part in parts) + "."
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +103,9 @@ async def test_a_valid_token_says_who_calls(verifier):
     [
         pytest.param(lambda: unsigned("none"), id="no algorithm"),
         pytest.param(lambda: unsigned("None"), id="no algorithm, spelt otherwise"),
+        pytest.param(lambda: unsigned("nOnE"), id="no algorithm, spelt oddly"),
+        pytest.param(lambda: unsigned(None), id="algorithm null"),
+        pytest.param(lambda: unsigned(["HS256"]), id="a list of algorithms"),
         pytest.param(lambda: unsigned("HS256"), id="empty signature"),
         pytest.param(lambda: token(OTHER_SECRET), id="another secret"),
         pytest.param(lambda: token("s" * 64, "HS512"), id="another algorithm"),
@@ -106,8 +115,44 @@ async def test_a_valid_token_says_who_calls(verifier):
         pytest.param(lambda: token(iss="other"), id="from another issuer"),
         pytest.param(lambda: token(exp=int(time.time()) - 1), id="expired"),
         pytest.param(lambda: token(nbf=int(time.time()) + 60), id="not yet valid"),
-        pytest.param(lambda: token(exp="soon"), id="expiry that is no time"),
-        pytest.param(lambda: token(sub=7), id="subject that is no text"),
+        pytest.param(lambda: token(nbf="soon"), id="beginning that is no time"),
+        pytest.param(lambda: token(iat="soon"), id="birth that is no time"),
+        pytest.param(lambda: token(iat=int(time.time()) + 60), id="born in the future"),
+        *(
+            pytest.param(lambda value=value: token(exp=value), id=f"expiry {value!r}")
+            for value in (
+                *("soon", "2000000000", True, None, [], -1, 0, 10**12, 10**30, 1e300),
+                *(float("inf"), float("nan")),
+            )
+        ),
+        *(
+            pytest.param(lambda value=value: token(sub=value), id=f"subject {value!r}")
+            for value in (7, "", "a\0b", "\ud800", "a\nb", "x" * 256, ["a"], None)
+        ),
+        *(
+            pytest.param(lambda value=value: token(aud=value), id=f"audience {value!r}")
+            for value in ([], ["other"], [7], 7, {"media-pipeline": 1}, "media-pipeline,other")
+        ),
+        *(
+            pytest.param(lambda value=value: raw_token(iss=value), id=f"issuer {value!r}")
+            for value in (7, "", {"media-pipeline": 1}, "media-pipeline.evil.example")
+        ),
+        *(
+            pytest.param(lambda head=head: token(OTHER_SECRET, headers=head), id=f"header {head}")
+            for head in (
+                {"kid": "../../../../dev/null"},
+                {"kid": "/proc/self/environ"},
+                {"jku": "http://127.0.0.1:9/keys"},
+                {"x5u": "http://127.0.0.1:9/certificate"},
+                {"jwk": {"kty": "oct", "k": "b29vb29vb29vb29vb29vb29vb29vb29vb29vb29vb28"}},
+                {"x5c": ["AAAA"]},
+            )
+        ),
+        pytest.param(lambda: token(headers={"crit": ["x"], "x": 1}), id="what must be understood"),
+        pytest.param(lambda: encoded("[" * 1500) + ".e30.", id="a header too deep"),
+        pytest.param(
+            lambda: encoded('{"alg":"HS256","typ":7}') + ".e30.", id="a type that is none"
+        ),
         *(
             pytest.param(lambda name=name: token(**{name: ...}), id=f"without {name}")
             for name in ("sub", "company_id", "permissions", "aud", "iss", "exp")
@@ -154,6 +199,11 @@ async def test_a_token_that_was_believed_expires_all_the_same(verifier, monkeypa
     monkeypatch.setattr(jwt.api_jwt, "datetime", Later)
     with pytest.raises(InvalidTokenError, match="expired"):
         await verifier.verify(mine)
+
+
+async def test_where_a_token_says_its_key_is_matters_to_nobody(verifier):
+    hints = {"kid": "../key", "jku": "http://127.0.0.1:9/", "x5u": "http://127.0.0.1:9/"}
+    assert (await verifier.verify(token(headers=hints))).company_id == COMPANY
 
 
 async def test_a_refused_token_is_refused_again(verifier):
@@ -218,8 +268,10 @@ async def test_a_key_that_nobody_published_is_refused(published):
     for headers in ({"kid": "k"}, {"kid": "unknown"}, {}):
         with pytest.raises(InvalidTokenError):
             await published.verify(token(other, "RS256", headers=headers))
-    with pytest.raises(InvalidTokenError):
-        await published.verify(unsigned("none"))
+    elliptic = token(ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": "k"})
+    for forged in (elliptic, unsigned("none"), token(headers={"kid": "k"})):
+        with pytest.raises(InvalidTokenError):
+            await published.verify(forged)
 
 
 @pytest.mark.parametrize(

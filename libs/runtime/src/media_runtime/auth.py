@@ -8,6 +8,7 @@ Invariant: the algorithms are fixed by the settings and never taken from the tok
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
+from media_runtime.errors import TransientError
 from media_runtime.settings import AuthSettings
 
 _REQUIRED = ["exp", "sub", "aud", "iss"]
@@ -24,10 +26,16 @@ _MIN_SECRET_BYTES = 32
 _REMEMBERED = 10_000
 # Remembered tokens take memory, which is bounded only if they are.
 _MAX_TOKEN_CHARACTERS = 4096
+_MAX_SUBJECT_CHARACTERS = 255
+_LATEST_EXPIRY = 253_402_300_799  # the end of the year 9999, where dates end
 
 
 class InvalidTokenError(Exception):
     """The token is missing, expired, or not one that this system accepts."""
+
+
+class KeysUnavailableError(TransientError):
+    """The issuer's keys cannot be had for now."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +65,7 @@ class TokenVerifier:
         self._verified: OrderedDict[str, Caller] = OrderedDict()
 
     async def verify(self, token: str) -> Caller:
-        """Return the caller that *token* proves; raises InvalidTokenError."""
+        """Return the caller that *token* proves; raises InvalidTokenError, KeysUnavailableError."""
         known = self._verified.get(token)
         if known is not None and known.expires_at > time.time():
             return known
@@ -80,7 +88,11 @@ class TokenVerifier:
     def _published_key(self, token: str) -> Any:
         if self._keys is None:
             raise InvalidTokenError("no key source")
-        return self._keys.get_signing_key_from_jwt(token).key
+        try:
+            return self._keys.get_signing_key_from_jwt(token).key
+        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, json.JSONDecodeError) as error:
+            # The token may well be good, and the message names the issuer's address.
+            raise KeysUnavailableError("the issuer's keys cannot be fetched") from error
 
     def _claims(self, token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:
         return jwt.decode(
@@ -101,11 +113,24 @@ class TokenVerifier:
         if not isinstance(company, str):
             raise TypeError("company_id must be a string")
         return Caller(
-            subject=claims["sub"],
+            subject=_subject(claims["sub"]),
             company_id=UUID(company),
             permissions=frozenset(permissions),
-            expires_at=float(claims["exp"]),
+            expires_at=_moment(claims["exp"]),
         )
+
+
+def _subject(value: str) -> str:
+    # PostgreSQL keeps no NUL, and UTF-8 has no form of a lone surrogate.
+    if not value.isprintable() or not 1 <= len(value) <= _MAX_SUBJECT_CHARACTERS:
+        raise ValueError(f"sub must have 1 to {_MAX_SUBJECT_CHARACTERS} printable characters")
+    return value
+
+
+def _moment(value: Any) -> float:
+    if type(value) not in {int, float} or not 0 <= value <= _LATEST_EXPIRY:
+        raise ValueError("exp must be a Unix time")
+    return float(value)
 
 
 def bearer_token(header: str | None) -> str:
