@@ -20,6 +20,7 @@ _CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy",),
     ("lint-imports",),
+    ("mediactl", "audit"),
 )
 _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11",
          "--no-header", "--no-annotate", "--quiet")  # fmt: skip
