@@ -582,6 +582,9 @@ async def let_go_but_not_committed(run: Run) -> None:
     await _let_records_go(run, "impatient")
 
 
+_LET_GO = 2
+
+
 async def _let_records_go(run: Run, mutation: str) -> None:
     await run.rig.restart("watcher", {"WATCHER_RECONCILE_AFTER_SECONDS": "3600"})
     let_go = run.directory / f"{mutation}-{run.seed}-let-go"
@@ -591,7 +594,7 @@ async def _let_records_go(run: Run, mutation: str) -> None:
     before = await length(run.target, MEDIA_INGEST)
     try:
         with run.rig.frozen("ingest"):
-            await run.load(2, mix=_IMAGES)
+            await run.load(_LET_GO, mix=_IMAGES)
             await _quit_postgres(run)
         run.faults["postgres away"] += 1
         await run.until(lambda: _all_let_go(run, let_go, before), 60)
@@ -603,8 +606,10 @@ async def _let_records_go(run: Run, mutation: str) -> None:
 
 
 async def _all_let_go(run: Run, path: Path, before: int) -> bool:
-    # MinIO may tell of an upload twice, and whatever is told once more is not lost.
-    return _lines(path) >= await length(run.target, MEDIA_INGEST) - before
+    # MinIO tells of an upload through both its targets, of which one looks into its queue every
+    # 3 seconds; and whatever is told once more is not lost.
+    told = await length(run.target, MEDIA_INGEST) - before
+    return told >= 2 * _LET_GO and _lines(path) >= told
 
 
 async def marked_before_sent(run: Run) -> None:
