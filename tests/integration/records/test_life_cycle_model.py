@@ -45,7 +45,7 @@ from integration.records.life_cycle_steps import Run, Steps, notification
 from integration.records.life_cycle_world import World, answer, open_world
 
 FULL = os.environ.get("CHAOS_FULL") == "1"
-EXAMPLES = 1000 if FULL else 60
+EXAMPLES = 1000 if FULL else 40
 STEPS = 25
 ERRORS = st.sampled_from([None, None, "corrupt_media"])
 KINDS = st.sampled_from([VIDEO, IMAGE])
