@@ -286,6 +286,87 @@ async def test_other_methods_are_refused(company, method, url):
     assert answer.status_code in {400, 404, 405}
 
 
+ODD_REQUESTS = [
+    *("GET assets/%00", "GET assets/%ff%fe", "GET assets/%zz", "GET assets/%", "GET assets/..%2f"),
+    *("DELETE assets/" + "9" * 30_000, "POST assets/%F0%9F%8E%AC/retry", "GET assets/-1"),
+    *("GET assets?limit=" + "9" * 5000, "GET assets?limit=-1", "GET assets?limit=1e3"),
+    *(
+        "GET assets?limit=%00",
+        "GET assets?limit=%D9%A3%00",
+        "GET assets?limit=",
+        "GET assets?limit",
+    ),
+    *("GET assets?status=%00", "GET assets?status=ready%00", "GET assets?status=%ff"),
+    *("GET assets?cursor=%00", "GET assets?cursor=%ff%fe", "GET assets?cursor=" + "A" * 20_000),
+    *("GET events?assetId=%00", "GET events?assetId=", "GET events?assetId=%ff"),
+    *("GET events?ticket=%00", "GET events?ticket=%ff%fe", "GET events?ticket="),
+    *("GET events?ticket=" + "A" * 20_000, "GET events?ticket=a&ticket=b"),
+    *("GET events?lastEventId=%00", "GET events?lastEventId=%ff", "GET events?lastEventId=-1"),
+    *("GET events?lastEventId=" + "A" * 20_000, "GET events?lastEventId=AWxlu2cAAAAB"),
+    *("POST sign/", "GET assets/", "POST events/ticket/", "GET events/", "PUT sign"),
+    *("PATCH assets", "DELETE events", "GET events/ticket", "OPTIONS sign", "TRACE events"),
+]
+
+
+@pytest.mark.parametrize("odd", ODD_REQUESTS, ids=lambda odd: odd[:60])
+async def test_an_odd_request_is_refused_as_a_problem(company, odd):
+    method, path = odd.split(" ", 1)
+    base = "MEDIA_EVENTS_URL" if path.startswith("events") else "MEDIA_API_URL"
+    token = f"Authorization: {company.headers['Authorization']}"
+    _, answer = await talk(
+        base, f"{method} /api/media/{path} HTTP/1.1\r\nHost: x\r\n{token}\r\n\r\n".encode()
+    )
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head[9:12] in {b"400", b"401", b"404", b"405"}, answer
+    assert json.loads(body)["status"] == int(head[9:12])
+    assert b"content-type: application/problem+json" in head
+
+
+@pytest.mark.parametrize(
+    ("path", "header"),
+    [
+        ("sign", "Idempotency-Key: \xff\xfe"),
+        ("sign", "Idempotency-Key: a\tb"),
+        ("sign", "traceparent: \xff" * 3),
+        ("sign", "Authorization: Bearer \xff\xfe"),
+        ("sign", "Content-Length: 0"),
+        ("events/ticket", "Authorization: Bearer \xc3\xbc.\xc3\xbc.\xc3\xbc"),
+    ],
+)
+async def test_an_odd_header_is_refused_as_a_problem(company, path, header):
+    base = "MEDIA_EVENTS_URL" if path.startswith("events") else "MEDIA_API_URL"
+    lines = [f"POST /api/media/{path} HTTP/1.1", "Host: x", header]
+    if "Authorization" not in header:
+        lines.append(f"Authorization: {company.headers['Authorization']}")
+    _, answer = await talk(base, "\r\n".join([*lines, "", ""]).encode("latin-1"))
+    assert answer[9:12] in {b"400", b"401"}, answer
+    assert b"content-type: application/problem+json" in answer
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        (None, 201),
+        ("application/json", 201),
+        ("Application/JSON ; charset=utf-8", 201),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+        ("application/jsonp", 415),
+        ("", 415),
+        ("\u00ff", 415),
+    ],
+)
+async def test_a_grant_is_asked_for_in_json(company, content_type, status):
+    headers = {} if content_type is None else {"Content-Type": content_type.encode("latin-1")}
+    body = json.dumps({"fileName": "a", "size": 1, "type": "image/png"})
+    answer = await company.post("/sign", content=body, headers=headers)
+    assert answer.status_code == status
+    if status == 415:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["code"] == "unsupported_media_type"
+
+
 @pytest.mark.parametrize(
     "body",
     [

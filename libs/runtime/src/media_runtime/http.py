@@ -26,8 +26,10 @@ _TITLES = {
     405: "Method Not Allowed",
     409: "Conflict",
     413: "Content Too Large",
+    415: "Unsupported Media Type",
     422: "Unprocessable Content",
     429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -36,6 +38,7 @@ _DETAILS = {
     404: "There is nothing at this path.",
     405: "This path does not answer this method.",
 }
+_FOR_ANY_REQUEST = (413, 431)  # what is too large, see http_guard
 _RETRY_AFTER_SECONDS = "5"
 
 
@@ -103,14 +106,14 @@ def unauthorized(detail: str) -> ApiError:
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of these error answers."""
+    """Return the OpenAPI entries of these error answers, and of those that any request may get."""
     return {
         status: {
             "model": Problem,
             "description": _TITLES[status],
             "content": {"application/problem+json": {}},
         }
-        for status in statuses
+        for status in sorted({*statuses, *_FOR_ANY_REQUEST})
     }
 
 

@@ -107,7 +107,7 @@ Reader = Annotated[Caller, Depends(_reader)]
     "/sign",
     status_code=201,
     response_model=SignResponse,
-    responses=documented(400, 401, 403, 422, 429, 503),
+    responses=documented(400, 401, 403, 415, 422, 429, 503),
     openapi_extra=BEARER_ONLY | _SIGN_INPUT,
     summary="Ask for an upload grant",
 )
@@ -122,6 +122,7 @@ async def sign(request: Request) -> Response:
     # dependencies would take a seventh of its time.
     caller = await _uploader(request)
     idempotency_key = _idempotency_key(request)
+    _refuse_other_types(request)
     body = _sign_request(await request.body())
     traceparent = request.headers.get("traceparent")
     try:
@@ -151,6 +152,14 @@ def _sign_request(body: bytes) -> SignRequest:
         raise RequestValidationError(found) from error
     except (ValueError, RecursionError) as error:
         raise ApiError(400, "invalid_request", "The request body is not JSON.") from error
+
+
+def _refuse_other_types(request: Request) -> None:
+    media_type = request.headers.get("content-type", "application/json")
+    if media_type.partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(
+            415, "unsupported_media_type", "The request body must be sent as application/json."
+        )
 
 
 def _idempotency_key(request: Request) -> str | None:
