@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import httpx
@@ -124,11 +125,15 @@ async def test_an_invalid_asset_id_is_refused(notifier, company):
 
 
 async def test_a_company_has_a_limit_of_streams(make_notifier, company):
-    notifier = await make_notifier(streams_per_company=1)
-    async with notifier.listening(company):
-        async with notifier.listening(company) as refused:
-            assert refused.status == 429
+    """However many are asked for at once."""
+    notifier = await make_notifier(streams_per_company=2)
+    async with AsyncExitStack() as stack:
+        opening = (stack.enter_async_context(notifier.listening(company)) for _ in range(6))
+        streams = sorted(await asyncio.gather(*opening), key=lambda one: one.status)
+        assert [one.status for one in streams] == [200] * 2 + [429] * 4
+        for refused in streams[2:]:
             assert refused.headers["retry-after"]
+            assert refused.headers["content-type"] == "application/problem+json"
         async with notifier.listening(uuid4()) as other:
             assert other.status == 200
 
@@ -164,15 +169,18 @@ async def test_a_client_that_does_not_read_is_dropped_and_disturbs_nobody(
     ticket = await notifier.ticket(company)
     deaf = socket.create_connection(("127.0.0.1", int(notifier.environment["HTTP_PORT"])))
     deaf.sendall(f"GET /api/media/events?ticket={ticket} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    another = uuid4()
     try:
-        async with notifier.listening(company) as stream:
-            await eventually(lambda: _is(notifier.metric("notifier_clients "), 2))
+        async with notifier.listening(company) as stream, notifier.listening(another) as other:
+            await eventually(lambda: _is(notifier.metric("notifier_clients "), 3))
             for sent in range(1, 300):
                 await wire.failed(company, message="x" * 100_000)
                 await eventually(lambda n=sent, s=stream: len(s.of("media_status")) == n)
-                if await notifier.metric("notifier_clients ") == 1:
+                if await notifier.metric("notifier_clients ") == 2:
                     break
-            await eventually(lambda: _is(notifier.metric("notifier_clients "), 1))
+            await eventually(lambda: _is(notifier.metric("notifier_clients "), 2))
+            await wire.progress(another, [1])
+            await eventually(lambda: other.numbers == [1])
             assert not stream.ended
     finally:
         deaf.close()
