@@ -127,15 +127,39 @@ async def test_a_body_as_large_as_may_be_is_read(company):
     assert (answer.status_code, answer.json()["code"]) == (400, "invalid_file_name")
 
 
-async def test_how_large_a_body_may_be_is_a_setting(company):
+@pytest.fixture(scope="module")
+async def own_api():
+    """A sign API with settings of its own."""
+    settings = {
+        "SIGN_API_HTTP_MAX_BODY_BYTES": "100",
+        "SIGN_API_CORS_ALLOW_ORIGINS": "https://app.example, https://b.example",
+    }
+    async with Parts().another("sign_api", **settings) as url:
+        yield f"{url}/api/media"
+
+
+async def test_how_large_a_body_may_be_is_a_setting(company, own_api):
     body = json.dumps({"fileName": "a" * 100, "size": 1, "type": "image/png"})
-    async with Parts().another("sign_api", SIGN_API_HTTP_MAX_BODY_BYTES="100") as url:
-        answer = await company.http.post(
-            f"{url}/api/media/sign", content=body, headers=company.headers
-        )
-        assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-        assert "100 bytes" in answer.json()["detail"]
+    answer = await company.http.post(f"{own_api}/sign", content=body, headers=company.headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert "100 bytes" in answer.json()["detail"]
     assert (await company.post("/sign", content=body)).status_code == 201
+
+
+@pytest.mark.parametrize("origin", ["https://app.example", "https://evil.example"])
+@pytest.mark.parametrize("path", ["/assets", "/assets/none", "/nothing"])
+async def test_only_allowed_origins_may_read_answers_in_browsers(company, own_api, origin, path):
+    asked = {
+        "Access-Control-Request-Method": "GET",
+        "Access-Control-Request-Headers": "Authorization",
+    }
+    preflight = await company.http.options(own_api + path, headers={"Origin": origin, **asked})
+    answer = await company.http.get(own_api + path, headers={"Origin": origin, **company.headers})
+    for one in (preflight, answer):
+        allowed = one.headers.get("access-control-allow-origin")
+        assert allowed == (origin if "app" in origin else None)
+        assert "access-control-allow-credentials" not in one.headers
+        assert SECURE.items() <= dict(one.headers).items()
 
 
 @pytest.mark.parametrize("path", ["/api/media/assets", "/healthz", "/nothing"])
