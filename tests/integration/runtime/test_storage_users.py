@@ -176,6 +176,25 @@ async def test_a_user_may_do_no_more(stores, company, user):
     assert await asyncio.to_thread(allowed) == MAY[user]
 
 
+async def test_a_prefix_counts_at_its_place_alone(stores, company):
+    """An asterisk in a policy would match slashes, too."""
+    bucket = stores["sign_api"].bucket_of(company)
+    for key in (f"{company}/outputs/{uuid4()}/uploads/x", "x/y/uploads/z", "uploads/x"):
+        with pytest.raises(S3Error, match="AccessDenied"):
+            stores["sign_api"]._client.put_object(bucket, key, io.BytesIO(b"x"), 1)
+
+
+@pytest.mark.parametrize("user", USERS)
+async def test_a_stolen_login_cannot_be_made_to_last(users, user):
+    client = admin_client(users[user], PoolManager())
+    for call in (
+        lambda: client.user_add(users[user].s3_access_key, "another secret"),
+        lambda: client.add_service_account(access_key="mallory0", secret_key="0123456789"),
+    ):
+        with pytest.raises(MinioAdminException, match="AccessDenied"):
+            await asyncio.to_thread(call)
+
+
 @pytest.mark.parametrize("user", USERS)
 async def test_nobody_may_administer(users, user):
     client = admin_client(users[user], PoolManager())

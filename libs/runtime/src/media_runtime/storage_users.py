@@ -23,6 +23,9 @@ PROVISIONER = "provisioner"
 _TRIES = 10
 _TIMEOUT_SECONDS = 30.0
 
+# A question mark is one character; an asterisk is any number, slashes among them.
+_UUID = "-".join("?" * length for length in (8, 4, 4, 4, 12))
+
 _READ = ("s3:GetObject", "s3:GetObjectVersion")
 _WRITE = ("s3:PutObject", "s3:AbortMultipartUpload")
 _DELETE = ("s3:DeleteObject", "s3:DeleteObjectVersion")
@@ -56,6 +59,9 @@ _BUCKETS = {
         "s3:PutLifecycleConfiguration",
     ],
 }
+# The store lets every user do these for itself unless told otherwise: a stolen login could change
+# its secret, or leave another one behind that outlives a new secret.
+_NOT_EVEN_FOR_ITSELF = ["admin:CreateServiceAccount", "admin:CreateUser"]
 _ADMIN = {PROVISIONER: ["admin:GetBucketQuota", "admin:SetBucketQuota"]}
 
 
@@ -66,11 +72,12 @@ def access_key(bucket_prefix: str, user: str) -> str:
 
 def policy_of(user: str, bucket_prefix: str) -> dict[str, object]:
     """Return what *user* may do, as an IAM policy; what it does not name is refused."""
-    statements = [
-        _allow(actions, f"{bucket_prefix}*/*/{part}/*") for part, actions in _OBJECTS[user].items()
-    ]
+    bucket = f"{bucket_prefix}{_UUID}"
+    statements: list[dict[str, object]] = [{"Effect": "Deny", "Action": _NOT_EVEN_FOR_ITSELF}]
+    for part, actions in _OBJECTS[user].items():
+        statements.append(_allow(actions, f"{bucket}/{_UUID}/{part}/*"))
     if user in _BUCKETS:
-        statements.append(_allow(_BUCKETS[user], f"{bucket_prefix}*"))
+        statements.append(_allow(_BUCKETS[user], f"{bucket}*"))
     if user in _ADMIN:
         statements.append({"Effect": "Allow", "Action": _ADMIN[user]})
     return {"Version": "2012-10-17", "Statement": statements}
