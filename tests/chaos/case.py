@@ -57,11 +57,11 @@ class Case:
 
     @cached_property
     def originals(self) -> dict[str, Found]:
-        """Stored uploads by the asset that their key names."""
+        """Stored uploads, in quarantine or not, by the asset that their key names."""
         return {
             parts[2]: found
             for found in self.evidence.objects
-            if len(parts := found.key.split("/")) > 2 and parts[1] == "uploads"
+            if len(parts := found.key.split("/")) > 2 and parts[1] in {"uploads", "quarantine"}
             if not found.deleted
         }
 

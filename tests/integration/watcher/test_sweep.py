@@ -150,7 +150,11 @@ async def original_of(admin, store, asset):
 
 async def test_a_refused_original_moves_into_quarantine(store, sweep, upload, company, admin):
     refused = await upload("failed", code="type_mismatch")
+    bucket = store.bucket_of(company)
+    before = await store.stat(ObjectRef(bucket=bucket, key=upload_key(company, refused)))
     assert await sweep() == 1, "the original where it was"
+    after = await store.stat(ObjectRef(bucket=bucket, key=quarantine_key(company, refused)))
+    assert (after.etag, after.size) == (before.etag, before.size)
     assert await keys(store, store.bucket_of(company)) == {quarantine_key(company, refused): 1}
     assert await original_of(admin, store, refused) == quarantine_key(company, refused)
     assert await sweep() == 0

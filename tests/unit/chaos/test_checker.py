@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -97,6 +98,14 @@ def test_pictures_may_carry_the_fence_too(run):
 
 def test_a_client_may_delete(run):
     run.delete(PHOTO)
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+
+
+def test_an_upload_in_quarantine_is_stored(run):
+    found = original(run)
+    run.evidence.objects.remove(found)
+    run.evidence.objects.append(replace(found, key=found.key.replace("uploads", "quarantine")))
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
 
