@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -104,8 +103,7 @@ def test_a_client_may_delete(run):
 
 def test_an_upload_in_quarantine_is_stored(run):
     found = original(run)
-    run.evidence.objects.remove(found)
-    run.evidence.objects.append(replace(found, key=found.key.replace("uploads", "quarantine")))
+    replace(run.evidence.objects, found, key=found.key.replace("uploads", "quarantine"))
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
 
