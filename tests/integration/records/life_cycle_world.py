@@ -95,18 +95,20 @@ _CHANGES = """
 _JOBS = """
     SELECT asset_id, company_id, attempt, state, fence, tries, source_version_id FROM ingest_jobs
 """
-_MISCOUNTED = """
+_COUNTED = ("pending", "processing", "ready", "failed")
+_MISCOUNTED = f"""
     SELECT company_id FROM (
-        SELECT company_id, sum(bytes) AS bytes, sum(open_grants) AS grants
+        SELECT company_id,
+            ARRAY[sum(bytes), {", ".join(f"sum({status})" for status in _COUNTED)}] AS sums
         FROM company_usage GROUP BY company_id
     ) counted FULL JOIN (
-        SELECT company_id,
-            sum(size + stored_bytes) FILTER (WHERE status NOT IN ('expired', 'deleted')) AS bytes,
-            count(*) FILTER (WHERE status = 'pending') AS grants
+        SELECT company_id, ARRAY[
+            sum(size + stored_bytes) FILTER (WHERE status IN {_COUNTED}),
+            {", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in _COUNTED)}
+        ] AS sums
         FROM media_assets GROUP BY company_id
     ) there USING (company_id)
-    WHERE (coalesce(counted.bytes, 0), coalesce(counted.grants, 0))
-        <> (coalesce(there.bytes, 0), coalesce(there.grants, 0))
+    WHERE array_replace(counted.sums, NULL, 0) IS DISTINCT FROM array_replace(there.sums, NULL, 0)
 """
 _RELAY = """
     WITH sent AS (DELETE FROM outbox RETURNING id, topic, value) SELECT * FROM sent ORDER BY id

@@ -63,6 +63,7 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
     assert {(row["tablename"], role) for row in rows for role in row["roles"]} == {
         ("event_tickets", "media_notifier"),
         ("outbox", "media_relay"),
+        ("incidents", "media_watcher"),
         *(
             (table, "media_internal")
             for table in (

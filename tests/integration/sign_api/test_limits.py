@@ -21,7 +21,7 @@ async def used(rows):
     async def look(company):
         row = await rows.connection.fetchrow(
             "SELECT coalesce(sum(bytes), 0)::bigint AS bytes,"
-            " coalesce(sum(open_grants), 0)::bigint AS grants"
+            " coalesce(sum(pending), 0)::bigint AS grants"
             " FROM company_usage WHERE company_id = $1",
             company.id,
         )

@@ -8,8 +8,11 @@ from uuid import uuid4
 import pytest
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore, upload_key
+from watcher.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.metrics import LOOKS
+from watcher.quotas import LookAtQuotas
 from watcher.settings import WatcherSettings
-from watcher.use_cases import Watch
+from watcher.watch import Watch
 
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url
@@ -46,7 +49,19 @@ async def store(settings):
 
 @pytest.fixture
 def watch(database, settings):
-    return Watch(database, settings)
+    """A watch over rows alone."""
+    looks = LookAtBacklog, LookAtOutcomes, LookAtQuotas
+    return Watch(*(look(database, settings) for look in looks))
+
+
+@pytest.fixture
+def value():
+    """Return what the last look exported."""
+
+    def read(name, **labels):
+        return LOOKS.get_sample_value(f"watcher_{name}", labels)
+
+    return read
 
 
 @pytest.fixture

@@ -5,16 +5,27 @@ from __future__ import annotations
 import pytest
 from media_contracts import MEDIA_INGEST, MEDIA_STATUS, MEDIA_THUMBNAIL
 from media_runtime.kafka import KafkaUnavailableError, OutgoingRecord, Producer
-from media_runtime.settings import KafkaSettings
-from prometheus_client import REGISTRY
-from watcher.lag import Lag
-from watcher.pressure import Pressure
+from mediactl.dead_letters import DeadLetters
+from watcher.findings import Kind
+from watcher.lag import LookAtKafka
+from watcher.pressure import LookAtPressure
 
 from support.wire import commit_end
 
 
-def value(name, **labels):
-    return REGISTRY.get_sample_value(f"watcher_{name}", labels)
+@pytest.fixture
+def pressure(database, settings):
+    return LookAtPressure(database, settings)
+
+
+@pytest.fixture
+def look_at_kafka(settings, kafka_settings):
+    servers = kafka_settings.model_dump(include={"kafka_bootstrap_servers", "kafka_topic_prefix"})
+    return LookAtKafka(settings.model_copy(update=servers))
+
+
+def kinds(findings):
+    return [finding.kind for finding in findings]
 
 
 async def job(admin, company, asset, **columns):
@@ -28,7 +39,7 @@ async def job(admin, company, asset, **columns):
         await admin.execute(f"UPDATE ingest_jobs SET {column} = {text} WHERE asset_id = $1", asset)
 
 
-async def test_jobs_are_counted_and_the_oldest_that_is_due_is_timed(database, add, admin):
+async def test_jobs_are_counted_and_the_oldest_that_is_due_is_timed(pressure, add, admin, value):
     assets = await add("processing", 4, minutes=9)
     companies = [
         await admin.fetchval("SELECT company_id FROM media_assets WHERE id = $1", one)
@@ -46,25 +57,25 @@ async def test_jobs_are_counted_and_the_oldest_that_is_due_is_timed(database, ad
         strict=True,
     ):
         await job(admin, company, asset, **columns)
-    await Pressure(database)()
+    await pressure()
     assert [value("jobs", state=state) for state in ("queued", "running")] == [2, 2]
     assert value("expired_leases") == 1
     assert value("oldest_due_job_seconds") == pytest.approx(90, abs=30)
     await admin.execute("UPDATE ingest_jobs SET state = 'done'")
-    await Pressure(database)()
+    await pressure()
     assert [value("jobs", state=state) for state in ("queued", "running")] == [0, 0]
     assert (value("expired_leases"), value("oldest_due_job_seconds")) == (0, 0)
 
 
-async def test_grants_that_lapsed_unused_are_counted(database, add):
+async def test_grants_that_lapsed_unused_are_counted(pressure, add, value):
     await add("pending", 3)
     await add("pending", minutes=2)
     await add("expired", 2)
-    await Pressure(database)()
+    await pressure()
     assert value("unused_grants") == 3
 
 
-async def test_the_outbox_is_counted_by_its_producer(database, admin):
+async def test_the_outbox_is_counted_by_its_producer(pressure, admin, value):
     for producer, age in (("ingest", 5), ("ingest", 70), ("sign_api", 1)):
         await admin.execute(
             "INSERT INTO outbox (producer, company_id, topic, key, value, created_at)"
@@ -72,38 +83,81 @@ async def test_the_outbox_is_counted_by_its_producer(database, admin):
             producer,
             age,
         )
-    await Pressure(database)()
+    await pressure()
     assert value("outbox_records", producer="ingest") == 2
     assert value("outbox_oldest_seconds", producer="ingest") == pytest.approx(70, abs=30)
     assert value("outbox_records", producer="watcher") == 0
     await admin.execute("DELETE FROM outbox")
-    await Pressure(database)()
+    await pressure()
     assert value("outbox_oldest_seconds", producer="ingest") == 0
 
 
-async def test_a_group_that_has_not_read_is_behind(kafka_settings):
-    lag = Lag(kafka_settings)
+async def test_a_group_that_has_not_read_is_behind(kafka_settings, look_at_kafka, value):
     async with Producer.connect(kafka_settings, name="t") as producer:
         await producer.send_all(
             [OutgoingRecord(MEDIA_THUMBNAIL.name, str(n), b"v") for n in range(30)]
         )
-        await lag()
+        await look_at_kafka()
         assert value("consumer_lag_records", group="thumbnailer", topic="media_thumbnail") == 30
         assert value("consumer_lag_records", group="ingest", topic="media_ingest") == 0
         await commit_end(kafka_settings, MEDIA_THUMBNAIL, "thumbnailer")
         await producer.send(OutgoingRecord(MEDIA_THUMBNAIL.name, "x", b"v"))
-        await lag()
+        await look_at_kafka()
     assert value("consumer_lag_records", group="thumbnailer", topic="media_thumbnail") == 1
 
 
-async def test_dead_letters_are_counted_by_topic(kafka_settings):
+async def test_open_dead_letters_are_counted_until_somebody_deals_with_them(
+    kafka_settings, look_at_kafka, value
+):
     async with Producer.connect(kafka_settings, name="t") as producer:
-        await producer.send(OutgoingRecord(MEDIA_INGEST.dlq, "k", b"v"))
-    await Lag(kafka_settings)()
-    assert value("dead_letters", topic="media_ingest") == 1
+        for number in range(3):
+            await producer.send(OutgoingRecord(MEDIA_INGEST.dlq, f"{number}", b"v"))
+    (found,) = await look_at_kafka()
+    assert (found.kind, found.details) == (Kind.DEAD_LETTERS, {"media_ingest": 3})
+    assert value("dead_letters", topic="media_ingest") == 3
     assert value("dead_letters", topic=MEDIA_STATUS.name) == 0
+    letters = DeadLetters(kafka_settings.kafka_bootstrap_servers, kafka_settings.kafka_topic_prefix)
+    first, _, last = await letters.read()
+    await letters.resolve([first, last])
+    await look_at_kafka()
+    assert value("dead_letters", topic="media_ingest") == 1
+    await letters.resolve(await letters.read())
+    assert await look_at_kafka() == []
 
 
-async def test_without_kafka_the_round_waits():
+async def test_a_group_that_is_too_far_behind_is_an_alert(kafka_settings, look_at_kafka):
+    look_at_kafka._settings = look_at_kafka._settings.model_copy(update={"lag_alert_records": 4})
+    async with Producer.connect(kafka_settings, name="t") as producer:
+        for number in range(5):
+            assert await look_at_kafka() == []
+            await producer.send(OutgoingRecord(MEDIA_THUMBNAIL.name, f"{number}", b"v"))
+    (found,) = await look_at_kafka()
+    assert (found.kind, found.details) == (Kind.LAG, {"media_thumbnail": 5})
+    await commit_end(kafka_settings, MEDIA_THUMBNAIL, "thumbnailer")
+    assert await look_at_kafka() == []
+
+
+async def test_without_kafka_the_look_sees_nothing(settings):
     with pytest.raises(KafkaUnavailableError):
-        await Lag(KafkaSettings(kafka_bootstrap_servers="127.0.0.1:9"))()
+        await LookAtKafka(settings)()
+
+
+async def test_an_outbox_that_stands_still_is_an_alert(pressure, admin):
+    insert = (
+        "INSERT INTO outbox (producer, company_id, topic, key, value, created_at)"
+        " VALUES ('ingest', gen_random_uuid(), 't', 'k', 'v', now() - make_interval(secs => $1))"
+    )
+    await admin.execute(insert, 30)
+    assert await pressure() == []
+    await admin.execute(insert, 90)
+    (found,) = await pressure()
+    assert (found.kind, found.details) == (Kind.OUTBOX, {"ingest": 2})
+
+
+async def test_a_silent_worker_is_an_alert_when_nobody_takes_over(pressure, add, admin):
+    (asset,) = await add("processing", minutes=9)
+    company = await admin.fetchval("SELECT company_id FROM media_assets WHERE id = $1", asset)
+    await job(admin, company, asset, state="'running'", lease_until="now() - interval '20 seconds'")
+    assert await pressure() == []
+    await admin.execute("UPDATE ingest_jobs SET lease_until = now() - interval '2 minutes'")
+    assert kinds(await pressure()) == [Kind.LEASES]

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from media_runtime.resolved import Resolved, ResolvedOffsetsError
 from mediactl.commands.dlq import printable
 from mediactl.dead_letters import Filter, Letter
-from mediactl.errors import MediactlError
-from mediactl.resolved import Resolved
+from mediactl.errors import UsageError
 
 EVENT = b'{"subject": "asset-1", "companyid": "company-1"}'
 
@@ -52,7 +52,7 @@ def test_more_than_the_broker_would_keep_is_refused():
     resolved = Resolved()
     for offset in range(1, 4000, 2):
         resolved.add(offset)
-    with pytest.raises(MediactlError, match="from offset 0 on"):
+    with pytest.raises(ResolvedOffsetsError, match="from offset 0 on"):
         resolved.encode()
 
 
@@ -71,7 +71,7 @@ def test_an_offset_below_the_floor_stays_done_with():
 
 @pytest.mark.parametrize("metadata", ["x", "1-x", "-", "1,,x"])
 def test_what_others_wrote_there_is_named(metadata):
-    with pytest.raises(MediactlError, match="Something else than mediactl"):
+    with pytest.raises(ResolvedOffsetsError, match="Something else than mediactl"):
         Resolved.parse(0, metadata)
 
 
@@ -114,7 +114,7 @@ def test_a_filter_picks_letters_by_a_part_of_a_field(wish, accepted):
 
 @pytest.mark.parametrize("wish", ["", "reason", "colour=red", "=x"])
 def test_an_unknown_filter_is_refused(wish):
-    with pytest.raises(MediactlError, match="FIELD=TEXT"):
+    with pytest.raises(UsageError, match="FIELD=TEXT"):
         Filter.parse(wish)
 
 

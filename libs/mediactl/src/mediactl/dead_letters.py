@@ -19,10 +19,9 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from media_contracts import DLQ_PARTITIONS, TOPICS
+from media_runtime.resolved import GROUP, Resolved, ResolvedOffsets, ResolvedOffsetsError
 from mediactl.errors import MediactlError, UsageError
-from mediactl.resolved import Resolved, ResolvedOffsets
 
-GROUP = "mediactl_dlq"
 _REDRIVES = "dlq-redrives"
 _PREFIX = "dlq-"
 _COUNT_DIGITS = 9
@@ -274,5 +273,7 @@ def _text(value: bytes | None) -> str:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
+    except ResolvedOffsetsError as error:
+        raise MediactlError(str(error)) from error
     except (KafkaError, OSError) as error:
         raise MediactlError(f"Kafka does not answer as it should: {error!r}.") from error

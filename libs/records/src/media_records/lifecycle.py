@@ -70,6 +70,7 @@ _FACTS = frozenset(
         "processed_at",
         "stored_bytes",
         "sweep_at",
+        "thumbnail_kept",
     }
 )
 

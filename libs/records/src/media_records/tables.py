@@ -9,6 +9,7 @@ become these classes at the edge of the adapter.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
@@ -43,6 +44,10 @@ def _serial() -> Column[int]:
     return Column(BigInteger, Identity(always=True), primary_key=True)
 
 
+def _count() -> Any:
+    return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+
+
 def _of_asset() -> ForeignKeyConstraint:
     # With the company in the key, no row can point at another company's asset.
     return ForeignKeyConstraint(
@@ -53,7 +58,11 @@ def _of_asset() -> ForeignKeyConstraint:
 
 
 class Company(SQLModel, table=True):
-    """A company whose bucket exists; ``verified_at`` is when its settings were last seen right."""
+    """
+    A company whose bucket exists; ``verified_at`` is when its settings were last seen right.
+
+    ``retention_days`` and ``retention_keeps_thumbnails`` win over the watcher's settings.
+    """
 
     __tablename__ = "companies"
     __table_args__ = (Index("companies_to_verify", "verified_at"),)
@@ -63,6 +72,8 @@ class Company(SQLModel, table=True):
     quota_bytes: int = Field(sa_type=BigInteger)
     created_at: datetime = Field(sa_column=_moment(now=True))
     verified_at: datetime = Field(sa_column=_moment(now=True))
+    retention_days: int | None = None
+    retention_keeps_thumbnails: bool | None = None
 
 
 class Asset(SQLModel, table=True):
@@ -74,6 +85,7 @@ class Asset(SQLModel, table=True):
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
     ``check_at`` is when the watcher last made sure that an unfinished asset goes on.
     ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
+    ``thumbnail_kept`` says of a deleted asset that its thumbnail outlives it.
     """
 
     __tablename__ = "media_assets"
@@ -93,6 +105,17 @@ class Asset(SQLModel, table=True):
             postgresql_where=text("status IN ('pending', 'processing')"),
         ),
         Index("media_assets_lapsed", "updated_at", postgresql_where=text("status = 'expired'")),
+        Index(
+            "media_assets_by_age",
+            "company_id",
+            "created_at",
+            postgresql_where=text("status IN ('ready', 'failed', 'cancelled')"),
+        ),
+        Index(
+            "media_assets_outcomes",
+            "processed_at",
+            postgresql_where=text("processed_at IS NOT NULL"),
+        ),
     )
 
     id: UUID = Field(primary_key=True)
@@ -120,16 +143,15 @@ class Asset(SQLModel, table=True):
     processed_at: datetime | None = Field(sa_column=_moment())
     sweep_at: datetime | None = Field(sa_column=_moment())
     check_at: datetime = Field(sa_column=_moment(now=True))
-    stored_bytes: int = Field(
-        default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"}
-    )
+    stored_bytes: int = _count()
+    thumbnail_kept: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
 
 
 class CompanyUsage(SQLModel, table=True):
     """
     A part of what a company uses: the sum over its slots counts.
 
-    ``bytes`` are those of granted, stored and made files, ``open_grants`` its pending assets.
+    ``bytes`` are those of granted, stored and made files; the others count assets by status.
     """
 
     __tablename__ = "company_usage"
@@ -137,7 +159,28 @@ class CompanyUsage(SQLModel, table=True):
     company_id: UUID = Field(primary_key=True)
     slot: int = Field(sa_column=Column(SmallInteger, primary_key=True))
     bytes: int = Field(sa_type=BigInteger)
-    open_grants: int = Field(sa_type=BigInteger)
+    pending: int = Field(sa_type=BigInteger)
+    processing: int = _count()
+    ready: int = _count()
+    failed: int = _count()
+
+
+class Incident(SQLModel, table=True):
+    """
+    Something that is wrong now, of one company, or of the system: then the company is nil.
+
+    ``told_severity`` is what people were told of it last; null is nothing yet.
+    """
+
+    __tablename__ = "incidents"
+
+    company_id: UUID = Field(primary_key=True)
+    kind: str = Field(sa_column=Column(Text, primary_key=True))
+    severity: str = Field(sa_column=_text())
+    summary: str = Field(sa_column=_text())
+    opened_at: datetime = Field(sa_column=_moment(now=True))
+    told_severity: str | None = Field(sa_column=_text(null=True))
+    escalated_at: datetime | None = Field(sa_column=_moment())
 
 
 class AssetTransition(SQLModel, table=True):

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from prometheus_client import make_asgi_app
@@ -20,9 +20,12 @@ Check = Callable[[], Awaitable[None]]
 _CHECK_SECONDS = 5.0
 
 
-def configure_logging(service: str, *, log_format: str = "auto", level: str = "INFO") -> None:
-    """Send all logs to standard output: one JSON object a line, or for people on a terminal."""
-    human = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
+def configure_logging(
+    service: str, *, log_format: str = "auto", level: str = "INFO", stream: TextIO | None = None
+) -> None:
+    """Send all logs to *stream*, or standard output: JSON lines, or for people on a terminal."""
+    stream = stream or sys.stdout
+    human = log_format == "console" or (log_format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -35,7 +38,7 @@ def configure_logging(service: str, *, log_format: str = "auto", level: str = "I
         if human
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -54,7 +57,7 @@ def configure_logging(service: str, *, log_format: str = "auto", level: str = "I
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for noisy in ("aiokafka", "urllib3", "faststream"):
+    for noisy in ("aiokafka", "urllib3", "faststream", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
 

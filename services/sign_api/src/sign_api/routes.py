@@ -11,16 +11,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from media_contracts import AssetStatus
+from media_records.actions import AssetNotFoundError, NotFailedError
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from media_runtime.rates import CompanyRates
 from pydantic import ValidationError
 from sign_api.use_cases import (
-    AssetNotFoundError,
     Assets,
     DeclaredUpload,
     IdempotencyKeyReusedError,
-    NotFailedError,
     SignUpload,
     TooManyGrantsError,
 )

@@ -6,25 +6,19 @@ import asyncio
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from media_contracts import MEDIA_INGEST, AssetStatus
-from media_records.lifecycle import Lifecycle, find_asset
+from media_contracts import AssetStatus
+from media_records.actions import Actions, AssetNotFoundError
+from media_records.lifecycle import find_asset
 from media_records.tables import Asset
 from media_runtime.auth import Caller
 from media_runtime.errors import PermanentError
-from media_runtime.kafka import OutgoingRecord
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
-from media_runtime.storage import (
-    ObjectStore,
-    StoredObject,
-    UploadGrant,
-    build_notification,
-    upload_key,
-)
+from media_runtime.storage import ObjectStore, UploadGrant, upload_key
 from sign_api.domain import VIDEO_TYPES, RefusedUploadError, check_upload
 from sign_api.metrics import BUCKETS, GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
@@ -32,19 +26,10 @@ from sign_api.settings import SignApiSettings
 log = structlog.get_logger(__name__)
 
 SERVICE = "sign_api"
-_SOURCE = f"/media/{SERVICE}"
-
-
-class AssetNotFoundError(Exception):
-    """The caller's company has no such asset."""
 
 
 class TooManyGrantsError(Exception):
     """The company has as many grants open as it may have."""
-
-
-class NotFailedError(Exception):
-    """Only a failed asset can be retried."""
 
 
 class IdempotencyKeyReusedError(PermanentError):
@@ -181,13 +166,13 @@ class Assets:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._database = database
         self._outbox = outbox
-        self._lifecycle = Lifecycle(outbox, service=SERVICE)
+        self._actions = Actions(outbox, service=SERVICE)
 
     async def get(self, company_id: UUID, asset_id: UUID) -> Asset:
-        """Return the asset; raises AssetNotFoundError, for deleted ones too."""
+        """Return the asset; raises AssetNotFoundError, for deleted ones without a picture too."""
         async with self._database.company(company_id) as connection:
             asset = await find_asset(connection, asset_id)
-        if asset is None or asset.status == AssetStatus.DELETED:
+        if asset is None or (asset.status == AssetStatus.DELETED and not asset.thumbnail_kept):
             raise AssetNotFoundError
         return asset
 
@@ -219,28 +204,12 @@ class Assets:
         """
         Begin a new attempt for a failed asset and return it.
 
-        ingest hears of it on media_ingest, as if the file had just been stored.
+        Raises AssetNotFoundError and NotFailedError.
         """
-        now = datetime.now(UTC)
         async with self._database.company(company_id) as connection:
-            asset = await find_asset(connection, asset_id, lock=True)
-            if asset is None or asset.status == AssetStatus.DELETED:
-                raise AssetNotFoundError
-            if asset.status != AssetStatus.FAILED:
-                raise NotFailedError
-            again = await self._lifecycle.change(
-                connection,
-                asset,
-                AssetStatus.PROCESSING,
-                at=now,
-                facts={"error_code": None, "error_message": None, "processed_at": None},
-                new_attempt=True,
-            )
-            if again is None:
-                raise NotFailedError
-            await self._outbox.put(connection, company_id, _look_again(again, now))
+            asset = await self._actions.retry(connection, asset_id)
         self._outbox.wake()
-        return again
+        return asset
 
     async def delete(self, company_id: UUID, asset_id: UUID) -> None:
         """
@@ -249,14 +218,7 @@ class Assets:
         Deleting it again changes nothing. Raises AssetNotFoundError.
         """
         async with self._database.company(company_id) as connection:
-            asset = await find_asset(connection, asset_id, lock=True)
-            if asset is None:
-                raise AssetNotFoundError
-            if asset.status != AssetStatus.DELETED:
-                now = datetime.now(UTC)
-                await self._lifecycle.change(
-                    connection, asset, AssetStatus.DELETED, at=now, facts={"sweep_at": now}
-                )
+            await self._actions.delete(connection, asset_id)
         self._outbox.wake()
 
 
@@ -287,16 +249,3 @@ def _refusal(code: str) -> Exception:
 def _fingerprint(upload: DeclaredUpload) -> str:
     declared = json.dumps([upload.file_name, upload.size, upload.content_type])
     return hashlib.sha256(declared.encode()).hexdigest()
-
-
-def _look_again(asset: Asset, at: datetime) -> OutgoingRecord:
-    stored = StoredObject(
-        bucket=asset.bucket,
-        key=asset.upload_key,
-        version_id=asset.upload_version_id,
-        size=asset.size,
-        etag="",
-    )
-    return OutgoingRecord(
-        MEDIA_INGEST.name, str(asset.id), build_notification(stored, source=_SOURCE, at=at)
-    )

@@ -127,7 +127,9 @@ def asset_view(asset: Asset, urls: FileUrls) -> AssetView:
         size=asset.size,
         status=AssetStatus(asset.status),
         processed_url=urls.of(asset.bucket, asset.processed_key) if ready else None,
-        thumbnail_url=urls.of(asset.bucket, asset.thumbnail_key) if ready else None,
+        thumbnail_url=urls.of(asset.bucket, asset.thumbnail_key)
+        if ready or asset.thumbnail_kept
+        else None,
         duration_seconds=asset.duration_seconds,
         width=asset.width,
         height=asset.height,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 
 from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
+from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -16,16 +18,18 @@ from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
-from watcher.lag import Lag
+from watcher.channels import Channels
+from watcher.incidents import Incidents
 from watcher.orphans import Orphan, find_orphans, remove_object
-from watcher.pressure import Pressure
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
+from watcher.retention import Retention
 from watcher.rounds import Part, repeating
 from watcher.settings import OrphanSettings, WatcherSettings, WatchSettings
 from watcher.sweep import Sweep
-from watcher.use_cases import Round, Watch
+from watcher.watch import Seen, Watch
 
 _CONNECTIONS = 8
+_FLUSH_SECONDS = 5.0
 
 
 def build_app(settings: WatcherSettings) -> Starlette:
@@ -36,23 +40,24 @@ def build_app(settings: WatcherSettings) -> Starlette:
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
-            database = await stack.enter_async_context(_database(settings))
+            database = await stack.enter_async_context(connected(settings))
             readiness["postgres"] = database.ping
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
+            lifecycle = Lifecycle(outbox, service=SERVICE)
+            watch = Watch.at_everything(database, settings)
             rounds: list[Part] = [
-                Watch(database, settings),
-                Pressure(database),
-                Lag(settings),
+                Incidents(database, watch, Channels.of(settings), settings),
                 Reconciler(
                     database=database,
                     store=store,
                     outbox=outbox,
-                    lifecycle=Lifecycle(outbox, service=SERVICE),
+                    lifecycle=lifecycle,
                     settings=settings,
                 ),
                 VerifyBuckets(database=database, store=store, settings=settings),
+                Retention(database, outbox, lifecycle, settings),
                 Sweep(database, store, settings),
             ]
             await stack.enter_async_context(
@@ -64,17 +69,17 @@ def build_app(settings: WatcherSettings) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-async def watch_once(settings: WatchSettings) -> Round:
-    """Make one round without cleaning up, and return what it saw."""
-    async with _database(settings) as database:
-        return await Watch(database, settings)()
+async def watch_once(settings: WatchSettings) -> Seen:
+    """Look once, without a word to channels and without cleaning up, and return what is wrong."""
+    async with connected(settings) as database:
+        return await Watch.at_everything(database, settings)()
 
 
 async def orphans_now(
     settings: OrphanSettings, *, min_age: timedelta, remove: bool
 ) -> AsyncIterator[Orphan]:
     """Yield orphans that are older than *min_age*, and *remove* the objects among them."""
-    async with ObjectStore.connect(settings) as store, _database(settings) as database:
+    async with ObjectStore.connect(settings) as store, connected(settings) as database:
         async for orphan in find_orphans(database, store, min_age=min_age):
             yield orphan
             if remove and orphan.kind == "object":
@@ -82,7 +87,23 @@ async def orphans_now(
 
 
 @asynccontextmanager
-async def _database(settings: PostgresSettings) -> AsyncIterator[Database]:
+async def acting(settings: WatcherSettings) -> AsyncIterator[tuple[Database, Outbox]]:
+    """Give what a command acts with; what it tells is on its way at the end, or soon after."""
+    async with (
+        connected(settings) as database,
+        Producer.connect(settings, name=SERVICE) as producer,
+    ):
+        outbox = Outbox(database, producer, service=SERVICE)
+        yield database, outbox
+        # Where Kafka is away, the relay of the running watcher goes on.
+        with suppress(TransientError, TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await outbox.flush()
+
+
+@asynccontextmanager
+async def connected(settings: PostgresSettings) -> AsyncIterator[Database]:
+    """Give the database for the block; raises what Database.connect() raises."""
     url = settings.database_url.get_secret_value()
     async with Database.connect(url, name=SERVICE, size=_CONNECTIONS) as database:
         await refuse_pending_migrations(database)

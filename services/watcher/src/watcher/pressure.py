@@ -6,7 +6,10 @@ Invariant: every query reads through partial indexes on what is unfinished.
 
 from __future__ import annotations
 
-from media_runtime.postgres import Database
+from collections.abc import Collection, Iterator, Sequence
+
+from media_runtime.postgres import Database, Record
+from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import (
     EXPIRED_LEASES,
     JOBS,
@@ -15,11 +18,14 @@ from watcher.metrics import (
     OUTBOX_RECORDS,
     UNUSED_GRANTS,
 )
+from watcher.settings import LimitSettings
 
 _JOBS = """
     SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
         count(*) FILTER (WHERE state = 'running') AS running,
         count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
+        coalesce(extract(epoch FROM now() - min(lease_until) FILTER (
+            WHERE state = 'running' AND lease_until < now())), 0)::float8 AS silent,
         coalesce(extract(epoch FROM now() - min(not_before) FILTER (
             WHERE state = 'queued' AND not_before <= now())), 0)::float8 AS oldest
     FROM ingest_jobs WHERE state IN ('queued', 'running')
@@ -36,19 +42,20 @@ _OUTBOX = """
 _PRODUCERS = ("sign_api", "ingest", "watcher")
 
 
-class Pressure:
-    """Exports what waits as metrics."""
+class LookAtPressure:
+    """Tells what waits in tables."""
 
-    def __init__(self, database: Database) -> None:
+    kinds = frozenset({Kind.OUTBOX, Kind.LEASES})
+
+    def __init__(self, database: Database, settings: LimitSettings) -> None:
         self._database = database
+        self._settings = settings
 
-    async def __call__(self) -> None:
+    async def __call__(self) -> Sequence[Finding]:
         """Look once; raises TransientError."""
-        jobs = await self._database.fetchrow(_JOBS)
-        unused = await self._database.fetchrow(_UNUSED)
+        (jobs,) = await self._database.fetch(_JOBS)
+        (unused,) = await self._database.fetch(_UNUSED)
         outbox = {row["producer"]: row for row in await self._database.fetch(_OUTBOX)}
-        if jobs is None or unused is None:
-            return
         JOBS.labels("queued").set(jobs["queued"])
         JOBS.labels("running").set(jobs["running"])
         EXPIRED_LEASES.set(jobs["expired"])
@@ -58,3 +65,23 @@ class Pressure:
             row = outbox.get(producer)
             OUTBOX_RECORDS.labels(producer).set(row["records"] if row else 0)
             OUTBOX_OLDEST_SECONDS.labels(producer).set(row["oldest"] if row else 0)
+        return [*self._silent(jobs), *self._stuck(outbox.values())]
+
+    def _silent(self, jobs: Record) -> Iterator[Finding]:
+        if jobs["silent"] > self._settings.lease_alert_seconds:
+            summary = (
+                f"{jobs['expired']} jobs have a silent worker, one for {jobs['silent']:.0f} s,"
+                " and no other worker takes them over."
+            )
+            yield Finding(Kind.LEASES, Severity.PAGE, summary, details=dict(jobs))
+
+    def _stuck(self, outbox: Collection[Record]) -> Iterator[Finding]:
+        late = [row for row in outbox if row["oldest"] > self._settings.outbox_alert_seconds]
+        if late:
+            oldest = max(late, key=lambda row: row["oldest"])
+            summary = (
+                f"{sum(row['records'] for row in late)} records wait in the outbox, one of"
+                f" {oldest['producer']} for {oldest['oldest']:.0f} s."
+            )
+            details = {row["producer"]: row["records"] for row in late}
+            yield Finding(Kind.OUTBOX, Severity.PAGE, summary, details=details)

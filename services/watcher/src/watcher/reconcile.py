@@ -55,6 +55,10 @@ _CHECKED = """
     WHERE id = $1
 """
 _REMOVE = "DELETE FROM media_assets WHERE id = $1"
+_HURRY = """
+    UPDATE media_assets SET check_at = now() - interval '1 day'
+    WHERE status IN ('pending', 'processing')
+"""
 
 
 class Action(StrEnum):
@@ -97,6 +101,11 @@ def decide(
     last_sign = max(asset.updated_at, seen.job_ended_at or asset.updated_at)
     stuck = now - last_sign > timedelta(seconds=settings.stuck_seconds)
     return Action.FEED if stuck else Action.WAIT
+
+
+async def hurry(database: Database) -> None:
+    """Let the next reconciliation look at all that is unfinished; raises TransientError."""
+    await database.fetch(_HURRY)
 
 
 class Reconciler:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Connection, Database
-from watcher.metrics import LEADS, ROUND_SECONDS
+from watcher.metrics import LEADS, PART_SECONDS, ROUND_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,8 @@ async def _one(part: Part) -> None:
     # One part that fails, say while storage is away, does not hold the others up.
     name = type(part).__name__
     try:
-        await part()
+        with PART_SECONDS.labels(name).time():
+            await part()
     except TransientError as error:
         log.warning("round_waits", part=name, error=str(error))
     except Exception:

@@ -1,33 +1,94 @@
-"""Settings of the watcher."""
+"""Settings of the watcher; times in seconds."""
 
 from __future__ import annotations
+
+from typing import Literal, Self
 
 from media_runtime.settings import (
     KafkaSettings,
     PostgresSettings,
     ProvisionerSettings,
+    Settings,
     StorageSettings,
 )
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 
 
-class WatchSettings(PostgresSettings):
-    """What one look at the backlog needs."""
+class LimitSettings(Settings):
+    """From where on something is wrong."""
 
     backlog_alert: int = Field(default=10, ge=0)
     """A backlog over this is an alert."""
+    failure_window_seconds: float = Field(default=900, gt=0)
+    failure_alert_count: int = Field(default=3, ge=1)
+    failure_alert_ratio: float = Field(default=0.05, ge=0, le=1)
+    """So many attempts, and such a part of all, that failed by our fault within the window."""
     quota_alert_ratio: float = Field(default=0.8, gt=0)
-    """A company that uses this part of its storage quota is an alert."""
+    """A company that uses this part of its storage quota is told of; 95 % and 100 % weigh more."""
+    outbox_alert_seconds: float = Field(default=60, gt=0)
+    """A record that waits for so long to be sent to Kafka is an alert."""
+    lease_alert_seconds: float = Field(default=60, gt=0)
+    """A job that nobody took over for so long, after its worker fell silent, is an alert."""
+    lag_alert_records: int = Field(default=1000, ge=0)
+    """A consumer group that is further behind than this is an alert."""
+    space_alert_ratio: float = Field(default=0.1, gt=0, lt=1)
+    """Free storage below this part of all of it is an alert."""
     oldest_items: int = Field(default=5, ge=1)
     """How many of the oldest items an alert names."""
+    companies_shown: int = Field(default=100, ge=0)
+    """How many companies have metrics of their own: those with the most work, then bytes."""
+
+
+class WatchSettings(LimitSettings, KafkaSettings, PostgresSettings, StorageSettings):
+    """What one look at everything needs."""
+
+    s3_metrics_token: SecretStr | None = None
+    """The bearer token for MinIO's metrics, unless MINIO_PROMETHEUS_AUTH_TYPE is public."""
+
+
+class RetentionSettings(PostgresSettings):
+    """How long things are kept. A company's own policy wins over the first two."""
+
+    retention_days: int = Field(default=365, ge=1)
+    """An asset's age in days at which it is deleted with its objects."""
+    retention_keeps_thumbnails: bool = False
+    """Whether the thumbnail of such an asset is kept."""
+    retention_batch: int = Field(default=500, ge=1)
+    """How many assets are deleted in one round: so that no company's past stops the present."""
+    expired_keep_seconds: float = Field(default=7 * 24 * 3600, gt=0)
+    """How long the row of a grant that nobody used is kept."""
+
+
+class ChannelSettings(Settings):
+    """Whom the watcher tells of incidents besides its log; nobody without a URL."""
+
+    alert_webhook_url: str | None = None
+    alert_webhook_secret: SecretStr | None = None
+    """Signs each call as Standard Webhooks say: ``whsec_`` and base64."""
+    alert_webhook_form: Literal["standard", "slack"] = "standard"
+    """``slack`` sends ``{"text": …}``, which Slack, Mattermost and Discord's /slack take."""
+    escalation_webhook_url: str | None = None
+    """Who is told of what lasts; without it the first URL is told again."""
+    escalate_after_seconds: float = Field(default=3600, gt=0)
+    escalate_every_seconds: float = Field(default=3600, gt=0)
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Self:
+        if self.alert_webhook_form == "standard" and self.alert_webhook_secret is None:
+            for url in (self.alert_webhook_url, self.escalation_webhook_url):
+                if url is not None:
+                    raise ValueError(
+                        "webhooks need ALERT_WEBHOOK_SECRET, or ALERT_WEBHOOK_FORM=slack"
+                    )
+        return self
 
 
 class OrphanSettings(PostgresSettings, StorageSettings):
     """What a comparison of storage with the rows needs."""
 
 
-class WatcherSettings(WatchSettings, KafkaSettings, ProvisionerSettings):
-    """What the watcher is told by its environment; times in seconds."""
+class WatcherSettings(WatchSettings, RetentionSettings, ChannelSettings, ProvisionerSettings):
+    """What the watcher is told by its environment."""
 
     watch_interval_seconds: float = Field(default=60, gt=0)
     cleanup_batch: int = Field(default=100, ge=1)
@@ -39,8 +100,6 @@ class WatcherSettings(WatchSettings, KafkaSettings, ProvisionerSettings):
     """An attempt without a job, or any sign of life, for so long is started again."""
     late_upload_seconds: float = Field(default=900, ge=0)
     """How long after its grant lapsed an upload, begun before, may still come in."""
-    expired_keep_seconds: float = Field(default=7 * 24 * 3600, gt=0)
-    """How long the row of a grant that nobody used is kept."""
     bucket_verify_seconds: float = Field(default=600, gt=0)
     bucket_batch: int = Field(default=100, ge=1)
     """How many buckets are verified in one round."""

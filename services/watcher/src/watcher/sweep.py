@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import structlog
 from media_contracts import AssetStatus, ObjectRef
+from media_records.faults import NO_FAULT_OF_THE_FILE
 from media_records.tables import Asset
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
@@ -24,7 +25,7 @@ from media_runtime.storage import (
     upload_key,
 )
 from watcher.metrics import QUARANTINED, REMOVED
-from watcher.settings import WatcherSettings
+from watcher.settings import RetentionSettings, WatcherSettings
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +38,6 @@ _SWEPT = """
              THEN updated_at + make_interval(secs => $3) END
     WHERE id = $1 AND sweep_at = $2
 """
-# Nothing speaks against these files: they can be retried when what was away is back.
-_NO_FAULT_OF_THE_FILE = frozenset({"object_missing", "processing_timeout", "quota_exceeded"})
 _MOVED = """
     UPDATE media_assets SET upload_key = $5, upload_version_id = $6
     WHERE id = $1 AND status = $2 AND attempt = $3 AND upload_key = $4 RETURNING *
@@ -47,10 +46,27 @@ _LAPSED_KEYS = "DELETE FROM idempotency_keys WHERE created_at < now() - interval
 _LAPSED_TICKETS = "DELETE FROM event_tickets WHERE expires_at < now()"
 
 
+_COUNT_DUE = """
+    SELECT (SELECT count(*) FROM media_assets WHERE sweep_at <= now()) AS assets_to_sweep,
+        (SELECT count(*) FROM media_assets WHERE status = 'expired'
+            AND updated_at < now() - make_interval(secs => $1)) AS unused_grants,
+        (SELECT count(*) FROM idempotency_keys
+            WHERE created_at < now() - interval '24 hours') AS idempotency_keys,
+        (SELECT count(*) FROM event_tickets WHERE expires_at < now()) AS tickets
+"""
+
+
+async def count_due(database: Database, settings: RetentionSettings) -> dict[str, int]:
+    """Return how much the next rounds remove besides what retention deletes, by its kind."""
+    (row,) = await database.fetch(_COUNT_DUE, settings.expired_keep_seconds)
+    return dict(row)
+
+
 def is_garbage(asset: Asset, stored: StoredObject) -> bool:
     """Return whether nothing refers to a version of an object of *asset*, and never will."""
-    if asset.status == AssetStatus.DELETED:
-        return True
+    if asset.status in {AssetStatus.DELETED, AssetStatus.CANCELLED}:
+        is_kept = asset.thumbnail_kept and stored.key == asset.thumbnail_key and stored.is_latest
+        return not is_kept
     if stored.owner is not None and stored.key != asset.upload_key:
         return True  # the original has moved into quarantine, or out of it
     if stored.key == asset.upload_key:
@@ -128,7 +144,7 @@ def _place(asset: Asset) -> str | None:
     """Return the key under which the original belongs, or None while it may be in use."""
     if asset.upload_version_id is None:
         return None  # nothing was stored
-    if asset.status == AssetStatus.FAILED and asset.error_code not in _NO_FAULT_OF_THE_FILE:
+    if asset.status == AssetStatus.FAILED and asset.error_code not in NO_FAULT_OF_THE_FILE:
         return quarantine_key(asset.company_id, asset.id)
     if asset.status == AssetStatus.READY:
         return upload_key(asset.company_id, asset.id)

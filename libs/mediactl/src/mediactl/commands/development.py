@@ -37,7 +37,7 @@ _QUICK = {
     "WATCHER_BUCKET_VERIFY_SECONDS": "3",
 }
 
-# A benchmark is one company that asks for as much as there is.
+# A benchmark is one company that asks for as much as there is, beside services as they come.
 _UNLIMITED = {
     "SIGN_API_COMPANY_OPEN_GRANTS": "1000000000",
     "SIGN_API_COMPANY_REQUESTS_PER_MINUTE": "1000000000",
@@ -50,7 +50,7 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
     """Run linters, type checks, import rules and all tests, against a stack of its own."""
     home = Home.from_environment()
     failed = [] if arguments else [" ".join(check) for check in _CHECKS if not _check(home, check)]
-    with _test_stack(home) as environment:
+    with _test_stack(home, _QUICK) as environment:
         command = [sys.executable, "-m", "pytest", *(arguments or [])]
         code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
     for check in failed:
@@ -59,9 +59,9 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
 
 
 def bench(arguments: PytestArguments = None) -> None:
-    """Run tests/bench on a stack of its own and print a table of ratios."""
+    """Run tests/bench on a new stack of its own and print a table of ratios."""
     home = Home.from_environment()
-    with _test_stack(home, _UNLIMITED) as environment:
+    with _test_stack(home, _UNLIMITED, name="bench", wiped=True) as environment:
         command = [sys.executable, str(home.root / "tests" / "bench"), *(arguments or [])]
         code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
     raise typer.Exit(code)
@@ -115,22 +115,31 @@ def _tool(name: str) -> str:
 
 
 class _test_stack:  # noqa: N801 - used as a context manager only
-    """A stack apart from the person's own: its ports, data and secrets lie in .mediactl/test."""
+    """
+    A stack apart from the person's own: its ports, data and secrets lie in .mediactl/*name*.
 
-    def __init__(self, home: Home, settings: Mapping[str, str] | None = None) -> None:
+    One that is *wiped* begins with nothing: what another run left would cost the watcher time.
+    """
+
+    def __init__(
+        self, home: Home, settings: Mapping[str, str], *, name: str = "test", wiped: bool = False
+    ) -> None:
         self._environment = {
-            **_QUICK,
-            **(settings or {}),
+            **settings,
             **os.environ,
-            "MEDIACTL_HOME": str(home.path / "test"),
+            "MEDIACTL_HOME": str(home.path / name),
             "MEDIACTL_TOOLS": str(home.tools),
             "MEDIACTL_ROOT": str(home.root),
         }
         self._home = Home.from_environment(self._environment)
+        self._wiped = wiped
 
     def __enter__(self) -> dict[str, str]:
         os.environ.update(self._environment)
         with exclusive(self._home.lock_file), progress_on() as progress:
+            if self._wiped:
+                stack.down(self._home, progress)
+                stack.wipe(self._home)
             variables = stack.up(self._home, progress)
         # Roles belong to the whole server: a test that migrates another database keeps them.
         passwords = stack_credentials(State(self._home.state_file), os.environ)

@@ -40,9 +40,9 @@ def orphans(
 ) -> None:
     """List objects that nothing refers to, and assets whose files are gone; exit code 2 if any."""
     home = Home.from_environment()
-    options = ["--orphans", "--min-age", str(min_age), *(["--remove"] if remove else [])]
+    options = ["orphans", "--min-age", str(min_age), *(["--remove"] if remove else [])]
     found = _watcher(home, *options, capture=True)
-    rows = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    rows = json.loads(found.stdout)
     if rows:
         wide_console().print(_orphan_table(rows))
     size = sum(row["size"] for row in rows)

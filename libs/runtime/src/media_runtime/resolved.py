@@ -14,10 +14,16 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
-from mediactl.errors import MediactlError
+
+GROUP = "mediactl_dlq"
+"""The consumer group, without the stack's prefix."""
 
 # The broker's offset.metadata.max.bytes, unless it was given another one.
 METADATA_BYTES = 4096
+
+
+class ResolvedOffsetsError(RuntimeError):
+    """What is done with cannot be read, or does not fit; the message says what to do."""
 
 
 class Resolved:
@@ -29,14 +35,14 @@ class Resolved:
 
     @classmethod
     def parse(cls, floor: int, metadata: str) -> Self:
-        """Return what encode() gave; raises MediactlError where others wrote something else."""
+        """Return what encode() gave; raises ResolvedOffsetsError for what others wrote."""
         beyond: list[int] = []
         try:
             for part in filter(None, metadata.split(",")):
                 first, _, last = part.partition("-")
                 beyond += range(int(first), int(last or first) + 1)
         except ValueError as error:
-            raise MediactlError(
+            raise ResolvedOffsetsError(
                 f"Something else than mediactl committed {metadata[:60]!r} in its consumer group: "
                 "delete the group, and all dead letters are open again."
             ) from error
@@ -54,17 +60,22 @@ class Resolved:
             self._floor += 1
 
     def encode(self) -> tuple[int, str]:
-        """Return floor and metadata; raises MediactlError when the broker would not keep it."""
+        """Return floor and metadata; raises ResolvedOffsetsError for more than the broker keeps."""
         parts: list[str] = []
         for first, last in _ranges(sorted(self._beyond)):
             parts.append(f"{first}" if first == last else f"{first}-{last}")
         text = ",".join(parts)
         if len(text) > METADATA_BYTES:
-            raise MediactlError(
+            raise ResolvedOffsetsError(
                 "There is no room to remember so many single dead letters: redrive or discard "
                 f"the oldest open ones first, from offset {self._floor} on."
             )
         return self._floor, text
+
+    def count_open(self, begin: int, end: int) -> int:
+        """Return how many offsets from *begin* to before *end* are not done with."""
+        first = max(begin, self._floor)
+        return max(0, end - first) - sum(first <= offset < end for offset in self._beyond)
 
     def __contains__(self, offset: int) -> bool:
         return offset < self._floor or offset in self._beyond
@@ -117,7 +128,7 @@ class ResolvedOffsets:
         }
 
     async def check(self, wanted: Mapping[TopicPartition, Sequence[int]]) -> None:
-        """Raise MediactlError unless the offsets can be added one by one, in this order."""
+        """Raise ResolvedOffsetsError unless the offsets can be added one by one, in this order."""
         known, oldest = await self._before(wanted)
         for part, offsets in wanted.items():
             for offset in offsets:
@@ -125,7 +136,7 @@ class ResolvedOffsets:
                 known[part].encode()
 
     async def add(self, wanted: Mapping[TopicPartition, Sequence[int]]) -> None:
-        """Count offsets as done with; raises MediactlError, and changes nothing, without room."""
+        """Count offsets as done with; without room ResolvedOffsetsError, and nothing changes."""
         known, oldest = await self._before(wanted)
         for part, offsets in wanted.items():
             for offset in offsets:

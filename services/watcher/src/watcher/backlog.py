@@ -1,0 +1,144 @@
+"""
+How much is unfinished, and how attempts ended lately.
+
+Invariant: it reads through partial indexes and sums that a trigger keeps, so its time does not
+grow with the number of finished assets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+from media_records.faults import SYSTEM_FAULTS
+from media_runtime.postgres import Database
+from watcher.findings import Finding, Kind, Severity, too_many_failures
+from watcher.metrics import ASSETS, BACKLOG, OLDEST_SECONDS, RECENT
+from watcher.settings import LimitSettings
+
+log = structlog.get_logger(__name__)
+
+_STATUSES = ("pending", "processing", "ready", "failed")
+_COUNTS = """
+    SELECT coalesce(sum(pending), 0)::bigint AS pending,
+        coalesce(sum(processing), 0)::bigint AS processing,
+        coalesce(sum(ready), 0)::bigint AS ready, coalesce(sum(failed), 0)::bigint AS failed,
+        (SELECT count(*) FROM media_assets
+         WHERE status IN ('pending', 'processing')
+             AND (status = 'processing' OR uploaded_at IS NOT NULL)) AS backlog
+    FROM company_usage
+"""
+_OLDEST = """
+    SELECT a.id AS asset_id, a.company_id, a.status, j.state AS job, j.tries, j.last_error,
+        extract(epoch FROM now() - a.uploaded_at)::float8 AS age_seconds
+    FROM media_assets a
+    LEFT JOIN ingest_jobs j ON j.asset_id = a.id AND j.attempt = a.attempt
+    WHERE a.status IN ('pending', 'processing') AND a.uploaded_at IS NOT NULL
+    ORDER BY a.uploaded_at LIMIT $1
+"""
+_OUTCOMES = """
+    SELECT status, error_code, count(*) AS attempts FROM media_assets
+    WHERE processed_at > now() - make_interval(secs => $1) AND status IN ('ready', 'failed')
+    GROUP BY status, error_code
+"""
+
+
+@dataclass(frozen=True)
+class OldItem:
+    """One item of the backlog. ``age_seconds`` counts from its upload."""
+
+    asset_id: UUID
+    company_id: UUID
+    status: str
+    age_seconds: float
+    job: str | None
+    tries: int | None
+    last_error: str | None
+
+    def described(self) -> dict[str, object]:
+        """Return what a line of the log says of it."""
+        return {
+            "asset": str(self.asset_id),
+            "company": str(self.company_id),
+            "status": self.status,
+            "age_seconds": round(self.age_seconds),
+            "job": self.job,
+            "tries": self.tries,
+            "last_error": self.last_error,
+        }
+
+
+async def oldest_items(database: Database, limit: int) -> list[OldItem]:
+    """Return up to *limit* items of the backlog, the oldest first; raises TransientError."""
+    rows = await database.fetch(_OLDEST, limit)
+    return [OldItem(**dict(row)) for row in rows]
+
+
+class LookAtBacklog:
+    """Counts assets by status, and what waits for its outcome."""
+
+    kinds = frozenset({Kind.BACKLOG})
+
+    def __init__(self, database: Database, settings: LimitSettings) -> None:
+        self._database = database
+        self._settings = settings
+
+    async def __call__(self) -> Sequence[Finding]:
+        """Look once; raises TransientError."""
+        (counts,) = await self._database.fetch(_COUNTS)
+        oldest = await oldest_items(self._database, self._settings.oldest_items)
+        for status in _STATUSES:
+            ASSETS.labels(status).set(counts[status])
+        BACKLOG.set(counts["backlog"])
+        OLDEST_SECONDS.set(oldest[0].age_seconds if oldest else 0)
+        log.info("watch", **dict(counts))
+        backlog, limit = counts["backlog"], self._settings.backlog_alert
+        if backlog <= limit:
+            return ()
+        summary = f"{backlog} uploads have no outcome yet; more than {limit} are too many."
+        details = {
+            "backlog": backlog,
+            "limit": limit,
+            "oldest": [item.described() for item in oldest],
+        }
+        return (Finding(Kind.BACKLOG, Severity.PAGE, summary, details=details),)
+
+
+class LookAtOutcomes:
+    """Counts how attempts ended lately, and by whose fault."""
+
+    kinds = frozenset({Kind.FAILURES})
+
+    def __init__(self, database: Database, settings: LimitSettings) -> None:
+        self._database = database
+        self._settings = settings
+
+    async def __call__(self) -> Sequence[Finding]:
+        """Look once; raises TransientError."""
+        settings = self._settings
+        rows = await self._database.fetch(_OUTCOMES, settings.failure_window_seconds)
+        ended = sum(row["attempts"] for row in rows)
+        ready = sum(row["attempts"] for row in rows if row["status"] == "ready")
+        ours = {
+            row["error_code"]: row["attempts"] for row in rows if row["error_code"] in SYSTEM_FAULTS
+        }
+        failed = sum(ours.values())
+        for outcome, count in (
+            ("ready", ready),
+            ("failed", failed),
+            ("refused", ended - ready - failed),
+        ):
+            RECENT.labels(outcome).set(count)
+        if not too_many_failures(
+            failed,
+            ended,
+            at_least=settings.failure_alert_count,
+            ratio=settings.failure_alert_ratio,
+        ):
+            return ()
+        minutes = round(settings.failure_window_seconds / 60, 1)
+        summary = f"{failed} of {ended} attempts failed by our fault within {minutes:g} minutes."
+        details = {"failed": failed, "ended": ended, "codes": ours}
+        return (Finding(Kind.FAILURES, Severity.PAGE, summary, details=details),)

@@ -1,0 +1,140 @@
+"""What operators ask and do, as data: each function answers one command of mediactl."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from media_records.actions import Actions, AssetNotFoundError, NotFailedError, NotUnfinishedError
+from media_records.tables import Asset
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Connection, Database
+from watcher.quotas import read_usage
+from watcher.retention import Retiring
+
+_BACKLOG_OF = """
+    SELECT c.company_id, count(*) AS waiting,
+        extract(epoch FROM now() - min(c.uploaded_at))::float8 AS oldest_seconds
+    FROM media_assets c
+    WHERE c.status IN ('pending', 'processing') AND c.uploaded_at IS NOT NULL
+    GROUP BY c.company_id ORDER BY waiting DESC, c.company_id
+"""
+_FAILED = """
+    SELECT id AS asset_id, company_id, file_name, content_type, size, attempt, error_code,
+        error_message, processed_at
+    FROM media_assets
+    WHERE processed_at >= $1 AND status = 'failed'
+        AND ($2::uuid IS NULL OR company_id = $2) AND ($3::text IS NULL OR error_code = $3)
+    ORDER BY processed_at DESC LIMIT $4
+"""
+_SET_POLICY = """
+    UPDATE companies SET retention_days = $2, retention_keeps_thumbnails = $3
+    WHERE company_id = $1 RETURNING 1
+"""
+_SET_QUOTA = "UPDATE companies SET quota_bytes = $2 WHERE company_id = $1 RETURNING bucket"
+_PERCENT = 100
+
+Action = Callable[[Connection, UUID], Awaitable[Asset]]
+Row = Mapping[str, Any]
+
+
+class CompanyNotFoundError(Exception):
+    """No company of this id has a bucket."""
+
+
+async def backlog_by_company(database: Database) -> list[Row]:
+    """Return how much waits for its outcome, by company; raises TransientError."""
+    return [dict(row) for row in await database.fetch(_BACKLOG_OF)]
+
+
+async def failed_assets(
+    database: Database, *, since: datetime, company: UUID | None, code: str | None, limit: int
+) -> list[Row]:
+    """Return assets whose last attempt failed *since* then, the newest first."""
+    rows = await database.fetch(_FAILED, since, company, code, limit)
+    return [dict(row) for row in rows]
+
+
+async def quotas(database: Database) -> list[Row]:
+    """Return what each company uses of its quota, the fullest first."""
+    usages = sorted(await read_usage(database), key=lambda usage: -usage.used_ratio)
+    return [
+        {**asdict(usage), "used_percent": round(usage.used_ratio * _PERCENT, 1)} for usage in usages
+    ]
+
+
+async def set_quota(database: Database, company: UUID, quota_bytes: int) -> str:
+    """
+    Set a company's quota and return its bucket.
+
+    Signing heeds it at once, the bucket's own limit when the watcher next verifies it. Raises
+    CompanyNotFoundError.
+    """
+    row = await database.fetchrow(_SET_QUOTA, company, quota_bytes)
+    if row is None:
+        raise CompanyNotFoundError
+    return str(row["bucket"])
+
+
+async def set_policy(
+    database: Database, company: UUID, *, days: int | None, keeps_thumbnails: bool | None
+) -> None:
+    """Set how long a company keeps assets; None is what the settings say."""
+    if await database.fetchrow(_SET_POLICY, company, days, keeps_thumbnails) is None:
+        raise CompanyNotFoundError
+
+
+def retention_plan(due: Sequence[Retiring]) -> list[Row]:
+    """Return what retention would delete, by company."""
+    companies: dict[UUID, dict[str, Any]] = {}
+    for one in due:
+        plan = companies.setdefault(
+            one.company_id,
+            {
+                "company_id": one.company_id,
+                "assets": 0,
+                "bytes": 0,
+                "kept_thumbnails": 0,
+                "oldest": one.created_at,
+            },
+        )
+        plan["assets"] += 1
+        plan["bytes"] += one.bytes
+        plan["kept_thumbnails"] += one.keeps_thumbnail
+        plan["oldest"] = min(plan["oldest"], one.created_at)
+    return list(companies.values())
+
+
+class Operator:
+    """Acts on assets, each in a transaction of its own."""
+
+    def __init__(self, database: Database, outbox: Outbox, *, service: str) -> None:
+        self._database = database
+        self._actions = Actions(outbox, service=service)
+
+    async def retry(self, asset_id: UUID) -> Row:
+        """Begin a new attempt for a failed asset."""
+        return await self._act(asset_id, self._actions.retry, "only a failed asset can be retried")
+
+    async def cancel(self, asset_id: UUID) -> Row:
+        """Cancel an unfinished asset."""
+        return await self._act(
+            asset_id, self._actions.cancel, "only an unfinished asset can be cancelled"
+        )
+
+    async def delete(self, asset_id: UUID) -> Row:
+        """Delete an asset."""
+        return await self._act(asset_id, self._actions.delete, "")
+
+    async def _act(self, asset_id: UUID, action: Action, rule: str) -> Row:
+        try:
+            async with self._database.transaction() as connection:
+                asset = await action(connection, asset_id)
+        except AssetNotFoundError:
+            return {"asset_id": asset_id, "error": "there is no such asset"}
+        except (NotFailedError, NotUnfinishedError):
+            return {"asset_id": asset_id, "error": rule}
+        return {"asset_id": asset_id, "status": asset.status, "attempt": asset.attempt}

@@ -1,0 +1,70 @@
+"""What object storage has left, as MinIO's own metrics tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import httpx
+from media_runtime.errors import TransientError
+from prometheus_client.parser import text_string_to_metric_families
+from watcher.findings import Finding, Kind, Severity
+from watcher.metrics import SPACE
+from watcher.settings import WatchSettings
+
+_PATH = "/minio/v2/metrics/cluster"
+_TOTAL = "minio_cluster_capacity_usable_total_bytes"
+_FREE = "minio_cluster_capacity_usable_free_bytes"
+_SECONDS = 10.0
+_PERCENT = 100
+
+
+class StorageAwayError(TransientError):
+    """Object storage does not tell how it is."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What object storage has for files, in all and left, in bytes."""
+
+    total_bytes: float
+    free_bytes: float
+
+
+async def read_space(settings: WatchSettings) -> Space:
+    """Return what is left; raises StorageAwayError."""
+    token = settings.s3_metrics_token
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    try:
+        async with httpx.AsyncClient(base_url=settings.s3_endpoint_url, timeout=_SECONDS) as client:
+            answer = await client.get(_PATH, headers=headers)
+            answer.raise_for_status()
+        told = {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+        return Space(told[_TOTAL], told[_FREE])
+    except (httpx.HTTPError, ValueError, KeyError) as error:
+        raise StorageAwayError(f"object storage tells no metrics: {error!r}") from error
+
+
+class LookAtSpace:
+    """Tells how much object storage has left."""
+
+    kinds = frozenset({Kind.SPACE})
+
+    def __init__(self, settings: WatchSettings) -> None:
+        self._settings = settings
+
+    async def __call__(self) -> Sequence[Finding]:
+        """Look once; raises StorageAwayError."""
+        space = await read_space(self._settings)
+        SPACE.labels("total").set(space.total_bytes)
+        SPACE.labels("free").set(space.free_bytes)
+        free = space.free_bytes / space.total_bytes if space.total_bytes else 0.0
+        if free >= self._settings.space_alert_ratio:
+            return ()
+        summary = f"Object storage has {free * _PERCENT:.1f} % of its space left."
+        details = {"free_bytes": space.free_bytes, "total_bytes": space.total_bytes}
+        return (Finding(Kind.SPACE, Severity.PAGE, summary, details=details),)

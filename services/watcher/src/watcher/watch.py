@@ -1,0 +1,107 @@
+"""
+One round of looks: what is wrong now, in the log, as metrics, and as data.
+
+Invariant: a look that fails, say while Kafka is away, hides nothing that others see.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+from media_runtime.errors import TransientError
+from media_runtime.kafka import KafkaUnavailableError
+from media_runtime.postgres import Database
+from watcher.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.findings import Finding, Kind, Severity
+from watcher.lag import LookAtKafka
+from watcher.metrics import ALERTS, FINDINGS, LAST_ROUND, LOOKS_FAILED
+from watcher.pressure import LookAtPressure
+from watcher.quotas import LookAtQuotas
+from watcher.settings import WatchSettings
+from watcher.space import LookAtSpace, StorageAwayError
+
+log = structlog.get_logger(__name__)
+
+_AWAY = ((KafkaUnavailableError, Kind.KAFKA_AWAY), (StorageAwayError, Kind.STORAGE_AWAY))
+
+
+class Look(Protocol):
+    """One look at one thing."""
+
+    @property
+    def kinds(self) -> Collection[Kind]:
+        """What it may find."""
+
+    def __call__(self) -> Awaitable[Sequence[Finding]]:
+        """Return what is wrong; raises TransientError where it cannot be seen."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a round found wrong; *blind* is what could not be looked at."""
+
+    findings: Sequence[Finding]
+    blind: Collection[Kind] = frozenset()
+
+    @property
+    def alert(self) -> bool:
+        """Whether anybody should act."""
+        return bool(self.findings)
+
+
+class Watch:
+    """Looks at everything; the log and the metrics are told."""
+
+    def __init__(self, *looks: Look) -> None:
+        self._looks = looks
+
+    @classmethod
+    def at_everything(cls, database: Database, settings: WatchSettings) -> Watch:
+        """Return a watch over rows, storage and Kafka."""
+        return cls(
+            LookAtBacklog(database, settings),
+            LookAtOutcomes(database, settings),
+            LookAtQuotas(database, settings),
+            LookAtPressure(database, settings),
+            LookAtSpace(settings),
+            LookAtKafka(settings),
+        )
+
+    async def __call__(self) -> Seen:
+        """Return what there is; it is logged, and exported as metrics, too."""
+        findings: list[Finding] = []
+        blind: set[Kind] = set()
+        for look in self._looks:
+            try:
+                findings += await look()
+            except TransientError as error:
+                name = type(look).__name__
+                LOOKS_FAILED.labels(name).inc()
+                log.warning("look_failed", look=name, error=str(error))
+                blind |= set(look.kinds)
+                findings += _away(error)
+        _tell(findings)
+        return Seen(findings, blind)
+
+
+def _away(error: TransientError) -> Sequence[Finding]:
+    return [
+        Finding(kind, Severity.PAGE, f"The watcher cannot look: {error}.")
+        for kind_of_error, kind in _AWAY
+        if isinstance(error, kind_of_error)
+    ]
+
+
+def _tell(findings: Sequence[Finding]) -> None:
+    counted = Counter(finding.kind for finding in findings)
+    for kind in Kind:
+        FINDINGS.labels(kind).set(counted[kind])
+    LAST_ROUND.set_to_current_time()
+    for finding in findings:
+        ALERTS.labels(finding.kind).inc()
+        line = f"ALERT {finding.kind}"
+        log.warning(line, summary=finding.summary, **finding.details)

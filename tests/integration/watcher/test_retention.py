@@ -1,0 +1,130 @@
+"""What is deleted when it is too old, by whose policy, and what outlives it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from media_contracts import ObjectRef
+from media_records.lifecycle import Lifecycle
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
+from media_runtime.settings import KafkaSettings
+from media_runtime.storage import output_key, upload_key
+from watcher.reconcile import SERVICE
+from watcher.retention import Retention, plan_retention
+from watcher.sweep import Sweep
+
+from support.eventually import eventually
+
+OLD = datetime.now(UTC) - timedelta(days=366)
+YOUNG = datetime.now(UTC) - timedelta(days=364)
+
+
+@pytest.fixture
+async def outbox(database):
+    # No record leaves: the tests look at rows.
+    nobody = KafkaSettings(kafka_bootstrap_servers="127.0.0.1:9")
+    async with Producer.connect(nobody, name="t") as producer:
+        yield Outbox(database, producer, service=SERVICE)
+
+
+@pytest.fixture
+def retention(database, outbox, settings):
+    return Retention(database, outbox, Lifecycle(outbox, service=SERVICE), settings)
+
+
+@pytest.fixture
+def company(admin):
+    """Make a company with a retention policy of its own, or none."""
+
+    async def make(days=None, keeps=None, bucket="b", found=None):
+        found = found or uuid4()
+        await admin.execute(
+            "INSERT INTO companies (company_id, bucket, quota_bytes, retention_days,"
+            " retention_keeps_thumbnails) VALUES ($1, $2, 1, $3, $4)",
+            found, bucket, days, keeps,
+        )  # fmt: skip
+        return found
+
+    return make
+
+
+async def deleted(admin):
+    rows = await admin.fetch(
+        "SELECT id FROM media_assets WHERE status = 'deleted' AND sweep_at IS NOT NULL"
+    )
+    return {row["id"] for row in rows}
+
+
+async def test_what_is_older_than_a_year_is_deleted_and_told(retention, company, add, admin):
+    one = await company()
+    gone = [
+        *(await add("ready", 2, company=one, created_at=OLD)),
+        *(await add("failed", company=one, created_at=OLD)),
+    ]
+    await add("ready", company=one, created_at=YOUNG)
+    await add("processing", company=one, created_at=OLD)
+    assert await retention() == 3
+    assert await deleted(admin) == set(gone)
+    assert await admin.fetchval("SELECT count(*) FROM outbox WHERE topic = 'media_status'") == 3
+    assert await retention() == 0
+
+
+async def test_a_companys_own_policy_wins(retention, company, add, admin):
+    short, long = await company(days=30), await company(days=3650)
+    days_31 = datetime.now(UTC) - timedelta(days=31)
+    gone = await add("ready", company=short, created_at=days_31)
+    await add("ready", company=long, created_at=OLD)
+    await add("ready", company=await company(), created_at=days_31)
+    assert await retention() == 1
+    assert await deleted(admin) == set(gone)
+
+
+async def test_a_round_deletes_a_bounded_number_the_oldest_first(
+    database, outbox, settings, company, add, admin
+):
+    one, other = await company(), await company()
+    older = await add("ready", 2, company=one, created_at=OLD - timedelta(days=1))
+    await add("ready", 3, company=other, created_at=OLD)
+    few = settings.model_copy(update={"retention_batch": 2})
+    retention = Retention(database, outbox, Lifecycle(outbox, service=SERVICE), few)
+    assert len(await plan_retention(database, few)) == 2
+    assert await deleted(admin) == set(), "a plan deletes nothing"
+    assert await retention() == 2
+    assert await deleted(admin) == set(older)
+    assert await retention.all() == 3
+
+
+async def test_a_kept_thumbnail_is_all_that_is_left(
+    retention, database, store, settings, company, add, admin
+):
+    keeper, other = await company(keeps=True), await company(keeps=False)
+    assets = {}
+    for owner in (keeper, other):
+        bucket = await store.ensure_bucket(owner, quota_bytes=10**6)
+        (asset,) = await add("ready", company=owner, bucket=bucket, created_at=OLD)
+        thumbnail = output_key(owner, asset, 1, "thumbnail.jpg")
+        for key in (upload_key(owner, asset), output_key(owner, asset, 1, "image"), thumbnail):
+            await store.upload_bytes(bucket, key, b"x", content_type="x/y", cache_control="x")
+        await admin.execute(
+            "UPDATE media_assets SET thumbnail_key = $2, processed_key = $3 WHERE id = $1",
+            asset, thumbnail, output_key(owner, asset, 1, "image"),
+        )  # fmt: skip
+        assets[owner] = asset
+    assert await retention() == 2
+    sweep = Sweep(database, store, settings)
+    await eventually(sweep_is_idle(sweep))
+    left = {owner: [one.key for one in await store.objects(store.bucket_of(owner))]
+            for owner in assets}  # fmt: skip
+    kept = output_key(keeper, assets[keeper], 1, "thumbnail.jpg")
+    assert left == {keeper: [kept], other: []}
+    assert await store.stat(ObjectRef(bucket=store.bucket_of(keeper), key=kept))
+
+
+def sweep_is_idle(sweep):
+    async def idle():
+        return await sweep() == 0
+
+    return idle
