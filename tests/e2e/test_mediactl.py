@@ -144,7 +144,13 @@ def test_an_upload_for_no_company_is_an_error_of_usage(tmp_path):
 
 
 async def test_watch_once_tells_of_a_backlog_by_its_exit_code(company: Company, rows: Rows):
-    never = {"WATCHER_BACKLOG_ALERT": "1000000", "WATCHER_QUOTA_ALERT_RATIO": "1000000"}
+    never = {
+        f"WATCHER_{name}": "1000000"
+        for name in (
+            "BACKLOG_ALERT", "QUOTA_ALERT_RATIO", "FAILURE_ALERT_COUNT", "DEAD_LETTER_ALERT",
+            "LEASE_ALERT_SECONDS", "OUTBOX_ALERT_SECONDS", "LAG_ALERT_RECORDS",
+        )
+    } | {"WATCHER_SPACE_ALERT_RATIO": "0.000001"}  # fmt: skip
     quiet = mediactl("watch", "--once", **never)
     assert quiet.returncode == 0, quiet.stderr
     assert "ALERT" not in quiet.stdout + quiet.stderr

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from mediactl import processes
-from mediactl.commands.operations import surroundings
 from mediactl.home import Home
 from mediactl.ports import free_port
 from mediactl.program import answers_ok
 from mediactl.services import service_environment
 from mediactl.stack import Stack, open_stack
 from mediactl.state import State, exclusive
+from mediactl.watcher_commands import surroundings
 
 from support.eventually import eventually
 

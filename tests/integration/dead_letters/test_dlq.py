@@ -12,9 +12,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from media_contracts import MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
 from media_runtime.kafka import Producer, make_broker, on_events
+from media_runtime.resolved import METADATA_BYTES
 from mediactl.dead_letters import DeadLetters, Letter
 from mediactl.errors import MediactlError
-from mediactl.resolved import METADATA_BYTES
 
 from support.eventually import eventually
 

@@ -23,10 +23,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
 from media_contracts import CloudEvent, ThumbnailRequested
+from media_records.actions import AssetNotFoundError, NotFailedError
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.storage import StoredObject, build_notification, parse_notification
-from sign_api.use_cases import AssetNotFoundError, NotFailedError
 
 from integration.records.life_cycle_laws import Laws
 from integration.records.life_cycle_model import (

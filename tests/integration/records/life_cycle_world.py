@@ -96,6 +96,7 @@ _JOBS = """
     SELECT asset_id, company_id, attempt, state, fence, tries, source_version_id FROM ingest_jobs
 """
 _COUNTED = ("pending", "processing", "ready", "failed")
+_NOTHING = f"array_fill(0::numeric, ARRAY[{len(_COUNTED) + 1}])"
 _MISCOUNTED = f"""
     SELECT company_id FROM (
         SELECT company_id,
@@ -108,7 +109,8 @@ _MISCOUNTED = f"""
         ] AS sums
         FROM media_assets GROUP BY company_id
     ) there USING (company_id)
-    WHERE array_replace(counted.sums, NULL, 0) IS DISTINCT FROM array_replace(there.sums, NULL, 0)
+    WHERE array_replace(coalesce(counted.sums, {_NOTHING}), NULL, 0)
+        <> array_replace(coalesce(there.sums, {_NOTHING}), NULL, 0)
 """
 _RELAY = """
     WITH sent AS (DELETE FROM outbox RETURNING id, topic, value) SELECT * FROM sent ORDER BY id

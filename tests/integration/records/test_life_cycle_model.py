@@ -30,9 +30,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from media_records.actions import AssetNotFoundError, NotFailedError
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.storage import StoredObject, upload_key
-from sign_api.use_cases import AssetNotFoundError, NotFailedError
 
 from integration.records.life_cycle_model import (
     IMAGE,

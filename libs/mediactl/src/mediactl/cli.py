@@ -24,7 +24,7 @@ for command in (
     *(lifecycle.up, lifecycle.down, inspection.status, inspection.logs, inspection.env),
     inspection.doctor,
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, token.token),
-    *(media.upload, media.demo, operations.watch, operations.orphans),
+    *(media.upload, media.demo, operations.watch, *operations.COMMANDS),
 ):
     app.command()(command)
 # What follows belongs to pytest and its kin, options included.

@@ -26,7 +26,7 @@ from mediactl.services import SERVICES, ServiceProgram, Surroundings
 from mediactl.state import State, remember_free_port
 from mediactl.status import Row, external_rows, program_row
 
-_TOPIC_PREFIX = "topic_prefix"
+TOPIC_PREFIX = "topic_prefix"
 
 
 class LocalStack:
@@ -123,13 +123,13 @@ class LocalStack:
         return Surroundings(
             endpoints=self._endpoints(),
             credentials=stack_credentials(self._state, self._environ),
-            topic_prefix=self._state.fact(_TOPIC_PREFIX) or "",
+            topic_prefix=self._state.fact(TOPIC_PREFIX) or "",
             scratch=self._home.data / "scratch",
             environ=self._environ,
         )
 
     def _infrastructure(self) -> NativeInfrastructure:
-        prefix = self._state.fact(_TOPIC_PREFIX) or ""
+        prefix = self._state.fact(TOPIC_PREFIX) or ""
         options = NativeOptions(topic_prefix=prefix, environ=self._environ)
         return NativeInfrastructure(self._home, options, self._state)
 
@@ -159,13 +159,13 @@ class LocalStack:
         return Endpoints(**known)
 
     def _keep_topic_prefix(self) -> None:
-        given, known = self._environ.get("KAFKA_TOPIC_PREFIX"), self._state.fact(_TOPIC_PREFIX)
+        given, known = self._environ.get("KAFKATOPIC_PREFIX"), self._state.fact(TOPIC_PREFIX)
         if known is not None and given not in {None, known}:
             raise UsageError(
-                f"This stack was made with KAFKA_TOPIC_PREFIX={known!r}: unset the variable, or "
+                f"This stack was made with KAFKATOPIC_PREFIX={known!r}: unset the variable, or "
                 "run 'mediactl down --wipe' to start anew."
             )
-        self._state.remember_fact(_TOPIC_PREFIX, known or given or "")
+        self._state.remember_fact(TOPIC_PREFIX, known or given or "")
 
     def _choose_ports(self) -> None:
         for name in SERVICES:

@@ -51,10 +51,12 @@ class Finding:
 
 
 def quota_severity(used_bytes: int, quota_bytes: int, warn_ratio: float) -> Severity | None:
-    """Return how much a company's use of its quota matters: told at *warn_ratio*, 95 and 100 %."""
+    """Return how much a company's use of its quota matters: at *warn_ratio*, 95 and 100 %."""
     used = used_bytes / quota_bytes if quota_bytes else float("inf")
-    levels = ((1.0, Severity.PAGE), (0.95, Severity.TICKET), (warn_ratio, Severity.INFO))
-    return next((severity for ratio, severity in levels if used >= ratio), None)
+    if used < warn_ratio:
+        return None
+    levels = ((1.0, Severity.PAGE), (0.95, Severity.TICKET))
+    return next((severity for ratio, severity in levels if used >= ratio), Severity.INFO)
 
 
 def too_many_failures(failed: int, ended: int, *, at_least: int, ratio: float) -> bool:

@@ -16,7 +16,7 @@ from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, ContractError, Topic
 from media_records.actions import AssetNotFoundError
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
-from media_runtime.kafka import KafkaUnavailableError
+from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage import ObjectMissingError, ObjectStore, output_prefix
@@ -73,7 +73,7 @@ async def _objects(store: ObjectStore, asset: Asset) -> Any:
             for prefix in (asset.upload_key, output_prefix(asset.company_id, asset.id))
             for stored in await store.objects(asset.bucket, prefix)
         ]
-    except ObjectMissingError as error:
+    except (ObjectMissingError, TransientError) as error:
         return {"error": str(error)}
     return [
         {
@@ -96,7 +96,7 @@ async def _events(settings: KafkaSettings, asset: Asset) -> Any:
                 for topic in _EVENTS
                 for event in await _read_events(settings, topic, asset.id, asset.created_at)
             ]
-    except (KafkaError, KafkaUnavailableError, TimeoutError, OSError) as error:
+    except (KafkaError, TimeoutError, OSError) as error:
         return {"error": f"Kafka: {error!r}"}
 
 

@@ -117,7 +117,7 @@ class LookAtKafka:
             summary = f"Consumers have not read {sum(late.values())} records of {', '.join(late)}."
             findings.append(Finding(Kind.LAG, Severity.PAGE, summary, details=late))
         dead = {topic: count for topic, count in standing.dead_letters.items() if count}
-        if dead:
+        if sum(dead.values()) > self._settings.dead_letter_alert:
             summary = f"{sum(dead.values())} dead letters wait for somebody: {', '.join(dead)}."
             findings.append(Finding(Kind.DEAD_LETTERS, Severity.TICKET, summary, details=dead))
         return findings

@@ -31,6 +31,8 @@ class LimitSettings(Settings):
     """A job that nobody took over for so long, after its worker fell silent, is an alert."""
     lag_alert_records: int = Field(default=1000, ge=0)
     """A consumer group that is further behind than this is an alert."""
+    dead_letter_alert: int = Field(default=0, ge=0)
+    """More open dead letters than this are an alert."""
     space_alert_ratio: float = Field(default=0.1, gt=0, lt=1)
     """Free storage below this part of all of it is an alert."""
     oldest_items: int = Field(default=5, ge=1)

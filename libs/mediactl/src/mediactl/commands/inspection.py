@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
@@ -16,17 +17,23 @@ from mediactl.errors import MediactlError
 from mediactl.home import Home
 from mediactl.published import read_variables, wide_console
 from mediactl.state import State
-from mediactl.status import status_table
+from mediactl.status import Row, status_table
+from rich.live import Live
+
+_LIVE_SECONDS = 2.0
 
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Look again every 2 s; ^C ends it.")] = False,
 ) -> None:
     """Show each part of the stack; the exit code is 0 only when all are ready."""
     home = Home.from_environment()
     state = State(home.state_file)
     if state.provider is None and not as_json:
         raise MediactlError("No stack is up here: start one with './mediactl up'.")
+    if live and not as_json:
+        _live(lambda: stack.open_stack(home, State(home.state_file)).rows())
     rows = stack.open_stack(home, state).rows() if state.provider else []
     if as_json:
         document = {"provider": state.provider, "parts": [row.as_json() for row in rows]}
@@ -79,6 +86,13 @@ def env() -> None:
     if not home.env_file.exists():
         raise MediactlError("No stack was started here: run './mediactl up' first.")
     sys.stdout.write(home.env_file.read_text())
+
+
+def _live(look: Callable[[], list[Row]]) -> None:
+    with Live(status_table(look()), console=wide_console(), auto_refresh=False) as screen:
+        while True:
+            time.sleep(_LIVE_SECONDS)
+            screen.update(status_table(look()), refresh=True)
 
 
 def _write(lines: Iterable[str]) -> None:

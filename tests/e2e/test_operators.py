@@ -1,0 +1,209 @@
+"""What operators type, on a running stack: look, understand, act."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from support.clients import Company
+from support.eventually import eventually
+from support.media_files import make_photo
+from support.surroundings import Parts, variable
+from support.wire import Rows
+
+
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of mediactl on the stack under test, with nobody at its terminal."""
+    variable("MEDIACTL_HOME")
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "mediactl", *arguments],
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def answer(*arguments: str, code: int = 0):
+    """Return what a command says as JSON."""
+    done = run(*arguments, "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+async def broken(company: Company):
+    """An asset that failed: its file is no photo."""
+    asset = await company.upload_bytes("no [bold]photo.jpg", b"nothing of the sort", "image/jpeg")
+    assert (await company.ended(asset))["status"] == "failed"
+    return asset
+
+
+async def test_an_assets_whole_history_is_told(company: Company, tmp_path):
+    photo = make_photo(tmp_path / "p.jpg").read_bytes()
+    asset = await company.upload_bytes("p.jpg", photo, "image/jpeg")
+    await company.ready(asset)
+    found = await eventually(lambda: complete(answer("asset", asset)), timeout=20)
+    assert found["asset"]["status"] == "ready"
+    steps = [(one["from_status"], one["to_status"]) for one in found["transitions"]]
+    assert steps == [("pending", "processing"), ("processing", "ready")]
+    assert [job["state"] for job in found["jobs"]] == ["done"]
+    assert [result["part"] for result in found["results"]] == ["pictures"]
+    keys = {one["key"].rpartition("/")[2] for one in found["objects"]}
+    assert {asset, "thumbnail.jpg", "image"} <= keys
+    types = [event["type"] for event in found["events"]]
+    assert "media.asset.processed.v1" in types
+    assert "media.asset.status_changed.v1" in types
+    shown = run("asset", asset)
+    assert shown.returncode == 0
+    for word in ("transitions", "ready", "thumbnail.jpg", "media.asset.processed.v1"):
+        assert word in shown.stdout
+
+
+def complete(found):
+    processed = [one for one in found["events"] if one["type"] == "media.asset.processed.v1"]
+    return found if processed else None
+
+
+def test_an_asset_that_is_not_there_is_an_error_in_a_sentence():
+    done = run("asset", str(uuid4()))
+    assert done.returncode == 1
+    assert "There is no asset" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_failed_assets_are_listed_and_can_be_retried(company: Company, broken):
+    rows = answer("failed", "--since", "1h", "--company", str(company.id))
+    assert [(row["asset_id"], row["error_code"]) for row in rows] == [(broken, "type_mismatch")]
+    assert answer("failed", "--company", str(company.id), "--code", "other") == []
+    assert (
+        "1 failed since 30d: type_mismatch 1." in run("failed", "--company", str(company.id)).stdout
+    )
+    (again,) = answer("retry", broken)
+    assert (again["status"], again["attempt"]) == ("processing", 2)
+    assert (await company.ended(broken))["status"] == "failed"
+    rows = answer("failed", "--company", str(company.id))
+    assert [row["attempt"] for row in rows] == [2]
+
+
+async def test_what_cannot_be_done_to_an_asset_is_said_of_each(company: Company, broken):
+    nobody = str(uuid4())
+    rows = answer("cancel", broken, nobody, "--yes", code=2)
+    assert [row["error"] for row in rows] == [
+        "only an unfinished asset can be cancelled",
+        "there is no such asset",
+    ]
+    waiting = (await company.sign())["assetId"]
+    rows = answer("retry", waiting, code=2)
+    assert rows[0]["error"] == "only a failed asset can be retried"
+
+
+async def test_an_unfinished_asset_can_be_cancelled(company: Company):
+    waiting = (await company.sign())["assetId"]
+    asked = run("cancel", waiting)
+    assert asked.returncode == 1, "nobody said yes"
+    assert (await company.asset(waiting))["status"] == "pending"
+    (done,) = answer("cancel", waiting, "--yes")
+    assert done["status"] == "cancelled"
+    assert (await company.asset(waiting))["status"] == "cancelled"
+
+
+async def test_a_deleted_assets_files_are_gone_soon(company: Company, broken):
+    (done,) = answer("delete", broken, "--yes")
+    assert done["status"] == "deleted"
+
+    def gone():
+        return answer("asset", broken)["objects"] == []
+
+    assert await eventually(gone, timeout=30)
+
+
+async def test_the_backlog_and_its_oldest_items_are_shown(company: Company, rows: Rows):
+    asset = (await company.sign())["assetId"]
+    since = datetime.now(UTC) - timedelta(hours=3)
+    await rows.connection.execute(
+        "UPDATE media_assets SET uploaded_at = $2, check_at = now() + interval '1 hour'"
+        " WHERE id = $1", UUID(asset), since,
+    )  # fmt: skip
+    try:
+        waiting = {one["company_id"]: one for one in answer("backlog")}
+        assert waiting[str(company.id)]["waiting"] == 1
+        oldest = answer("oldest", "--limit", "1000")
+        (item,) = [one for one in oldest if one["asset_id"] == asset]
+        assert item["age_seconds"] == pytest.approx(3 * 3600, abs=60)
+        assert asset in run("oldest").stdout
+        assert "3 h 0 min" in run("backlog").stdout
+    finally:
+        await company.call("DELETE", f"/assets/{asset}")
+
+
+async def test_a_quota_is_shown_and_changed(company: Company, rows: Rows):
+    await company.sign()
+    (before,) = answer("quota", "--company", str(company.id))
+    assert before["pending"] == 1
+    assert run("quota", "--company", str(company.id), "--set", "5").returncode == 1, "no yes"
+    (after,) = answer("quota", "--company", str(company.id), "--set", "5", "--yes")
+    assert (after["quota_bytes"], after["used_percent"] > 100) == (5, True)
+    body = {"fileName": "a.jpg", "size": 6, "type": "image/jpeg"}
+    refused = await company.post("/sign", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (400, "quota_exceeded")
+
+
+def test_lag_shows_each_group_and_dead_letters():
+    done = run("lag", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == (2 if any(found["dead_letters"].values()) else 0)
+    assert {one["group"] for one in found["groups"]} == {"ingest", "thumbnailer", "ingest_results"}
+    assert "media_thumbnail" in run("lag").stdout
+
+
+async def test_reconcile_looks_at_all_that_is_unfinished_now(company: Company):
+    await company.sign()
+    effects = answer("reconcile")
+    assert sum(effects.values()) >= 1
+
+
+async def test_retention_shows_its_plan_and_acts_only_when_told(company: Company, rows: Rows,
+                                                                tmp_path):  # fmt: skip
+    photo = make_photo(tmp_path / "p.jpg").read_bytes()
+    asset = await company.upload_bytes("p.jpg", photo, "image/jpeg")
+    await company.ready(asset)
+    policy = answer("retention", "--company", str(company.id), "--days", "9", "--yes")
+    assert policy["days"] == 9
+    await rows.connection.execute(
+        "UPDATE media_assets SET created_at = now() - interval '10 days' WHERE id = $1",
+        UUID(asset),
+    )
+
+    # The watcher of the stack acts by itself, soon.
+    async def retired():
+        return (await company.call("GET", f"/assets/{asset}")).status_code == 404
+
+    assert await eventually(retired, timeout=20)
+    done = run("retention")
+    assert "a round deletes at most 500" in done.stdout
+
+
+def test_a_span_that_is_none_is_an_error_of_usage():
+    done = run("failed", "--since", "yesterday")
+    assert done.returncode == 2
+    assert "such as 30d" in done.stderr
+
+
+async def test_rows_are_shown_while_kafka_and_storage_are_away(company: Company, broken,
+                                                               parts: Parts):  # fmt: skip
+    with parts.down("kafka"), parts.down("minio"):
+        found = answer("failed", "--company", str(company.id))
+        history = answer("asset", broken)
+    assert [row["asset_id"] for row in found] == [broken]
+    assert history["asset"]["error_code"] == "type_mismatch"
+    assert "error" in history["events"]
+    assert "error" in history["objects"]
