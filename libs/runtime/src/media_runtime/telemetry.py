@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
+from media_runtime.tracing import add_current_span
 from prometheus_client import make_asgi_app
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,6 +26,7 @@ def configure_logging(service: str, *, log_format: str = "auto", level: str = "I
     human = log_format == "console" or (log_format == "auto" and sys.stdout.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_current_span,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
+from media_runtime.tracing import configure_tracing
 from watcher.main import build_app, orphans_now, watch_once
 from watcher.settings import OrphanSettings, WatcherSettings, WatchSettings
 
@@ -29,6 +30,7 @@ def main() -> int:
         return asyncio.run(_orphans(timedelta(seconds=arguments.min_age), remove=arguments.remove))
     settings = WatcherSettings()
     configure_logging("watcher", log_format=settings.log_format, level=settings.log_level)
+    configure_tracing("watcher")
     serve(build_app(settings), settings)
     return QUIET
 
