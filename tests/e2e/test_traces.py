@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
+import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
+from media_runtime.tracing import STOP_SECONDS
 
 from support.clients import Company, open_http
 from support.collector import CollectedSpan, Collector, collecting
@@ -178,3 +182,43 @@ def test_spans_tell_neither_names_nor_secrets(traced: Traced):
     sent = b"".join(traced.collector.requests)
     assert b"/api/media/sign" in sent
     assert [word for word in traced.secrets if word.encode() in sent] == []
+
+
+async def test_the_last_spans_are_sent_before_a_service_ends(http, parts):
+    with collecting() as collector:
+        settings = {**collector.variables, "OTEL_BSP_SCHEDULE_DELAY": "3600000"}
+        async with parts.another("sign_api", **settings) as url:
+            await http.post(f"{url}/api/media/sign")
+        assert collector.one("sign_api", "POST /api/media/sign")
+
+
+async def test_a_collector_that_never_answers_disturbs_nobody(company, parts):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}"}
+        async with parts.another("sign_api", **settings) as url:
+            answer = await company.http.post(
+                f"{url}/api/media/sign",
+                json={"fileName": FILE_NAME, "size": 1000, "type": "video/mp4"},
+                headers=company.headers,
+            )
+            assert answer.status_code == 201
+            ended_at = time.monotonic()
+        assert time.monotonic() - ended_at < STOP_SECONDS + 2
+
+
+async def test_lines_of_a_job_name_the_trace_of_a_client_even_while_traces_are_off(company, parts):
+    trace_id = secrets.token_hex(16)
+    answer = await company.post(
+        "/sign",
+        json={"fileName": FILE_NAME, "size": 5, "type": "video/mp4"},
+        headers={"traceparent": f"00-{trace_id}-{secrets.token_hex(8)}-01"},
+    )
+    await company.store(answer.json(), b"video")
+    await company.ended(answer.json()["assetId"])
+
+    def told() -> set[str]:
+        lines = parts.home.log_file("ingest").read_text().splitlines()
+        found = [json.loads(line) for line in lines if trace_id in line]
+        return {line["event"] for line in found if line["trace_id"] == trace_id}
+
+    await eventually(lambda: {"job_claimed", "job_ended"} <= told())
