@@ -8,6 +8,7 @@ first it does nothing and says so, hence the outcome of an attempt is decided on
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -24,9 +25,11 @@ from media_contracts import (
     new_event,
 )
 from media_records.tables import Asset
+from media_runtime import tracing
 from media_runtime.kafka import OutgoingRecord, event_record
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection
+from opentelemetry.trace import Span
 
 ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {
     AssetStatus.PENDING: frozenset(
@@ -79,10 +82,32 @@ class ForbiddenTransitionError(ValueError):
     """No rule lets this status follow that one: an error of the program."""
 
 
+def asset_span(
+    name: str, asset: Asset, *, link_current: bool = False
+) -> AbstractContextManager[Span]:
+    """Return a span of work on *asset*, in the trace that began when it was signed."""
+    return tracing.span(
+        name,
+        parent=asset.traceparent,
+        link_current=link_current,
+        attributes={
+            "media.asset_id": str(asset.id),
+            "media.company_id": str(asset.company_id),
+            "media.attempt": asset.attempt,
+        },
+    )
+
+
 def asset_event(
-    topic: Topic, asset: Asset, payload: Payload, *, service: str, at: datetime
+    topic: Topic,
+    asset: Asset,
+    payload: Payload,
+    *,
+    service: str,
+    at: datetime,
+    traced: bool = True,
 ) -> OutgoingRecord:
-    """Return the record on *topic* that tells of *asset*."""
+    """Return the record on *topic* that tells of *asset*; see event_record() for *traced*."""
     event = new_event(
         payload,
         source=f"/media/{service}",
@@ -91,7 +116,7 @@ def asset_event(
         time=at,
         traceparent=asset.traceparent,
     )
-    return event_record(topic, event)
+    return event_record(topic, event, traced=traced)
 
 
 class Lifecycle:

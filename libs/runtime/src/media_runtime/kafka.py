@@ -22,6 +22,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from media_contracts import DLQ_MAX_MESSAGE_BYTES, CloudEvent, ContractError, Topic
+from media_runtime import kafka_tracing, tracing
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.mending import MendingBroker
 from media_runtime.settings import KafkaSettings
@@ -168,14 +169,20 @@ class Producer:
         return self._producer
 
 
-def event_record(topic: Topic, event: CloudEvent[Any]) -> OutgoingRecord:
-    """Return *event* as a record of *topic*, keyed by its asset."""
-    headers: list[tuple[str, bytes]] = [
-        ("content-type", b"application/cloudevents+json; charset=UTF-8")
-    ]
-    if event.traceparent:
-        headers.append(("traceparent", event.traceparent.encode()))
-    return OutgoingRecord(topic.name, str(event.subject), event.to_bytes(), headers)
+def event_record(topic: Topic, event: CloudEvent[Any], *, traced: bool = True) -> OutgoingRecord:
+    """
+    Return *event* as a record of *topic*, keyed by its asset.
+
+    Its traceparent becomes that of the span in which the record is made, so that consumers go
+    on from there. A record that is not *traced* has no span, and none of its consumers has.
+    """
+    key = str(event.subject)
+    headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+    if traced:
+        carried = kafka_tracing.created(topic.name, key, event.traceparent)
+        event = event.model_copy(update={"traceparent": carried.get("traceparent")})
+        headers += [(name, value.encode()) for name, value in carried.items()]
+    return OutgoingRecord(topic.name, key, event.to_bytes(), headers)
 
 
 def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> KafkaBroker:
@@ -190,6 +197,7 @@ def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> Ka
         parser=_parse_any_headers,
         decoder=_keep_bytes,
         middlewares=[
+            *kafka_tracing.middlewares(),
             KafkaPrometheusMiddleware(registry=REGISTRY, app_name=name),
             _Settle(producer, prefix=settings.kafka_topic_prefix, service=name),
         ],
@@ -230,12 +238,13 @@ def on_bytes(
     consumers: int = 1,
 ) -> None:
     """Do as on_events, for a topic whose messages are not ours to parse."""
+    group = group or topic.group or topic.name
 
     async def consume(message: KafkaMessage) -> None:
-        value = message.raw_message.value  # type: ignore[union-attr]
-        await handler(value or b"")
+        record: ConsumerRecord[Any, Any] = message.raw_message
+        kafka_tracing.describe_processing(record, group)
+        await handler(record.value or b"")
 
-    group = group or topic.group or topic.name
     for number in range(consumers):
         # KIP-345: a static member that comes back within its session finds its partitions.
         instance = f"{settings.kafka_instance_id}-{group}-{number}"
@@ -268,18 +277,18 @@ async def _parse_any_headers(
 ) -> Any:
     # FastStream's parser raises on headers that are null or not UTF-8, and a record that
     # cannot be parsed is neither committed nor retried. Its bytes reach the DLQ untouched.
-    message = await original(_WithoutHeaders(record))
+    message = await original(_WithoutOddHeaders(record))
     message.raw_message = record
     return message
 
 
-class _WithoutHeaders:
-    """A record seen without its headers; all else is the record's own."""
-
-    headers: tuple[()] = ()
+class _WithoutOddHeaders:
+    """A record seen with the headers of its trace alone, if well-formed; all else is its own."""
 
     def __init__(self, record: ConsumerRecord[Any, Any]) -> None:
         self._record = record
+        fields = tracing.carried(record.headers) if tracing.is_on() else {}
+        self.headers = tuple((name, value.encode()) for name, value in fields.items())
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._record, name)
@@ -330,6 +339,7 @@ class _Settle:
     ) -> None:
         reason = dead_letter_reason(error)
         topic = record.topic.removeprefix(self._prefix)
+        tracing.mark_failed(error)
         log.error("dead_letter", topic=topic, reason=reason, exc_info=error)
         await self._producer.send(dead_letter(record, error, topic, attempts, self._service))
         DEAD_LETTERED.labels(topic=topic, reason=reason).inc()

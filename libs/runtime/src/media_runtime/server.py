@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import socket
 from types import FrameType
 from typing import Any, Literal
 
 import uvicorn
 from media_runtime.http_guard import BoundedProtocol, Guarded
+from media_runtime.http_tracing import traced
 from media_runtime.settings import Settings
+from media_runtime.tracing import stop_tracing
 
 GRACE_SECONDS = 20
 
@@ -31,7 +34,7 @@ def serve(
     themselves; it runs in the signal handler.
     """
     config = uvicorn.Config(
-        Guarded(app, max_body_bytes=settings.http_max_body_bytes),
+        Guarded(traced(app), max_body_bytes=settings.http_max_body_bytes),
         http=BoundedProtocol,
         ws="none",
         host=settings.http_host,
@@ -49,6 +52,10 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        stop_tracing()  # the process ends by its signal, without Python's exit handlers
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._on_stop is not None:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
+from media_runtime.tracing import add_current_span
 from prometheus_client import make_asgi_app
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -28,6 +29,7 @@ def configure_logging(
     human = log_format == "console" or (log_format == "auto" and stream.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_current_span,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -8,9 +8,11 @@ def main() -> None:
     from ingest.settings import IngestSettings
     from media_runtime.server import serve
     from media_runtime.telemetry import configure_logging
+    from media_runtime.tracing import configure_tracing
 
     settings = IngestSettings()
     configure_logging("ingest", log_format=settings.log_format, level=settings.log_level)
+    configure_tracing("ingest")
     serve(build_app(settings), settings)
 
 

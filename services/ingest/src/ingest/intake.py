@@ -8,6 +8,7 @@ repeats, because an attempt has come to a stand, starts it again.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -16,7 +17,7 @@ from ingest.metrics import NOTIFICATIONS
 from ingest.outcomes import Outcomes
 from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus, Stage
-from media_records.lifecycle import Lifecycle, find_asset, sweep
+from media_records.lifecycle import Lifecycle, asset_span, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
@@ -61,12 +62,13 @@ class Intake:
     async def __call__(self, notification: bytes) -> None:
         """Queue a job for each stored object; raises MalformedNotificationError."""
         for stored in parse_notification(notification):
-            effect = await self._take(stored)
-            NOTIFICATIONS.labels(effect).inc()
-            log.info("notification", key=stored.key, size=stored.size, effect=effect)
+            with ExitStack() as in_trace:
+                effect = await self._take(stored, in_trace)
+                NOTIFICATIONS.labels(effect).inc()
+                log.info("notification", key=stored.key, size=stored.size, effect=effect)
         self._outbox.wake()
 
-    async def _take(self, stored: StoredObject) -> str:
+    async def _take(self, stored: StoredObject, in_trace: ExitStack) -> str:
         owner = stored.owner
         if owner is None:
             return "foreign_key"
@@ -75,6 +77,8 @@ class Intake:
             asset = await find_asset(connection, asset_id, lock=True)
             if asset is None or (asset.company_id, asset.bucket) != (company_id, stored.bucket):
                 return "unknown_asset"
+            # A notification carries no trace; its asset's row does.
+            span = in_trace.enter_context(asset_span("intake", asset, link_current=True))
             named = asset.upload_key, asset.upload_version_id
             if asset.uploaded_at and (stored.key, stored.version_id) != named:
                 # A grant used again: what it stored takes space, and nothing refers to it.
@@ -82,6 +86,7 @@ class Intake:
             if asset.status not in _OPEN or stored.key != asset.upload_key:
                 return "stale"
             effect = await self._queue(connection, asset, stored)
+        span.set_attribute("media.effect", effect)
         if effect in {"queued", "reopened"}:
             self._new_job.set()
         return effect

@@ -34,6 +34,7 @@ from media_contracts import (
 )
 from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
+from media_runtime import tracing
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.ffmpeg import INPUT_OPTIONS, Ffmpeg, MediaInfo, VideoStream
 from media_runtime.kafka import Producer
@@ -233,8 +234,14 @@ class _Progress:
         payload = AssetProgressed(
             attempt=self._asset.attempt, stage=Stage.TRANSCODING, percent=percent
         )
+        # One a second would bury what else the trace has.
         record = asset_event(
-            MEDIA_STATUS, self._asset, payload, service=SERVICE, at=datetime.now(UTC)
+            MEDIA_STATUS,
+            self._asset,
+            payload,
+            service=SERVICE,
+            at=datetime.now(UTC),
+            traced=False,
         )
         try:
             await self._producer.send(record)
@@ -254,5 +261,5 @@ def _picture_key(asset: Asset, name: str) -> str:
 
 @contextmanager
 def _timed(stage: str) -> Iterator[None]:
-    with STAGE_SECONDS.labels(stage).time():
+    with tracing.span(stage), STAGE_SECONDS.labels(stage).time():
         yield

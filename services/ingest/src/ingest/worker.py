@@ -23,8 +23,9 @@ from ingest.process import ProcessUpload
 from ingest.settings import IngestSettings
 from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus
-from media_records.lifecycle import Lifecycle, find_asset
+from media_records.lifecycle import Lifecycle, asset_span, find_asset
 from media_records.tables import Asset
+from media_runtime import tracing
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -102,12 +103,17 @@ class Workers:
             return True
         with (
             structlog.contextvars.bound_contextvars(
-                asset_id=str(job.asset_id), company_id=str(job.company_id), attempt=job.attempt
+                asset_id=str(job.asset_id),
+                company_id=str(job.company_id),
+                attempt=job.attempt,
+                **tracing.trace_fields(asset.traceparent),
             ),
             RUNNING.track_inprogress(),
+            asset_span("job", asset) as span,
         ):
             log.info("job_claimed", tries=job.tries, fence=job.fence)
             outcome = await self._settle(job, asset)
+            span.set_attributes({"media.outcome": outcome, "media.tries": job.tries})
             JOBS.labels(outcome).inc()
             log.info("job_ended", outcome=outcome)
         return True
@@ -165,6 +171,7 @@ class Workers:
             raise OutOfTriesError(job.tries - 1)
 
     async def _fail(self, job: Job, error: PermanentError) -> str:
+        tracing.mark_failed(error)
         try:
             await self._outcomes.job_failed(job, error)
         except LostLeaseError:
@@ -172,6 +179,7 @@ class Workers:
         return "failed"
 
     async def _give_back(self, job: Job, error: Exception, *, counted: bool) -> str:
+        tracing.mark_failed(error)
         delay = retry_delay_seconds(
             job.tries if counted else 1,
             base_seconds=self._settings.job_retry_seconds,

@@ -2,11 +2,13 @@
 
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
+from media_runtime.tracing import configure_tracing
 from notifier.main import build_app
 from notifier.settings import NotifierSettings
 
 if __name__ == "__main__":
     settings = NotifierSettings()
     configure_logging("notifier", log_format=settings.log_format, level=settings.log_level)
+    configure_tracing("notifier")
     app, end_streams = build_app(settings)
     serve(app, settings, on_stop=end_streams)

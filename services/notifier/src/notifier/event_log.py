@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from media_contracts import CloudEvent, ContractError
 from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer, dead_letter
+from media_runtime.kafka_tracing import processing
 from notifier.hub import Hub
 from notifier.log_reader import RECORDS_AT_ONCE, WAIT_MS, LogReader
 from notifier.metrics import BEHIND, FANOUT_SECONDS, MALFORMED, RESTARTS
@@ -155,14 +156,15 @@ class EventLog:
                 await self._refuse(record, topic.name, error)
             self._hub.skip(slot, record.offset)
             return
-        self._hub.publish(
-            slot,
-            record.offset,
-            company_id=event.companyid,
-            asset_id=event.subject,
-            kind=topic.name,
-            data=record.value or b"",
-        )
+        with processing(record) if live else nullcontext():
+            self._hub.publish(
+                slot,
+                record.offset,
+                company_id=event.companyid,
+                asset_id=event.subject,
+                kind=topic.name,
+                data=record.value or b"",
+            )
         if live:
             delay = datetime.now(UTC).timestamp() - event.time.timestamp()
             FANOUT_SECONDS.observe(max(0.0, delay))

@@ -2,10 +2,12 @@
 
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
+from media_runtime.tracing import configure_tracing
 from sign_api.main import build_app
 from sign_api.settings import SignApiSettings
 
 if __name__ == "__main__":
     settings = SignApiSettings()
     configure_logging("sign_api", log_format=settings.log_format, level=settings.log_level)
+    configure_tracing("sign_api")
     serve(build_app(settings), settings, loop="uvloop")

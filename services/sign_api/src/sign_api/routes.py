@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from media_contracts import AssetStatus
 from media_records.actions import AssetNotFoundError, NotFailedError
+from media_runtime import tracing
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from media_runtime.rates import CompanyRates
@@ -45,7 +46,6 @@ FIELD_CODES = {
 """The code of an invalid input, by the name of its field or parameter."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _SIGN_INPUT: dict[str, Any] = {
     "requestBody": {
@@ -123,13 +123,12 @@ async def sign(request: Request) -> Response:
     idempotency_key = _idempotency_key(request)
     _refuse_other_types(request)
     body = _sign_request(await request.body())
-    traceparent = request.headers.get("traceparent")
     try:
         answer = await _services(request).sign_upload(
             caller,
             DeclaredUpload(body.file_name, body.size, body.type),
             idempotency_key=idempotency_key,
-            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent or "") else None,
+            traceparent=tracing.continued(request.headers.get("traceparent")),
         )
     except IdempotencyKeyReusedError as error:
         raise ApiError(422, error.code, error.message) from error

@@ -14,6 +14,7 @@ from media_contracts import AssetStatus
 from media_records.actions import Actions, AssetNotFoundError
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
+from media_runtime import tracing
 from media_runtime.auth import Caller
 from media_runtime.errors import PermanentError
 from media_runtime.outbox import Outbox
@@ -156,6 +157,7 @@ class SignUpload:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
             return str(row["response"])
+        tracing.annotate({"media.asset_id": str(asset_id)})
         GRANTS.labels("video" if upload.content_type in VIDEO_TYPES else "image").inc()
         return answer
 

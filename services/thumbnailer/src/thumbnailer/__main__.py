@@ -6,11 +6,13 @@ def main() -> None:
     # Imported here, because each picture process imports this module at its start.
     from media_runtime.server import serve
     from media_runtime.telemetry import configure_logging
+    from media_runtime.tracing import configure_tracing
     from thumbnailer.main import build_app
     from thumbnailer.settings import ThumbnailerSettings
 
     settings = ThumbnailerSettings()
     configure_logging("thumbnailer", log_format=settings.log_format, level=settings.log_level)
+    configure_tracing("thumbnailer")
     serve(build_app(settings), settings)
 
 

@@ -15,6 +15,7 @@ from media_contracts import (
     derived_id,
     new_event,
 )
+from media_runtime import tracing
 from media_runtime.errors import PermanentError
 from media_runtime.kafka import Producer, event_record
 from thumbnailer.metrics import PICTURES
@@ -42,7 +43,9 @@ class OnThumbnailRequested:
     async def __call__(self, event: CloudEvent[ThumbnailRequested]) -> None:
         """Make the pictures and tell of them."""
         with structlog.contextvars.bound_contextvars(
-            asset_id=str(event.subject), company_id=str(event.companyid)
+            asset_id=str(event.subject),
+            company_id=str(event.companyid),
+            **tracing.trace_fields(event.traceparent),
         ):
             outcome, answer = await self._answer(event.data)
             await self._send(event, outcome, answer)
@@ -54,6 +57,7 @@ class OnThumbnailRequested:
         try:
             pictures = await self._make_pictures(request)
         except PermanentError as error:
+            tracing.mark_failed(error)
             why = getattr(error, "stderr", "") or getattr(error, "detail", "")
             log.warning("thumbnail_failed", code=error.code, error=error.message, why=why)
             reason = ErrorInfo(code=error.code, message=error.message)

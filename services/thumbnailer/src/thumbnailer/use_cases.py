@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
+from media_runtime import tracing
 from media_runtime.ffmpeg import Ffmpeg
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import RenderedPicture, WantedPicture, render
@@ -52,17 +53,19 @@ class MakePictures:
                 return made_before
             async with self._scratch() as folder:
                 source = folder / "source"
-                await self._store.download(request.source, source)
+                with tracing.span("download"):
+                    await self._store.download(request.source, source)
                 with RENDER_SECONDS.labels(request.kind.value).time():
                     rendered = await self._render(request, source)
-            return list(
-                await asyncio.gather(
-                    *(
-                        self._upload(request.source.bucket, spec, picture)
-                        for spec, picture in zip(request.pictures, rendered, strict=True)
+            with tracing.span("upload"):
+                return list(
+                    await asyncio.gather(
+                        *(
+                            self._upload(request.source.bucket, spec, picture)
+                            for spec, picture in zip(request.pictures, rendered, strict=True)
+                        )
                     )
                 )
-            )
 
     async def _find(self, request: ThumbnailRequested) -> list[Picture] | None:
         """Return the pictures where all of them are in storage already."""
@@ -85,13 +88,15 @@ class MakePictures:
             for spec in request.pictures
         ]
         if request.kind is MediaKind.VIDEO:
-            source = await self._find_frame(source, request.duration_seconds, wanted)
-        return await self._pool.run(
-            render,
-            source,
-            wanted,
-            timeout_seconds=self._settings.thumbnailer_render_timeout_seconds,
-        )
+            with tracing.span("find_frame"):
+                source = await self._find_frame(source, request.duration_seconds, wanted)
+        with tracing.span("render"):
+            return await self._pool.run(
+                render,
+                source,
+                wanted,
+                timeout_seconds=self._settings.thumbnailer_render_timeout_seconds,
+            )
 
     async def _upload(self, bucket: str, spec: PictureSpec, picture: RenderedPicture) -> Picture:
         await self._store.upload_bytes(

@@ -6,6 +6,7 @@ import sys
 
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
+from media_runtime.tracing import configure_tracing
 from watcher.commands import FOUND, QUIET, add_commands, answer
 from watcher.main import build_app, watch_once
 from watcher.settings import WatcherSettings, WatchSettings
@@ -24,6 +25,7 @@ def main() -> int:
         return _once()
     settings = WatcherSettings()
     configure_logging("watcher", log_format=settings.log_format, level=settings.log_level)
+    configure_tracing("watcher")
     serve(build_app(settings), settings)
     return QUIET
 

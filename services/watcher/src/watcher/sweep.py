@@ -12,6 +12,7 @@ from __future__ import annotations
 import structlog
 from media_contracts import AssetStatus, ObjectRef
 from media_records.faults import NO_FAULT_OF_THE_FILE
+from media_records.lifecycle import asset_span
 from media_records.tables import Asset
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
@@ -97,12 +98,14 @@ class Sweep:
         for row in await self._database.fetch(_DUE, self._batch):
             asset = Asset(**dict(row))
             try:
-                asset = await self._put_in_place(asset)
-                for prefix in _prefixes(asset):
-                    removed += await self._remove(asset, prefix)
+                with asset_span("sweep", asset) as span:
+                    asset = await self._put_in_place(asset)
+                    of_asset = [await self._remove(asset, prefix) for prefix in _prefixes(asset)]
+                    span.set_attribute("media.removed", sum(of_asset))
             except TransientError as error:
                 log.warning("sweep_waits", error=str(error))
                 return removed
+            removed += sum(of_asset)
             await self._database.fetch(_SWEPT, asset.id, asset.sweep_at, _SETTLED_SECONDS)
         return removed
 
