@@ -19,5 +19,26 @@ LEASES_EXPIRED = Counter("ingest_leases_expired_total", "Jobs taken over from a 
 FENCE_REJECTIONS = Counter(
     "ingest_fence_rejections_total", "Writes refused because the lease was lost.", ["operation"]
 )
-OUTCOMES = Counter("ingest_outcomes_total", "Attempts that ended.", ["kind", "outcome"])
+OUTCOMES = Counter(
+    "ingest_outcomes_total",
+    "Attempts that ended: ready, refused (the file is at fault), or failed (we are).",
+    ["kind", "outcome"],
+)
+# 300 s is the objective for videos.
+OUTCOME_SECONDS = Histogram(
+    "ingest_outcome_seconds",
+    "Time from an upload's notification to the outcome of its first attempt.",
+    ["kind", "outcome"],
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
+)
+TRIES = Histogram("ingest_job_tries", "Tries that a job took to its end.", buckets=(1, 2, 3, 5, 10))
+ENCODED_SECONDS = Counter("ingest_encoded_media_seconds_total", "Seconds of media encoded.")
+ENCODE_SPEED = Histogram(
+    "ingest_encode_speed_ratio",
+    "Seconds of media encoded in a second, by transcode.",
+    buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64),
+)
+BYTES = Counter(
+    "ingest_bytes_total", "Bytes of files fetched from storage, and put there.", ["direction"]
+)
 STALE_RESULTS = Counter("ingest_stale_results_total", "Results of attempts that no longer matter.")

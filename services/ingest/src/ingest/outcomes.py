@@ -15,7 +15,7 @@ import structlog
 from ingest import jobs
 from ingest.domain import kind_of
 from ingest.jobs import Job
-from ingest.metrics import OUTCOMES, STALE_RESULTS
+from ingest.metrics import OUTCOME_SECONDS, OUTCOMES, STALE_RESULTS
 from media_contracts import (
     MEDIA_PROCESSED,
     AssetStatus,
@@ -29,6 +29,7 @@ from media_contracts import (
     ThumbnailFailed,
     ThumbnailMade,
 )
+from media_records.faults import SYSTEM_FAULTS
 from media_records.lifecycle import Lifecycle, asset_event, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
@@ -241,8 +242,18 @@ class Outcomes:
         )
         record = asset_event(MEDIA_PROCESSED, asset, outcome, service=SERVICE, at=now)
         await self._outbox.put(connection, asset.company_id, record)
-        OUTCOMES.labels(kind.value, outcome.outcome).inc()
+        _count(asset, kind, now)
         log.info("outcome", asset_id=str(asset.id), outcome=outcome.outcome, error=error)
+
+
+def _count(asset: Asset, kind: MediaKind, now: datetime) -> None:
+    outcome = "ready" if asset.error_code is None else "refused"
+    if asset.error_code in SYSTEM_FAULTS:
+        outcome = "failed"
+    OUTCOMES.labels(kind.value, outcome).inc()
+    if asset.attempt == 1 and asset.uploaded_at is not None:
+        seconds = (now - asset.uploaded_at).total_seconds()
+        OUTCOME_SECONDS.labels(kind.value, outcome).observe(seconds)
 
 
 def _stored_bytes(rendition: Rendition, pictures: Iterable[Picture]) -> int:

@@ -18,7 +18,7 @@ from ingest.domain import Size, fit_video, kind_of, transcode_limit_seconds
 from ingest.encode import EncodePlan, encode_command
 from ingest.gate import check_file, check_image, check_video
 from ingest.jobs import Job
-from ingest.metrics import STAGE_SECONDS
+from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, STAGE_SECONDS
 from ingest.outcomes import DISPLAY, PICTURES, RENDITION, SERVICE, THUMBNAIL, Outcomes
 from ingest.settings import IngestSettings
 from media_contracts import (
@@ -85,6 +85,7 @@ class ProcessUpload:
             source = folder / "source"
             with _timed("download"):
                 await self._store.download(job.source(asset), source)
+            BYTES.labels("in").inc(source.stat().st_size)
             check_file(source, asset)
             if kind_of(asset.content_type) is MediaKind.VIDEO:
                 await self._video(job, asset, source, folder / "video.mp4")
@@ -179,6 +180,7 @@ class ProcessUpload:
             crf=settings.video_crf,
         )
         progress = _Progress(self._producer, asset, info.duration_seconds)
+        started = time.monotonic()
         await self._ffmpeg.run(
             encode_command(source, target, plan, INPUT_OPTIONS),
             reads=source,
@@ -186,6 +188,9 @@ class ProcessUpload:
             timeout_seconds=transcode_limit_seconds(info.duration_seconds),
             on_progress=progress.report,
         )
+        if info.duration_seconds:
+            ENCODED_SECONDS.inc(info.duration_seconds)
+            ENCODE_SPEED.observe(info.duration_seconds / (time.monotonic() - started))
 
     async def _store_rendition(self, job: Job, asset: Asset, target: Path) -> Rendition:
         made = await self._ffmpeg.probe(target)
@@ -196,6 +201,7 @@ class ProcessUpload:
             size = await self._store.upload(
                 asset.bucket, key, target, content_type="video/mp4", cache_control=CACHE_CONTROL
             )
+        BYTES.labels("out").inc(size)
         return Rendition(
             bucket=asset.bucket,
             key=key,

@@ -17,7 +17,7 @@ import structlog
 from ingest import jobs
 from ingest.domain import retry_delay_seconds
 from ingest.jobs import Job, JobQueue, LostLeaseError
-from ingest.metrics import JOBS, QUEUE_SECONDS, RUNNING
+from ingest.metrics import JOBS, QUEUE_SECONDS, RUNNING, TRIES
 from ingest.outcomes import GaveUpError, Outcomes
 from ingest.process import ProcessUpload
 from ingest.settings import IngestSettings
@@ -33,6 +33,7 @@ from media_runtime.postgres import Database
 log = structlog.get_logger(__name__)
 
 _AWAY_SECONDS = 5.0
+_ENDS = frozenset({"done", "failed"})
 
 
 class OutOfTriesError(PermanentError):
@@ -115,6 +116,8 @@ class Workers:
             outcome = await self._settle(job, asset)
             span.set_attributes({"media.outcome": outcome, "media.tries": job.tries})
             JOBS.labels(outcome).inc()
+            if outcome in _ENDS:
+                TRIES.observe(job.tries)
             log.info("job_ended", outcome=outcome)
         return True
 

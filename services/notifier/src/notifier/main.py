@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from media_records.schema import refuse_pending_migrations
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
+from media_runtime.http_metrics import RequestMetrics
 from media_runtime.kafka import Producer
 from media_runtime.openapi import describe
 from media_runtime.postgres import Database
@@ -93,6 +94,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
     app.include_router(router)
     answer_with_problems(app, field_codes=FIELD_CODES)
     describe(app)
+    app.add_middleware(RequestMetrics)
     if settings.cors_allow_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from media_records.schema import refuse_pending_migrations
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
+from media_runtime.http_metrics import RequestMetrics
 from media_runtime.kafka import Producer
 from media_runtime.openapi import describe
 from media_runtime.outbox import Outbox
@@ -17,7 +18,6 @@ from media_runtime.postgres import Database
 from media_runtime.rates import CompanyRates
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import ops_routes
-from sign_api.metrics import RequestMetrics
 from sign_api.routes import FIELD_CODES, Services, router
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload

@@ -23,3 +23,6 @@ REQUEST_SECONDS = Histogram(
     ["kind"],
     buckets=(0.05, 0.1, 0.2, 0.35, 0.5, 1, 2, 5, 10, 30, 60),
 )
+BYTES = Counter(
+    "thumbnailer_bytes_total", "Bytes of files fetched from storage, and put there.", ["direction"]
+)

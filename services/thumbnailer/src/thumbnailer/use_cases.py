@@ -16,7 +16,7 @@ from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import RenderedPicture, WantedPicture, render
 from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
 from thumbnailer.frames import FindFrame
-from thumbnailer.metrics import FOUND, RENDER_SECONDS, REQUEST_SECONDS
+from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings
 
 CACHE_CONTROL = "public, max-age=3600"
@@ -55,6 +55,7 @@ class MakePictures:
                 source = folder / "source"
                 with tracing.span("download"):
                     await self._store.download(request.source, source)
+                BYTES.labels("in").inc(source.stat().st_size)
                 with RENDER_SECONDS.labels(request.kind.value).time():
                     rendered = await self._render(request, source)
             with tracing.span("upload"):
@@ -107,6 +108,7 @@ class MakePictures:
             cache_control=CACHE_CONTROL,
             about={_WIDTH: str(picture.width), _HEIGHT: str(picture.height)},
         )
+        BYTES.labels("out").inc(len(picture.data))
         return Picture(
             name=spec.name,
             bucket=bucket,
