@@ -31,6 +31,12 @@ OUTCOME_SECONDS = Histogram(
     ["kind", "outcome"],
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
 )
+# There from the beginning: a rate over what has never happened would be no number.
+for _kind in ("video", "image"):
+    for _outcome in ("ready", "refused", "failed"):
+        OUTCOMES.labels(_kind, _outcome)
+        OUTCOME_SECONDS.labels(_kind, _outcome)
+
 TRIES = Histogram("ingest_job_tries", "Tries that a job took to its end.", buckets=(1, 2, 3, 5, 10))
 ENCODED_SECONDS = Counter("ingest_encoded_media_seconds_total", "Seconds of media encoded.")
 ENCODE_SPEED = Histogram(

@@ -104,6 +104,11 @@ LOOKS_FAILED = Counter(
 NOTICES = Counter(
     "watcher_notices_total", "Notices of incidents to channels.", ["event", "outcome"]
 )
+# There from the beginning: what appears with its first failure has not increased.
+for _event in ("opened", "changed", "escalated", "recovered"):
+    for _outcome in ("sent", "failed"):
+        NOTICES.labels(_event, _outcome)
+
 ROUND_SECONDS = Histogram(
     "watcher_round_seconds", "Time of one round.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 )

@@ -1,0 +1,92 @@
+"""Alerts: each fires and resolves, has a runbook, and looks at metrics that there are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from mediactl.metrics_table import instruments
+from mediactl.native.tools import find_promtool
+
+PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
+RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+TESTS = PROMETHEUS / "tests" / "alerts.yml"
+RUNBOOKS = Path(__file__).parents[2] / "deploy" / "runbooks"
+FOREIGN = {"up"}
+# Suffixes of a histogram's series.
+SERIES = re.compile(r"_(bucket|count|sum)$")
+
+
+def rules():
+    """Return every rule of every file."""
+    documents = [yaml.safe_load(path.read_text()) for path in RULES]
+    return [rule for found in documents for group in found["groups"] for rule in group["rules"]]
+
+
+def alerts():
+    """Return the rules that are alerts, by name."""
+    return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+@pytest.fixture(scope="module")
+def promtool():
+    found = find_promtool()
+    assert found is not None, "promtool comes with './mediactl up'"
+    return found
+
+
+def test_rules_are_well_formed(promtool):
+    done = subprocess.run([promtool, "check", "rules", *RULES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_fires_and_resolves(promtool):
+    done = subprocess.run([promtool, "test", "rules", TESTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_alert_is_without_such_a_test():
+    tested: dict[str, set[bool]] = {}
+    for case in yaml.safe_load(TESTS.read_text())["tests"]:
+        for look in case["alert_rule_test"]:
+            tested.setdefault(look["alertname"], set()).add(bool(look["exp_alerts"]))
+    assert tested == {name: {True, False} for name in alerts()}
+
+
+def test_every_alert_says_how_bad_it_is_and_what_to_do():
+    for name, rule in alerts().items():
+        assert rule["labels"]["severity"] in {"page", "ticket", "info"}, name
+        about = rule["annotations"]
+        assert about["summary"].endswith("."), name
+        assert about["description"].endswith("."), name
+        assert (RUNBOOKS / Path(about["runbook_url"]).name).is_file(), about["runbook_url"]
+        assert about["runbook_url"].startswith("deploy/runbooks/"), name
+
+
+def test_every_runbook_is_named_by_an_alert():
+    named = {Path(rule["annotations"]["runbook_url"]).name for rule in alerts().values()}
+    assert {path.name for path in RUNBOOKS.glob("*.md")} == named | {"README.md"}
+
+
+def test_summaries_tell_the_number():
+    silent = {"MediaKafkaAway", "MediaStorageAway", "MediaWatcherSilent", "MediaServiceDown",
+              "MediaServiceMissing"}  # fmt: skip
+    for name, rule in alerts().items():
+        tells = "value" in rule["annotations"]["summary"]
+        assert tells is (name not in silent), name
+
+
+def test_rules_look_at_metrics_that_there_are():
+    known = {one.name for one in instruments()} | FOREIGN
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    for rule in rules():
+        used = set(re.findall(r"\b[a-z_]+(?=\{|\[|\)| *[<>=]|$)", rule["expr"]))
+        names = {name for name in used if name.startswith(tuple(f"{s}_" for s in PREFIXES))}
+        assert {SERIES.sub("", name) for name in names} <= known, rule
+        assert set(re.findall(r"media:[a-z_]+:[a-z0-9_]+", rule["expr"])) <= recorded, rule
+
+
+PREFIXES = ("http", "kafka", "outbox", "sign_api", "ingest", "thumbnailer", "notifier", "watcher")
