@@ -8,7 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -23,7 +23,6 @@ from support.wire import open_rows
 
 FILE_NAME = "private-holiday-of-jane.mp4"
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
-# They share their work with other replicas: those of the stack must not take it.
 _ALONE = ("ingest", "thumbnailer", "watcher")
 _LAST = [("watcher", "sweep"), ("notifier", "process media_processed"), ("ingest", "job")]
 
@@ -46,8 +45,9 @@ class Traced:
         return parent.service, parent.name
 
 
-@pytest.fixture(scope="module")
+@contextmanager
 def without_the_stacks_own() -> Iterator[None]:
+    """Have those replicas of the stack stopped for the block that would take the work."""
     parts = Parts()
     with ExitStack() as stack:
         for name in _ALONE:
@@ -72,10 +72,10 @@ async def traced_services(collector: Collector) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="module")
-async def traced(without_the_stacks_own, tmp_path_factory) -> AsyncIterator[Traced]:
+async def traced(tmp_path_factory) -> Traced:
     trace_id, client_span = secrets.token_hex(16), secrets.token_hex(8)
     video = make_video(tmp_path_factory.mktemp("traced") / FILE_NAME, seconds=2).read_bytes()
-    with collecting() as collector:
+    with collecting() as collector, without_the_stacks_own():
         async with open_http() as http, traced_services(collector) as sign_api:
             company = Company(http)
             answer = await http.post(
@@ -92,10 +92,10 @@ async def traced(without_the_stacks_own, tmp_path_factory) -> AsyncIterator[Trac
                 stored = await rows.connection.fetchval(
                     "SELECT traceparent FROM media_assets WHERE id = $1", grant["assetId"]
                 )
-        policy = grant["upload"]["fields"]["policy"]
-        token = company.headers["Authorization"].removeprefix("Bearer ")
-        hidden = [FILE_NAME, token, policy, "do-not-tell", variable("S3_SECRET_KEY")]
-        yield Traced(collector, trace_id, client_span, stored, hidden)
+    policy = grant["upload"]["fields"]["policy"]
+    token = company.headers["Authorization"].removeprefix("Bearer ")
+    hidden = [FILE_NAME, token, policy, "do-not-tell", variable("S3_SECRET_KEY")]
+    return Traced(collector, trace_id, client_span, stored, hidden)
 
 
 def test_all_five_services_are_in_the_trace_of_the_client(traced: Traced):

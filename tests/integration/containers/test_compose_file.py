@@ -94,12 +94,22 @@ def test_a_service_starts_after_the_migrations_and_is_told_only_what_it_knows(na
     conditions = {key: value["condition"] for key, value in service["depends_on"].items()}
     assert conditions["migrate"] == "service_completed_successfully"
     known = {field.upper() for field in SETTINGS[name].model_fields}
-    assert set(service["environment"]) <= known
+    told = {variable for variable in service["environment"] if not variable.startswith("OTEL_")}
+    assert told <= known
     required = {
         field.upper() for field, info in SETTINGS[name].model_fields.items() if info.is_required()
     }
     assert required - set(service["environment"]) <= {"SCRATCH_DIR"}  # the image sets it
     assert service["stop_grace_period"] == "40s"
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_service_is_told_where_its_traces_go_if_anyone_said_so(name):
+    """A variable without a value is passed on only where it is set."""
+    environment = COMPOSE["services"][name]["environment"]
+    told = {variable: value for variable, value in environment.items() if "OTEL_" in variable}
+    assert told.keys() >= {"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER"}
+    assert set(told.values()) == {None}
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))

@@ -19,6 +19,7 @@ from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus, Stage
 from media_records.lifecycle import Lifecycle, asset_span, find_asset, sweep
 from media_records.tables import Asset
+from media_runtime import tracing
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
 from media_runtime.storage import StoredObject, parse_notification
@@ -64,6 +65,7 @@ class Intake:
         for stored in parse_notification(notification):
             with ExitStack() as in_trace:
                 effect = await self._take(stored, in_trace)
+                tracing.annotate({"media.effect": effect})
                 NOTIFICATIONS.labels(effect).inc()
                 log.info("notification", key=stored.key, size=stored.size, effect=effect)
         self._outbox.wake()
@@ -78,7 +80,7 @@ class Intake:
             if asset is None or (asset.company_id, asset.bucket) != (company_id, stored.bucket):
                 return "unknown_asset"
             # A notification carries no trace; its asset's row does.
-            span = in_trace.enter_context(asset_span("intake", asset, link_current=True))
+            in_trace.enter_context(asset_span("intake", asset, link_current=True))
             named = asset.upload_key, asset.upload_version_id
             if asset.uploaded_at and (stored.key, stored.version_id) != named:
                 # A grant used again: what it stored takes space, and nothing refers to it.
@@ -86,7 +88,6 @@ class Intake:
             if asset.status not in _OPEN or stored.key != asset.upload_key:
                 return "stale"
             effect = await self._queue(connection, asset, stored)
-        span.set_attribute("media.effect", effect)
         if effect in {"queued", "reopened"}:
             self._new_job.set()
         return effect
