@@ -102,11 +102,12 @@ def delete(assets: AssetIds, yes: Yes = False, as_json: Json = False) -> None:
     _act("delete", assets, as_json)
 
 
-def failed(
+def failed(  # noqa: PLR0917 - typer names them all
     since: Annotated[str, typer.Option(metavar="SPAN", help="Such as 90m, 12h, 30d, 4w.")] = "30d",
     company: CompanyOption = None,
     code: Annotated[str | None, typer.Option(help="Only failures with this code.")] = None,
     limit: Annotated[int, typer.Option(min=1)] = 1000,
+    ids: Annotated[bool, typer.Option("--ids", help="Print ids alone, for retry.")] = False,
     as_json: Json = False,
 ) -> None:
     """List assets whose last attempt failed, the newest first: the monthly review."""
@@ -115,6 +116,9 @@ def failed(
     words += ["--company", str(company)] if company else []
     words += ["--code", code] if code else []
     _, rows = ask_watcher("failed", *words)
+    if ids:
+        sys.stdout.write("".join(f"{row['asset_id']}\n" for row in rows))
+        return
     columns = {
         "when": "processed_at",
         "asset": "asset_id",
