@@ -38,14 +38,20 @@ def promtool():
     return found
 
 
+def run(*words):
+    """Return whether a command went well, and what it said."""
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
 def test_rules_are_well_formed(promtool):
-    done = subprocess.run([promtool, "check", "rules", *RULES], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    well, said = run(promtool, "check", "rules", *RULES)
+    assert well, said
 
 
 def test_every_alert_fires_and_resolves(promtool):
-    done = subprocess.run([promtool, "test", "rules", TESTS], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    well, said = run(promtool, "test", "rules", TESTS)
+    assert well, said
 
 
 def test_no_alert_is_without_such_a_test():
