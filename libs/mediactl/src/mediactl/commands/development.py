@@ -37,6 +37,9 @@ _QUICK = {
     "WATCHER_BUCKET_VERIFY_SECONDS": "3",
 }
 
+# Tests wait until Prometheus has seen something.
+_WATCHED_CLOSELY = {"PROMETHEUS_SCRAPE_SECONDS": "1"}
+
 # A benchmark is one company that asks for as much as there is.
 _UNLIMITED = {
     "SIGN_API_COMPANY_OPEN_GRANTS": "1000000000",
@@ -50,7 +53,7 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
     """Run linters, type checks, import rules and all tests, against a stack of its own."""
     home = Home.from_environment()
     failed = [] if arguments else [" ".join(check) for check in _CHECKS if not _check(home, check)]
-    with _test_stack(home) as environment:
+    with _test_stack(home, _WATCHED_CLOSELY) as environment:
         command = [sys.executable, "-m", "pytest", *(arguments or [])]
         code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
     for check in failed:
