@@ -19,6 +19,7 @@ from mediactl.credentials import Credentials, stack_credentials
 from mediactl.endpoints import local_endpoints
 from mediactl.errors import MediactlError
 from mediactl.home import Home
+from mediactl.native.alertmanager import WEBHOOKS
 from mediactl.ports import PORT_VARIABLES
 from mediactl.progress import Progress, step
 from mediactl.providers import COMPOSE
@@ -31,7 +32,8 @@ COMPOSED = "composed"
 """The fact that there may be volumes to remove."""
 
 _SERVERS = ("kafka", "postgres", "minio")
-_PUBLISHED = (*_SERVERS, *SERVICES)
+_MONITORS = ("prometheus", "alertmanager", "grafana")
+_PUBLISHED = (*_SERVERS, *_MONITORS, *SERVICES)
 
 
 class ComposeStack:
@@ -53,9 +55,13 @@ class ComposeStack:
         write_private(self._home.compose_env_file, _assignments(self._variables()))
         with step(progress, "compose", "building and starting containers"):
             self._run("up", "-d", "--build", "--wait")
-        return published_variables(
-            local_endpoints(self._state), self._state.ports(), self._credentials()
+        published = published_variables(
+            local_endpoints(self._state),
+            self._state.ports(),
+            self._credentials(),
+            monitors=_MONITORS,
         )
+        return {**published, **self._grafana()}
 
     def down(self, progress: Progress) -> None:
         """Remove the containers; their volumes stay."""
@@ -113,7 +119,12 @@ class ComposeStack:
             **self._credentials().password_variables(),
             **self._credentials().storage_variables(),
             **self._credentials().token_variables(),
+            **self._grafana(),
+            **{name: self._environ.get(name, "") for name in WEBHOOKS},
         }
+
+    def _grafana(self) -> dict[str, str]:
+        return {"GRAFANA_PASSWORD": self._state.secret("grafana_password")}
 
     def _credentials(self) -> Credentials:
         return stack_credentials(self._state, self._environ)

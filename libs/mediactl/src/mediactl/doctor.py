@@ -14,7 +14,10 @@ from rich.table import Table
 
 _OPENERS = ("ingest", "thumbnailer")
 _SECONDS = 15.0
-_PROGRAMS = (packages.FFMPEG, packages.BUBBLEWRAP, packages.POSTGRES, packages.JAVA)
+_PROGRAMS = (
+    *(packages.FFMPEG, packages.BUBBLEWRAP, packages.POSTGRES, packages.JAVA),
+    *(packages.PROMETHEUS, packages.ALERTMANAGER),
+)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,12 @@ from mediactl.credentials import stack_credentials
 from mediactl.endpoints import Endpoints, endpoints_from_environment
 from mediactl.errors import UsageError
 from mediactl.home import Home
-from mediactl.native.infrastructure import NativeInfrastructure, NativeOptions
+from mediactl.native.infrastructure import (
+    MONITORS,
+    NativeInfrastructure,
+    NativeOptions,
+    tell_prometheus,
+)
 from mediactl.native.install import ensure_media_tools
 from mediactl.parallel import run_all
 from mediactl.program import Program
@@ -51,7 +56,12 @@ class LocalStack:
         if not all(service.is_alive for service in services):
             provision(around, progress)
         run_all([partial(self._start, service, progress) for service in services])
-        return published_variables(around.endpoints, self._state.ports(), around.credentials)
+        return published_variables(
+            around.endpoints,
+            self._state.ports(),
+            around.credentials,
+            monitors=MONITORS if self._native else (),
+        )
 
     def down(self, progress: Progress) -> None:
         """Stop the services, then the native servers."""
@@ -72,6 +82,8 @@ class LocalStack:
         """Start one part and wait until it is ready."""
         if name in SERVICES:
             self._choose_port(name)
+            if self._native:
+                tell_prometheus(self._home, self._state)
         self._start(self._program(name), SilentProgress())
 
     def stop(self, name: str) -> None:

@@ -7,7 +7,7 @@ Invariant: ``env`` is plain shell assignments, quoted, and readable by its owner
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from mediactl.credentials import Credentials
 from mediactl.endpoints import Endpoints
@@ -23,13 +23,20 @@ _SHOWN = {
     "MEDIA_EVENTS_URL": "events, SSE at /api/media/events",
     "S3_ENDPOINT_URL": "object store",
     "KAFKA_BOOTSTRAP_SERVERS": "Kafka",
+    "PROMETHEUS_URL": "Prometheus",
+    "ALERTMANAGER_URL": "Alertmanager",
+    "GRAFANA_URL": "Grafana (admin, GRAFANA_PASSWORD)",
 }
 
 
 def published_variables(
-    endpoints: Endpoints, ports: Mapping[str, int], credentials: Credentials
+    endpoints: Endpoints,
+    ports: Mapping[str, int],
+    credentials: Credentials,
+    *,
+    monitors: Collection[str] = (),
 ) -> dict[str, str]:
-    """Return the variables that ``up`` publishes."""
+    """Return the variables that ``up`` publishes of a stack in which *monitors* run."""
     return {
         "MEDIA_API_URL": f"http://127.0.0.1:{ports['sign_api']}",
         "MEDIA_EVENTS_URL": f"http://127.0.0.1:{ports['notifier']}",
@@ -38,6 +45,7 @@ def published_variables(
             f"{name.upper()}_METRICS_URL": f"http://127.0.0.1:{ports[name]}/metrics"
             for name in SERVICES
         },
+        **{f"{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in monitors},
         **credentials.token_variables(),
     }
 
@@ -59,7 +67,8 @@ def endpoint_table(variables: Mapping[str, str]) -> Table:
     for column in ("endpoint", "variable", "value"):
         table.add_column(column, no_wrap=True)
     for name, text in _SHOWN.items():
-        table.add_row(text, name, variables[name])
+        if name in variables:
+            table.add_row(text, name, variables[name])
     for service in SERVICES:
         name = f"{service.upper()}_METRICS_URL"
         table.add_row(f"metrics of {service}", name, variables[name])

@@ -35,6 +35,8 @@ _QUICK = {
     "WATCHER_RECONCILE_AFTER_SECONDS": "3",
     "WATCHER_STUCK_SECONDS": "8",
     "WATCHER_BUCKET_VERIFY_SECONDS": "3",
+    # Tests wait until Prometheus has seen something.
+    "PROMETHEUS_SCRAPE_SECONDS": "1",
 }
 
 # A benchmark is one company that asks for as much as there is, beside services as they come.

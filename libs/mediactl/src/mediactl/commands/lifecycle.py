@@ -13,7 +13,7 @@ from mediactl.published import endpoint_table, wide_console
 from mediactl.state import State, exclusive
 
 ServiceName = Annotated[
-    str, typer.Argument(help="A service, or kafka, postgres or minio of a native stack.")
+    str, typer.Argument(help="A service, or a server of a native stack, such as kafka.")
 ]
 
 

@@ -1,5 +1,5 @@
 """
-The three servers of one stack as a unit.
+The servers of one stack as a unit.
 
 Invariant: what was started is in the state before anyone waits for it.
 """
@@ -14,18 +14,20 @@ from pathlib import Path
 
 from mediactl.endpoints import Endpoints, local_endpoints
 from mediactl.home import Home
+from mediactl.native.alertmanager import AlertmanagerServer
 from mediactl.native.install import ensure_tools, expected_tools
 from mediactl.native.kafka import KafkaServer
 from mediactl.native.minio import MinioServer
 from mediactl.native.postgres import PostgresServer, data_directory
+from mediactl.native.prometheus import PrometheusServer, write_targets
 from mediactl.native.tools import Tools
 from mediactl.parallel import run_all
 from mediactl.program import Program
 from mediactl.progress import Progress, SilentProgress, step
 from mediactl.state import State, remember_free_port
 
-NAMES = ("kafka", "postgres", "minio")
-_PORTS = ("kafka", "kafka_controller", "postgres", "minio")
+MONITORS = ("prometheus", "alertmanager")
+_PORTS = ("kafka", "kafka_controller", "postgres", "minio", *MONITORS)
 _POSTGRES_DATA = "postgres_data"
 
 
@@ -39,15 +41,17 @@ class NativeOptions:
 
 class NativeInfrastructure:
     """
-    Kafka, PostgreSQL and MinIO of the stack in *home*.
+    Kafka, PostgreSQL, MinIO, Prometheus and Alertmanager of the stack in *home*.
 
-    A new object takes over the servers that an earlier one started. ``kafka``, ``postgres``
-    and ``minio`` may be stopped, killed and started one by one.
+    A new object takes over the servers that an earlier one started. Each may be stopped,
+    killed and started by itself.
     """
 
     kafka: KafkaServer
     postgres: PostgresServer
     minio: MinioServer
+    prometheus: PrometheusServer
+    alertmanager: AlertmanagerServer
 
     def __init__(
         self, home: Home, options: NativeOptions | None = None, state: State | None = None
@@ -64,6 +68,7 @@ class NativeInfrastructure:
         tools = ensure_tools(self.home, progress)
         self._choose_ports()
         self._choose_postgres_data()
+        tell_prometheus(self.home, self.state)
         self._build(tools)
         run_all([partial(self.start_one, server, progress) for server in self.servers()])
         return self.endpoints()
@@ -81,16 +86,16 @@ class NativeInfrastructure:
         # Kafka goes last, so that MinIO can still hand over its notifications.
         run_all([server.stop for server in running if server is not self.kafka])
         run_all([server.stop for server in running if server is self.kafka])
-        for name in NAMES:
-            self.state.remember_process(name, None)
+        for server in self.servers():
+            self.state.remember_process(server.name, None)
 
     def endpoints(self) -> Endpoints:
         """Return where the servers are reached."""
         return local_endpoints(self.state)
 
     def servers(self) -> list[Program]:
-        """Return the three servers, whether they run or not."""
-        return [self.kafka, self.postgres, self.minio]
+        """Return the servers, whether they run or not."""
+        return [self.kafka, self.postgres, self.minio, self.prometheus, self.alertmanager]
 
     def _choose_ports(self) -> None:
         for name in _PORTS:
@@ -106,6 +111,8 @@ class NativeInfrastructure:
         self.kafka = self._kafka(tools)
         self.postgres = self._postgres(tools)
         self.minio = self._minio(tools)
+        self.prometheus = self._prometheus(tools)
+        self.alertmanager = self._alertmanager(tools)
 
     def _kafka(self, tools: Tools) -> KafkaServer:
         return KafkaServer(
@@ -141,3 +148,34 @@ class NativeInfrastructure:
             topic_prefix=self.options.topic_prefix,
             process=self.state.process("minio"),
         )
+
+    def _prometheus(self, tools: Tools) -> PrometheusServer:
+        return PrometheusServer(
+            binary=tools.prometheus,
+            rules=self.home.root / "deploy" / "prometheus" / "rules",
+            data=_prometheus_data(self.home),
+            log_file=self.home.log_file("prometheus"),
+            port=self.state.port("prometheus") or 0,
+            environ=self.options.environ,
+            process=self.state.process("prometheus"),
+        )
+
+    def _alertmanager(self, tools: Tools) -> AlertmanagerServer:
+        return AlertmanagerServer(
+            binary=tools.alertmanager,
+            config=self.home.root / "deploy" / "alertmanager",
+            data=self.home.data / "alertmanager",
+            log_file=self.home.log_file("alertmanager"),
+            port=self.state.port("alertmanager") or 0,
+            environ=self.options.environ,
+            process=self.state.process("alertmanager"),
+        )
+
+
+def tell_prometheus(home: Home, state: State) -> None:
+    """Have Prometheus scrape the ports in *state*, whether it runs already or not."""
+    write_targets(_prometheus_data(home), state.ports())
+
+
+def _prometheus_data(home: Home) -> Path:
+    return home.data / "prometheus"

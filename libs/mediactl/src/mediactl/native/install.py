@@ -51,10 +51,13 @@ def expected_tools(home: Home) -> Tools:
         kafka_jars=kafka_jars.directory(home),
         minio=minio_build.binary(home),
         postgres_binaries=tools.find_postgres_binaries() or Path("/usr/bin"),
+        prometheus=tools.find_prometheus() or Path("prometheus"),
+        alertmanager=tools.find_alertmanager() or Path("prometheus-alertmanager"),
     )
 
 
 def _requirements(home: Home) -> list[packages.Requirement]:
     always = [*_MEDIA, packages.POSTGRES, packages.JAVA]
+    always += [packages.PROMETHEUS, packages.ALERTMANAGER]
     fetched = kafka_jars.directory(home).exists()
     return always if fetched else [*always, packages.MAVEN]

@@ -1,8 +1,8 @@
 """
 Programs from the distribution's packages: what is missing, and installing it where allowed.
 
-Invariant: a PostgreSQL cluster of the system is neither made, started nor changed; the
-package alone is wanted.
+Invariant: the programs alone are wanted: no PostgreSQL cluster of the system is made, started
+or changed, and no service that a package brings along runs or is enabled afterwards.
 """
 
 from __future__ import annotations
@@ -21,16 +21,23 @@ from mediactl.native.steps import run_logged
 from mediactl.progress import Progress, step
 
 _CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.d/mediactl.conf")
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_UNITS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 _APT = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """A program that comes with *package*, and how to see whether it is there."""
+    """
+    A program that comes with *package*, and how to see whether it is there.
+
+    ``service`` is what the package would run on its own.
+    """
 
     package: str
     purpose: str
     find: Callable[[], Path | None]
+    service: str | None = None
 
 
 FFMPEG = Requirement(
@@ -46,6 +53,13 @@ POSTGRES = Requirement(
 )
 JAVA = Requirement(
     "default-jre-headless", f"Java, {tools.JAVA_AT_LEAST} or newer, to run Kafka", tools.find_java
+)
+PROMETHEUS = Requirement("prometheus", "Prometheus", tools.find_prometheus, service="prometheus")
+ALERTMANAGER = Requirement(
+    "prometheus-alertmanager",
+    "Alertmanager, which sends Prometheus's alerts",
+    tools.find_alertmanager,
+    service="prometheus-alertmanager",
 )
 MAVEN = Requirement("maven", "Maven, to fetch Kafka", tools.find_maven)
 
@@ -73,7 +87,12 @@ def install(lacking: Sequence[Requirement], home: Home, progress: Progress) -> N
     names = sorted({requirement.package for requirement in lacking})
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     log_file = home.log_file("install-apt")
-    with step(progress, "apt", f"installing {', '.join(names)}"), _no_cluster_of_the_system():
+    services = [r.service for r in lacking if r.service and not _has_unit(r.service)]
+    with (
+        step(progress, "apt", f"installing {', '.join(names)}"),
+        _no_cluster_of_the_system(),
+        _no_service_of_the_system(services, log_file),
+    ):
         run_logged([*_APT, "update", "-q"], env=env, log_file=log_file)
         words = ["install", "-q", "-y", "--no-install-recommends", *names]
         run_logged([*_APT, *words], env=env, log_file=log_file)
@@ -113,3 +132,39 @@ def _no_cluster_of_the_system() -> Iterator[None]:
         yield
     finally:
         _CREATE_CLUSTER.unlink(missing_ok=True)
+
+
+@contextmanager
+def _no_service_of_the_system(services: Sequence[str], log_file: Path) -> Iterator[None]:
+    # Debian starts and enables a package's service when it is installed. Whether it may start
+    # is asked of this program; one that is there already is somebody else's and stays.
+    ours = bool(services) and not _POLICY.exists()
+    if ours:
+        _POLICY.write_text(_policy(services))
+        _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            _POLICY.unlink(missing_ok=True)
+        for service in filter(_has_unit, services):
+            _switch_off(service, log_file)
+
+
+def _policy(services: Sequence[str]) -> str:
+    refused = "|".join(f"{service}|{service}.service" for service in services)
+    return (
+        "#!/bin/sh\n# Of mediactl, while it installs packages.\n"
+        f'case "$1" in {refused}) exit 101 ;; esac\nexit 0\n'
+    )
+
+
+def _has_unit(service: str) -> bool:
+    return any((directory / f"{service}.service").exists() for directory in _UNITS)
+
+
+def _switch_off(service: str, log_file: Path) -> None:
+    run_logged(["update-rc.d", service, "disable"], env=os.environ, log_file=log_file)
+    if Path("/run/systemd/system").exists():
+        stop = ["systemctl", "disable", "--now", service]
+        run_logged(stop, env=os.environ, log_file=log_file)

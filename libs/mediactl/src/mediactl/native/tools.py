@@ -22,12 +22,14 @@ _POSTGRES_PROGRAMS = ("initdb", "postgres", "psql", "pg_isready")
 
 @dataclass(frozen=True)
 class Tools:
-    """Everything that the three servers of the native stack are started from."""
+    """Everything that the servers of the native stack are started from."""
 
     java: Path
     kafka_jars: Path
     minio: Path
     postgres_binaries: Path
+    prometheus: Path
+    alertmanager: Path
 
 
 def find_java() -> Path | None:
@@ -49,6 +51,21 @@ def find_ffmpeg() -> Path | None:
 def find_bubblewrap() -> Path | None:
     """Return bubblewrap."""
     return _path(shutil.which("bwrap"))
+
+
+def find_prometheus() -> Path | None:
+    """Return Prometheus."""
+    return _path(shutil.which("prometheus"))
+
+
+def find_promtool() -> Path | None:
+    """Return Prometheus's own checker of rules, which comes with it."""
+    return _path(shutil.which("promtool"))
+
+
+def find_alertmanager() -> Path | None:
+    """Return Alertmanager, by Debian's name or by its own."""
+    return _path(shutil.which("prometheus-alertmanager") or shutil.which("alertmanager"))
 
 
 def find_maven() -> Path | None:
