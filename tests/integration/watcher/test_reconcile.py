@@ -14,6 +14,7 @@ from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.storage import ObjectStore, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
+from watcher.backlog import LookAtBacklog, oldest_items
 from watcher.reconcile import Reconciler, VerifyBuckets
 
 QUOTA = 10**6
@@ -108,6 +109,24 @@ async def test_an_upload_that_was_not_announced_is_fed_to_ingest(
         version,
         5,
     )
+
+
+async def test_an_upload_that_ingest_has_not_heard_of_is_backlog(
+    reconciler, signed, upload, database, settings, admin, value
+):
+    """Else nobody would notice that ingest is down."""
+    await upload(await signed(ago=2))
+    await LookAtBacklog(database, settings)()
+    assert value("backlog") == 0
+    await reconciler()
+    await LookAtBacklog(database, settings)()
+    assert value("backlog") == 1
+    (item,) = await oldest_items(database, 5)
+    assert item.age_seconds == pytest.approx(0, abs=30)
+    found = await admin.fetchval("SELECT found_at FROM media_assets")
+    await admin.execute("UPDATE media_assets SET check_at = now() - interval '1 hour'")
+    await reconciler()
+    assert await admin.fetchval("SELECT found_at FROM media_assets") == found
 
 
 async def test_a_fresh_grant_is_left_alone(reconciler, signed, upload, told):

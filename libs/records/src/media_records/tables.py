@@ -85,6 +85,7 @@ class Asset(SQLModel, table=True):
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
     ``check_at`` is when the watcher last made sure that an unfinished asset goes on.
     ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
+    ``found_at`` is when the watcher first saw a file that nobody had announced.
     ``thumbnail_kept`` says of a deleted asset that its thumbnail outlives it.
     """
 
@@ -145,6 +146,7 @@ class Asset(SQLModel, table=True):
     check_at: datetime = Field(sa_column=_moment(now=True))
     stored_bytes: int = _count()
     thumbnail_kept: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    found_at: datetime | None = Field(sa_column=_moment())
 
 
 class CompanyUsage(SQLModel, table=True):

@@ -27,16 +27,17 @@ _COUNTS = """
         coalesce(sum(ready), 0)::bigint AS ready, coalesce(sum(failed), 0)::bigint AS failed,
         (SELECT count(*) FROM media_assets
          WHERE status IN ('pending', 'processing')
-             AND (status = 'processing' OR uploaded_at IS NOT NULL)) AS backlog
+             AND (status = 'processing' OR coalesce(uploaded_at, found_at) IS NOT NULL)) AS backlog
     FROM company_usage
 """
 _OLDEST = """
     SELECT a.id AS asset_id, a.company_id, a.status, j.state AS job, j.tries, j.last_error,
-        extract(epoch FROM now() - a.uploaded_at)::float8 AS age_seconds
+        extract(epoch FROM now() - coalesce(a.uploaded_at, a.found_at))::float8 AS age_seconds
     FROM media_assets a
     LEFT JOIN ingest_jobs j ON j.asset_id = a.id AND j.attempt = a.attempt
-    WHERE a.status IN ('pending', 'processing') AND a.uploaded_at IS NOT NULL
-    ORDER BY a.uploaded_at LIMIT $1
+    WHERE a.status IN ('pending', 'processing')
+        AND coalesce(a.uploaded_at, a.found_at) IS NOT NULL
+    ORDER BY coalesce(a.uploaded_at, a.found_at) LIMIT $1
 """
 _OUTCOMES = """
     SELECT status, error_code, count(*) AS attempts FROM media_assets
@@ -47,7 +48,7 @@ _OUTCOMES = """
 
 @dataclass(frozen=True)
 class OldItem:
-    """One item of the backlog. ``age_seconds`` counts from its upload."""
+    """One item of the backlog. ``age_seconds`` counts from when its upload was known."""
 
     asset_id: UUID
     company_id: UUID

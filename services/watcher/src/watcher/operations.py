@@ -17,9 +17,11 @@ from watcher.retention import Retiring
 
 _BACKLOG_OF = """
     SELECT c.company_id, count(*) AS waiting,
-        extract(epoch FROM now() - min(c.uploaded_at))::float8 AS oldest_seconds
+        extract(epoch FROM now() - min(coalesce(c.uploaded_at, c.found_at)))::float8
+            AS oldest_seconds
     FROM media_assets c
-    WHERE c.status IN ('pending', 'processing') AND c.uploaded_at IS NOT NULL
+    WHERE c.status IN ('pending', 'processing')
+        AND coalesce(c.uploaded_at, c.found_at) IS NOT NULL
     GROUP BY c.company_id ORDER BY waiting DESC, c.company_id
 """
 _FAILED = """

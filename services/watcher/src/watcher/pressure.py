@@ -32,7 +32,8 @@ _JOBS = """
 """
 _UNUSED = """
     SELECT count(*) AS grants FROM media_assets
-    WHERE status = 'pending' AND uploaded_at IS NULL AND grant_expires_at < now()
+    WHERE status = 'pending' AND coalesce(uploaded_at, found_at) IS NULL
+        AND grant_expires_at < now()
 """
 _OUTBOX = """
     SELECT producer, count(*) AS records,

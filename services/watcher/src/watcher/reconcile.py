@@ -51,7 +51,8 @@ _LONG_EXPIRED = """
 """
 # The longer nothing happened, the longer the next look can wait.
 _CHECKED = """
-    UPDATE media_assets SET check_at = now() + least(now() - updated_at, make_interval(secs => $2))
+    UPDATE media_assets SET check_at = now() + least(now() - updated_at, make_interval(secs => $2)),
+        found_at = CASE WHEN $3 THEN coalesce(found_at, now()) ELSE found_at END
     WHERE id = $1
 """
 _REMOVE = "DELETE FROM media_assets WHERE id = $1"
@@ -179,7 +180,9 @@ class Reconciler:
                 record = _notification(asset, stored, now)
                 await self._outbox.put(connection, asset.company_id, record)
                 log.warning("asset_fed_again", asset_id=str(asset.id), status=asset.status)
-            await connection.execute(_CHECKED, asset.id, self._settings.stuck_seconds)
+            await connection.execute(
+                _CHECKED, asset.id, self._settings.stuck_seconds, stored is not None
+            )
         return action
 
 

@@ -25,6 +25,8 @@ _TABLES = (
     "ALTER TABLE companies ADD COLUMN retention_days integer CHECK (retention_days > 0)",
     "ALTER TABLE companies ADD COLUMN retention_keeps_thumbnails boolean",
     "ALTER TABLE media_assets ADD COLUMN thumbnail_kept boolean NOT NULL DEFAULT false",
+    # An upload that ingest has not heard of, seen by the watcher.
+    "ALTER TABLE media_assets ADD COLUMN found_at timestamptz",
     (
         "CREATE INDEX media_assets_by_age ON media_assets (company_id, created_at)"
         " WHERE status IN ('ready', 'failed', 'cancelled')"
