@@ -1,7 +1,8 @@
 """
 Troubles, planted in the running system: each gives its log line, its metric and its alert.
 
-They are planted together, as alerts take their time, and cured as the runbooks say.
+They are planted together, as alerts take their time, and cured as the runbooks say. Alerts that
+wait for a minute, to be sure, are waited for with TROUBLES_FULL=1 alone.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ from support.eventually import eventually
 from support.media_files import make_photo
 from support.surroundings import Parts, restarted, variable
 
+PATIENT = "TROUBLES_FULL" in os.environ
+AT_ONCE = ("MediaBacklog", "MediaBacklogLasts", "MediaQuotaFull", "MediaDeadLetters")
+LATER = ("MediaServiceDown",) if PATIENT else ()
+
 # The clock of the watcher, shortened.
 FAST = {
     "WATCHER_WATCH_INTERVAL_SECONDS": "1",
     "WATCHER_ESCALATE_AFTER_SECONDS": "3",
     "WATCHER_OUTBOX_ALERT_SECONDS": "2",
-    "WATCHER_FAILURE_WINDOW_SECONDS": "40",
+    "WATCHER_FAILURE_WINDOW_SECONDS": "20",
     "WATCHER_FAILURE_ALERT_RATIO": "0",
 }
 
@@ -138,14 +143,13 @@ async def test_troubles_are_seen_and_when_cured_are_over(
                     "metric: up": lambda: value('up{job="ingest"}') == 0,
                     **{
                         f"alert: {name}": lambda name=name: name in firing()
-                        for name in ("MediaBacklog", "MediaBacklogLasts", "MediaQuotaFull",
-                                     "MediaDeadLetters", "MediaServiceDown")
+                        for name in (*AT_ONCE, *LATER)
                     },
-                    "alertmanager": lambda: {"MediaBacklog", "MediaServiceDown"} <= told(),
+                    "alertmanager": lambda: {"MediaBacklog", *LATER} <= told(),
                 },
                 timeout=150,
             )  # fmt: skip
-            assert firing()["MediaServiceDown"][0]["job"] == "ingest"
+            assert not PATIENT or firing()["MediaServiceDown"][0]["job"] == "ingest"
 
             # The runbooks' cures; three of the files are gone, which ingest will find.
             for upload in uploads[:3]:
@@ -167,8 +171,7 @@ async def test_troubles_are_seen_and_when_cured_are_over(
         await all_true(
             {
                 f"resolved: {name}": lambda name=name: name not in firing()
-                for name in ("MediaBacklog", "MediaBacklogLasts", "MediaQuotaFull",
-                             "MediaDeadLetters", "MediaServiceDown", "MediaProcessingFails")
+                for name in (*AT_ONCE, *LATER, "MediaProcessingFails")
             },
             timeout=90,
         )  # fmt: skip
@@ -207,7 +210,7 @@ async def test_an_outbox_that_is_stuck_and_kafka_that_is_away_are_seen(
                     "log: outbox": lambda: "ALERT outbox" in log.alerts(),
                     "metric": lambda: value("watcher_outbox_oldest_seconds") > 2,
                     "alert: outbox": lambda: "MediaOutboxStuck" in firing(),
-                    "alert: kafka": lambda: "MediaKafkaAway" in firing(),
+                    "alert: kafka": lambda: not PATIENT or "MediaKafkaAway" in firing(),
                 },
                 timeout=150,
             )
