@@ -21,7 +21,10 @@ from support.media_files import make_photo, make_video
 from support.surroundings import Parts, restarted, variable
 from support.wire import Rows
 
-PARTS = {"kafka", "postgres", "minio", "sign_api", "ingest", "thumbnailer", "notifier", "watcher"}
+PARTS = {
+    *("kafka", "postgres", "minio", "prometheus", "alertmanager"),
+    *("sign_api", "ingest", "thumbnailer", "notifier", "watcher"),
+}
 COMPANY = str(uuid4())
 
 

@@ -38,7 +38,8 @@ def variable(name: str) -> str:
 @dataclass(frozen=True)
 class Parts:
     """
-    The processes of the stack, by name: five services, kafka, postgres, minio.
+    The processes of the stack, by name: five services, kafka, postgres, minio, prometheus,
+    alertmanager.
 
     ``settings`` are variables such as INGEST_LEASE_SECONDS that parts are started with.
     """

@@ -9,7 +9,7 @@ from mediactl.progress import SilentProgress
 from mediactl.services import SERVICES
 from mediactl.state import State
 
-PARTS = ("kafka", "postgres", "minio", *SERVICES)
+PARTS = ("kafka", "postgres", "minio", "prometheus", "alertmanager", "grafana", *SERVICES)
 
 
 @pytest.fixture
@@ -57,7 +57,20 @@ def test_up_starts_the_containers_with_ports_and_secrets_of_the_stack(docker, ho
     for user in ("SIGN_API", "INGEST", "THUMBNAILER", "WATCHER", "PROVISIONER"):
         assert f"\n{user}_S3_SECRET='" in given
     assert f"MEDIA_API_PORT='{variables['MEDIA_API_URL'].rpartition(':')[2]}'" in given
+    for name in ("PROMETHEUS", "ALERTMANAGER", "GRAFANA"):
+        assert f"{name}_PORT='{variables[f'{name}_URL'].rpartition(':')[2]}'" in given
+    assert f"GRAFANA_PASSWORD='{variables['GRAFANA_PASSWORD']}'" in given
     assert home.compose_env_file.stat().st_mode & 0o077 == 0
+
+
+def test_webhooks_of_the_shell_reach_alertmanager(docker, home, monkeypatch):
+    monkeypatch.setenv("ALERTMANAGER_WEBHOOK_URL", "http://hooks.example/a")
+
+    stack.up(home, SilentProgress())
+
+    given = home.compose_env_file.read_text()
+    assert "ALERTMANAGER_WEBHOOK_URL='http://hooks.example/a'" in given
+    assert "ALERTMANAGER_PAGE_URL=''" in given
 
 
 def test_a_second_up_keeps_the_addresses_of_running_containers(docker, home):

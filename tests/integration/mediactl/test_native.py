@@ -54,7 +54,7 @@ def test_a_new_object_takes_over_the_servers_of_an_earlier_one(infrastructure):
     assert other.endpoints() == infrastructure.endpoints()
 
 
-@pytest.mark.parametrize("name", ["kafka", "postgres", "minio"])
+@pytest.mark.parametrize("name", ["kafka", "postgres", "minio", "prometheus", "alertmanager"])
 def test_a_killed_server_comes_back_at_its_address(infrastructure, name):
     server = getattr(infrastructure, name)
     first, address = server.process, infrastructure.endpoints()

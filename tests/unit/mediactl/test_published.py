@@ -3,8 +3,9 @@ import subprocess
 import pytest
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import Endpoints
+from mediactl.native.infrastructure import MONITORS
 from mediactl.ports import PORT_VARIABLES
-from mediactl.published import published_variables, shell_assignments
+from mediactl.published import endpoint_table, published_variables, shell_assignments
 from mediactl.state import State
 from mediactl.status import Row, duration
 
@@ -25,6 +26,25 @@ def test_up_publishes_what_the_issue_asks_for(tmp_path):
         *("SIGN_API_METRICS_URL", "INGEST_METRICS_URL", "THUMBNAILER_METRICS_URL"),
         *("NOTIFIER_METRICS_URL", "JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE"),
     }
+
+
+def test_monitors_are_published_where_they_run(tmp_path):
+    ports = {name: 20_000 + number for number, name in enumerate(PORT_VARIABLES)}
+    credentials = stack_credentials(State(tmp_path / "state.json"), {})
+
+    alone = published_variables(ENDPOINTS, ports, credentials)
+    watched = published_variables(ENDPOINTS, ports, credentials, monitors=MONITORS)
+
+    assert {name: watched[name] for name in set(watched) - set(alone)} == {
+        "PROMETHEUS_URL": f"http://127.0.0.1:{ports['prometheus']}",
+        "ALERTMANAGER_URL": f"http://127.0.0.1:{ports['alertmanager']}",
+    }
+    assert [row for row in rows_of(alone) if "PROMETHEUS" in row] == []
+    assert [row for row in rows_of(watched) if "PROMETHEUS" in row] == ["PROMETHEUS_URL"]
+
+
+def rows_of(variables):
+    return list(endpoint_table(variables).columns[1].cells)
 
 
 def test_a_shell_reads_back_what_was_written(tmp_path):
