@@ -114,9 +114,11 @@ async def test_a_rule_that_fires_is_told_to_the_webhook(tmp_path):
     with (
         inbox() as (url, names),
         alertmanager(tmp_path, ALERTMANAGER_WEBHOOK_URL=url) as server,
-        prometheus(tmp_path, {"alertmanager": server.port}),
+        prometheus(tmp_path, {"alertmanager": server.port}) as watching,
     ):
         await eventually(lambda: names == ["Planted"], timeout=20)
+
+        assert alerts_at(server)["Planted"]["generatorURL"].startswith(f"{watching.url}/graph")
 
 
 async def test_pages_go_where_pages_go_and_mute_tickets_of_their_service(tmp_path):

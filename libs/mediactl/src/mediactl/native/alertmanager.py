@@ -63,7 +63,8 @@ class AlertmanagerServer(Program):
         argv = ["sh", str(self._config / "start.sh"), str(self._config / "alertmanager.yml")]
         argv += [str(self.configuration_file), str(self._binary)]
         argv += [f"--storage.path={self._data / 'storage'}", f"--data.retention={RETENTION_TIME}"]
-        argv += [f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="]
+        argv += [f"--web.listen-address=127.0.0.1:{self.port}", f"--web.external-url={self.url}"]
+        argv += ["--cluster.listen-address="]
         webhooks = {name: self._environ[name] for name in WEBHOOKS if self._environ.get(name)}
         return Command(
             argv,

@@ -75,6 +75,7 @@ class PrometheusServer(Program):
             f"--storage.tsdb.retention.time={RETENTION_TIME}",
             f"--storage.tsdb.retention.size={RETENTION_SIZE}",
             f"--web.listen-address=127.0.0.1:{self.port}",
+            f"--web.external-url={self.url}",  # in alerts, for people to follow
         ]
         return Command(argv, {"PATH": os.environ.get("PATH", os.defpath)})
 
