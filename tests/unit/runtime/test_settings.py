@@ -76,3 +76,12 @@ def test_other_variables_are_none_of_our_business(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", URL)
     monkeypatch.setenv("SOMETHING_ELSE", "1")
     assert PostgresSettings(unknown=1).database_pool_size == 10
+
+
+def test_what_is_set_to_nothing_is_the_default(monkeypatch):
+    """Docker Compose sets what nobody gave to the empty string."""
+    monkeypatch.setenv("HTTP_PORT", "")
+    assert Settings().http_port == 8000
+    monkeypatch.setenv("DATABASE_URL", "")
+    with pytest.raises(ValidationError, match="database_url"):
+        PostgresSettings()

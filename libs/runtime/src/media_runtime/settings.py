@@ -34,7 +34,8 @@ class _FileSource(PydanticBaseSettingsSource):
 class Settings(BaseSettings):
     """Base of every service's settings: where it listens and how it logs."""
 
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+    # Compose sets what nobody gave to the empty string: that is the default.
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     media_env: Literal["production", "development"] = "production"
     """In production no guard may be off: not the jail, nor the walls around logins."""
