@@ -39,6 +39,7 @@ TENANT_TABLES = {
     "event_tickets",
     "outbox",
     "company_usage",
+    "incidents",
 }
 
 

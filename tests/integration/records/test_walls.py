@@ -17,14 +17,8 @@ WRITES = {"INSERT", "UPDATE"}
 
 
 @pytest.fixture
-async def one_connection(database_name, monkeypatch):
+async def one_connection(database_name):
     """sign_api with a pool of one: each transaction inherits what the last one left."""
-
-    # asyncpg would hide what is left; poolers such as PgBouncer and SQLAlchemy's do not.
-    async def not_reset(*_, **__):
-        pass
-
-    monkeypatch.setattr(asyncpg.Connection, "reset", not_reset)
     async with Database.connect(service_url(database_name, "sign_api"), name="t", size=1) as db:
         yield db
 

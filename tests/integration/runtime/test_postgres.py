@@ -1,7 +1,8 @@
-"""What a process that stands still in mid-transaction costs the others: a few seconds."""
+"""What transactions and sessions leave behind: nothing, however they end."""
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,7 @@ from media_runtime.postgres import Database, DatabaseUnavailableError
 from support.databases import service_url
 from support.eventually import eventually
 
+_INCIDENT = "INSERT INTO incidents VALUES (gen_random_uuid(), 'kind', 'page', 'summary')"
 LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 
 
@@ -37,3 +39,44 @@ async def test_whoever_is_frozen_in_a_transaction_loses_its_locks(databases):
     with pytest.raises(DatabaseUnavailableError):
         await be_frozen()
     await frozen.ping()
+
+
+async def test_what_a_session_keeps_ends_with_it(database_name):
+    url = service_url(database_name, "watcher")
+    async with (
+        Database.connect(url, name="a", size=1) as one,
+        Database.connect(url, name="b", size=1) as other,
+    ):
+        async with one.session() as session:
+            assert await session.fetchval("SELECT pg_try_advisory_lock(1)")
+            assert not (await other.fetchrow("SELECT pg_try_advisory_xact_lock(1) AS it"))["it"]
+        assert (await other.fetchrow("SELECT pg_try_advisory_xact_lock(1) AS it"))["it"]
+
+
+async def test_a_transaction_that_was_cancelled_is_rolled_back(database_name, admin):
+    """And its connection goes on, without what it had set."""
+    url = service_url(database_name, "watcher")
+    async with Database.connect(url, name="a", size=1) as database:
+
+        async def hangs():
+            async with database.transaction() as connection:
+                await connection.execute(_INCIDENT)
+                await connection.execute("SET LOCAL statement_timeout = 9999")
+                await connection.execute("SELECT pg_sleep(60)")
+
+        task = asyncio.create_task(hangs())
+
+        async def sleeps():
+            return await admin.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%'"
+                " AND state = 'active' AND datname = $1 AND pid <> pg_backend_pid()",
+                database_name,
+            )
+
+        await eventually(sleeps)
+        task.cancel()
+        await asyncio.wait([task])
+        row = await database.fetchrow(
+            "SELECT count(*) AS rows, current_setting('statement_timeout') AS it FROM incidents"
+        )
+        assert (row["rows"], row["it"]) == (0, "0")
