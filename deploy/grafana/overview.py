@@ -27,7 +27,7 @@ _NOW = [
         "How many of the five services have a process that answers Prometheus.",
         "none",
         Query(f"sum(max by (job) (up{{{_SERVICES}}}))"),
-        levels=Levels.falling(5, 4),
+        levels=Levels.all_of(5),
         span=3,
     ),
     number(
@@ -90,8 +90,8 @@ _NOW = [
         span=3,
     ),
     number(
-        "99 % of videos ready in 300 s",
-        "Part of the videos of the whole range that were; what a file is at fault for is left out.",
+        "Videos ready in 300 s (99 %)",
+        "Part of the range's videos that were; what a file is at fault for is left out.",
         "percentunit",
         Query(
             _increase('ingest_outcome_seconds_bucket{kind="video", outcome="ready", le="300.0"}')
@@ -102,8 +102,8 @@ _NOW = [
         levels=Levels.falling(0.995, 0.99),
     ),
     number(
-        "99.9 % of signs answered under 300 ms",
-        "Part of the upload grants of the whole range that were, without an error of ours.",
+        "Signs under 300 ms (99.9 %)",
+        "Part of the range's upload grants that were answered so, without an error of ours.",
         "percentunit",
         Query(
             f"1 - clamp_max(({_SLOW_SIGNS} + ({_SIGN_ERRORS} or vector(0))) / ({_SIGNS} > 0), 1)"

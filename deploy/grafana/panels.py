@@ -62,6 +62,11 @@ class Levels:
         return cls([(None, RED), (yellow, YELLOW), (green, GREEN)])
 
     @classmethod
+    def all_of(cls, number: float) -> Levels:
+        """Return levels of something of which there should be *number*."""
+        return cls([(None, RED), (number, GREEN)])
+
+    @classmethod
     def none_is_good(cls) -> Levels:
         """Return levels of something that there should be none of."""
         return cls([(None, GREEN), (1, RED)])
@@ -124,6 +129,7 @@ def curves(
     unit: str,
     *queries: Query,
     span: int = 8,
+    height: int = 8,
     stacked: bool = False,
     colours: Mapping[str, str] | None = None,
     limit: float | None = None,
@@ -142,7 +148,7 @@ def curves(
         )
         .tooltip(common.VizTooltipOptions().mode(options.TooltipDisplayMode.MULTI))
         .min(0)
-        .height(8)
+        .height(height)
         .span(span)
     )
     if stacked:
@@ -159,7 +165,7 @@ def curves(
     return _described(panel, title, about, unit, queries, instant=False)
 
 
-def note(title: str, about: str, content: str, *, span: int = 8) -> Panel:
+def note(title: str, about: str, content: str, *, span: int = 8, height: int = 8) -> Panel:
     """Return a text, in Markdown."""
     return (
         text.Panel()
@@ -167,7 +173,7 @@ def note(title: str, about: str, content: str, *, span: int = 8) -> Panel:
         .description(about)
         .mode(TextMode.MARKDOWN)
         .content(content)
-        .height(8)
+        .height(height)
         .span(span)
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -10,6 +11,9 @@ from panels import RATE, Panel, Query, board, curves, note, quantiles, rate, var
 
 _HERE = 'instance=~"$instance"'
 _ABOUT_NOTE = "What to scale, and the number that says so."
+
+_curves = partial(curves, span=6, height=7)
+_note = partial(note, span=6, height=7)
 
 
 def _of(service: str) -> str:
@@ -23,14 +27,14 @@ def _none_is_zero(expr: str) -> str:
 
 def _process(service: str, beside: str = "") -> list[Panel]:
     return [
-        curves(
+        _curves(
             f"{service}: CPU",
             f"Processor time in a second; a process of Python's cannot take more than one.{beside}",
             "percentunit",
             Query(rate(f"process_cpu_seconds_total{{{_of(service)}}}", "instance"), "{{instance}}"),
             limit=0.9,
         ),
-        curves(
+        _curves(
             f"{service}: memory",
             f"Resident memory of each process.{beside}",
             "bytes",
@@ -46,7 +50,7 @@ def _sign_api() -> Sequence[Panel]:
     here = _of("sign_api")
     routes = f'{here}, route!="unmatched"'
     return [
-        note(
+        _note(
             "sign_api: what to scale",
             _ABOUT_NOTE,
             "**By HTTP load.** Add a process while **CPU** stays above 0.7, or **p99 of signing**"
@@ -55,40 +59,40 @@ def _sign_api() -> Sequence[Panel]:
             " does not, PostgreSQL is slow: more processes make that worse. Errors (5xx) are no"
             " lack of processes either.",
         ),
-        curves(
+        _curves(
             "sign_api: requests",
             "Requests answered, by status; probes and scrapes are left out.",
             "reqps",
             Query(rate(f"http_requests_total{{{routes}}}", "status"), "{{status}}"),
             stacked=True,
         ),
-        curves(
+        _curves(
             "sign_api: errors",
             "Part of the requests that ended with an error of ours (5xx).",
             "percentunit",
             Query(
                 "("
-                + _none_is_zero(rate(f'http_requests_total{{{here}, status=~"5.."}}'))
+                + _none_is_zero(rate(f'http_requests_total{{{routes}, status=~"5.."}}'))
                 + f") / ({rate(f'http_requests_total{{{here}}}')} > 0)",
                 "5xx",
             ),
             colours={"5xx": "red"},
             limit=0.01,
         ),
-        curves(
+        _curves(
             "sign_api: time to sign",
             "Time to answer a request for an upload grant; the line is the objective of 300 ms.",
             "s",
             *quantiles(f'http_request_duration_seconds_bucket{{{here}, route="/api/media/sign"}}'),
             limit=0.3,
         ),
-        curves(
+        _curves(
             "sign_api: p99 by route",
             "The slowest hundredth of the answers of each route.",
             "s",
             *quantiles(f"http_request_duration_seconds_bucket{{{routes}}}", by="route", which="99"),
         ),
-        curves(
+        _curves(
             "sign_api: refused for a limit",
             "Grants refused as their company asked for too much; scaling changes nothing.",
             "ops",
@@ -97,19 +101,13 @@ def _sign_api() -> Sequence[Panel]:
             colours={"given": "green", "refused": "orange"},
         ),
         *_process("sign_api"),
-        curves(
-            "sign_api: outbox",
-            "How long its oldest record waits for Kafka; retries and deletions begin then.",
-            "s",
-            Query('max(watcher_outbox_oldest_seconds{producer="sign_api"})', "oldest"),
-        ),
     ]
 
 
 def _ingest() -> Sequence[Panel]:
     here = _of("ingest")
     return [
-        note(
+        _note(
             "ingest: what to scale",
             _ABOUT_NOTE,
             "**By the age of the oldest due job.** Above 60 s, with all workers running: add"
@@ -119,14 +117,14 @@ def _ingest() -> Sequence[Panel]:
             " the same machine gains nothing. **Lease expiries** are workers that died;"
             " **fence rejections** are workers that came back too late.",
         ),
-        curves(
+        _curves(
             "ingest: oldest due job",
             "How long the oldest job that could be claimed waits for a worker, over all processes.",
             "s",
             Query("max(watcher_oldest_due_job_seconds)", "oldest"),
             limit=60,
         ),
-        curves(
+        _curves(
             "ingest: jobs",
             "Jobs that each process works on, and those that wait.",
             "none",
@@ -134,7 +132,7 @@ def _ingest() -> Sequence[Panel]:
             Query('max(watcher_jobs{state="queued"})', "waiting"),
             colours={"waiting": "orange"},
         ),
-        curves(
+        _curves(
             "ingest: jobs ended",
             "Jobs that ended, by outcome.",
             "ops",
@@ -142,25 +140,25 @@ def _ingest() -> Sequence[Panel]:
             stacked=True,
             colours={"done": "green", "failed": "red"},
         ),
-        curves(
+        _curves(
             "ingest: stages",
             "Time of each stage of a job, of which one in twenty takes longer.",
             "s",
             *quantiles(f"ingest_stage_seconds_bucket{{{here}}}", by="stage", which="95"),
         ),
-        curves(
+        _curves(
             "ingest: encode speed",
             "Seconds of media encoded in a second, by transcode: median and slowest twentieth.",
             "suffix:x",
             *quantiles(f"ingest_encode_speed_ratio_bucket{{{here}}}", which="50 05"),
         ),
-        curves(
+        _curves(
             "ingest: wait of a job",
             "Age of jobs when they were claimed.",
             "s",
             *quantiles(f"ingest_job_queue_seconds_bucket{{{here}}}"),
         ),
-        curves(
+        _curves(
             "ingest: tries",
             "Tries that a job took to its end; more than one: something failed on the way.",
             "none",
@@ -171,7 +169,7 @@ def _ingest() -> Sequence[Panel]:
             ),
             limit=2,
         ),
-        curves(
+        _curves(
             "ingest: lost leases",
             "Jobs taken over from silent workers, and writes refused to workers that lost theirs.",
             "none",
@@ -189,7 +187,7 @@ def _ingest() -> Sequence[Panel]:
 def _thumbnailer() -> Sequence[Panel]:
     here = _of("thumbnailer")
     return [
-        note(
+        _note(
             "thumbnailer: what to scale",
             _ABOUT_NOTE,
             "**By consumer lag.** Add processes while lag of `media_thumbnail` grows for minutes;"
@@ -198,14 +196,14 @@ def _thumbnailer() -> Sequence[Panel]:
             "**Render time** that rises with the number of processes means that a machine's cores"
             " are used up: add machines.",
         ),
-        curves(
+        _curves(
             "thumbnailer: consumer lag",
             "Requests that no thumbnailer has read yet, over all processes.",
             "none",
             Query('max(watcher_consumer_lag_records{group="thumbnailer"})', "media_thumbnail"),
             limit=1000,
         ),
-        curves(
+        _curves(
             "thumbnailer: pictures",
             "Pictures that were asked for, by what became of them.",
             "ops",
@@ -213,13 +211,13 @@ def _thumbnailer() -> Sequence[Panel]:
             stacked=True,
             colours={"made": "green"},
         ),
-        curves(
+        _curves(
             "thumbnailer: render time",
             "Time to make the pictures of one request from a file on disk.",
             "s",
             *quantiles(f"thumbnailer_render_seconds_bucket{{{here}}}", by="kind", which="50 95"),
         ),
-        curves(
+        _curves(
             "thumbnailer: time of a request",
             "Time from receiving a request to its pictures being in storage.",
             "s",
@@ -227,18 +225,12 @@ def _thumbnailer() -> Sequence[Panel]:
         ),
         _consumed("thumbnailer"),
         *_process("thumbnailer", " What picture processes and ffmpeg take is not in it."),
-        curves(
-            "thumbnailer: bytes",
-            "Bytes of files fetched from storage, and put there.",
-            "Bps",
-            Query(rate(f"thumbnailer_bytes_total{{{here}}}", "direction"), "{{direction}}"),
-        ),
     ]
 
 
 def _consumed(service: str) -> Panel:
     here = _of(service)
-    return curves(
+    return _curves(
         f"{service}: records",
         "Records consumed, by how they were settled; retries and dead letters are errors.",
         "ops",
@@ -255,7 +247,7 @@ def _consumed(service: str) -> Panel:
 def _notifier() -> Sequence[Panel]:
     here = _of("notifier")
     return [
-        note(
+        _note(
             "notifier: what to scale",
             _ABOUT_NOTE,
             "**By clients.** Add a process at 2,000 **clients** each, or while **p99 of the"
@@ -264,27 +256,27 @@ def _notifier() -> Sequence[Panel]:
             "**Slow clients** that are dropped on one process alone: its CPU is used up. On all:"
             " those clients' networks.",
         ),
-        curves(
+        _curves(
             "notifier: clients",
             "Open event streams of each process.",
             "none",
             Query(f"sum by (instance) (notifier_clients{{{here}}})", "{{instance}}"),
         ),
-        curves(
+        _curves(
             "notifier: fan-out delay",
             "Time from an event to its place in every stream.",
             "s",
             *quantiles(f"notifier_fanout_delay_seconds_bucket{{{here}}}"),
             limit=1,
         ),
-        curves(
+        _curves(
             "notifier: events delivered",
             "Events put into streams.",
             "ops",
             Query(rate(f"notifier_events_delivered_total{{{here}}}", "event"), "{{event}}"),
             stacked=True,
         ),
-        curves(
+        _curves(
             "notifier: errors",
             "Slow clients dropped, reads of the log that broke off, and records that are no event.",
             "ops",
@@ -292,18 +284,11 @@ def _notifier() -> Sequence[Panel]:
             Query(rate(f"notifier_log_restarts_total{{{here}}}"), "log restarts"),
             Query(_none_is_zero(rate(f"notifier_malformed_total{{{here}}}")), "malformed"),
         ),
-        curves(
+        _curves(
             "notifier: log lag",
             "Records that are in the log and that a process has not read yet.",
             "none",
             Query(f"sum by (instance) (notifier_log_lag_records{{{here}}})", "{{instance}}"),
-        ),
-        curves(
-            "notifier: streams opened",
-            "By where they began: live, memory, log, or resync (what was missed is gone).",
-            "ops",
-            Query(rate(f"notifier_streams_total{{{here}}}", "start"), "{{start}}"),
-            stacked=True,
         ),
         *_process("notifier"),
     ]
@@ -312,7 +297,7 @@ def _notifier() -> Sequence[Panel]:
 def _watcher() -> Sequence[Panel]:
     here = _of("watcher")
     return [
-        note(
+        _note(
             "watcher: what to scale",
             _ABOUT_NOTE,
             "**To one that acts, and one in reserve.** More do nothing: the one with the lock"
@@ -321,7 +306,7 @@ def _watcher() -> Sequence[Panel]:
             " shows which limit to look at, such as `WATCHER_RECONCILE_BATCH`; a second process"
             " does not help.",
         ),
-        curves(
+        _curves(
             "watcher: rounds",
             "Rounds in a second, and looks that saw nothing as something was away.",
             "ops",
@@ -329,14 +314,14 @@ def _watcher() -> Sequence[Panel]:
             Query(_none_is_zero(rate(f"watcher_looks_failed_total{{{here}}}")), "failed looks"),
             colours={"failed looks": "red"},
         ),
-        curves(
+        _curves(
             "watcher: round time",
             "Time of one round.",
             "s",
             *quantiles(f"watcher_round_seconds_bucket{{{here}}}", which="50 95"),
             limit=60,
         ),
-        curves(
+        _curves(
             "watcher: time of each part",
             "Parts of a round, on average.",
             "s",
@@ -347,13 +332,13 @@ def _watcher() -> Sequence[Panel]:
             ),
             stacked=True,
         ),
-        curves(
+        _curves(
             "watcher: who acts",
             "1 on the process that acts; there should be exactly one.",
             "none",
             Query(f"max by (instance) (watcher_leads{{{here}}})", "{{instance}}"),
         ),
-        curves(
+        _curves(
             "watcher: repairs",
             "Unfinished assets that it set going again, and buckets that it repaired, in a second.",
             "ops",
@@ -361,13 +346,6 @@ def _watcher() -> Sequence[Panel]:
             Query(rate(f"watcher_buckets_repaired_total{{{here}}}"), "buckets"),
         ),
         *_process("watcher"),
-        curves(
-            "watcher: notices",
-            "Notices of incidents to channels, by outcome.",
-            "ops",
-            Query(rate(f"watcher_notices_total{{{here}}}", "outcome"), "{{outcome}}"),
-            colours={"failed": "red", "sent": "green"},
-        ),
     ]
 
 
