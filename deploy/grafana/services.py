@@ -93,8 +93,8 @@ def _sign_api() -> Sequence[Panel]:
             *quantiles(f"http_request_duration_seconds_bucket{{{routes}}}", by="route", which="99"),
         ),
         _curves(
-            "sign_api: refused for a limit",
-            "Grants refused as their company asked for too much; scaling changes nothing.",
+            "sign_api: grants",
+            "Upload grants given, and refused for a limit of their company: no lack of processes.",
             "ops",
             Query(rate(f"sign_api_grants_total{{{here}}}"), "given"),
             Query(_none_is_zero(rate(f"sign_api_refused_total{{{here}}}")), "refused"),
