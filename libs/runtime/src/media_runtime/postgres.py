@@ -26,6 +26,8 @@ _SESSION = {
     # A process that is frozen, or whose host is gone, in mid-transaction would keep its locks
     # from every other worker. Nothing slow is ever done inside a transaction.
     "idle_in_transaction_session_timeout": "5s",
+    # Our statements take milliseconds, and compiling one that looks dear takes as long again.
+    "jit": "off",
     "tcp_keepalives_idle": "30",
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
