@@ -155,6 +155,8 @@ async def test_a_quota_is_shown_and_changed(company: Company, rows: Rows):
     body = {"fileName": "a.jpg", "size": 6, "type": "image/jpeg"}
     refused = await company.post("/sign", json=body)
     assert (refused.status_code, refused.json()["code"]) == (400, "quota_exceeded")
+    # A company that stays over its quota is an alert.
+    answer("quota", "--company", str(company.id), "--set", "1000000000", "--yes")
 
 
 def test_lag_shows_each_group_and_dead_letters():

@@ -12,7 +12,10 @@ from watcher.metrics import LOOKS
 from watcher.quotas import LookAtQuotas
 from watcher.space import LookAtSpace, StorageAwayError
 
-NOW = datetime.now(UTC)
+
+def now():
+    """Return the moment of the test, not that of its collection."""
+    return datetime.now(UTC)
 
 
 @pytest.fixture
@@ -40,21 +43,21 @@ def company(admin):
 
 
 async def test_failures_by_our_fault_are_an_alert_and_those_of_files_are_none(outcomes, add, value):
-    await add("ready", 5, minutes=1, processed_at=NOW)
-    await add("failed", 50, minutes=1, processed_at=NOW, error_code="unreadable_image")
-    await add("failed", 2, minutes=1, processed_at=NOW, error_code="processing_timeout")
+    await add("ready", 5, minutes=1, processed_at=now())
+    await add("failed", 50, minutes=1, processed_at=now(), error_code="unreadable_image")
+    await add("failed", 2, minutes=1, processed_at=now(), error_code="processing_timeout")
     assert await outcomes() == ()
     assert [value("recent_outcomes", outcome=one) for one in ("ready", "failed", "refused")] == [
         5, 2, 50,
     ]  # fmt: skip
-    await add("failed", 2, minutes=1, processed_at=NOW, error_code="processing_failed")
+    await add("failed", 2, minutes=1, processed_at=now(), error_code="processing_failed")
     (found,) = await outcomes()
     assert (found.kind, found.severity) == (Kind.FAILURES, Severity.PAGE)
     assert found.details["codes"] == {"processing_timeout": 2, "processing_failed": 2}
 
 
 async def test_failures_of_long_ago_are_history(outcomes, add):
-    old = NOW - timedelta(minutes=20)
+    old = now() - timedelta(minutes=20)
     await add("failed", 9, minutes=30, processed_at=old, error_code="processing_failed")
     assert await outcomes() == ()
 

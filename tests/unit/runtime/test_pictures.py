@@ -354,20 +354,31 @@ async def test_workers_die_with_their_parent(kind):
         "        await pool.run(picture_work.rest, None, 60.0, timeout_seconds=90)\n"
         "asyncio.run(main())\n"
     )
-    before = workers_alive()
     with start_python(program) as parent:
         assert b"up\n" in iter(parent.stdout.readline, b"")
-        await eventually(lambda: workers_alive() - before)
+        # One that waits for images, and its fork that has one.
+        await eventually(lambda: len(workers_of(parent.pid)) >= 2)
+        workers = workers_of(parent.pid)
         parent.kill()
-    await eventually(lambda: not workers_alive() - before, timeout=5)
+    await eventually(lambda: not workers & set(workers_alive()), timeout=10)
 
 
-def workers_alive() -> set[int]:
-    """Return the ids of all processes that wait for images or have one."""
-    found = set()
+def workers_alive() -> dict[int, int]:
+    """Return the ids of all processes that wait for images or have one, with their parents'."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (folder / "cmdline").read_bytes()
             if b"media_runtime.picture_worker" in line:
-                found.add(int(folder.name))
+                # pid (name) state ppid: the name may hold anything but the last parenthesis.
+                stat = (folder / "stat").read_text().rpartition(")")[2].split()
+                found[int(folder.name)] = int(stat[1])
     return found
+
+
+def workers_of(pid: int) -> set[int]:
+    """Return those of them that descend from the process *pid*."""
+    alive, found = workers_alive(), {pid}
+    while more := {child for child, parent in alive.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
