@@ -93,12 +93,6 @@ class Asset(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("company_id", "id"),
         Index("media_assets_of_company", "company_id", text("created_at DESC"), text("id DESC")),
-        Index(
-            "media_assets_unfinished",
-            "status",
-            "updated_at",
-            postgresql_where=text("status IN ('pending', 'processing', 'failed')"),
-        ),
         Index("media_assets_to_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
         Index(
             "media_assets_to_check",

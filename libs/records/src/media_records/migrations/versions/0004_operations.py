@@ -27,6 +27,8 @@ _TABLES = (
     "ALTER TABLE media_assets ADD COLUMN thumbnail_kept boolean NOT NULL DEFAULT false",
     # An upload that ingest has not heard of, seen by the watcher.
     "ALTER TABLE media_assets ADD COLUMN found_at timestamptz",
+    # Each signature and each change of status paid for it; the watcher has better ones now.
+    "DROP INDEX media_assets_unfinished",
     (
         "CREATE INDEX media_assets_by_age ON media_assets (company_id, created_at)"
         " WHERE status IN ('ready', 'failed', 'cancelled')"
