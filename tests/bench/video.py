@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from ingest.domain import Size
 from ingest.encode import EncodePlan, encode_command
-from media_runtime.ffmpeg import INPUT_OPTIONS
+from media_runtime.ffmpeg import InputLimits, input_options
 
 from bench.report import Row
 from bench.stack import client
@@ -55,7 +55,7 @@ def run(rounds: int) -> list[Row]:
 
 def _bare(clip: Path, target: Path) -> float:
     plan = EncodePlan(Size(1920, 1080), has_audio=True, preset="veryfast", crf=23)
-    arguments = encode_command(clip, target, plan, INPUT_OPTIONS)
+    arguments = encode_command(clip, target, plan, input_options(InputLimits()))
     started = time.perf_counter()
     subprocess.run(["ffmpeg", "-v", "error", "-nostdin", "-y", *arguments], check=True)
     return time.perf_counter() - started

@@ -166,6 +166,12 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         folder / "fast.mp4", seconds=0.1, sound=False, options=("-r", "1000")
     ).read_bytes()
     yield Evil("1000 frames a second", "video/mp4", fast, ("frame_rate_too_high",))
+    for codec in ("magicyuv", "ffv1", "qtrle", "cinepak"):
+        rare = folder / f"{codec}.mov"
+        run_ffmpeg(
+            *("-f", "lavfi", "-i", "testsrc=size=64x64:duration=0.2", "-c:v", codec), str(rare)
+        )
+        yield Evil(f"{codec} video", "video/quicktime", rare.read_bytes(), ("unsupported_codec",))
     large = folder / "large.mp4"
     make_video(large, size="8000x6000", seconds=0.08, sound=False, source="color")
     yield Evil("48 million pixels", "video/mp4", large.read_bytes(), ("too_many_pixels",))

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from media_runtime.ffmpeg import (
-    INPUT_OPTIONS,
     Ffmpeg,
     FfmpegError,
     FfmpegInterruptedError,
+    InputLimits,
     UnreadableMediaError,
 )
 from media_runtime.jail import Jail
@@ -23,6 +23,9 @@ from media_runtime.media_info import MediaInfo
 from support.eventually import eventually
 
 FFMPEG = Ffmpeg(Jail("bubblewrap"))
+INPUT_WORDS = [
+    text for key, value in FFMPEG.input_options.items() for text in (f"-{key}", str(value))
+]
 HERE = Path(__file__)
 ENDLESS = ["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64", "-f", "null", "-"]
 
@@ -237,12 +240,40 @@ async def test_script_that_names_other_files_is_refused(tmp_path, script):
         await probe(upload)
     assert "whitelist" in caught.value.stderr
 
-    options = [text for key, value in INPUT_OPTIONS.items() for text in (f"-{key}", str(value))]
     with pytest.raises(FfmpegError) as refused:
         await run_ffmpeg(
-            [*options, "-i", f"file:{upload}", str(tmp_path / "out.mp4")], timeout_seconds=10
+            [*INPUT_WORDS, "-i", f"file:{upload}", str(tmp_path / "out.mp4")], timeout_seconds=10
         )
     assert "whitelist" in refused.value.stderr
+
+
+@pytest.mark.parametrize("codec", ["magicyuv", "ffv1", "png_in_avi"])
+async def test_only_listed_decoders_open_an_upload(tmp_path, codec):
+    """Of the hundreds that ffmpeg has, each has had its holes."""
+    upload = make_video(tmp_path / "upload.avi", "-c:v", codec.removesuffix("_in_avi"))
+    if codec == "png_in_avi":
+        assert (await probe(upload)).video.codec == "png"
+        return
+    with pytest.raises(UnreadableMediaError) as caught:
+        await probe(upload)
+    assert caught.value.code == "unsupported_codec"
+    with pytest.raises(FfmpegError) as refused:
+        await run_ffmpeg(
+            [*INPUT_WORDS, "-i", f"file:{upload}", str(tmp_path / "out.mp4")], timeout_seconds=10
+        )
+    assert "not on whitelist" in refused.value.stderr
+
+
+async def test_limits_of_the_input_are_settings(tmp_path):
+    upload = make_video(tmp_path / "upload.mp4")
+    tight = Ffmpeg(Jail("bubblewrap"), InputLimits(pixels=320 * 180 - 1))
+    with pytest.raises(UnreadableMediaError, match=r"0\.057599 million pixels") as caught:
+        await tight.probe(upload)
+    assert caught.value.code == "too_many_pixels"
+    with pytest.raises(UnreadableMediaError, match="more than 0 streams") as caught:
+        await Ffmpeg(Jail("bubblewrap"), InputLimits(streams=0)).probe(upload)
+    assert caught.value.code == "too_many_streams"
+    assert (await probe(upload)).video is not None
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"<svg/>"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from media_runtime import jail
-from media_runtime.ffmpeg import INPUT_OPTIONS, Ffmpeg, FfmpegError, FfmpegInterruptedError
+from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
 from media_runtime.jail import Jail, JailError, Limits
 
 from support.media_files import make_video
@@ -129,7 +129,7 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
         arguments, reads=script, writes=target.parent, timeout_seconds=20
     )
     assert target.stat().st_size > 0
-    assert INPUT_OPTIONS["protocol_whitelist"] == "file"
+    assert Ffmpeg(JAIL).input_options["protocol_whitelist"] == "file"
 
 
 async def test_a_jail_that_breaks_is_not_the_files_fault(tmp_path):

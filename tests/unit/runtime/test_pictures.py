@@ -272,6 +272,16 @@ async def test_cancellation_frees_the_worker(pool):
     assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
 
 
+async def test_pixels_are_limited_by_a_setting(tmp_path):
+    path = save(Image.new("RGB", (101, 100)), tmp_path / "a.png")
+    async with PicturePool(JAIL, workers=1, max_pixels=10_000) as strict:
+        with pytest.raises(PictureError, match=r"0\.01 million pixels") as caught:
+            await strict.run(probe_image, path, timeout_seconds=20)
+        assert caught.value.code == "too_many_pixels"
+    async with PicturePool(JAIL, workers=1, max_pixels=10_100) as generous:
+        assert (await generous.run(probe_image, path, timeout_seconds=20)).width == 101
+
+
 async def test_memory_is_limited(pool):
     with pytest.raises(PictureError) as caught:
         await pool.run(picture_work.hunger, None, 2 * 1024**3, timeout_seconds=20)

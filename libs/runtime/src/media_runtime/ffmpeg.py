@@ -15,6 +15,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -29,14 +30,15 @@ from media_runtime.media_info import (
 )
 
 __all__ = [
-    "INPUT_OPTIONS",
     "AudioStream",
     "Ffmpeg",
     "FfmpegError",
     "FfmpegInterruptedError",
+    "InputLimits",
     "MediaInfo",
     "UnreadableMediaError",
     "VideoStream",
+    "input_options",
 ]
 
 ProgressHandler = Callable[[float], Awaitable[None]]
@@ -44,34 +46,51 @@ ProgressHandler = Callable[[float], Awaitable[None]]
 _TAIL_BYTES = 4096
 _MAX_PROBE_BYTES = 1_000_000
 
-MAX_PIXELS = 40_000_000
-_MAX_STREAMS = 16
-
-INPUT_OPTIONS: dict[str, str | int] = {
-    # A playlist or concat script under another name would open further files: only these
-    # demuxers may run, whatever the bytes look like.
-    "protocol_whitelist": "file",
-    "format_whitelist": ("mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo"),
-    "max_streams": _MAX_STREAMS,
-    "max_pixels": MAX_PIXELS,
-    "probesize": 10_000_000,
-    "analyzeduration": 10_000_000,
-}
-"""Options of every input, as keywords for ffmpeg-python's ``input``."""
-
-# What libavutil and libavformat say when a file exceeds these options.
-_EXCEEDED = (
-    (
-        "exceeds specified max pixel count",
-        "too_many_pixels",
-        f"The video has more than {MAX_PIXELS // 1_000_000} million pixels.",
-    ),
-    (
-        "exceeds max_streams",
-        "too_many_streams",
-        f"The file has more than {_MAX_STREAMS} streams.",
-    ),
+# Decoders by ffmpeg's own names: what cameras, phones, browsers and editors write, cover art and
+# subtitles. A decoder for some old game's films is somebody's way in, and nobody's upload.
+_DECODERS = (
+    *("h264", "hevc", "vp8", "vp9", "libdav1d", "libaom-av1", "av1", "theora", "vp3"),
+    *("mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4v2", "msmpeg4", "mjpeg"),
+    *("prores", "dnxhd", "dvvideo", "rawvideo"),
+    *("aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "mp1float", "ac3", "eac3", "dca"),
+    *("opus", "libopus", "vorbis", "flac", "alac", "amrnb", "amrwb", "adpcm_ms", "adpcm_ima_wav"),
+    *("adpcm_ima_qt", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be"),
+    *("pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
+    *("pcm_bluray", "pcm_dvd", "png", "mov_text", "subrip", "srt", "ass", "ssa", "webvtt"),
+    *("text", "cc_dec", "dvdsub", "dvbsub", "pgssub"),
 )
+_FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi"),
+    *("mpeg", "mpegts", "mpegvideo"),
+)
+
+
+@dataclass(frozen=True)
+class InputLimits:
+    """The most that a file may have: pixels of a picture, and streams."""
+
+    pixels: int = 40_000_000
+    streams: int = 16
+
+
+def input_options(limits: InputLimits) -> dict[str, str | int]:
+    """
+    Return the options of every input, as keywords for ffmpeg-python's ``input``.
+
+    A playlist or concat script under another name would open further files, and a rare decoder
+    is a weak one: only what is listed may run, whatever the bytes look like.
+    """
+    return {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(_FORMATS),
+        "codec_whitelist": ",".join(_DECODERS),
+        "max_streams": limits.streams,
+        "max_pixels": limits.pixels,
+        "probesize": 10_000_000,
+        "analyzeduration": 10_000_000,
+    }
+
+
 _UNREADABLE = ("unreadable_media", "The file is not a video that can be read.")
 _MAX_ALLOC = ("-max_alloc", "268435456")
 # ffmpeg ends with 255 when it was asked to end by a signal, and with no other error.
@@ -105,13 +124,38 @@ class UnreadableMediaError(PermanentError):
     """
     The file is no audio or video of an accepted format; ``stderr`` is for logs.
 
-    Codes: ``unreadable_media``, ``too_many_pixels``, ``too_many_streams``.
+    Codes: ``unreadable_media``, ``unsupported_codec``, ``too_many_pixels``,
+    ``too_many_streams``.
     """
 
-    def __init__(self, stderr: str = "") -> None:
-        found = (about for words, *about in _EXCEEDED if words in stderr)
-        super().__init__(*next(found, _UNREADABLE))
+    def __init__(self, stderr: str = "", limits: InputLimits | None = None) -> None:
+        limits = limits or InputLimits()
+        # What libavcodec, libavutil and libavformat say when a file exceeds an input's options.
+        code, message = next(
+            (found for words, *found in _exceeded(limits) if words in stderr), _UNREADABLE
+        )
+        super().__init__(code, message)
         self.stderr = stderr
+
+
+def _exceeded(limits: InputLimits) -> tuple[tuple[str, str, str], ...]:
+    return (
+        (
+            "exceeds specified max pixel count",
+            "too_many_pixels",
+            f"The video has more than {limits.pixels / 1_000_000:g} million pixels.",
+        ),
+        (
+            "exceeds max_streams",
+            "too_many_streams",
+            f"The file has more than {limits.streams} streams.",
+        ),
+        (
+            ") not on whitelist",
+            "unsupported_codec",
+            "The file holds video or sound of a kind that is not accepted.",
+        ),
+    )
 
 
 class FfmpegInterruptedError(TransientError):
@@ -119,10 +163,16 @@ class FfmpegInterruptedError(TransientError):
 
 
 class Ffmpeg:
-    """Runs ffmpeg and ffprobe in a jail."""
+    """
+    Runs ffmpeg and ffprobe in a jail.
 
-    def __init__(self, jail: Jail) -> None:
+    ``input_options`` belong to every input of a command that it runs.
+    """
+
+    def __init__(self, jail: Jail, limits: InputLimits | None = None) -> None:
         self._jail = jail
+        self._limits = limits or InputLimits()
+        self.input_options = input_options(self._limits)
 
     async def run(
         self,
@@ -164,7 +214,7 @@ class Ffmpeg:
     async def probe(self, path: Path, *, timeout_seconds: float = 30) -> MediaInfo:
         """Return what the file at *path* holds; raises UnreadableMediaError."""
         options = [
-            text for name, value in INPUT_OPTIONS.items() for text in (f"-{name}", str(value))
+            text for name, value in self.input_options.items() for text in (f"-{name}", str(value))
         ]
         arguments = (
             "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
@@ -181,7 +231,7 @@ class Ffmpeg:
                 raise UnreadableMediaError("ffprobe took too long") from error
         if code != 0:
             _raise_if_interrupted(code, stderr)
-            raise UnreadableMediaError(stderr)
+            raise UnreadableMediaError(stderr, self._limits)
         info = media_info(json.loads(output))
         if info is None:
             raise UnreadableMediaError("no streams")

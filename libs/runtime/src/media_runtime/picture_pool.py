@@ -26,7 +26,7 @@ import structlog
 from media_runtime.errors import TransientError
 from media_runtime.jail import Jail, Limits
 from media_runtime.picture_worker import BROKEN, DONE, READY, REFUSAL, REFUSED, results_of
-from media_runtime.pictures import PictureError
+from media_runtime.pictures import MAX_PIXELS, PictureError
 from pydantic import ValidationError
 
 T = TypeVar("T")
@@ -59,8 +59,15 @@ class PicturePool:
     Open it on the event loop's own thread.
     """
 
-    def __init__(self, jail: Jail, *, workers: int, memory_bytes: int = MEMORY_BYTES) -> None:
-        self._workers = [_Worker(jail, memory_bytes) for _ in range(workers)]
+    def __init__(
+        self,
+        jail: Jail,
+        *,
+        workers: int,
+        max_pixels: int = MAX_PIXELS,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self._workers = [_Worker(jail, max_pixels, memory_bytes) for _ in range(workers)]
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
 
@@ -119,8 +126,9 @@ class PicturePool:
 class _Worker:
     """One jail and our end of its socket; a dead one is replaced by ``start``."""
 
-    def __init__(self, jail: Jail, memory_bytes: int) -> None:
+    def __init__(self, jail: Jail, max_pixels: int, memory_bytes: int) -> None:
         self._jail = jail
+        self._max_pixels = max_pixels
         self._limits = Limits(_CPU_SECONDS, memory_bytes=memory_bytes, file_bytes=0)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -136,7 +144,10 @@ class _Worker:
         paths = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
         command = self._jail.command(
             sys.executable,
-            ["-P", "-m", "media_runtime.picture_worker", str(theirs.fileno())],
+            [
+                *("-P", "-m", "media_runtime.picture_worker"),
+                *(str(theirs.fileno()), str(self._max_pixels)),
+            ],
             libraries=[Path(sys.prefix), Path(sys.base_prefix), *paths],
             environment={"PYTHONPATH": os.pathsep.join(map(str, paths))},
             limits=self._limits,

@@ -1,5 +1,5 @@
 """
-What runs in a picture worker's jail: ``python -m media_runtime.picture_worker FD``.
+What runs in a picture worker's jail: ``python -m media_runtime.picture_worker FD PIXELS``.
 
 Invariant: the process that waits for work never opens an image. Each image is opened by a fork
 of it, which has that one file alone and is gone before the next.
@@ -41,9 +41,10 @@ def results_of(work: Callable[..., Any]) -> TypeAdapter[Any]:
     return TypeAdapter(get_type_hints(work)["return"])
 
 
-def main(descriptor: int) -> None:
+def main(descriptor: int, max_pixels: int) -> None:
     """Work until the other end of the socket is closed."""
     control = socket.socket(fileno=descriptor)
+    pictures.open_up_to(max_pixels)
     # Code and decoders load on first use, and each fork would load them anew: 35 ms an image.
     Image.init()
     for work in (pictures.probe_image, pictures.render, pictures.brightness):
@@ -104,4 +105,4 @@ def _refused(code: str, message: str, detail: str = "") -> bytes:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))

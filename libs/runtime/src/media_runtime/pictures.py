@@ -90,6 +90,11 @@ class RenderedPicture:
     data: Base64Bytes
 
 
+def open_up_to(pixels: int) -> None:
+    """Let this process open images of up to so many pixels; at first it is MAX_PIXELS."""
+    Image.MAX_IMAGE_PIXELS = pixels
+
+
 def probe_image(source: Source) -> ImageInfo:
     """Return what the header of the image *source* says; raises PictureError."""
     with _opened(source) as image:
@@ -148,15 +153,21 @@ def _opened(source: Source) -> Iterator[Image.Image]:
 
 
 def _check_pixels(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+    # Pillow's own check is of the size that the header gave first.
+    if image.width * image.height > _most_pixels():
         raise _too_many_pixels(f"{image.width}x{image.height}")
 
 
 def _too_many_pixels(detail: str) -> PictureError:
-    limit = MAX_PIXELS // 1_000_000
+    limit = _most_pixels() / 1_000_000
     return PictureError(
-        "too_many_pixels", f"The image has more than {limit} million pixels.", detail
+        "too_many_pixels", f"The image has more than {limit:g} million pixels.", detail
     )
+
+
+def _most_pixels() -> int:
+    assert Image.MAX_IMAGE_PIXELS is not None  # noqa: S101 - see open_up_to
+    return Image.MAX_IMAGE_PIXELS
 
 
 def _orientation(image: Image.Image) -> int:

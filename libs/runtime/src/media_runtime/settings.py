@@ -143,9 +143,15 @@ class RateSettings(Settings):
 
 
 class JailSettings(Settings):
-    """In what strangers' files are opened: ``bubblewrap``, or ``none``, never in production."""
+    """
+    How strangers' files are opened.
+
+    In ``bubblewrap``, or ``none``, never in production; and up to so many pixels and streams.
+    """
 
     jail: Literal["bubblewrap", "none"] = "bubblewrap"
+    upload_max_pixels: int = Field(default=40_000_000, ge=1)
+    upload_max_streams: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
     def _is_jailed(self) -> Self:

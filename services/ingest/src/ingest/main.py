@@ -19,7 +19,7 @@ from ingest.worker import Workers
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
-from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.jail import Jail
 from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_events
 from media_runtime.outbox import Outbox
@@ -35,7 +35,8 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and gives its jobs back when it stops."""
     producer = Producer(settings, name=SERVICE)
     jail = Jail(settings.jail)
-    ffmpeg = Ffmpeg(jail)
+    limits = InputLimits(settings.upload_max_pixels, settings.upload_max_streams)
+    ffmpeg = Ffmpeg(jail, limits)
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -54,7 +55,9 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             await refuse_pending_migrations(database)
             readiness["postgres"] = database.ping
             store = await stack.enter_async_context(ObjectStore.connect(settings))
-            pool = await stack.enter_async_context(PicturePool(jail, workers=_PROBING_PROCESSES))
+            pool = await stack.enter_async_context(
+                PicturePool(jail, workers=_PROBING_PROCESSES, max_pixels=settings.upload_max_pixels)
+            )
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
             lifecycle = Lifecycle(outbox, service=SERVICE)

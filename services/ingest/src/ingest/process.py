@@ -36,7 +36,7 @@ from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime import tracing
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.ffmpeg import INPUT_OPTIONS, Ffmpeg, MediaInfo, VideoStream
+from media_runtime.ffmpeg import Ffmpeg, MediaInfo, VideoStream
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
@@ -182,7 +182,7 @@ class ProcessUpload:
         progress = _Progress(self._producer, asset, info.duration_seconds)
         started = time.monotonic()
         await self._ffmpeg.run(
-            encode_command(source, target, plan, INPUT_OPTIONS),
+            encode_command(source, target, plan, self._ffmpeg.input_options),
             reads=source,
             writes=target.parent,
             timeout_seconds=transcode_limit_seconds(info.duration_seconds),

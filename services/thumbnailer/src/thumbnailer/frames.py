@@ -8,14 +8,14 @@ a video that is dark throughout has its picture too.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import ffmpeg
 import structlog
 from media_runtime.errors import PermanentError
-from media_runtime.ffmpeg import INPUT_OPTIONS, Ffmpeg, FfmpegError
+from media_runtime.ffmpeg import Ffmpeg, FfmpegError
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import PictureError, WantedPicture, brightness
 
@@ -58,13 +58,19 @@ def places(duration_seconds: float | None) -> list[Place]:
     ]
 
 
-def frame_command(source: Path, target: Path, place: Place, box: tuple[int, int]) -> list[str]:
+def frame_command(
+    source: Path,
+    target: Path,
+    place: Place,
+    box: tuple[int, int],
+    input_options: Mapping[str, object],
+) -> list[str]:
     """
     Return ffmpeg's arguments that write one frame near *place*, upright and in square pixels.
 
     It covers *box*, but is never enlarged.
     """
-    options: dict[str, object] = {**INPUT_OPTIONS, "ss": f"{place.seconds:.3f}", "threads": 1}
+    options: dict[str, object] = {**input_options, "ss": f"{place.seconds:.3f}", "threads": 1}
     if not place.exact:
         options |= {"skip_frame": "nokey", "noaccurate_seek": None}
     scale = f"min(1,max({box[0]}/(iw*sar),{box[1]}/ih))"
@@ -111,7 +117,7 @@ class FindFrame:
         best: tuple[float, Path] | None = None
         for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
             frame = source.with_name(f"frame-{number}.png")
-            command = frame_command(source, frame, place, box)
+            command = frame_command(source, frame, place, box, self._ffmpeg.input_options)
             found = await self._look(command, source, frame, seconds)
             if found is not None and (best is None or found > best[0]):
                 best = found, frame

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
-from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.jail import Jail
 from media_runtime.kafka import Producer, consuming, make_broker, on_events
 from media_runtime.picture_pool import PicturePool
@@ -24,7 +24,8 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and lets go when it stops."""
     producer = Producer(settings, name=SERVICE)
     jail = Jail(settings.jail)
-    ffmpeg = Ffmpeg(jail)
+    limits = InputLimits(settings.upload_max_pixels, settings.upload_max_streams)
+    ffmpeg = Ffmpeg(jail, limits)
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -37,7 +38,11 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             readiness["storage"] = store.ping
             pool = await stack.enter_async_context(
-                PicturePool(jail, workers=settings.thumbnailer_consumers)
+                PicturePool(
+                    jail,
+                    workers=settings.thumbnailer_consumers,
+                    max_pixels=settings.upload_max_pixels,
+                )
             )
             make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)
             on_events(
