@@ -5,7 +5,9 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from ingest import jobs
 from ingest.jobs import JobQueue, enqueue
+from media_contracts import MediaKind
 from media_records.lifecycle import find_asset
 from media_runtime.postgres import Database
 
@@ -27,9 +29,9 @@ async def upload(database, database_name):
     """Queue jobs of a company."""
     async with Database.connect(service_url(database_name, "sign_api"), name="t", size=1) as db:
 
-        async def jobs(company, count=1):
+        async def jobs(company, count=1, content_type="video/mp4"):
             for _ in range(count):
-                _, asset_id = await sign_asset(db, company)
+                _, asset_id = await sign_asset(db, company, content_type=content_type)
                 async with database.transaction() as connection:
                     asset = await find_asset(connection, asset_id)
                     await enqueue(connection, asset, version_id="v", size=1)
@@ -40,13 +42,35 @@ async def upload(database, database_name):
 @pytest.fixture
 def claim(database):
     """Claim the next job, in a transaction of its own."""
-    queue = JobQueue(database, owner="t", lease_seconds=30)
+    queue = JobQueue(database, owner="t", lease_seconds=30, most_asked=2)
 
-    async def one():
+    async def one(*kinds):
         async with database.transaction() as connection:
-            return await queue.claim(connection)
+            return await queue.claim(connection, kinds or tuple(MediaKind))
 
     return one
+
+
+@pytest.fixture
+def ask(database):
+    """Do as a worker does with an image: ask for its pictures, and end the job."""
+
+    async def asked(job):
+        async with database.transaction() as connection:
+            await jobs.ask(connection, job)
+            await jobs.end(connection, job, "done")
+
+    return asked
+
+
+@pytest.fixture
+def in_the_way(database):
+    queue = JobQueue(database, owner="t", lease_seconds=30)
+
+    async def look(job):
+        return await queue.is_in_the_way(job, seconds=30)
+
+    return look
 
 
 @pytest.fixture
@@ -124,3 +148,85 @@ async def test_claims_at_once_pass_one_another(upload, database, claim):
 
 async def test_an_empty_queue_has_no_next_job(claim):
     assert await claim() is None
+
+
+async def test_no_image_waits_for_a_film(upload, claim):
+    await upload(BIG, 3)
+    await upload(BIG, 1, "image/png")
+    await upload(SMALL, 1, "image/png")
+    images = [await claim(MediaKind.IMAGE) for _ in range(2)]
+    assert {job.company_id for job in images} == {BIG, SMALL}
+    assert {job.kind for job in images} == {"image"}
+    assert await claim(MediaKind.IMAGE) is None
+
+
+async def test_a_company_gets_its_films_and_images_in_the_order_in_which_they_came(upload, claim):
+    for content_type in ("video/mp4", "image/png", "image/png", "video/mp4"):
+        await upload(BIG, 1, content_type)
+    ids = [(await claim()).id for _ in range(4)]
+    assert ids == sorted(ids)
+
+
+async def test_a_company_that_is_owed_many_pictures_waits_with_its_next_image(
+    upload, claim, ask, database
+):
+    """The thumbnailer's topic has no turns: what is in it is before everybody else's."""
+    await upload(BIG, 4, "image/png")
+    owed = [await claim(), await claim()]
+    for job in owed:
+        await ask(job)
+    assert await claim() is None
+    await upload(SMALL, 1, "image/png")
+    await upload(BIG, 1, "video/mp4")
+    assert (await claim()).company_id == SMALL
+    assert (await claim()).kind == "video"
+    async with database.transaction() as connection:
+        await jobs.answered(connection, owed[0].asset_id, owed[0].attempt)
+    assert (await claim()).kind == "image"
+    assert (await claim()).kind == "image", "what is claimed is not asked yet"
+
+
+async def test_an_answer_that_never_comes_is_not_waited_for(upload, claim, ask, admin):
+    await upload(BIG, 3, "image/png")
+    for _ in range(2):
+        await ask(await claim())
+    assert await claim() is None
+    await admin.execute("UPDATE ingest_jobs SET asked_at = asked_at - interval '11 minutes'")
+    assert await claim() is not None
+
+
+async def test_the_last_of_several_jobs_makes_way_for_a_company_without_any(
+    upload, claim, in_the_way, admin
+):
+    await upload(BIG, 2)
+    first, last = await claim(), await claim()
+    assert not await in_the_way(last), "nobody waits"
+    await upload(SMALL)
+    assert not await in_the_way(last), "nobody has waited for long"
+    await admin.execute(
+        "UPDATE ingest_jobs SET not_before = now() - interval '31 s' WHERE state = 'queued'"
+    )
+    assert await in_the_way(last)
+    assert not await in_the_way(first), "one is enough"
+    assert (await claim()).company_id == SMALL
+    await upload(SMALL)
+    await admin.execute(
+        "UPDATE ingest_jobs SET not_before = now() - interval '31 s' WHERE state = 'queued'"
+    )
+    assert not await in_the_way(last), "it has one under way"
+
+
+async def test_a_companys_only_job_makes_no_way(upload, claim, in_the_way, admin):
+    await upload(BIG)
+    job = await claim()
+    await upload(SMALL)
+    await admin.execute("UPDATE ingest_jobs SET not_before = now() - interval '31 s'")
+    assert not await in_the_way(job)
+
+
+async def test_what_waits_for_pictures_asks_nobody_to_make_way(upload, claim, in_the_way, admin):
+    await upload(BIG, 2)
+    last = [await claim(), await claim()][-1]
+    await upload(SMALL, 1, "image/png")
+    await admin.execute("UPDATE ingest_jobs SET not_before = now() - interval '31 s'")
+    assert not await in_the_way(last), "images have workers of their own"

@@ -81,7 +81,7 @@ def intake(database, outbox, lifecycle, outcomes):
 
 @pytest.fixture
 def outcomes(database, outbox, lifecycle):
-    return Outcomes(database, outbox, lifecycle)
+    return Outcomes(database, outbox, lifecycle, Wakeup())
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def workers(database, outbox, lifecycle, settings, work, new_job):
         database=database,
         queue=JobQueue(database, owner="t", lease_seconds=settings.lease_seconds),
         process=work,
-        outcomes=Outcomes(database, outbox, lifecycle),
+        outcomes=Outcomes(database, outbox, lifecycle, Wakeup()),
         lifecycle=lifecycle,
         outbox=outbox,
         new_job=new_job,
@@ -118,7 +118,7 @@ def notify(database, outbox, lifecycle, new_job):
         database=database,
         outbox=outbox,
         lifecycle=lifecycle,
-        outcomes=Outcomes(database, outbox, lifecycle),
+        outcomes=Outcomes(database, outbox, lifecycle, Wakeup()),
         new_job=new_job,
     )
 
@@ -347,6 +347,29 @@ async def test_a_retry_is_a_new_attempt_that_a_notification_begins(
     assert (job.attempt, job.fence, asset.attempt) == (2, 1, 2)
     assert job.source_version_id == "v1", "the first stored version stays the one that counts"
     assert [one["attempt"] for one in await outcomes(admin)] == [1, 2]
+
+
+async def test_long_films_make_way_for_a_company_that_has_no_worker(
+    workers, work, settings, database_name, notify, admin
+):
+    """With all workers busy for hours, another company's film is begun all the same."""
+    for name, value in (("ingest_workers", 2), ("make_way_seconds", 0.2)):
+        object.__setattr__(settings, name, value)
+    work.ends = [asyncio.Event(), asyncio.Event()]
+    async with Database.connect(service_url(database_name, "sign_api"), name="t", size=1) as db:
+        big = [await sign_asset(db)]
+        big += [await sign_asset(db, big[0][0]) for _ in range(2)]
+        small = await sign_asset(db)
+    for company, asset in big:
+        await notify(company, asset)
+    async with workers.running():
+        await eventually(lambda: len(work.jobs) == 2)
+        await notify(*small)
+        await eventually(lambda: small[1] in {job.asset_id for job, _ in work.jobs})
+        await eventually(lambda: len(work.jobs) >= 4)
+    assert work.stopped >= 1
+    tries = await admin.fetch("SELECT tries FROM ingest_jobs WHERE state = 'queued'")
+    assert {row["tries"] for row in tries} <= {0}, "making way costs no try"
 
 
 async def test_a_lost_lease_in_mid_work_is_no_failure(workers, work, asset_id, job_now, database):

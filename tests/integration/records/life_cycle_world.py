@@ -267,7 +267,7 @@ class World:
         )
         self._database = database
         self._lifecycle = lifecycle = Lifecycle(outbox, service="ingest")
-        self.outcomes = Outcomes(database, outbox, lifecycle)
+        self.outcomes = Outcomes(database, outbox, lifecycle, Wakeup())
         self.intake = Intake(
             reopen_seconds=limits.REOPEN,
             give_up_seconds=limits.GIVE_UP,

@@ -12,7 +12,9 @@ SOURCE, TARGET = Path("/in/source"), Path("/out/video.mp4")
 
 
 def command(*, has_audio: bool = True) -> list[str]:
-    plan = EncodePlan(Size(640, 360), has_audio=has_audio, preset="veryfast", crf=23)
+    plan = EncodePlan(
+        Size(640, 360), has_audio=has_audio, preset="veryfast", crf=23, max_seconds=60
+    )
     return encode_command(SOURCE, TARGET, plan, {"protocol_whitelist": "file"})
 
 
@@ -61,7 +63,7 @@ def test_options_of_the_input_stand_before_it():
 
 
 def test_names_cannot_pass_for_options_or_protocols():
-    plan = EncodePlan(Size(2, 2), has_audio=False, preset="veryfast", crf=23)
+    plan = EncodePlan(Size(2, 2), has_audio=False, preset="veryfast", crf=23, max_seconds=60)
     arguments = encode_command(Path("http://x/-y"), Path("-out:put"), plan, {})
     assert value_of(arguments, "-i") == "file:http:/x/-y"
     assert arguments[-1] == "file:-out:put"

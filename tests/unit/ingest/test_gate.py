@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ingest import boxes
 from ingest.boxes import Layout
-from ingest.gate import Limits, RefusedFileError, check_file, check_image, check_video
+from ingest.gate import (
+    Limits,
+    RefusedFileError,
+    check_file,
+    check_image,
+    check_made,
+    check_video,
+)
 from media_runtime.errors import PermanentError
 from media_runtime.ffmpeg import Ffmpeg
 from media_runtime.jail import Jail
@@ -19,7 +26,14 @@ from media_runtime.pictures import ImageInfo
 
 from support.media_files import make_photo, make_video, run_ffmpeg
 
-LIMITS = Limits(duration_seconds=3600, frame_rate=120, side=8000, frames=100, bits_per_second=1000)
+LIMITS = Limits(
+    duration_seconds=3600,
+    frame_rate=120,
+    side=8000,
+    frames=100,
+    bits_per_second=1000,
+    total_pixels=3600 * 25 * 1920 * 1080,
+)
 VIDEO = VideoStream("h264", 1920, 1080, 0, 25.0, "yuv420p", 1.0)
 INFO = MediaInfo("mov,mp4,m4a,3gp,3g2,mj2", 600.0, VIDEO, None, 1)
 IMAGE = ImageInfo("JPEG", 4000, 3000, 1)
@@ -41,6 +55,19 @@ def test_what_is_within_the_limits_passes():
     check_image(IMAGE, upload("image/jpeg"), LIMITS)
 
 
+def test_what_was_made_tells_how_long_the_source_is():
+    claimed, matroska = replace(INFO, duration_seconds=10.0), upload("video/x-matroska")
+    assert check_made(INFO, claimed, matroska, LIMITS) is VIDEO
+    assert check_made(replace(INFO, duration_seconds=8.1), claimed, matroska, LIMITS) is VIDEO
+    half = replace(INFO, duration_seconds=5.0)
+    assert refusal(check_made, half, claimed, matroska, LIMITS) == "truncated_file"
+    assert check_made(half, replace(claimed, duration_seconds=None), matroska, LIMITS) is VIDEO
+    endless = replace(INFO, duration_seconds=3601.0)
+    assert refusal(check_made, endless, claimed, matroska, LIMITS) == "duration_too_long"
+    with pytest.raises(PermanentError, match="could not be converted"):
+        check_made(replace(INFO, video=None), claimed, matroska, LIMITS)
+
+
 @pytest.mark.parametrize(
     ("info", "size", "code"),
     [
@@ -51,6 +78,11 @@ def test_what_is_within_the_limits_passes():
         (replace(INFO, video=replace(VIDEO, frame_rate=121.0)), 10**7, "frame_rate_too_high"),
         (replace(INFO, duration_seconds=3601.0), 10**9, "duration_too_long"),
         (INFO, 74_999, "bitrate_too_low"),
+        (
+            replace(INFO, duration_seconds=3599.0, video=replace(VIDEO, frame_rate=26.0)),
+            10**9,
+            "too_much_video",
+        ),
     ],
 )
 def test_a_video_beyond_a_limit_has_its_own_code(info, size, code):

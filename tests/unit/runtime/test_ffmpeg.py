@@ -13,7 +13,8 @@ import pytest
 from media_runtime.ffmpeg import (
     Ffmpeg,
     FfmpegError,
-    FfmpegInterruptedError,
+    FfmpegKilledError,
+    FfmpegTimeoutError,
     InputLimits,
     UnreadableMediaError,
 )
@@ -101,46 +102,62 @@ async def test_progress_is_reported_in_seconds_of_output(tmp_path):
 
 async def test_time_out_kills_ffmpeg(tmp_path):
     marker = f"title={tmp_path}"
-    with pytest.raises(FfmpegError) as caught:
+    with pytest.raises(FfmpegTimeoutError):
         await run_ffmpeg(endless(marker), timeout_seconds=0.5)
-    assert caught.value.code == "transcode_timeout"
     assert commands_with(marker) == []
 
 
-async def test_stall_kills_ffmpeg(tmp_path):
-    marker = f"title={tmp_path}"
-    running = asyncio.create_task(
-        run_ffmpeg(endless(marker), timeout_seconds=60, stall_seconds=1.5)
-    )
-    pid = await eventually(lambda: encoder_with(marker))
-    os.kill(pid, signal.SIGSTOP)
-
+async def test_time_on_the_cpu_is_the_files_own(tmp_path):
+    """However busy the machine is."""
+    busy = ["-f", "lavfi", "-i", "mandelbrot=s=1920x1080", "-f", "null", "-"]
     with pytest.raises(FfmpegError) as caught:
-        await running
-    assert caught.value.code == "transcode_stalled"
-    assert commands_with(marker) == []
+        await run_ffmpeg(busy, timeout_seconds=60, cpu_seconds=1)
+    assert caught.value.code == "transcode_timeout"
 
 
-async def test_cancellation_kills_ffmpeg(tmp_path):
+async def test_output_is_bounded(tmp_path):
+    noise = ["-f", "lavfi", "-i", "nullsrc=s=640x480,geq=random(1)*255:128:128"]
+    with pytest.raises(FfmpegError) as caught:
+        await run_ffmpeg(
+            [*noise, "-c:v", "rawvideo", str(tmp_path / "out.avi")],
+            timeout_seconds=60,
+            max_bytes=2_000_000,
+        )
+    assert caught.value.code == "output_too_large"
+    assert (tmp_path / "out.avi").stat().st_size <= 2_000_000
+
+
+async def test_a_nice_transcode_leaves_the_machine_to_others(tmp_path):
     marker = f"title={tmp_path}"
-    running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60))
-    await eventually(lambda: commands_with(marker))
-
+    running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60, niceness=7))
+    pid = await eventually(lambda: encoder_with(marker))
+    assert os.getpriority(os.PRIO_PROCESS, pid) == 7
     running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert commands_with(marker) == []
+    await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_error_of_the_progress_handler_kills_ffmpeg_and_is_raised(tmp_path):
-    marker = f"title={tmp_path}"
+def matroska_that_says(words: bytes, path: Path) -> Path:
+    """Make a file whose DocType, which ffmpeg quotes, is *words*, and whose media are damaged."""
+    plain = make_video(path.with_name("plain.mkv")).read_bytes()
+    segment = plain.index(b"\x18\x53\x80\x67")
+    cluster = plain.index(b"\x1f\x43\xb6\x75", segment)
+    doc_type = b"\x42\x82" + bytes([0x80 | len(words)]) + words
+    head = doc_type + b"\x42\x87\x81\x04" + b"\x42\x85\x81\x02"
+    damaged = plain[segment : cluster + 40] + bytes(len(plain) - cluster - 40)
+    path.write_bytes(b"\x1a\x45\xdf\xa3" + bytes([0x80 | len(head)]) + head + damaged)
+    return path
 
-    async def on_progress(_: float) -> None:
-        raise TimeoutError("lease lost")
 
-    with pytest.raises(TimeoutError, match="lease lost"):
-        await run_ffmpeg(endless(marker), timeout_seconds=60, on_progress=on_progress)
-    assert commands_with(marker) == []
+@pytest.mark.parametrize("words", [b"No space left on device", b"bwrap: "])
+async def test_a_file_that_speaks_like_a_broken_machine_is_no_broken_machine(tmp_path, words):
+    """What is the machine's fault is tried for a day; a file that could ask for that would."""
+    upload = matroska_that_says(words, tmp_path / "upload.mkv")
+    arguments = [*INPUT_WORDS, "-i", f"file:{upload}", str(tmp_path / "out.mp4")]
+    assert (await probe(upload)).video is not None
+    with pytest.raises(FfmpegError) as caught:
+        await FFMPEG.run(arguments, reads=upload, writes=tmp_path, timeout_seconds=20)
+    assert caught.value.code == "transcode_failed"
+    assert words.decode() in caught.value.stderr
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -171,7 +188,7 @@ async def test_a_signal_from_outside_is_worth_another_try(tmp_path, number):
     running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60))
     pid = await eventually(lambda: encoder_with(marker))
     os.kill(pid, number)
-    with pytest.raises(FfmpegInterruptedError):
+    with pytest.raises(FfmpegKilledError):
         await running
 
 

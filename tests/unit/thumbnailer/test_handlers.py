@@ -15,7 +15,7 @@ from media_contracts import (
     derived_id,
     new_event,
 )
-from media_runtime.errors import PermanentError, TransientError
+from media_runtime.errors import PermanentError, SuspectError, TransientError
 from thumbnailer.handlers import OnThumbnailRequested
 
 PICTURE = Picture(
@@ -72,6 +72,20 @@ async def test_file_at_fault_is_an_answer():
     (failed,) = sent.events()
     assert failed.id == derived_id(request.id, "failed")
     assert (failed.data.error.code, failed.data.error.message) == ("bad_file", "Bad file.")
+
+
+async def test_a_file_that_is_ended_from_outside_is_an_answer_after_a_few_tries():
+    """Behind its record wait those of other companies."""
+    tried = []
+
+    async def make_pictures(request):
+        tried.append(request)
+        raise SuspectError("killed")
+
+    sent = SentRecords()
+    await OnThumbnailRequested(make_pictures, sent)(a_request())
+    (failed,) = sent.events()
+    assert (failed.data.error.code, len(tried)) == ("processing_failed", 3)
 
 
 @pytest.mark.parametrize("error", [TransientError("storage is away"), KeyError("a bug")])

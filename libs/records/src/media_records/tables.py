@@ -199,7 +199,8 @@ class IngestJob(SQLModel, table=True):
     """
     Work of ingest on one attempt. ``tries`` and ``fence`` rise with each claim.
 
-    ``source_size`` is what storage says the object has, in bytes.
+    ``source_size`` is what storage says the object has, in bytes. ``asked_at`` is when the
+    thumbnailer was asked for pictures that have not come yet.
     """
 
     __tablename__ = "ingest_jobs"
@@ -209,11 +210,16 @@ class IngestJob(SQLModel, table=True):
         Index(
             "ingest_jobs_open",
             "company_id",
+            "kind",
             "priority",
             "id",
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
-        Index("ingest_jobs_running", "company_id", postgresql_where=text("state = 'running'")),
+        Index(
+            "ingest_jobs_under_way",
+            "company_id",
+            postgresql_where=text("state = 'running' OR asked_at IS NOT NULL"),
+        ),
         Index(
             "ingest_jobs_claimed",
             "company_id",
@@ -226,6 +232,7 @@ class IngestJob(SQLModel, table=True):
     company_id: UUID
     asset_id: UUID
     attempt: int
+    kind: str = Field(sa_column=_text(default="video"))
     state: str = Field(sa_column=_text(default="queued"))
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     not_before: datetime = Field(sa_column=_moment(now=True))
@@ -238,6 +245,7 @@ class IngestJob(SQLModel, table=True):
     last_error: str | None = Field(sa_column=_text(null=True))
     created_at: datetime = Field(sa_column=_moment(now=True))
     finished_at: datetime | None = Field(sa_column=_moment())
+    asked_at: datetime | None = Field(sa_column=_moment())
     claimed_at: datetime | None = Field(sa_column=_moment())
 
 

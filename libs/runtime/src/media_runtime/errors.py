@@ -1,7 +1,8 @@
 """
-The two kinds of failure. Every adapter raises one of them for what it talks to.
+The kinds of failure. Every adapter raises one of them for what it talks to.
 
-Invariant: a TransientError is worth repeating unchanged, a PermanentError never is.
+Invariant: a TransientError is worth repeating unchanged, a PermanentError never is; a SuspectError
+is one of the two, and only a few repetitions tell which.
 """
 
 from __future__ import annotations
@@ -9,6 +10,15 @@ from __future__ import annotations
 
 class TransientError(Exception):
     """Something this work needs is away or busy for now."""
+
+
+class SuspectError(Exception):
+    """
+    Work on a file was ended from outside: by its time, or by a signal.
+
+    The machine may have been short of something, or the file may be made to do just that: a few
+    tries are worth it, and no more.
+    """
 
 
 class PermanentError(Exception):

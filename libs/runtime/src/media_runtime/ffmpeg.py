@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from media_runtime.errors import PermanentError, TransientError
+from media_runtime.errors import PermanentError, SuspectError, TransientError
 from media_runtime.jail import Jail, Limits
 from media_runtime.media_info import (
     PROBE_ENTRIES,
@@ -34,6 +34,8 @@ __all__ = [
     "Ffmpeg",
     "FfmpegError",
     "FfmpegInterruptedError",
+    "FfmpegKilledError",
+    "FfmpegTimeoutError",
     "InputLimits",
     "MediaInfo",
     "UnreadableMediaError",
@@ -95,12 +97,19 @@ _UNREADABLE = ("unreadable_media", "The file is not a video that can be read.")
 _MAX_ALLOC = ("-max_alloc", "268435456")
 # ffmpeg ends with 255 when it was asked to end by a signal, and with no other error.
 _ASKED_TO_END = 255
-# A jail passes a signal on as a shell does: 128 and its number.
-_KILLED = {
-    _ASKED_TO_END,
-    *(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
-    *(128 + number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)),
-}
+
+
+def _codes(*numbers: signal.Signals) -> set[int]:
+    # A jail passes a signal on as a shell does: 128 and its number.
+    return {code for number in numbers for code in (-number, 128 + number)}
+
+
+_KILLED = {_ASKED_TO_END, *_codes(signal.SIGKILL, signal.SIGTERM, signal.SIGINT)}
+_OUT_OF_CPU = _codes(signal.SIGXCPU)
+_OUT_OF_BYTES = _codes(signal.SIGXFSZ)
+_CORES = os.cpu_count() or 1
+MAX_OUTPUT_BYTES = 4 * 1024**3
+_LEAST_FREE_BYTES = 64 * 1024**2
 _JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ")
 _RUN_OPTIONS = (
     "-hide_banner", "-nostdin", "-loglevel", "warning", *_MAX_ALLOC,
@@ -159,7 +168,15 @@ def _exceeded(limits: InputLimits) -> tuple[tuple[str, str, str], ...]:
 
 
 class FfmpegInterruptedError(TransientError):
-    """Something outside the file ended ffmpeg: it was killed, is missing, or the disk is full."""
+    """This machine is at fault, not the file: no ffmpeg, no working jail, or a full disk."""
+
+
+class FfmpegKilledError(SuspectError):
+    """Something ended ffmpeg: the kernel for want of memory, an operator, or the clock."""
+
+
+class FfmpegTimeoutError(FfmpegKilledError):
+    """The clock ran out, which is not the file's alone."""
 
 
 class Ffmpeg:
@@ -181,6 +198,9 @@ class Ffmpeg:
         reads: Path,
         writes: Path,
         timeout_seconds: float,
+        cpu_seconds: int | None = None,
+        max_bytes: int = MAX_OUTPUT_BYTES,
+        niceness: int = 0,
         on_progress: ProgressHandler | None = None,
         stall_seconds: float = 60,
     ) -> None:
@@ -189,15 +209,22 @@ class Ffmpeg:
 
         It may read the file *reads* and write into the folder *writes*. *on_progress* gets the
         seconds of output written so far, about twice a second. ffmpeg is killed when its time
-        is up, when it makes no progress for *stall_seconds*, when the task is cancelled, or
-        when *on_progress* raises. Raises FfmpegError with code ``transcode_failed``,
-        ``transcode_timeout`` or ``transcode_stalled``; or FfmpegInterruptedError, which is
-        worth another try.
+        is up, of the clock or of all its threads on the CPU, when a file grows over *max_bytes*,
+        when it makes no progress for *stall_seconds*, when the task is cancelled, or when
+        *on_progress* raises. *niceness* is what it leaves to others, up to 19. Raises FfmpegError
+        with code ``transcode_failed``, ``transcode_timeout`` (on the CPU), ``transcode_stalled``
+        or ``output_too_large``; FfmpegTimeoutError, FfmpegKilledError or FfmpegInterruptedError.
         """
-        limits = Limits(cpu_seconds=_cpu_seconds(timeout_seconds))
+        limits = Limits(
+            cpu_seconds=cpu_seconds or _cpu_seconds(timeout_seconds), file_bytes=max_bytes
+        )
         command = self._jail.command(
             _find("ffmpeg"), (*_RUN_OPTIONS, *arguments), reads=reads, writes=writes, limits=limits
         )
+        if niceness:
+            command = [_find("nice"), "-n", str(niceness), *command]
+        clock = asyncio.get_running_loop().time
+        started = clock()
         async with _started(command) as running:
             try:
                 async with asyncio.timeout(timeout_seconds) as limit:
@@ -206,13 +233,21 @@ class Ffmpeg:
             except TimeoutError as error:
                 if not limit.expired():
                     raise
-                raise FfmpegError("transcode_timeout", "Processing took too long.") from error
+                raise FfmpegTimeoutError("ffmpeg took too long") from error
         if code != 0:
-            _raise_if_interrupted(code, stderr)
+            all_of_it = (clock() - started) * _CORES >= limits.cpu_seconds
+            _raise_if_over_limits(code, stderr, may_have_used_all=all_of_it)
+            _raise_if_interrupted(code, stderr, writes)
             raise FfmpegError("transcode_failed", "The file cannot be processed.", stderr)
 
-    async def probe(self, path: Path, *, timeout_seconds: float = 30) -> MediaInfo:
-        """Return what the file at *path* holds; raises UnreadableMediaError."""
+    async def probe(
+        self, path: Path, *, cpu_seconds: int = 30, timeout_seconds: float = 120
+    ) -> MediaInfo:
+        """
+        Return what the file at *path* holds; raises UnreadableMediaError.
+
+        When the clock runs out, and not its time on the CPU, it raises FfmpegTimeoutError.
+        """
         options = [
             text for name, value in self.input_options.items() for text in (f"-{name}", str(value))
         ]
@@ -220,7 +255,7 @@ class Ffmpeg:
             "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
             *options, "-i", f"file:{path}",
         )  # fmt: skip
-        limits = Limits(cpu_seconds=_cpu_seconds(timeout_seconds), file_bytes=0)
+        limits = Limits(cpu_seconds=cpu_seconds, file_bytes=0)
         command = self._jail.command(_find("ffprobe"), arguments, reads=path, limits=limits)
         async with _started(command) as running:
             try:
@@ -228,11 +263,17 @@ class Ffmpeg:
                     output = await _read_at_most(running.output, _MAX_PROBE_BYTES)
                     code, stderr = await running.ended()
             except TimeoutError as error:
-                raise UnreadableMediaError("ffprobe took too long") from error
+                raise FfmpegTimeoutError("ffprobe took too long") from error
+        if code in _OUT_OF_CPU:
+            raise UnreadableMediaError("ffprobe took too long on the CPU")
         if code != 0:
             _raise_if_interrupted(code, stderr)
             raise UnreadableMediaError(stderr, self._limits)
-        info = media_info(json.loads(output))
+        try:
+            info = media_info(json.loads(output))
+        except (ValueError, ArithmeticError, TypeError, AttributeError) as error:
+            # What a file says of itself is the file's fault, however odd.
+            raise UnreadableMediaError(repr(error)) from error
         if info is None:
             raise UnreadableMediaError("no streams")
         return info
@@ -240,7 +281,7 @@ class Ffmpeg:
 
 def _cpu_seconds(timeout_seconds: float) -> int:
     # More than can be used before time is up: what ends a program that nobody watches any more.
-    return math.ceil(timeout_seconds) * (os.cpu_count() or 1) + 1
+    return math.ceil(timeout_seconds) * _CORES + 1
 
 
 class _Running:
@@ -341,10 +382,20 @@ async def _read_at_most(stream: asyncio.StreamReader, limit: int) -> bytes:
     return output
 
 
-def _raise_if_interrupted(code: int, stderr: str) -> None:
-    if code in _KILLED:
-        raise FfmpegInterruptedError(f"ended with code {code}")
-    if "No space left on device" in stderr:
+def _raise_if_over_limits(code: int, stderr: str, *, may_have_used_all: bool) -> None:
+    # ffmpeg takes the signal that its CPU time is over as a request to end, and does not say so.
+    if code in _OUT_OF_CPU or (code == _ASKED_TO_END and may_have_used_all):
+        raise FfmpegError("transcode_timeout", "Processing took too long.", stderr)
+    if code in _OUT_OF_BYTES:
+        raise FfmpegError("output_too_large", "The converted video would be too large.", stderr)
+
+
+def _raise_if_interrupted(code: int, stderr: str, writes: Path | None = None) -> None:
+    """Raise unless the file is at fault. What ffmpeg says is no proof: files make it say things."""
+    if writes is not None and shutil.disk_usage(writes).free < _LEAST_FREE_BYTES:
         raise FfmpegInterruptedError("the disk is full")
-    if stderr.startswith(_JAILERS):
+    # The jail speaks first, and alone: where ffmpeg has said more, its tail may begin like that.
+    if stderr.startswith(_JAILERS) and len(stderr.encode()) < _TAIL_BYTES:
         raise FfmpegInterruptedError(f"the jail: {stderr}")
+    if code in _KILLED:
+        raise FfmpegKilledError(f"ended with code {code}: {stderr[-200:]}")

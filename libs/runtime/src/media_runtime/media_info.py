@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,10 +58,12 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
     about: dict[str, Any] = found.get("format", {})
     if not streams:
         return None
-    durations = [_number(part.get("duration")) for part in (about, *streams)]
+    timed = [s for s in streams if s.get("codec_type") in {"video", "audio"}]
+    durations = [_number(part.get("duration")) or 0.0 for part in (about, *timed)]
     return MediaInfo(
         format_name=about.get("format_name", ""),
-        duration_seconds=next((seconds for seconds in durations if seconds), None),
+        # A container may claim less than what a stream of it has.
+        duration_seconds=max((seconds for seconds in durations if seconds > 0), default=None),
         video=next((_video(s) for s in streams if _is_video(s)), None),
         audio=next((_audio(s) for s in streams if s.get("codec_type") == "audio"), None),
         stream_count=int(about.get("nb_streams", len(streams))),
@@ -94,8 +97,12 @@ def _rotation(stream: dict[str, Any]) -> int:
     # The display matrix counts anticlockwise; the older tag counts clockwise.
     for side_data in stream.get("side_data_list", []):
         if "rotation" in side_data:
-            return round(-float(side_data["rotation"]) / 90) * 90 % 360
-    return round((_number(stream.get("tags", {}).get("rotate")) or 0) / 90) * 90 % 360
+            return _quarter_turns(-(_number(str(side_data["rotation"])) or 0))
+    return _quarter_turns(_number(stream.get("tags", {}).get("rotate")) or 0)
+
+
+def _quarter_turns(degrees: float) -> int:
+    return round(degrees / 90) * 90 % 360
 
 
 def _audio(stream: dict[str, Any]) -> AudioStream:
@@ -103,9 +110,10 @@ def _audio(stream: dict[str, Any]) -> AudioStream:
 
 
 def _number(text: str | None) -> float | None:
-    """Return a number or fraction as ffprobe writes it; None for what is not known."""
+    """Return a finite number or fraction as ffprobe writes it; None for what is not known."""
     top, _, bottom = (text or "").partition("/")
     try:
-        return float(top) / float(bottom or 1)
+        number = float(top) / float(bottom or 1)
     except (ValueError, ZeroDivisionError):
         return None
+    return number if math.isfinite(number) else None

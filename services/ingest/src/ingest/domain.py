@@ -65,6 +65,7 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # QuickTime files older than the ftyp box begin with one of these.
 _QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 _SECONDS_PER_MINUTE_OF_SOURCE = 300.0
+_LEAST_OUTPUT_BYTES = 256 * 1024**2
 
 
 def kind_of(content_type: str) -> MediaKind:
@@ -145,6 +146,16 @@ def transcode_limit_seconds(duration_seconds: float | None) -> float:
     """Return how long a transcode may take: 5 minutes for each minute of source, at least 5."""
     minutes = (duration_seconds or 0.0) / 60
     return _SECONDS_PER_MINUTE_OF_SOURCE * max(1.0, minutes)
+
+
+def most_output_bytes(source_bytes: int) -> int:
+    """
+    Return how large the rendition of a source may become: four times as large, at least 256 MiB.
+
+    H.264 needs about twice the bytes of the best codecs of today; noise that a decoder makes up
+    (AV1's film grain) has no bound.
+    """
+    return max(_LEAST_OUTPUT_BYTES, 4 * source_bytes)
 
 
 def retry_delay_seconds(tries: int, *, base_seconds: float, jitter: float) -> float:

@@ -14,12 +14,17 @@ _AUDIO_BITRATE = "128k"
 
 @dataclass(frozen=True)
 class EncodePlan:
-    """What to make of one video: H.264 High in 4:2:0 and, where there is sound, AAC stereo."""
+    """
+    What to make of one video: H.264 High in 4:2:0 and, where there is sound, AAC stereo.
+
+    It ends after *max_seconds*, whatever the source claims to last.
+    """
 
     size: Size
     has_audio: bool
     preset: str
     crf: int
+    max_seconds: float
 
 
 def encode_command(
@@ -43,6 +48,7 @@ def encode_command(
         "map_metadata": -1,
         "map_chapters": -1,
         "movflags": "+faststart",
+        "t": f"{plan.max_seconds:.3f}",
         "f": "mp4",
     }
     if plan.has_audio:

@@ -20,6 +20,8 @@ from media_runtime.pictures import ImageInfo
 _TS_PACKET = 188
 # A black frame that lasts for an hour is an honest file; below this many seconds, so is any.
 _SHORT_SECONDS = 60.0
+# Of a cut file most of the rest is missing; an honest one may end a little before its claim.
+_WHOLE_PART, _WHOLE_SLACK_SECONDS = 0.9, 1.0
 
 
 class RefusedFileError(PermanentError):
@@ -28,7 +30,7 @@ class RefusedFileError(PermanentError):
 
     Codes: ``size_mismatch``, ``type_mismatch``, ``truncated_file``, ``encrypted_media``,
     ``no_video_stream``, ``dimensions_too_large``, ``duration_too_long``,
-    ``frame_rate_too_high``, ``bitrate_too_low``, ``too_many_frames``.
+    ``frame_rate_too_high``, ``bitrate_too_low``, ``too_much_video``, ``too_many_frames``.
     """
 
 
@@ -38,7 +40,8 @@ class Limits:
     The most that is worked on: seconds, pixels of a side, frames.
 
     ``bits_per_second`` is the least that a long video has: a tiny file that claims to last for
-    hours costs hours of encoding.
+    hours costs hours of encoding. ``total_pixels`` are those of all frames of a video together:
+    what has to be decoded.
     """
 
     duration_seconds: float
@@ -46,6 +49,7 @@ class Limits:
     side: int
     frames: int
     bits_per_second: float
+    total_pixels: float
 
 
 def check_file(path: Path, asset: Asset) -> None:
@@ -76,14 +80,30 @@ def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
             "frame_rate_too_high", f"The video has more than {limits.frame_rate:g} frames a second."
         )
     seconds = info.duration_seconds or 0
-    if seconds > limits.duration_seconds:
-        hours = limits.duration_seconds / 3600
-        raise RefusedFileError("duration_too_long", f"The video is longer than {hours:g} hours.")
+    _check_duration(seconds, limits)
+    _check_total(info.video, seconds, limits)
     if seconds > _SHORT_SECONDS and asset.size * 8 / seconds < limits.bits_per_second:
         raise RefusedFileError(
             "bitrate_too_low", "The video is far too small for as long as it claims to last."
         )
     return info.video
+
+
+def check_made(made: MediaInfo, claimed: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
+    """
+    Return the picture of what was *made* of a video; raises RefusedFileError.
+
+    Only now is it known how long the source lasts: until now that was its own claim.
+    """
+    if made.video is None:
+        raise PermanentError("transcode_failed", "The video could not be converted.")
+    seconds, said = made.duration_seconds or 0, claimed.duration_seconds or 0
+    _check_duration(seconds, limits)
+    # A box that ends too early tells at once that an MP4 was cut; these do not.
+    is_short = seconds < said * _WHOLE_PART - _WHOLE_SLACK_SECONDS
+    if is_short and family_of(asset.content_type) in {"matroska", "avi"}:
+        raise _truncated()
+    return made.video
 
 
 def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
@@ -102,7 +122,25 @@ def _check_boxes(path: Path) -> None:
     if layout.is_encrypted:
         raise RefusedFileError("encrypted_media", "The video is encrypted.")
     if layout.is_truncated:
-        raise RefusedFileError("truncated_file", "The end of the file is missing.")
+        raise _truncated()
+
+
+def _truncated() -> RefusedFileError:
+    return RefusedFileError("truncated_file", "The end of the file is missing.")
+
+
+def _check_duration(seconds: float, limits: Limits) -> None:
+    if seconds > limits.duration_seconds:
+        hours = limits.duration_seconds / 3600
+        raise RefusedFileError("duration_too_long", f"The video is longer than {hours:g} hours.")
+
+
+def _check_total(video: VideoStream, seconds: float, limits: Limits) -> None:
+    frames = seconds * (video.frame_rate or 0)
+    if frames * video.width * video.height > limits.total_pixels:
+        raise RefusedFileError(
+            "too_much_video", "The video is too long for its size and frame rate."
+        )
 
 
 def _check_side(side: int, limits: Limits) -> None:

@@ -7,19 +7,37 @@ only the holder of the newest fence can end a job; time is the database's alone.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
+from ingest.domain import kind_of
 from ingest.metrics import FENCE_REJECTIONS, LEASES_EXPIRED
-from media_contracts import ObjectRef
+from media_contracts import MediaKind, ObjectRef
 from media_records.tables import Asset
 from media_runtime.postgres import Connection, Database, Record
 
+# A worker that fell silent has no work under way, and nobody waits for ever for an answer.
+_IS_RUNNING = "(state = 'running' AND lease_until >= now())"
+_IS_ASKED = "(asked_at > now() - interval '10 minutes')"
+_LINES = """
+    lines AS (
+        (SELECT company_id, kind FROM ingest_jobs WHERE state IN ('queued', 'running')
+         ORDER BY company_id, kind LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM lines l, LATERAL (
+            SELECT j.company_id, j.kind FROM ingest_jobs j
+            WHERE j.state IN ('queued', 'running')
+                AND (j.company_id, j.kind) > (l.company_id, l.kind)
+            ORDER BY j.company_id, j.kind LIMIT 1
+        ) following
+    )
+"""
 # Workers lock a job, then its asset. Who holds the asset must not wait for a job, but an INSERT
 # that runs into a row which a worker is changing waits for it: hence the look before.
 _ENQUEUE = """
-    INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_version_id, source_size)
-    SELECT $1, $2, $3, $4, $5
+    INSERT INTO ingest_jobs (company_id, asset_id, attempt, kind, source_version_id, source_size)
+    SELECT $1, $2, $3, $4, $5, $6
     WHERE NOT EXISTS (SELECT 1 FROM ingest_jobs WHERE asset_id = $2 AND attempt = $3)
     ON CONFLICT (asset_id, attempt) DO NOTHING RETURNING id
 """
@@ -29,33 +47,32 @@ _REOPEN = """
     WHERE asset_id = $1 AND attempt = $2 AND state IN ('done', 'cancelled')
         AND finished_at < now() - make_interval(secs => $3) RETURNING 1
 """
-# The company with the least running work comes first, and of equals the one that has waited the
-# longest: nobody's queue holds another company up. Claims at the very same time may not see one
+# The company with the least work under way comes first, and of equals the one that has waited the
+# longest: nobody's queue holds another company up. Images of a company that is owed $4 answers by
+# the thumbnailer stay here: its topic has no turns. Claims at the very same time may not see one
 # another. Companies are found by steps through the index, so no queue's length costs time.
-_CLAIM = """
-    WITH RECURSIVE waiting AS (
-        (SELECT company_id FROM ingest_jobs WHERE state IN ('queued', 'running')
-         ORDER BY company_id LIMIT 1)
-        UNION ALL
-        SELECT (SELECT j.company_id FROM ingest_jobs j
-                WHERE j.state IN ('queued', 'running') AND j.company_id > w.company_id
-                ORDER BY j.company_id LIMIT 1)
-        FROM waiting w WHERE w.company_id IS NOT NULL
-    ), running AS (
-        SELECT company_id, count(*) AS jobs FROM ingest_jobs
-        WHERE state = 'running' AND lease_until >= now() GROUP BY company_id
+_CLAIM = f"""
+    WITH RECURSIVE {_LINES}, load AS (
+        SELECT company_id, count(*) AS jobs,
+            count(*) FILTER (WHERE {_IS_ASKED}) AS asked
+        FROM ingest_jobs WHERE (state = 'running' OR asked_at IS NOT NULL)
+            AND ({_IS_RUNNING} OR {_IS_ASKED}) GROUP BY company_id
     ), next AS (
         SELECT job.* FROM (
-            SELECT w.company_id FROM waiting w LEFT JOIN running r USING (company_id)
-            WHERE w.company_id IS NOT NULL
-            ORDER BY coalesce(r.jobs, 0),
-                (SELECT max(claimed_at) FROM ingest_jobs j WHERE j.company_id = w.company_id)
-                NULLS FIRST, w.company_id
-        ) company, LATERAL (
+            SELECT l.company_id, l.kind FROM lines l LEFT JOIN load USING (company_id)
+            WHERE l.kind = ANY($3) AND (l.kind <> 'image' OR coalesce(load.asked, 0) < $4)
+            ORDER BY coalesce(load.jobs, 0),
+                (SELECT max(claimed_at) FROM ingest_jobs j WHERE j.company_id = l.company_id)
+                NULLS FIRST, l.company_id,
+                (SELECT (j.priority, j.id) FROM ingest_jobs j
+                 WHERE (j.company_id, j.kind) = (l.company_id, l.kind) AND j.state = 'queued'
+                 ORDER BY j.priority, j.id LIMIT 1)
+        ) line, LATERAL (
             SELECT j.id, j.state = 'running' AS expired FROM ingest_jobs j
-            WHERE j.company_id = company.company_id AND (
-                (j.state = 'queued' AND j.not_before <= now())
-                OR (j.state = 'running' AND j.lease_until < now()))
+            WHERE j.company_id = line.company_id AND j.kind = line.kind
+                AND j.state IN ('queued', 'running') AND (
+                    (j.state = 'queued' AND j.not_before <= now())
+                    OR (j.state = 'running' AND j.lease_until < now()))
             ORDER BY j.priority, j.id FOR UPDATE SKIP LOCKED LIMIT 1
         ) job LIMIT 1
     )
@@ -64,6 +81,37 @@ _CLAIM = """
     FROM next WHERE ingest_jobs.id = next.id
     RETURNING ingest_jobs.*, next.expired,
         extract(epoch FROM now() - ingest_jobs.created_at)::float8 AS age_seconds
+"""  # noqa: S608 - our own words
+# Whether another company has a video that has waited for $3 seconds, and no job under way, while
+# this job is the one that its own company began last, of several. No order of claims helps where
+# long films of one company have all workers.
+_IN_THE_WAY = f"""
+    WITH RECURSIVE {_LINES}
+    SELECT EXISTS (
+        SELECT 1 FROM ingest_jobs mine, ingest_jobs other
+        WHERE mine.id = $1 AND mine.fence = $2 AND other.company_id = mine.company_id
+            AND other.state = 'running' AND other.lease_until >= now() AND other.id <> mine.id
+            AND NOT EXISTS (
+                SELECT 1 FROM ingest_jobs newer WHERE newer.company_id = mine.company_id
+                    AND newer.state = 'running' AND newer.claimed_at > mine.claimed_at)
+    ) AND EXISTS (
+        SELECT 1 FROM lines l
+        WHERE l.kind = 'video' AND NOT EXISTS (
+            SELECT 1 FROM ingest_jobs j WHERE j.company_id = l.company_id
+                AND j.state = 'running' AND {_IS_RUNNING})
+        AND (SELECT j.not_before < now() - make_interval(secs => $3) FROM ingest_jobs j
+             WHERE j.company_id = l.company_id AND j.kind = l.kind
+                AND j.state IN ('queued', 'running')
+             ORDER BY j.priority, j.id LIMIT 1)
+    )
+"""  # noqa: S608 - our own words
+_ASK = """
+    UPDATE ingest_jobs SET asked_at = now()
+    WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING 1
+"""
+_ANSWERED = """
+    UPDATE ingest_jobs SET asked_at = NULL
+    WHERE asset_id = $1 AND attempt = $2 AND asked_at IS NOT NULL RETURNING 1
 """
 # A job whose asset was deleted, or went on to another attempt, has lost its reason as well.
 _BEAT = """
@@ -104,6 +152,7 @@ class Job:
     company_id: UUID
     asset_id: UUID
     attempt: int
+    kind: str
     tries: int
     fence: int
     source_version_id: str | None
@@ -122,7 +171,13 @@ async def enqueue(
 ) -> bool:
     """Add the job of a locked asset's attempt; returns False when it is there already."""
     row = await connection.fetchrow(
-        _ENQUEUE, asset.company_id, asset.id, asset.attempt, version_id, size
+        _ENQUEUE,
+        asset.company_id,
+        asset.id,
+        asset.attempt,
+        kind_of(asset.content_type).value,
+        version_id,
+        size,
     )
     return row is not None
 
@@ -134,16 +189,28 @@ async def reopen(connection: Connection, asset: Asset, *, ended_seconds_ago: flo
 
 
 class JobQueue:
-    """Claims and ends jobs in the name of *owner*."""
+    """
+    Claims and ends jobs in the name of *owner*.
 
-    def __init__(self, database: Database, *, owner: str, lease_seconds: float) -> None:
+    A company is owed at most about *most_asked* answers of the thumbnailer.
+    """
+
+    def __init__(
+        self, database: Database, *, owner: str, lease_seconds: float, most_asked: int = 16
+    ) -> None:
         self._database = database
         self._owner = owner
         self._lease_seconds = lease_seconds
+        self._most_asked = most_asked
 
-    async def claim(self, connection: Connection) -> Job | None:
-        """Return the next job, leased; None when there is none."""
-        row = await connection.fetchrow(_CLAIM, self._owner, self._lease_seconds)
+    async def claim(
+        self, connection: Connection, kinds: Collection[MediaKind] = tuple(MediaKind)
+    ) -> Job | None:
+        """Return the next job of these kinds, leased; None when there is none."""
+        wanted = [kind.value for kind in kinds]
+        row = await connection.fetchrow(
+            _CLAIM, self._owner, self._lease_seconds, wanted, self._most_asked
+        )
         if row is None:
             return None
         if row["expired"]:
@@ -156,6 +223,16 @@ class JobQueue:
         if row is None:
             FENCE_REJECTIONS.labels("beat").inc()
             raise LostLeaseError
+
+    async def is_in_the_way(self, job: Job, *, seconds: float) -> bool:
+        """
+        Return whether *job* should make way: its company has others under way, and one has none.
+
+        That one has waited for at least so many seconds. Of all jobs of a company, only the one
+        that was claimed last is in the way.
+        """
+        answer = await self._database.fetchrow(_IN_THE_WAY, job.id, job.fence, seconds)
+        return answer is not None and bool(answer[0])
 
     async def give_back(self, job: Job, *, why: str, delay_seconds: float, counted: bool) -> None:
         """Queue the job again; *counted* says whether this try was one of its own fault."""
@@ -171,6 +248,18 @@ async def hold(connection: Connection, job: Job) -> None:
     if await connection.fetchrow(_HOLDS, job.id, job.fence) is None:
         FENCE_REJECTIONS.labels("hold").inc()
         raise LostLeaseError
+
+
+async def ask(connection: Connection, job: Job) -> None:
+    """Note that the thumbnailer owes an answer; raises LostLeaseError unless the fence is ours."""
+    if await connection.fetchrow(_ASK, job.id, job.fence) is None:
+        FENCE_REJECTIONS.labels("ask").inc()
+        raise LostLeaseError
+
+
+async def answered(connection: Connection, asset_id: UUID, attempt: int) -> None:
+    """Note that the thumbnailer's answer is here; call it before the asset is locked."""
+    await connection.fetchrow(_ANSWERED, asset_id, attempt)
 
 
 async def end(connection: Connection, job: Job, state: str, *, why: str | None = None) -> None:

@@ -28,8 +28,6 @@ from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 
-_PROBING_PROCESSES = 1
-
 
 def build_app(settings: IngestSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and gives its jobs back when it stops."""
@@ -56,13 +54,16 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             readiness["postgres"] = database.ping
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             pool = await stack.enter_async_context(
-                PicturePool(jail, workers=_PROBING_PROCESSES, max_pixels=settings.upload_max_pixels)
+                # As many as workers: nobody's image waits until another one's is opened.
+                PicturePool(
+                    jail, workers=settings.worker_count, max_pixels=settings.upload_max_pixels
+                )
             )
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
             lifecycle = Lifecycle(outbox, service=SERVICE)
-            outcomes = Outcomes(database, outbox, lifecycle)
             new_job = Wakeup()
+            outcomes = Outcomes(database, outbox, lifecycle, new_job)
             process = ProcessUpload(
                 settings=settings,
                 database=database,
@@ -77,7 +78,12 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             workers = Workers(
                 settings=settings,
                 database=database,
-                queue=JobQueue(database, owner=_owner(), lease_seconds=settings.lease_seconds),
+                queue=JobQueue(
+                    database,
+                    owner=_owner(),
+                    lease_seconds=settings.lease_seconds,
+                    most_asked=settings.company_pictures_at_once,
+                ),
                 process=process,
                 outcomes=outcomes,
                 lifecycle=lifecycle,

@@ -16,6 +16,7 @@ from ingest import jobs
 from ingest.domain import kind_of
 from ingest.jobs import Job
 from ingest.metrics import OUTCOME_SECONDS, OUTCOMES, STALE_RESULTS
+from ingest.wakeup import Wakeup
 from media_contracts import (
     MEDIA_PROCESSED,
     AssetStatus,
@@ -73,10 +74,13 @@ class GaveUpError(PermanentError):
 class Outcomes:
     """Takes results from jobs and from the thumbnailer."""
 
-    def __init__(self, database: Database, outbox: Outbox, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, lifecycle: Lifecycle, new_job: Wakeup
+    ) -> None:
         self._database = database
         self._outbox = outbox
         self._lifecycle = lifecycle
+        self._new_job = new_job
 
     async def rendition_made(self, job: Job, rendition: Rendition) -> None:
         """End the job with its rendition; raises LostLeaseError when another worker has it."""
@@ -103,6 +107,7 @@ class Outcomes:
     async def thumbnailed(self, event: CloudEvent[Any]) -> None:
         """Take the thumbnailer's answer; one for another attempt changes nothing."""
         async with self._database.transaction() as connection:
+            await jobs.answered(connection, event.subject, event.data.attempt)
             asset = await self._current(connection, event.subject, event.data.attempt)
             if asset is None or asset.company_id != event.companyid:
                 STALE_RESULTS.inc()
@@ -118,6 +123,8 @@ class Outcomes:
                     if PICTURES not in await self._results(connection, asset):
                         await self._fail(connection, asset, error)
         self._outbox.wake()
+        # The company may ask for more pictures now.
+        self._new_job.set()
 
     async def give_up(self, connection: Connection, asset: Asset) -> None:
         """Fail the attempt of a locked asset; call wake() of the outbox after the commit."""

@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest import jobs
-from ingest.domain import Size, fit_video, kind_of, transcode_limit_seconds
+from ingest.domain import Size, fit_video, kind_of, most_output_bytes, transcode_limit_seconds
 from ingest.encode import EncodePlan, encode_command
-from ingest.gate import check_file, check_image, check_video
+from ingest.gate import check_file, check_image, check_made, check_video
 from ingest.jobs import Job
 from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, STAGE_SECONDS
 from ingest.outcomes import DISPLAY, PICTURES, RENDITION, SERVICE, THUMBNAIL, Outcomes
@@ -36,7 +36,7 @@ from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime import tracing
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.ffmpeg import Ffmpeg, MediaInfo, VideoStream
+from media_runtime.ffmpeg import Ffmpeg, FfmpegTimeoutError, MediaInfo, VideoStream
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
@@ -99,6 +99,7 @@ class ProcessUpload:
         request = self._request(job, asset, MediaKind.IMAGE, None)
         async with self._database.transaction() as connection:
             # Nothing is left to do here: the job ends as its request leaves.
+            await jobs.ask(connection, job)
             await jobs.end(connection, job, "done")
             await self._ask_for_pictures(connection, asset, request)
         self._outbox.wake()
@@ -112,6 +113,7 @@ class ProcessUpload:
         async with self._database.transaction() as connection:
             await jobs.hold(connection, job)
             if PICTURES not in parts:
+                await jobs.ask(connection, job)
                 await self._ask_for_pictures(connection, asset, request)
             if RENDITION in parts:
                 await jobs.end(connection, job, "done")
@@ -120,7 +122,7 @@ class ProcessUpload:
             return  # an attempt that was started again for its pictures alone
         with _timed("transcode"):
             await self._transcode(asset, info, video, source, target)
-        rendition = await self._store_rendition(job, asset, target)
+        rendition = await self._store_rendition(job, asset, info, target)
         await self._outcomes.rendition_made(job, rendition)
 
     async def _ask_for_pictures(
@@ -178,24 +180,34 @@ class ProcessUpload:
             has_audio=info.audio is not None,
             preset=settings.video_preset,
             crf=settings.video_crf,
+            # A little more, by which it is seen that the source is too long.
+            max_seconds=settings.upload_max_seconds + 1,
         )
         progress = _Progress(self._producer, asset, info.duration_seconds)
         started = time.monotonic()
-        await self._ffmpeg.run(
-            encode_command(source, target, plan, self._ffmpeg.input_options),
-            reads=source,
-            writes=target.parent,
-            timeout_seconds=transcode_limit_seconds(info.duration_seconds),
-            on_progress=progress.report,
-        )
+        limit = transcode_limit_seconds(info.duration_seconds)
+        try:
+            await self._ffmpeg.run(
+                encode_command(source, target, plan, self._ffmpeg.input_options),
+                reads=source,
+                writes=target.parent,
+                timeout_seconds=min(limit, settings.transcode_max_seconds),
+                max_bytes=most_output_bytes(asset.size),
+                niceness=settings.transcode_niceness,
+                on_progress=progress.report,
+            )
+        except FfmpegTimeoutError as error:
+            # It has had five times the time that the film lasts: a second try takes as long.
+            raise PermanentError("transcode_timeout", "Processing took too long.") from error
         if info.duration_seconds:
             ENCODED_SECONDS.inc(info.duration_seconds)
             ENCODE_SPEED.observe(info.duration_seconds / (time.monotonic() - started))
 
-    async def _store_rendition(self, job: Job, asset: Asset, target: Path) -> Rendition:
+    async def _store_rendition(
+        self, job: Job, asset: Asset, claimed: MediaInfo, target: Path
+    ) -> Rendition:
         made = await self._ffmpeg.probe(target)
-        if made.video is None:
-            raise PermanentError("transcode_failed", "The video could not be converted.")
+        video = check_made(made, claimed, asset, self._settings.limits)
         key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
         with _timed("upload"):
             size = await self._store.upload(
@@ -206,8 +218,8 @@ class ProcessUpload:
             bucket=asset.bucket,
             key=key,
             content_type="video/mp4",
-            width=made.video.width,
-            height=made.video.height,
+            width=video.width,
+            height=video.height,
             size=size,
             duration_seconds=made.duration_seconds,
         )

@@ -16,6 +16,12 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
     scratch_dir: Path
     ingest_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0)
     """Jobs that this process works on at once."""
+    ingest_image_workers: int = Field(default=1, ge=0)
+    """Further ones, for images alone: none waits until a film has ended."""
+    company_pictures_at_once: int = Field(default=16, ge=1)
+    """A company that is owed the pictures of so many uploads waits with its next image."""
+    make_way_seconds: float = Field(default=30, gt=0)
+    """How long a company without any work under way waits until one with several gives way."""
     lease_seconds: float = Field(default=30, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)
     job_poll_seconds: float = Field(default=1, gt=0)
@@ -32,6 +38,12 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
     """Frames of an animated image."""
     upload_min_bits_per_second: float = Field(default=1000, ge=0)
     """What a video of more than a minute has at least."""
+    upload_max_total_pixels: float = Field(default=4e12, gt=0)
+    """Of all frames of a video together; the default is 4 hours of 3840x2160 at 30 a second."""
+    transcode_max_seconds: float = Field(default=6 * 3600, gt=0)
+    """The longest that one transcode may take, however long the video is."""
+    transcode_niceness: int = Field(default=10, ge=0, le=19)
+    """What transcodes leave to all else: with them alone a machine is busy, but never deaf."""
     video_max_long_side: int = Field(default=1920, ge=2)
     video_max_short_side: int = Field(default=1080, ge=2)
     video_preset: str = "veryfast"
@@ -39,6 +51,11 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
     image_max_side: int = Field(default=4096, ge=1)
     thumbnail_width: int = Field(default=320, ge=1)
     thumbnail_height: int = Field(default=240, ge=1)
+
+    @property
+    def worker_count(self) -> int:
+        """All workers of this process."""
+        return self.ingest_workers + self.ingest_image_workers
 
     @property
     def limits(self) -> Limits:
@@ -49,4 +66,5 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
             side=self.upload_max_side,
             frames=self.upload_max_frames,
             bits_per_second=self.upload_min_bits_per_second,
+            total_pixels=self.upload_max_total_pixels,
         )

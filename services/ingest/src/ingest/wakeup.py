@@ -7,17 +7,18 @@ from contextlib import suppress
 
 
 class Wakeup:
-    """Wakes one waiter for each set(), as far as there are waiters."""
+    """Wakes all that wait, since not every worker takes every job, or the next one that waits."""
 
     def __init__(self) -> None:
-        self._condition = asyncio.Semaphore(0)
+        self._event = asyncio.Event()
 
     def set(self) -> None:
-        """Let one waiter go on."""
-        self._condition.release()
+        """Let them go on."""
+        self._event.set()
 
     async def wait(self, timeout_seconds: float) -> None:
         """Return at the next set(), or after *timeout_seconds*."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
-                await self._condition.acquire()
+                await self._event.wait()
+        self._event.clear()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
@@ -22,17 +22,20 @@ from ingest.outcomes import GaveUpError, Outcomes
 from ingest.process import ProcessUpload
 from ingest.settings import IngestSettings
 from ingest.wakeup import Wakeup
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, MediaKind
 from media_records.lifecycle import Lifecycle, asset_span, find_asset
 from media_records.tables import Asset
 from media_runtime import tracing
-from media_runtime.errors import PermanentError, TransientError
+from media_runtime.errors import PermanentError, SuspectError, TransientError
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 
 log = structlog.get_logger(__name__)
 
 _AWAY_SECONDS = 5.0
+Lane = Collection[MediaKind]
+_ALL: Lane = tuple(MediaKind)
+_IMAGES: Lane = (MediaKind.IMAGE,)
 _ENDS = frozenset({"done", "failed"})
 
 
@@ -41,6 +44,10 @@ class OutOfTriesError(PermanentError):
 
     def __init__(self, tries: int) -> None:
         super().__init__("processing_failed", f"The file could not be processed in {tries} tries.")
+
+
+class _MakeWayError(Exception):
+    """Another company has had no worker for long, and this one's company has several."""
 
 
 class Workers:
@@ -70,9 +77,11 @@ class Workers:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work in the background for the block; at its end give back what is unfinished."""
+        lanes = [_ALL] * self._settings.ingest_workers
+        lanes += [_IMAGES] * self._settings.ingest_image_workers
         tasks = [
-            asyncio.create_task(self._work_for_ever(), name=f"worker-{number}")
-            for number in range(self._settings.ingest_workers)
+            asyncio.create_task(self._work_for_ever(kinds), name=f"worker-{number}")
+            for number, kinds in enumerate(lanes)
         ]
         try:
             yield
@@ -81,10 +90,10 @@ class Workers:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _work_for_ever(self) -> None:
+    async def _work_for_ever(self, kinds: Lane) -> None:
         while True:
             try:
-                worked = await self._work_once()
+                worked = await self._work_once(kinds)
             except TransientError as error:
                 log.warning("worker_waits", error=str(error))
                 await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -95,8 +104,8 @@ class Workers:
                 if not worked:
                     await self._new_job.wait(self._settings.job_poll_seconds)
 
-    async def _work_once(self) -> bool:
-        claimed = await self._claim()
+    async def _work_once(self, kinds: Lane) -> bool:
+        claimed = await self._claim(kinds)
         if claimed is None:
             return False
         job, asset = claimed
@@ -121,10 +130,10 @@ class Workers:
             log.info("job_ended", outcome=outcome)
         return True
 
-    async def _claim(self) -> tuple[Job, Asset | None] | None:
+    async def _claim(self, kinds: Lane) -> tuple[Job, Asset | None] | None:
         """Claim a job and begin its asset; the asset is None when it no longer wants the job."""
         async with self._database.transaction() as connection:
-            job = await self._queue.claim(connection)
+            job = await self._queue.claim(connection, kinds)
             if job is None:
                 return None
             QUEUE_SECONDS.observe(job.age_seconds)
@@ -146,23 +155,38 @@ class Workers:
             self._refuse_too_many(job)
             await self._run_leased(job, asset)
         except LostLeaseError:
-            return "lost_lease"
+            outcome = "lost_lease"
+        except _MakeWayError:
+            outcome = await self._give_way(job)
         except PermanentError as error:
-            return await self._fail(job, error)
+            outcome = await self._fail(job, error)
         except TransientError as error:
-            return await self._wait_for(job, error)
+            outcome = await self._wait_for(job, error)
         except asyncio.CancelledError:
             with suppress(TransientError):
                 await asyncio.shield(
                     self._queue.give_back(job, why="stopped", delay_seconds=0, counted=False)
                 )
             raise
-        except Exception as error:
-            log.exception("job_error")
-            if job.tries >= self._settings.job_max_tries:
-                return await self._fail(job, OutOfTriesError(job.tries))
-            return await self._give_back(job, error, counted=True)
-        return "done"
+        except Exception as error:  # noqa: BLE001 - logged there
+            outcome = await self._try_again(job, error)
+        else:
+            outcome = "done"
+        return outcome
+
+    async def _give_way(self, job: Job) -> str:
+        await self._queue.give_back(job, why="made way", delay_seconds=0, counted=False)
+        return "made_way"
+
+    async def _try_again(self, job: Job, error: Exception) -> str:
+        """Queue the job again after an error that may be the file's, a few times."""
+        if isinstance(error, SuspectError):
+            log.warning("job_was_ended", error=str(error))
+        else:
+            log.error("job_error", exc_info=error)
+        if job.tries >= self._settings.job_max_tries:
+            return await self._fail(job, OutOfTriesError(job.tries))
+        return await self._give_back(job, error, counted=True)
 
     async def _wait_for(self, job: Job, error: TransientError) -> str:
         if job.age_seconds > self._settings.give_up_seconds:
@@ -222,3 +246,12 @@ class Workers:
                     raise LostLeaseError from error
             else:
                 valid_until = asked + self._settings.lease_seconds
+                await self._make_way(job)
+
+    async def _make_way(self, job: Job) -> None:
+        seconds = self._settings.make_way_seconds
+        with suppress(TransientError):
+            if job.kind == MediaKind.VIDEO and await self._queue.is_in_the_way(
+                job, seconds=seconds
+            ):
+                raise _MakeWayError

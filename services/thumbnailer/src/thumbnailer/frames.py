@@ -15,7 +15,7 @@ from pathlib import Path
 import ffmpeg
 import structlog
 from media_runtime.errors import PermanentError
-from media_runtime.ffmpeg import Ffmpeg, FfmpegError
+from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegKilledError
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import PictureError, WantedPicture, brightness
 
@@ -27,7 +27,9 @@ _EXACT_SHARES = (0.1, 0.5, 0.0)
 # Where the length is not known; a place past the end yields no frame and is passed over.
 _SECONDS = (1.0, 5.0, 15.0, 0.0)
 _KEYFRAMES = 3
-_LOOK_SECONDS = 10.0
+# What one look may take on the CPU. The clock is not the file's alone: it has more of it.
+_LOOK_CPU_SECONDS = 10
+_LOOK_SECONDS = 30.0
 # Frames are handed on larger than wanted, so that the final filter has something to choose from.
 _OVERSIZE = 2
 
@@ -109,22 +111,31 @@ class FindFrame:
     async def __call__(
         self, source: Path, duration_seconds: float | None, wanted: Sequence[WantedPicture]
     ) -> Path:
-        """Return the path of a frame, next to *source*; raises NoFrameError."""
+        """
+        Return the path of a frame, next to *source*; raises NoFrameError.
+
+        Where the clock cut a look short, and no other found a frame, it raises FfmpegKilledError.
+        """
         box = (
             _OVERSIZE * max(picture.width for picture in wanted),
             _OVERSIZE * max(picture.height for picture in wanted),
         )
         best: tuple[float, Path] | None = None
+        killed: FfmpegKilledError | None = None
         for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
             frame = source.with_name(f"frame-{number}.png")
             command = frame_command(source, frame, place, box, self._ffmpeg.input_options)
-            found = await self._look(command, source, frame, seconds)
+            try:
+                found = await self._look(command, source, frame, seconds)
+            except FfmpegKilledError as error:
+                killed = error
+                continue
             if found is not None and (best is None or found > best[0]):
                 best = found, frame
             if best is not None and best[0] >= BRIGHT_ENOUGH:
                 break
         if best is None:
-            raise NoFrameError
+            raise killed or NoFrameError
         return best[1]
 
     def _in_time(self, candidates: Sequence[Place]) -> Iterator[tuple[Place, float]]:
@@ -141,7 +152,11 @@ class FindFrame:
         """Return how bright the frame is, or None when there is none to be had."""
         try:
             await self._ffmpeg.run(
-                command, reads=source, writes=frame.parent, timeout_seconds=seconds
+                command,
+                reads=source,
+                writes=frame.parent,
+                timeout_seconds=seconds,
+                cpu_seconds=_LOOK_CPU_SECONDS,
             )
             if not frame.exists():  # noqa: ASYNC240 - one look at a local file
                 return None

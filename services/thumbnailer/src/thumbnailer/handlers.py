@@ -9,6 +9,7 @@ from media_contracts import (
     MEDIA_THUMBNAILED,
     CloudEvent,
     ErrorInfo,
+    Picture,
     ThumbnailFailed,
     ThumbnailMade,
     ThumbnailRequested,
@@ -16,7 +17,7 @@ from media_contracts import (
     new_event,
 )
 from media_runtime import tracing
-from media_runtime.errors import PermanentError
+from media_runtime.errors import PermanentError, SuspectError
 from media_runtime.kafka import Producer, event_record
 from thumbnailer.metrics import PICTURES
 from thumbnailer.use_cases import MakePictures
@@ -25,6 +26,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "thumbnailer"
 SOURCE = "/media/thumbnailer"
+_TRIES = 3
 
 
 class OnThumbnailRequested:
@@ -55,7 +57,7 @@ class OnThumbnailRequested:
         self, request: ThumbnailRequested
     ) -> tuple[str, ThumbnailMade | ThumbnailFailed]:
         try:
-            pictures = await self._make_pictures(request)
+            pictures = await self._in_a_few_tries(request)
         except PermanentError as error:
             tracing.mark_failed(error)
             why = getattr(error, "stderr", "") or getattr(error, "detail", "")
@@ -64,6 +66,17 @@ class OnThumbnailRequested:
             return "failed", ThumbnailFailed(attempt=request.attempt, error=reason)
         log.info("thumbnail_made", pictures=len(pictures))
         return "made", ThumbnailMade(attempt=request.attempt, pictures=pictures)
+
+    async def _in_a_few_tries(self, request: ThumbnailRequested) -> list[Picture]:
+        for _ in range(_TRIES):
+            try:
+                return await self._make_pictures(request)
+            except SuspectError as error:
+                log.warning("thumbnail_was_ended", error=str(error))
+        # No more: behind this record wait those of other companies.
+        raise PermanentError(
+            "processing_failed", f"The file could not be processed in {_TRIES} tries."
+        )
 
     async def _send(
         self,
