@@ -26,6 +26,7 @@ REOPEN = 1_300
 GIVE_UP = 1_000_500
 RECONCILE_AFTER = 600
 STUCK = 10_300
+ANSWER = 600
 EXPIRED_KEEP = 500_500
 MAX_TRIES = 3
 
@@ -70,6 +71,12 @@ class JobModel:
     tries: int = 0
     lease_until: int = 0
     finished_at: int = 0
+    asked_at: int | None = None
+
+    def under_way(self, clock: int) -> bool:
+        """Whether its company has work under way by it: with a worker, or with the thumbnailer."""
+        runs = self.state == "running" and self.lease_until >= clock
+        return runs or (self.asked_at is not None and clock - self.asked_at < ANSWER)
 
     @property
     def open(self) -> bool:
@@ -192,11 +199,7 @@ class Model:
 
         It is of the company with the least work under way; of equals, of the longest unserved.
         """
-        running = Counter(
-            job.asset.company
-            for job in self.jobs
-            if job.state == "running" and job.lease_until >= self.clock
-        )
+        running = Counter(job.asset.company for job in self.jobs if job.under_way(self.clock))
         waiting = [
             job
             for job in self.jobs
@@ -270,6 +273,8 @@ class Model:
         if not claim.valid:
             return self._lost()
         job, asset = claim.job, claim.job.asset
+        if asset.kind == IMAGE or not asset.has_pictures(job.attempt):
+            job.asked_at = self.clock
         if asset.kind == VIDEO and RENDITION not in asset.parts.get(job.attempt, {}):
             return None
         job.end("done", self.clock)
@@ -288,6 +293,8 @@ class Model:
 
     def pictures(self, asset: AssetModel, attempt: int, number: int, *, error: str | None) -> None:
         """The first answer to an attempt counts, whatever it says."""
+        if attempt in asset.jobs:
+            asset.jobs[attempt].asked_at = None
         if not asset.wants(attempt) or asset.has_pictures(attempt):
             self.seen["answer too late"] += 1
             return

@@ -35,6 +35,7 @@ from media_contracts import (
     AssetStatusChanged,
     CloudEvent,
     ErrorInfo,
+    MediaKind,
     ObjectRef,
     Picture,
     Rendition,
@@ -85,7 +86,7 @@ _MOMENTS = {
         "grant_expires_at", "created_at", "updated_at", "uploaded_at", "processed_at",
         "sweep_at", "check_at",
     ),
-    "ingest_jobs": ("not_before", "lease_until", "created_at", "finished_at"),
+    "ingest_jobs": ("not_before", "lease_until", "created_at", "finished_at", "asked_at"),
 }  # fmt: skip
 _ASSETS = "SELECT * FROM media_assets"
 _CHANGES = """
@@ -175,7 +176,9 @@ class Processing(ProcessUpload):
     ) -> None:
         """Nothing is encoded."""
 
-    async def _store_rendition(self, job: Job, asset: Asset, target: Path) -> Rendition:
+    async def _store_rendition(
+        self, job: Job, asset: Asset, claimed: MediaInfo, target: Path
+    ) -> Rendition:
         await self.turns[job.id, job.fence].take()
         key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
         return Rendition(
@@ -336,7 +339,7 @@ class World:
 
     async def claim(self) -> Working | None:
         """Let a worker claim a job; None when there is none, or nobody wants it."""
-        claimed = await self._workers._claim()
+        claimed = await self._workers._claim(tuple(MediaKind))
         if claimed is None or claimed[1] is None:
             return None
         job, asset = claimed

@@ -20,6 +20,11 @@ from media_runtime.postgres import Connection, Database, Record
 # A worker that fell silent has no work under way, and nobody waits for ever for an answer.
 _IS_RUNNING = "(state = 'running' AND lease_until >= now())"
 _IS_ASKED = "(asked_at > now() - interval '10 minutes')"
+_IS_DUE = """
+    j.state IN ('queued', 'running') AND (
+        (j.state = 'queued' AND j.not_before <= now())
+        OR (j.state = 'running' AND j.lease_until < now()))
+"""
 _LINES = """
     lines AS (
         (SELECT company_id, kind FROM ingest_jobs WHERE state IN ('queued', 'running')
@@ -65,14 +70,11 @@ _CLAIM = f"""
                 (SELECT max(claimed_at) FROM ingest_jobs j WHERE j.company_id = l.company_id)
                 NULLS FIRST, l.company_id,
                 (SELECT (j.priority, j.id) FROM ingest_jobs j
-                 WHERE (j.company_id, j.kind) = (l.company_id, l.kind) AND j.state = 'queued'
+                 WHERE j.company_id = l.company_id AND j.kind = l.kind AND {_IS_DUE}
                  ORDER BY j.priority, j.id LIMIT 1)
         ) line, LATERAL (
             SELECT j.id, j.state = 'running' AS expired FROM ingest_jobs j
-            WHERE j.company_id = line.company_id AND j.kind = line.kind
-                AND j.state IN ('queued', 'running') AND (
-                    (j.state = 'queued' AND j.not_before <= now())
-                    OR (j.state = 'running' AND j.lease_until < now()))
+            WHERE j.company_id = line.company_id AND j.kind = line.kind AND {_IS_DUE}
             ORDER BY j.priority, j.id FOR UPDATE SKIP LOCKED LIMIT 1
         ) job LIMIT 1
     )
