@@ -198,7 +198,7 @@ _PLAIN_INDEXES = """
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = ANY($1::text[]::regclass[]) AND NOT i.indisunique
 """
-_BIG = ["media_assets", "ingest_jobs", "asset_transitions"]
+BIG = ["media_assets", "ingest_jobs", "asset_transitions"]
 
 
 def run(rounds: int) -> list[Row]:
@@ -242,22 +242,20 @@ async def _world(assets: int) -> AsyncIterator[Callable[[], Any]]:
     try:
         await migrate(admin_url(name), {})
         inside = await asyncpg.connect(admin_url(name), command_timeout=7200)
-        await _fill(inside, name, assets, prefix)
+        await fill(inside, name, assets, prefix)
         settings = _settings(name, prefix)
         async with AsyncExitStack() as stack:
             url = settings.database_url.get_secret_value()
             database = await stack.enter_async_context(Database.connect(url, name=SERVICE, size=8))
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
-            for number in range(_WITH_BUCKETS):
-                company = UUID(f"00000000-0000-4000-8000-{number:012}")
-                await store.ensure_bucket(company, quota_bytes=10**15)
+            await make_buckets(store)
             parts = parts_of_a_round(database, store, Outbox(database, producer, service=SERVICE),
                                      settings)  # fmt: skip
             clock = _Clock(parts)
 
             async def one_round() -> Times:
-                await _each(inside, _ANEW, prefix)
+                await plant_work(inside, prefix)
                 return await clock.one_round()
 
             yield one_round
@@ -308,12 +306,12 @@ class _TimedLook:
             self._clock.taken[type(self._look).__name__] += time.perf_counter() - began
 
 
-async def _fill(admin: asyncpg.Connection, database: str, assets: int, prefix: str) -> None:
+async def fill(admin: asyncpg.Connection, database: str, assets: int, prefix: str) -> None:
     """Fill a migrated database; indexes are made at the end, and sums by one statement."""
     began = time.perf_counter()
     await _each(admin, _AS_A_FILL, prefix)
     await admin.execute(_MAKE_COMPANIES, prefix)
-    indexes = await admin.fetch(_PLAIN_INDEXES, _BIG)
+    indexes = await admin.fetch(_PLAIN_INDEXES, BIG)
     for index in indexes:
         await admin.execute(f"DROP INDEX {index['name']}")
     async with asyncio.TaskGroup() as tasks:
@@ -332,11 +330,23 @@ async def _fill(admin: asyncpg.Connection, database: str, assets: int, prefix: s
     await admin.execute("CHECKPOINT")
     counts = {
         table: await admin.fetchval(f"SELECT count(*) FROM {table}")
-        for table in (*_BIG, "asset_results", "company_usage")
+        for table in (*BIG, "asset_results", "company_usage")
     }
     size = await admin.fetchval("SELECT pg_database_size(current_database())")
     told = ", ".join(f"{count:,} {table}" for table, count in counts.items())
     _say(f"filled in {time.perf_counter() - began:.0f} s: {told}; {size / 1e9:.2f} GB")
+
+
+async def plant_work(admin: asyncpg.Connection, prefix: str) -> None:
+    """Give the next round as much to do as the one before had."""
+    await _each(admin, _ANEW, prefix)
+
+
+async def make_buckets(store: ObjectStore) -> None:
+    """Make the buckets that each round verifies."""
+    for number in range(_WITH_BUCKETS):
+        company = UUID(f"00000000-0000-4000-8000-{number:012}")
+        await store.ensure_bucket(company, quota_bytes=10**15)
 
 
 async def _fill_part(database: str, assets: int, statement: str, *arguments: object) -> None:
