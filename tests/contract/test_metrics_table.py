@@ -14,8 +14,8 @@ COUNTS = (
 )  # fmt: skip
 CLOSED = {
     "company", "conversation", "direction", "effect", "event", "fault", "group", "kind", "limit",
-    "look", "method", "operation", "outcome", "part", "producer", "reason", "route", "severity",
-    "stage", "start", "state", "status", "thumbnail", "topic", "way",
+    "look", "method", "operation", "outcome", "part", "producer", "reason", "route", "rule",
+    "severity", "stage", "start", "state", "status", "thumbnail", "topic", "way",
 }  # fmt: skip
 
 

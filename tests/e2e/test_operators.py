@@ -194,6 +194,13 @@ async def test_retention_shows_its_plan_and_acts_only_when_told(company: Company
     assert "a round deletes at most 500" in done.stdout
 
 
+def test_the_clean_up_shows_by_rule_what_it_would_remove():
+    plan = {row["rule"]: row for row in answer("cleanup", "--dry-run")}
+    assert {"retention", "deletions", "quarantine", "grants", "multipart"} <= set(plan)
+    assert all(row["due"] >= 0 and row["what"] for row in plan.values())
+    assert run("cleanup").returncode not in {0, 2}, "nothing is removed by asking"
+
+
 def test_a_span_that_is_none_is_an_error_of_usage():
     done = run("failed", "--since", "yesterday")
     assert done.returncode == 2

@@ -109,6 +109,11 @@ async def test_each_service_can_do_its_work(stores, company, tmp_path):
         url = stores["sign_api"].presign_get(bucket, output, lifetime=HOUR)
         assert (await http.get(url)).content == b"original"
 
+    stores["ingest"]._client._create_multipart_upload(bucket, f"{output}.part", {})
+    (abandoned,) = await stores["watcher"].unfinished_uploads(bucket)
+    await stores["watcher"].abort_upload(abandoned)
+    assert await stores["watcher"].unfinished_uploads(bucket) == []
+
     quarantined = quarantine_key(company, asset)
     version = await stores["watcher"].copy(original, quarantined)
     assert await stores["watcher"].delete_prefix(bucket, key) == 1

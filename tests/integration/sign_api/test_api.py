@@ -434,6 +434,17 @@ async def test_a_failed_asset_is_retried_and_ends_again(company, rows: Rows):
     assert await rows.endings(asset_id) == [(1, "failed"), (2, "failed")]
 
 
+async def test_a_file_that_is_no_longer_kept_cannot_be_retried(company, rows: Rows):
+    """Its time in quarantine is over: an attempt could only fail, by nobody's fault but ours."""
+    asset_id = await company.upload_bytes("bad.jpg", b"no photo" * 9, "image/jpeg")
+    await company.ended(asset_id)
+    await rows.connection.execute(
+        "UPDATE media_assets SET original_gone = true WHERE id = $1", UUID(asset_id)
+    )
+    assert problem(await company.post(f"/assets/{asset_id}/retry"), 409) == "original_gone"
+    assert (await company.asset(asset_id))["status"] == "failed"
+
+
 async def test_five_retries_at_once_begin_one_attempt(company, rows: Rows):
     asset_id = await company.upload_bytes("bad.jpg", b"no photo" * 9, "image/jpeg")
     await company.ended(asset_id)

@@ -123,6 +123,14 @@ def finding(kind=Kind.BACKLOG, severity=Severity.PAGE, company=THE_SYSTEM, summa
     return Finding(kind, severity, summary, company_id=company)
 
 
+def open_ones(kind="backlog"):
+    """Return how many incidents are open, and how many of them escalated."""
+    return tuple(
+        LOOKS.get_sample_value("watcher_incidents", {"kind": kind, "state": state})
+        for state in ("open", "escalated")
+    )
+
+
 async def test_an_incident_is_told_once_and_its_end_once(rig, first, second):
     for _ in range(3):
         await rig.see(finding())
@@ -157,14 +165,11 @@ async def test_what_lasts_is_escalated_again_every_hour_until_it_recovers(rig, f
 
 
 async def test_incidents_are_counted_by_kind_and_state(rig, age):
-    def count(kind, state):
-        return LOOKS.get_sample_value("watcher_incidents", {"kind": kind, "state": state})
-
     await rig.see(finding(), finding(Kind.QUOTA, company=uuid4()), finding(Kind.QUOTA))
-    assert [count("backlog", "open"), count("quota", "open"), count("lag", "open")] == [1, 2, 0]
+    assert [open_ones(), open_ones("quota"), open_ones("lag")] == [(1, 0), (2, 0), (0, 0)]
     await age(hours=2)
     await rig.see(finding())
-    assert (count("backlog", "escalated"), count("quota", "open")) == (1, 0)
+    assert (open_ones(), open_ones("quota")) == ((1, 1), (0, 0))
 
 
 async def test_a_quota_that_fills_up_is_told_again_and_of_its_company(rig, first):
@@ -180,10 +185,11 @@ async def test_a_quota_that_fills_up_is_told_again_and_of_its_company(rig, first
     assert companies == {str(company)}
 
 
-async def test_what_only_informs_is_never_escalated(rig, second, age):
-    await rig.see(finding(Kind.QUOTA, Severity.INFO))
+@pytest.mark.parametrize("severity", [Severity.INFO, Severity.TICKET])
+async def test_what_wakes_nobody_is_never_escalated(rig, second, age, severity):
+    await rig.see(finding(Kind.QUOTA, severity))
     await age(days=2)
-    await rig.see(finding(Kind.QUOTA, Severity.INFO))
+    await rig.see(finding(Kind.QUOTA, severity))
     assert second.told == []
 
 
@@ -213,6 +219,74 @@ async def test_a_channel_that_is_away_is_told_when_it_is_back(rig, first, second
     second.status = 204
     await rig.see()
     assert second.told[1:] == [("recovered", "backlog", "page")]
+
+
+async def test_a_first_channel_that_is_away_does_not_keep_the_second_from_hearing(
+    rig, first, second, age
+):
+    first.status = 500
+    await rig.see(finding())
+    await age(hours=2)
+    await rig.see(finding())
+    assert (first.told, second.told) == ([], [("escalated", "backlog", "page")])
+    await rig.see()
+    assert second.told[1:] == [("recovered", "backlog", "page")]
+    first.status = 204
+    await rig.see()
+    assert first.told == [], "it has heard of no begin, so of no end"
+
+
+async def test_each_channel_hears_of_the_end_once_whenever_the_other_does(
+    rig, first, second, age, admin
+):
+    await rig.see(finding())
+    await age(hours=2)
+    await rig.see(finding())
+    second.status = 500
+    for _ in range(3):
+        await rig.see()
+    assert first.told[1:] == [("recovered", "backlog", "page")]
+    assert open_ones() == (0, 0), "it is over, though not everybody has heard of it"
+    second.status = 204
+    for _ in range(2):
+        await rig.see()
+    assert second.told[1:] == [("recovered", "backlog", "page")]
+    assert len(first.told) == 2
+    assert await admin.fetch("SELECT 1 FROM incidents") == []
+
+
+async def test_what_comes_back_while_somebody_waits_to_hear_of_its_end_begins_anew(
+    rig, first, second, age, admin
+):
+    await rig.see(finding())
+    await age(hours=2)
+    await rig.see(finding())
+    second.status = 500
+    await rig.see()
+    second.status = 204
+    await rig.see(finding())
+    assert [event for event, *_ in first.told] == ["opened", "recovered", "opened"]
+    assert await admin.fetchval("SELECT now() - opened_at < interval '1 minute' FROM incidents")
+    assert open_ones() == (1, 1)
+    await age(minutes=59)
+    await rig.see(finding())
+    assert len(second.told) == 1, "it has not lasted for an hour"
+    await rig.see()
+    assert second.told[1:] == [("recovered", "backlog", "page")]
+
+
+async def test_one_channel_for_both_hears_of_the_end_once(database, channel_settings, first, age):
+    alone = channel_settings.model_copy(update={"escalation_webhook_url": None})
+    rig = Rig(database, alone)
+    first.status = 500
+    await rig.see(finding())
+    await age(hours=2)
+    await rig.see(finding())
+    first.status = 204
+    await rig.see(finding())
+    for _ in range(2):
+        await rig.see()
+    assert [event for event, *_ in first.told] == ["opened", "escalated", "recovered"]
 
 
 async def test_a_secret_in_a_url_is_not_logged(database, channel_settings):

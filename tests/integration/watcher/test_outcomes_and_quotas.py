@@ -9,7 +9,7 @@ import pytest
 from watcher.backlog import LookAtOutcomes
 from watcher.findings import Kind, Severity
 from watcher.metrics import LOOKS
-from watcher.quotas import LookAtQuotas
+from watcher.quotas import STATUSES, LookAtQuotas
 from watcher.space import LookAtSpace, StorageAwayError
 
 
@@ -93,6 +93,25 @@ async def test_only_the_busiest_companies_have_metrics_of_their_own(
         if family.name == "watcher_company_assets"
         for sample in family.samples
     ]
+
+
+async def test_a_company_close_to_its_quota_is_always_among_them(
+    database, settings, company, add, value
+):
+    busy, full, fuller = await company(1), await company(900), await company(990)
+    await add("processing", 3, minutes=1, company=busy)
+    await LookAtQuotas(database, settings.model_copy(update={"companies_shown": 1}))()
+    shown = [value("company_stored_bytes", company=str(one)) for one in (busy, full, fuller)]
+    assert shown == [4, None, 990], "the busiest, and the fullest"
+
+
+async def test_a_company_is_counted_in_every_status(database, settings, company, add, value):
+    one = await company(1)
+    for count, status in enumerate(STATUSES, start=1):
+        await add(status, count, company=one)
+    await LookAtQuotas(database, settings)()
+    counted = [value("company_assets", company=str(one), status=status) for status in STATUSES]
+    assert counted == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_what_storage_has_left_is_told_and_too_little_is_an_alert(settings, value):

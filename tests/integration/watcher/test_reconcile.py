@@ -12,7 +12,7 @@ from media_records.lifecycle import Lifecycle
 from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
-from media_runtime.storage import ObjectStore, parse_notification, upload_key
+from media_runtime.storage import ObjectStore, output_key, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
 from watcher.backlog import LookAtBacklog, oldest_items
 from watcher.reconcile import Reconciler, VerifyBuckets
@@ -272,3 +272,24 @@ async def test_a_bucket_that_is_gone_is_made_again(verify, store, admin):
     )  # fmt: skip
     assert await verify() == 1
     assert await store.bucket_flaw(company, quota_bytes=QUOTA) is None
+
+
+async def test_an_upload_in_parts_that_nobody_completed_is_aborted(
+    database, store, settings, company, admin
+):
+    bucket, key = store.bucket_of(company), output_key(company, uuid4(), 1, "video.mp4")
+    await admin.execute(
+        "INSERT INTO companies (company_id, bucket, quota_bytes, verified_at)"
+        " VALUES ($1, $2, $3, 'epoch')",
+        company, bucket, QUOTA,
+    )  # fmt: skip
+    upload = store._client._create_multipart_upload(bucket, key, {})
+    store._client._upload_part(bucket, key, b"x" * 9, {}, upload, 1)
+    await VerifyBuckets(database=database, store=store, settings=settings)()
+    (found,) = await store.unfinished_uploads(bucket)
+    assert (found.key, found.upload_id) == (key, upload), "a day has not passed"
+    await admin.execute("UPDATE companies SET verified_at = 'epoch'")
+    hasty = settings.model_copy(update={"multipart_keep_seconds": 0.001})
+    await VerifyBuckets(database=database, store=store, settings=hasty)()
+    assert await store.unfinished_uploads(bucket) == []
+    await store.abort_upload(found)

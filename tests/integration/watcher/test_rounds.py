@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
+from prometheus_client import REGISTRY, generate_latest
 from watcher.rounds import repeating
 
-from support.databases import service_url
+from support.databases import admin_url, service_url
 from support.eventually import eventually
 
 
@@ -77,3 +80,57 @@ async def test_a_replica_whose_connection_is_cut_leads_again(database, admin):
         )
         before = part.calls
         await eventually(lambda: part.calls > before + 5)
+
+
+def exported():
+    """Return what is told to Prometheus of the last look, and whether this replica leads."""
+    told = generate_latest(REGISTRY).decode()
+    return "watcher_last_round_timestamp_seconds" in told, "watcher_leads 1.0" in told
+
+
+async def test_while_the_database_is_away_what_was_seen_last_stays_in_sight(
+    database_name, database, admin
+):
+    """Its absence would resolve every alert."""
+    part = Part()
+    async with repeating(database, [part], interval_seconds=0.01):
+        await eventually(lambda: part.calls)
+        assert exported() == (True, True)
+        async with elsewhere() as outside:
+            await outside.execute(f"ALTER DATABASE {database_name} ALLOW_CONNECTIONS false")
+            await outside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                database_name,
+            )
+            await eventually(lambda: exported() == (True, False))
+            await outside.execute(f"ALTER DATABASE {database_name} ALLOW_CONNECTIONS true")
+        await eventually(lambda: exported() == (True, True))
+    assert exported() == (False, False), "it has ended"
+
+
+async def test_a_replica_that_finds_another_one_leading_shows_nothing(replicas, database_name):
+    part = Part()
+    async with repeating(replicas[0], [part], interval_seconds=0.01):
+        await eventually(lambda: part.calls)
+        async with elsewhere() as outside:
+            await outside.execute(f"ALTER DATABASE {database_name} CONNECTION LIMIT 0")
+            await outside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1",
+                database_name,
+            )
+            await eventually(lambda: exported() == (True, False))
+            lock = await asyncpg.connect(admin_url(database_name))
+            await lock.fetchval("SELECT pg_advisory_lock(hashtext('watcher'), 1)")
+            await outside.execute(f"ALTER DATABASE {database_name} CONNECTION LIMIT -1")
+            await eventually(lambda: exported() == (False, False))
+            await lock.close()
+        await eventually(lambda: exported() == (True, True))
+
+
+@asynccontextmanager
+async def elsewhere():
+    connection = await asyncpg.connect(admin_url())
+    try:
+        yield connection
+    finally:
+        await connection.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
 from media_runtime.storage import ObjectStore, output_key, output_prefix, quarantine_key, upload_key
+from watcher.operations import Operator
 from watcher.sweep import Sweep
 
 NOW = datetime.now(UTC)
@@ -217,13 +220,113 @@ async def test_while_storage_is_away_all_stays_due(database, settings, add, admi
     assert await admin.fetchval("SELECT sweep_at FROM media_assets") == NOW
 
 
-async def test_a_round_sweeps_no_more_than_its_batch(store, database, settings, add, admin):
+async def test_a_round_sweeps_until_half_of_its_time_is_over(store, database, settings, add, admin):
     await add("deleted", 5, bucket=store.bucket_of(uuid4()), sweep_at=NOW)
     await admin.execute("UPDATE media_assets SET updated_at = now() - interval '2 hours'")
-    sweep = Sweep(database, store, settings.model_copy(update={"cleanup_batch": 2}))
-    for left in (3, 1, 0):
-        await sweep()
-        assert len(await due(admin)) == left
+    few = {"cleanup_batch": 2, "watch_interval_seconds": 0.000_001}
+    await Sweep(database, store, settings.model_copy(update=few))()
+    assert len(await due(admin)) == 4, "one at least"
+    await Sweep(database, store, settings.model_copy(update={"cleanup_batch": 2}))()
+    assert await due(admin) == set(), "batch by batch"
+
+
+async def test_what_somebody_deleted_goes_before_what_was_retired(
+    store, database, settings, add, admin
+):
+    before = NOW - timedelta(hours=3)
+    bucket = store.bucket_of(uuid4())
+    retired = await add("deleted", 3, bucket=bucket, sweep_at=before, retired=True)
+    dead = await add("ready", 2, bucket=bucket, sweep_at=before)
+    wanted = [*await add("deleted", bucket=bucket, sweep_at=NOW),
+              *await add("cancelled", bucket=bucket, sweep_at=NOW)]  # fmt: skip
+    await admin.execute("UPDATE media_assets SET updated_at = now() - interval '2 hours'")
+    short = settings.model_copy(update={"watch_interval_seconds": 0.000_001})
+    for left in ({wanted[1]}, set()):
+        await Sweep(database, store, short)()
+        assert await due(admin) == {*retired, *dead, *left}
+
+
+async def test_an_asset_that_cannot_be_swept_holds_no_other_up(sweep, store, add, admin):
+    (broken,) = await add("deleted", bucket="No bucket's name", sweep_at=NOW)
+    await add("deleted", 3, bucket=store.bucket_of(uuid4()), sweep_at=NOW)
+    await admin.execute("UPDATE media_assets SET updated_at = now() - interval '2 hours'")
+    await sweep()
+    assert await due(admin) == {broken}
+
+
+async def quarantined(admin, sweep, upload, store):
+    """Return an asset whose original has come into quarantine."""
+    asset = await upload("failed", code="type_mismatch")
+    await sweep()
+    assert await original_of(admin, store, asset)
+    return asset
+
+
+async def test_an_original_is_given_up_when_its_time_in_quarantine_is_over(
+    store, sweep, upload, company, admin
+):
+    asset = await quarantined(admin, sweep, upload, store)
+    used = "SELECT sum(bytes) FROM company_usage"
+    assert await admin.fetchval(used) == 1
+    await admin.execute(
+        "UPDATE media_assets SET updated_at = now() - interval '167 hours', sweep_at = now()"
+    )
+    assert await sweep() == 0, "an hour too early"
+    again = await admin.fetchval("SELECT sweep_at - now() FROM media_assets")
+    assert again.total_seconds() == pytest.approx(3600, abs=60), "it is looked at then"
+    await admin.execute(
+        "UPDATE media_assets SET updated_at = now() - interval '169 hours', sweep_at = now()"
+    )
+    assert await sweep() == 1
+    assert await keys(store, store.bucket_of(company)) == {}
+    assert await admin.fetchval(used) == 0, "it takes nothing any more"
+    assert await due(admin) == set()
+    row = await admin.fetchrow("SELECT * FROM media_assets WHERE id = $1", asset)
+    assert (row["status"], row["error_code"], row["original_gone"]) == (
+        "failed", "type_mismatch", True,
+    )  # fmt: skip
+
+
+async def test_what_is_no_longer_kept_cannot_be_retried(
+    database, settings, store, sweep, upload, admin
+):
+    asset = await quarantined(admin, sweep, upload, store)
+    await admin.execute(
+        "UPDATE media_assets SET updated_at = now() - interval '8 days', sweep_at = now()"
+    )
+    await sweep()
+    outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
+    told = await Operator(database, outbox, service="watcher").retry(asset)
+    assert told == {"asset_id": asset, "error": "its file is no longer kept"}
+    assert await admin.fetchval("SELECT status FROM media_assets") == "failed"
+
+
+async def test_an_original_that_is_not_there_counts_no_longer(store, sweep, upload, company, admin):
+    await upload("failed", code="object_missing")
+    await store.delete_prefix(store.bucket_of(company), f"{company}/")
+    await sweep()
+    assert await admin.fetchval("SELECT original_gone FROM media_assets")
+    assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == 0
+
+
+async def test_a_retry_in_quarantines_last_moment_keeps_its_original(
+    store, database, settings, sweep, upload, company, admin
+):
+    asset = await quarantined(admin, sweep, upload, store)
+    await admin.execute(
+        "UPDATE media_assets SET updated_at = now() - interval '8 days', sweep_at = now()"
+    )
+
+    class Racing(ObjectStore):
+        async def stat(self, ref):
+            await admin.execute("UPDATE media_assets SET status = 'processing', attempt = 2")
+            return await super().stat(ref)
+
+    racing = Racing(settings)
+    await Sweep(database, racing, settings)()
+    racing.close()
+    assert await original_of(admin, store, asset) == quarantine_key(company, asset)
+    assert not await admin.fetchval("SELECT original_gone FROM media_assets")
 
 
 async def test_lapsed_keys_and_tickets_are_forgotten(sweep, add, admin):
@@ -249,3 +352,17 @@ async def test_lapsed_keys_and_tickets_are_forgotten(sweep, add, admin):
     await sweep()
     assert await admin.fetch("SELECT key FROM idempotency_keys") == [("23",)]
     assert await admin.fetch("SELECT ticket_hash FROM event_tickets") == [("23",)]
+
+
+async def test_lapsed_rows_go_in_batches_until_their_time_is_over(store, database, settings, admin):
+    lapsed = (
+        "INSERT INTO event_tickets SELECT 'lapsed ' || n, gen_random_uuid(), 's', now(),"
+        " now() - interval '1 minute' FROM generate_series(1, 2500) n"
+    )
+    left = "SELECT count(*) FROM event_tickets"
+    await admin.execute(lapsed)
+    short = settings.model_copy(update={"watch_interval_seconds": 0.000_001})
+    await Sweep(database, store, short)()
+    assert await admin.fetchval(left) == 1500
+    await Sweep(database, store, settings)()
+    assert await admin.fetchval(left) == 0

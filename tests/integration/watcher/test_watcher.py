@@ -6,17 +6,21 @@ import asyncio
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
 import structlog
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
 from watcher.backlog import oldest_items
+from watcher.operations import Operator, backlog_by_company
+from watcher.quotas import STATUSES
 
 
 async def test_nothing_is_nothing(watch, value):
     assert not (await watch()).alert
-    statuses = "pending", "processing", "ready", "failed"
-    assert [value("assets", status=status) for status in statuses] == [0] * 4
+    assert [value("assets", status=status) for status in STATUSES] == [0] * 7
     assert value("backlog") == 0
 
 
@@ -28,8 +32,7 @@ async def test_each_status_is_counted_over_all_companies(watch, add, value):
     for status in ("ready", "deleted", "expired", "cancelled"):
         await add(status, 2, minutes=4)
     await watch()
-    statuses = "pending", "processing", "ready", "failed"
-    assert [value("assets", status=status) for status in statuses] == [7, 3, 2, 4]
+    assert [value("assets", status=status) for status in STATUSES] == [7, 3, 2, 4, 2, 2, 2]
     assert value("backlog") == 5, "an upload that never came is no backlog"
 
 
@@ -58,6 +61,7 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
             "asset": str(oldest),
             "company": str(company),
             "status": "pending",
+            "stage": "queued",
             "age_seconds": pytest.approx(90 * 60, abs=120),
             "job": "queued",
             "tries": 2,
@@ -70,6 +74,54 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
         backlog - 1,
         backlog,
     )
+    others = [one for one in counts["busiest"] if one["processing"]]
+    assert others[0].items() >= {"processing": backlog - 1, "pending": 0, "failed": 0}.items()
+
+
+async def test_each_item_says_where_it_stands(database, add, admin):
+    """Those whose job is done wait for their pictures: no row of jobs tells that."""
+    stands = {}
+    for stage, state, lease in (
+        ("uploaded", None, None),
+        ("queued", "queued", None),
+        ("transcoding", "running", "9 seconds"),
+        ("worker_silent", "running", "-9 seconds"),
+        ("waiting_for_pictures", "done", None),
+        ("joining", "done", None),
+        ("stopped", "failed", None),
+    ):
+        company = uuid4()
+        (asset,) = await add("processing", minutes=1, company=company, content_type="video/mp4")
+        stands[asset] = stage
+        if state:
+            await admin.execute(
+                "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size, state,"
+                " lease_until) VALUES ($1, $2, 1, 1, $3, now() + $4::text::interval)",
+                company, asset, state, lease,
+            )  # fmt: skip
+        if stage == "joining":
+            await admin.execute(
+                "INSERT INTO asset_results (asset_id, attempt, part, company_id, data)"
+                " VALUES ($1, 1, 'pictures', $2, '{}')",
+                asset, company,
+            )  # fmt: skip
+    (unannounced,) = await add("pending", found_at=datetime.now(UTC))
+    items = await oldest_items(database, 20)
+    assert {item.asset_id: item.stage for item in items} == {**stands, unannounced: "unannounced"}
+
+
+async def test_a_retry_is_as_old_as_its_attempt(database, watch, settings, add, admin, value):
+    """What failed weeks ago has not waited since."""
+    (asset,) = await add("failed", minutes=3 * 7 * 24 * 60)
+    outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
+    await Operator(database, outbox, service="watcher").retry(asset)
+    (other,) = await add("processing", minutes=9)
+    items = await oldest_items(database, 5)
+    assert [item.asset_id for item in items] == [other, asset]
+    await watch()
+    assert value("backlog_oldest_seconds") == pytest.approx(9 * 60, abs=60)
+    rows = await backlog_by_company(database)
+    assert max(row["oldest_seconds"] for row in rows) == pytest.approx(9 * 60, abs=60)
 
 
 async def test_a_job_of_an_older_attempt_is_not_shown(database, add, admin):

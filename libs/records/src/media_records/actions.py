@@ -26,6 +26,10 @@ class NotFailedError(Exception):
     """Only a failed asset can be retried."""
 
 
+class OriginalGoneError(Exception):
+    """Its file was refused, and is no longer kept: it has to be uploaded again."""
+
+
 class NotUnfinishedError(Exception):
     """Only an asset that is pending or processing can be cancelled."""
 
@@ -43,7 +47,7 @@ class Actions:
         Begin a new attempt for a failed asset and return it.
 
         ingest hears of it on media_ingest, as if the file had just been stored. Raises
-        AssetNotFoundError and NotFailedError.
+        AssetNotFoundError, NotFailedError and OriginalGoneError.
         """
         now = datetime.now(UTC)
         asset = await self._locked(connection, asset_id)
@@ -51,6 +55,8 @@ class Actions:
             raise AssetNotFoundError
         if asset.status != AssetStatus.FAILED:
             raise NotFailedError
+        if asset.original_gone:
+            raise OriginalGoneError
         again = await self._lifecycle.change(
             connection,
             asset,
@@ -87,7 +93,8 @@ class Actions:
             return await self._end(connection, asset, AssetStatus.DELETED)
         if asset.thumbnail_kept:
             await connection.execute(
-                "UPDATE media_assets SET thumbnail_kept = false, sweep_at = now() WHERE id = $1",
+                "UPDATE media_assets SET thumbnail_kept = false, retired = false, sweep_at = now()"
+                " WHERE id = $1",
                 asset.id,
             )
         return asset

@@ -74,8 +74,10 @@ _FACTS = frozenset(
         "stored_bytes",
         "sweep_at",
         "thumbnail_kept",
+        "retired",
     }
 )
+_OF_EVERY_CHANGE = frozenset({"status", "attempt", "updated_at", "attempt_at"})
 
 
 class ForbiddenTransitionError(ValueError):
@@ -147,6 +149,8 @@ class Lifecycle:
             raise ForbiddenTransitionError(f"{before} cannot become {to}")
         attempt = asset.attempt + 1 if new_attempt else asset.attempt
         values = {**(facts or {}), "status": to.value, "attempt": attempt, "updated_at": at}
+        if new_attempt:
+            values["attempt_at"] = at
         row = await _update(connection, asset, values)
         if row is None:
             return None
@@ -190,7 +194,7 @@ async def sweep(connection: Connection, asset_id: UUID, *, at: datetime) -> None
 
 
 async def _update(connection: Connection, asset: Asset, values: Mapping[str, Any]) -> Any:
-    unknown = values.keys() - _FACTS - {"status", "attempt", "updated_at"}
+    unknown = values.keys() - _FACTS - _OF_EVERY_CHANGE
     if unknown:
         raise ValueError(f"not facts of an asset: {sorted(unknown)}")
     assignments = ", ".join(f"{column} = ${n}" for n, column in enumerate(values, start=4))

@@ -48,6 +48,10 @@ def _count() -> Any:
     return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
 
 
+def _no() -> Any:
+    return Field(default=False, sa_column_kwargs={"server_default": "false"})
+
+
 def _of_asset() -> ForeignKeyConstraint:
     # With the company in the key, no row can point at another company's asset.
     return ForeignKeyConstraint(
@@ -87,6 +91,9 @@ class Asset(SQLModel, table=True):
     ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
     ``found_at`` is when the watcher first saw a file that nobody had announced.
     ``thumbnail_kept`` says of a deleted asset that its thumbnail outlives it.
+    ``attempt_at`` is when the attempt began; null for the first, which begins with its upload.
+    ``retired`` says of a deleted asset that its age is the reason, not somebody's wish.
+    ``original_gone`` says that the original is no longer kept: its time in quarantine is over.
     """
 
     __tablename__ = "media_assets"
@@ -110,6 +117,13 @@ class Asset(SQLModel, table=True):
             "media_assets_outcomes",
             "processed_at",
             postgresql_where=text("processed_at IS NOT NULL"),
+        ),
+        Index(
+            "media_assets_deleted",
+            "sweep_at",
+            postgresql_where=text(
+                "sweep_at IS NOT NULL AND status IN ('deleted', 'cancelled') AND NOT retired"
+            ),
         ),
     )
 
@@ -139,8 +153,11 @@ class Asset(SQLModel, table=True):
     sweep_at: datetime | None = Field(sa_column=_moment())
     check_at: datetime = Field(sa_column=_moment(now=True))
     stored_bytes: int = _count()
-    thumbnail_kept: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    thumbnail_kept: bool = _no()
     found_at: datetime | None = Field(sa_column=_moment())
+    attempt_at: datetime | None = Field(sa_column=_moment())
+    retired: bool = _no()
+    original_gone: bool = _no()
 
 
 class CompanyUsage(SQLModel, table=True):
@@ -159,13 +176,18 @@ class CompanyUsage(SQLModel, table=True):
     processing: int = _count()
     ready: int = _count()
     failed: int = _count()
+    expired: int = _count()
+    cancelled: int = _count()
+    deleted: int = _count()
 
 
 class Incident(SQLModel, table=True):
     """
     Something that is wrong now, of one company, or of the system: then the company is nil.
 
-    ``told_severity`` is what people were told of it last; null is nothing yet.
+    ``told_severity`` is what the first channel was told of it last; null is nothing yet.
+    ``escalated_at`` is when the second channel was told last. Both are null again once that
+    channel has heard of its end, and ``recovered_at`` is when that was.
     """
 
     __tablename__ = "incidents"
@@ -177,6 +199,7 @@ class Incident(SQLModel, table=True):
     opened_at: datetime = Field(sa_column=_moment(now=True))
     told_severity: str | None = Field(sa_column=_text(null=True))
     escalated_at: datetime | None = Field(sa_column=_moment())
+    recovered_at: datetime | None = Field(sa_column=_moment())
 
 
 class AssetTransition(SQLModel, table=True):
@@ -286,6 +309,7 @@ class EventTicket(SQLModel, table=True):
     """A one-use ticket for an event stream, by the SHA-256 of its secret."""
 
     __tablename__ = "event_tickets"
+    __table_args__ = (Index("event_tickets_age", "expires_at"),)
 
     ticket_hash: str = Field(sa_column=Column(Text, primary_key=True))
     company_id: UUID

@@ -12,7 +12,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,7 +37,9 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _THREADS = 16
-_MISSING = frozenset({"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed"})
+_MISSING = frozenset(
+    {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "NoSuchUpload", "MethodNotAllowed"}
+)
 _UPLOADS = "uploads"
 _QUARANTINE = "quarantine"
 _OUTPUTS = "outputs"
@@ -113,6 +115,16 @@ class StoredObject:
             return UUID(parts[0]), UUID(parts[2])
         except ValueError:
             return None
+
+
+@dataclass(frozen=True)
+class UnfinishedUpload:
+    """An upload in parts that was begun, and neither completed nor aborted."""
+
+    bucket: str
+    key: str
+    upload_id: str
+    begun_at: datetime
 
 
 def upload_key(company_id: UUID, asset_id: UUID) -> str:
@@ -313,9 +325,13 @@ class ObjectStore:
             },
         )
 
-    async def objects(self, bucket: str, prefix: str = "") -> list[StoredObject]:
-        """Return the newest version of every object under *prefix*."""
-        return await self._run(lambda: list(self._list(bucket, prefix)), prefix)
+    async def objects(
+        self, bucket: str, prefix: str = "", *, all_versions: bool = False
+    ) -> list[StoredObject]:
+        """Return the newest version of every object under *prefix*, or all versions."""
+        return await self._run(
+            lambda: list(self._list(bucket, prefix, all_versions=all_versions)), prefix
+        )
 
     def _list(
         self, bucket: str, prefix: str, *, all_versions: bool = False
@@ -351,6 +367,29 @@ class ObjectStore:
         if problems:
             raise StorageUnavailableError(f"cannot delete {problems[0].name}: {problems[0].code}")
         return len(objects)
+
+    async def unfinished_uploads(self, bucket: str) -> list[UnfinishedUpload]:
+        """
+        Return the uploads in parts that are open in *bucket*, as far as the store tells of them.
+
+        MinIO tells of those that were begun since it was started.
+        """
+        found = await self._run(lambda: self._client._list_multipart_uploads(bucket), bucket)  # noqa: SLF001 - the SDK has no other way
+        return [
+            UnfinishedUpload(bucket, one.object_name, one.upload_id, one.initiated_time)
+            for one in found.uploads
+            if one.upload_id and one.initiated_time
+        ]
+
+    async def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Remove the parts of an upload; one that is over by now needs nothing."""
+        with suppress(ObjectMissingError):
+            await self._run(
+                lambda: self._client._abort_multipart_upload(  # noqa: SLF001 - as above
+                    upload.bucket, upload.key, upload.upload_id
+                ),
+                upload.key,
+            )
 
     async def ensure_bucket(self, company_id: UUID, *, quota_bytes: int) -> str:
         """

@@ -40,7 +40,7 @@ _OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     # It moves originals, and lists, looks and deletes everywhere.
     "watcher": {
         **dict.fromkeys(_ORIGINALS, (*_READ, *_WRITE, *_DELETE)),
-        "outputs": (*_READ, *_DELETE),
+        "outputs": (*_READ, *_DELETE, "s3:AbortMultipartUpload"),
     },
     PROVISIONER: {},
 }
@@ -48,7 +48,7 @@ USERS = tuple(_OBJECTS)
 """Every user, by the name of its service; the provisioner makes buckets for several."""
 
 _BUCKETS = {
-    "watcher": ["s3:ListBucket", "s3:ListBucketVersions"],
+    "watcher": ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"],
     PROVISIONER: [
         "s3:CreateBucket",
         "s3:GetBucketVersioning",

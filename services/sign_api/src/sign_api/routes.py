@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from media_contracts import AssetStatus
-from media_records.actions import AssetNotFoundError, NotFailedError
+from media_records.actions import AssetNotFoundError, NotFailedError, OriginalGoneError
 from media_runtime import tracing
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
@@ -232,6 +232,12 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
         raise _not_found() from error
     except NotFailedError as error:
         raise ApiError(409, "not_failed", "Only a failed asset can be retried.") from error
+    except OriginalGoneError as error:
+        raise ApiError(
+            409,
+            "original_gone",
+            "The refused file is no longer kept. Ask for a grant and upload it again.",
+        ) from error
     return asset_view(asset, services.urls)
 
 

@@ -206,7 +206,7 @@ class Assets:
         """
         Begin a new attempt for a failed asset and return it.
 
-        Raises AssetNotFoundError and NotFailedError.
+        Raises AssetNotFoundError, NotFailedError and OriginalGoneError.
         """
         async with self._database.company(company_id) as connection:
             asset = await self._actions.retry(connection, asset_id)

@@ -7,37 +7,53 @@ grow with the number of finished assets.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import structlog
 from media_records.faults import SYSTEM_FAULTS
-from media_runtime.postgres import Database
+from media_runtime.postgres import Database, Record
 from watcher.findings import Finding, Kind, Severity, too_many_failures
 from watcher.metrics import ASSETS, BACKLOG, OLDEST_SECONDS, RECENT
+from watcher.quotas import STATUSES
 from watcher.settings import LimitSettings
 
 log = structlog.get_logger(__name__)
 
-_STATUSES = ("pending", "processing", "ready", "failed")
 _COUNTS = """
     SELECT coalesce(sum(pending), 0)::bigint AS pending,
         coalesce(sum(processing), 0)::bigint AS processing,
         coalesce(sum(ready), 0)::bigint AS ready, coalesce(sum(failed), 0)::bigint AS failed,
+        coalesce(sum(expired), 0)::bigint AS expired,
+        coalesce(sum(cancelled), 0)::bigint AS cancelled,
+        coalesce(sum(deleted), 0)::bigint AS deleted,
         (SELECT count(*) FROM media_assets
          WHERE status IN ('pending', 'processing')
              AND (status = 'processing' OR coalesce(uploaded_at, found_at) IS NOT NULL)) AS backlog
     FROM company_usage
 """
+_BUSIEST = """
+    SELECT company_id, sum(pending)::bigint AS pending, sum(processing)::bigint AS processing,
+        sum(ready)::bigint AS ready, sum(failed)::bigint AS failed
+    FROM company_usage GROUP BY company_id HAVING sum(pending + processing) > 0
+    ORDER BY sum(processing) DESC, sum(pending) DESC, company_id LIMIT $1
+"""
+# An upload is as old as its attempt: a retry after weeks begins anew.
 _OLDEST = """
-    SELECT a.id AS asset_id, a.company_id, a.status, j.state AS job, j.tries, j.last_error,
-        extract(epoch FROM now() - coalesce(a.uploaded_at, a.found_at))::float8 AS age_seconds
+    SELECT a.id AS asset_id, a.company_id, a.status, a.content_type,
+        a.uploaded_at IS NOT NULL AS announced, j.state AS job, j.tries, j.last_error,
+        coalesce(j.lease_until < now(), false) AS silent,
+        ARRAY(SELECT part FROM asset_results r
+              WHERE r.asset_id = a.id AND r.attempt = a.attempt) AS parts,
+        extract(epoch FROM now() - coalesce(a.attempt_at, a.uploaded_at, a.found_at))::float8
+            AS age_seconds
     FROM media_assets a
     LEFT JOIN ingest_jobs j ON j.asset_id = a.id AND j.attempt = a.attempt
     WHERE a.status IN ('pending', 'processing')
         AND coalesce(a.uploaded_at, a.found_at) IS NOT NULL
-    ORDER BY coalesce(a.uploaded_at, a.found_at) LIMIT $1
+    ORDER BY coalesce(a.attempt_at, a.uploaded_at, a.found_at) LIMIT $1
 """
 _OUTCOMES = """
     SELECT status, error_code, count(*) AS attempts FROM media_assets
@@ -48,11 +64,16 @@ _OUTCOMES = """
 
 @dataclass(frozen=True)
 class OldItem:
-    """One item of the backlog. ``age_seconds`` counts from when its upload was known."""
+    """
+    One item of the backlog, and its ``stage``: what it waits for.
+
+    ``age_seconds`` counts from when its upload was known, or from when a retry began.
+    """
 
     asset_id: UUID
     company_id: UUID
     status: str
+    stage: str
     age_seconds: float
     job: str | None
     tries: int | None
@@ -64,6 +85,7 @@ class OldItem:
             "asset": str(self.asset_id),
             "company": str(self.company_id),
             "status": self.status,
+            "stage": self.stage,
             "age_seconds": round(self.age_seconds),
             "job": self.job,
             "tries": self.tries,
@@ -74,7 +96,34 @@ class OldItem:
 async def oldest_items(database: Database, limit: int) -> list[OldItem]:
     """Return up to *limit* items of the backlog, the oldest first; raises TransientError."""
     rows = await database.fetch(_OLDEST, limit)
-    return [OldItem(**dict(row)) for row in rows]
+    return [_item(**row) for row in rows]
+
+
+def _item(
+    *, content_type: str, announced: bool, silent: bool, parts: Collection[str], **known: Any
+) -> OldItem:
+    stage = stage_of(
+        known["job"], is_video=content_type.startswith("video/"), announced=announced,
+        silent=silent, parts=parts,
+    )  # fmt: skip
+    return OldItem(**known, stage=stage)
+
+
+def stage_of(
+    job: str | None, *, is_video: bool, announced: bool, silent: bool, parts: Collection[str]
+) -> str:
+    """Return what an unfinished upload waits for, by its job and the results that are there."""
+    if job is None:
+        return "uploaded" if announced else "unannounced"
+    if job == "queued":
+        return "queued"
+    if job == "running":
+        if silent:
+            return "worker_silent"
+        return "transcoding" if is_video else "checking"
+    if job != "done":
+        return "stopped"
+    return "joining" if "pictures" in parts else "waiting_for_pictures"
 
 
 class LookAtBacklog:
@@ -90,11 +139,12 @@ class LookAtBacklog:
         """Look once; raises TransientError."""
         (counts,) = await self._database.fetch(_COUNTS)
         oldest = await oldest_items(self._database, self._settings.oldest_items)
-        for status in _STATUSES:
+        busiest = await self._database.fetch(_BUSIEST, self._settings.oldest_items)
+        for status in STATUSES:
             ASSETS.labels(status).set(counts[status])
         BACKLOG.set(counts["backlog"])
         OLDEST_SECONDS.set(oldest[0].age_seconds if oldest else 0)
-        log.info("watch", **dict(counts))
+        log.info("watch", **dict(counts), busiest=[_described(row) for row in busiest])
         backlog, limit = counts["backlog"], self._settings.backlog_alert
         if backlog <= limit:
             return ()
@@ -105,6 +155,10 @@ class LookAtBacklog:
             "oldest": [item.described() for item in oldest],
         }
         return (Finding(Kind.BACKLOG, Severity.PAGE, summary, details=details),)
+
+
+def _described(busy: Record) -> dict[str, object]:
+    return {**busy, "company_id": str(busy["company_id"])}
 
 
 class LookAtOutcomes:

@@ -23,11 +23,13 @@ from media_runtime.errors import TransientError
 from media_runtime.storage import ObjectStore
 from watcher import operations
 from watcher.backlog import oldest_items
+from watcher.cleanup import plan_cleanup
 from watcher.history import read_history
 from watcher.lag import read_standing
 from watcher.main import acting, connected, orphans_now
 from watcher.reconcile import SERVICE, Reconciler, hurry
 from watcher.retention import Retention, plan_retention
+from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
 from watcher.sweep import count_due
 
@@ -68,6 +70,8 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     retention.add_argument("--company", type=UUID, help="set this company's policy instead")
     retention.add_argument("--days", type=int, help="0 is what the settings say")
     retention.add_argument("--keep-thumbnails", choices=["yes", "no"])
+    cleanup = _add(commands, "cleanup-plan", _cleanup_plan, "what the clean-up would remove now")
+    cleanup.add_argument("--assets", type=int, default=500, help="whose objects are counted")
     orphans = _add(commands, "orphans", _orphans, "compare all of storage with all rows")
     orphans.add_argument("--remove", action="store_true")
     orphans.add_argument("--min-age", type=float, default=3600, help="seconds")
@@ -197,6 +201,13 @@ async def _retention(arguments: argparse.Namespace) -> Answer:
         "companies": plan,
         "other_garbage": due,
     }
+
+
+async def _cleanup_plan(arguments: argparse.Namespace) -> Answer:
+    settings = WatcherSettings()
+    async with connected(settings) as database, ObjectStore.connect(settings) as store:
+        plan = await plan_cleanup(database, store, settings, assets=arguments.assets)
+    return QUIET, [{**asdict(due), "what": TEXTS[due.rule]} for due in plan]
 
 
 async def _set_policy(arguments: argparse.Namespace) -> Answer:

@@ -2,14 +2,16 @@
 Incidents: what is found in round after round, told once, escalated when it lasts, and closed.
 
 Invariant: they are rows, so neither a restart nor a change of the replica that acts tells
-anything twice or forgets it. A channel that is away is tried again in the next round; an
-incident is not closed before everybody who heard of it has heard of its end.
+anything twice or forgets it. Each channel is told on its own: one that is away is tried again in
+the next round and holds no other up. An incident is kept until everybody who heard of it has
+heard of its end.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -27,13 +29,23 @@ from watcher.watch import Seen
 log = structlog.get_logger(__name__)
 
 _SEEN = """
-    INSERT INTO incidents (company_id, kind, severity, summary) VALUES ($1, $2, $3, $4)
+    INSERT INTO incidents AS i (company_id, kind, severity, summary) VALUES ($1, $2, $3, $4)
     ON CONFLICT (company_id, kind) DO UPDATE
-    SET severity = excluded.severity, summary = excluded.summary
+    SET severity = excluded.severity, summary = excluded.summary, recovered_at = NULL,
+        opened_at = CASE WHEN i.recovered_at IS NULL THEN i.opened_at ELSE now() END
 """
 _TOLD = "UPDATE incidents SET told_severity = $3 WHERE company_id = $1 AND kind = $2"
 _ESCALATED = "UPDATE incidents SET escalated_at = $3 WHERE company_id = $1 AND kind = $2"
-_CLOSED = "DELETE FROM incidents WHERE company_id = $1 AND kind = $2"
+_RECOVERED = "UPDATE incidents SET recovered_at = now() WHERE company_id = $1 AND kind = $2"
+_HEARD_THE_END = """
+    UPDATE incidents SET told_severity = CASE WHEN $3 THEN NULL ELSE told_severity END,
+        escalated_at = CASE WHEN $4 THEN NULL ELSE escalated_at END
+    WHERE company_id = $1 AND kind = $2
+"""
+_CLOSED = """
+    DELETE FROM incidents WHERE company_id = $1 AND kind = $2 AND recovered_at IS NOT NULL
+        AND told_severity IS NULL AND escalated_at IS NULL
+"""
 
 Key = tuple[UUID, str]
 
@@ -47,7 +59,7 @@ class Patience:
 
     def is_over(self, incident: Incident, now: datetime) -> bool:
         """Return whether it is time to escalate the incident, the first time or again."""
-        if incident.severity == Severity.INFO:
+        if incident.severity != Severity.PAGE:
             return False
         if (now - incident.opened_at).total_seconds() < self.first_seconds:
             return False
@@ -90,15 +102,14 @@ class Incidents:
     async def _go_on(
         self, incident: Incident, found: Collection[Key], blind: Collection[Kind]
     ) -> None:
-        key = incident.company_id, incident.kind
-        try:
-            if key in found:
+        if (incident.company_id, incident.kind) in found:
+            with _or_later(incident):
                 await self._tell(incident)
+            with _or_later(incident):
                 await self._escalate(incident)
-            elif incident.kind not in blind:
-                await self._close(incident)
-        except TransientError as error:
-            log.warning("notice_waits", kind=incident.kind, error=str(error))
+        elif incident.kind not in blind:
+            with _or_later(incident):
+                await self._recover(incident)
 
     async def _tell(self, incident: Incident) -> None:
         if incident.told_severity == incident.severity:
@@ -117,15 +128,22 @@ class Incidents:
         await self._send(self._channels.escalation, Event.ESCALATED, incident)
         await self._database.fetch(_ESCALATED, incident.company_id, incident.kind, now)
 
-    async def _close(self, incident: Incident) -> None:
-        if incident.told_severity is not None:
-            await self._send(self._channels.first, Event.RECOVERED, incident)
-        if incident.escalated_at is not None and (
-            self._channels.escalation is not self._channels.first
-        ):
-            await self._send(self._channels.escalation, Event.RECOVERED, incident)
+    async def _recover(self, incident: Incident) -> None:
+        if incident.recovered_at is None:
+            log.warning("incident_recovered", **_about(incident))
+            await self._database.fetch(_RECOVERED, incident.company_id, incident.kind)
+        first, second = self._channels.first, self._channels.escalation
+        heard = [first] if incident.told_severity is not None else []
+        heard += [second] if incident.escalated_at is not None and second not in heard else []
+        for channel in heard:
+            with _or_later(incident):
+                await self._send(channel, Event.RECOVERED, incident)
+                # Who is told of both by one channel has heard the end of both.
+                ends = channel is first, channel is second
+                await self._database.fetch(
+                    _HEARD_THE_END, incident.company_id, incident.kind, *ends
+                )
         await self._database.fetch(_CLOSED, incident.company_id, incident.kind)
-        log.warning("incident_recovered", **_about(incident))
 
     @staticmethod
     async def _send(channel: Channel | None, event: Event, incident: Incident) -> None:
@@ -147,6 +165,14 @@ class Incidents:
         NOTICES.labels(event, "sent").inc()
 
 
+@contextmanager
+def _or_later(incident: Incident) -> Iterator[None]:
+    try:
+        yield
+    except TransientError as error:
+        log.warning("notice_waits", kind=incident.kind, error=str(error))
+
+
 def _about(incident: Incident) -> Mapping[str, object]:
     lasts = datetime.now(UTC) - incident.opened_at
     return {
@@ -159,10 +185,9 @@ def _about(incident: Incident) -> Mapping[str, object]:
 
 
 def _export(incidents: Collection[Incident]) -> None:
-    open_ones = Counter(incident.kind for incident in incidents)
-    escalated = Counter(
-        incident.kind for incident in incidents if incident.escalated_at is not None
-    )
+    lasting = [incident for incident in incidents if incident.recovered_at is None]
+    open_ones = Counter(incident.kind for incident in lasting)
+    escalated = Counter(incident.kind for incident in lasting if incident.escalated_at is not None)
     for kind in Kind:
         INCIDENTS.labels(kind, "open").set(open_ones[kind])
         INCIDENTS.labels(kind, "escalated").set(escalated[kind])

@@ -95,7 +95,7 @@ class _Offsets:
 class LookAtKafka:
     """Tells, by topic, how far our consumer groups are behind, and how many letters are dead."""
 
-    kinds = frozenset({Kind.LAG, Kind.DEAD_LETTERS})
+    kinds = frozenset({Kind.LAG, Kind.DEAD_LETTERS, Kind.KAFKA_AWAY})
 
     def __init__(self, settings: WatchSettings) -> None:
         self._settings = settings

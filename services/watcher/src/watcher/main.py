@@ -45,28 +45,35 @@ def build_app(settings: WatcherSettings) -> Starlette:
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
-            lifecycle = Lifecycle(outbox, service=SERVICE)
-            watch = Watch.at_everything(database, settings)
-            rounds: list[Part] = [
-                Incidents(database, watch, Channels.of(settings), settings),
-                Reconciler(
-                    database=database,
-                    store=store,
-                    outbox=outbox,
-                    lifecycle=lifecycle,
-                    settings=settings,
-                ),
-                VerifyBuckets(database=database, store=store, settings=settings),
-                Retention(database, outbox, lifecycle, settings),
-                Sweep(database, store, settings),
-            ]
+            parts = parts_of_a_round(database, store, outbox, settings)
             await stack.enter_async_context(
-                repeating(database, rounds, interval_seconds=settings.watch_interval_seconds)
+                repeating(database, parts, interval_seconds=settings.watch_interval_seconds)
             )
             yield
 
     routes = [Route(path, endpoint) for path, endpoint in ops_routes(readiness)]
     return Starlette(routes=routes, lifespan=lifespan)
+
+
+def parts_of_a_round(
+    database: Database, store: ObjectStore, outbox: Outbox, settings: WatcherSettings
+) -> list[Part]:
+    """Return all that a round does, in its order."""
+    lifecycle = Lifecycle(outbox, service=SERVICE)
+    watch = Watch.at_everything(database, settings)
+    return [
+        Incidents(database, watch, Channels.of(settings), settings),
+        Reconciler(
+            database=database,
+            store=store,
+            outbox=outbox,
+            lifecycle=lifecycle,
+            settings=settings,
+        ),
+        VerifyBuckets(database=database, store=store, settings=settings),
+        Retention(database, outbox, lifecycle, settings),
+        Sweep(database, store, settings),
+    ]
 
 
 async def watch_once(settings: WatchSettings) -> Seen:

@@ -2,7 +2,8 @@
 Every instrument of the watcher.
 
 Invariant: what a look saw is exported by the replica that acts alone; the others would show
-what was true when they last did.
+what was true when they last did. While nobody can act, as the database is away, the one that
+did last goes on showing it: nothing is cured by that, and the time of its last round tells.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from watcher.rules import Rule
 
 LOOKS = CollectorRegistry()
 """What the last round saw."""
@@ -19,18 +21,25 @@ LOOKS = CollectorRegistry()
 LEADS = Gauge("watcher_leads", "1 on the replica that acts.")
 
 
-class _WhileLeading(Collector):
+class _LastSeen(Collector):
+    """Exports LOOKS while this replica is the one that looked last, as far as it knows."""
+
+    shown = False
+
     def collect(self) -> Iterable[Metric]:
-        return LOOKS.collect() if LEADS._value.get() else ()  # noqa: SLF001 - it has no other way
+        return LOOKS.collect() if self.shown else ()
 
     def describe(self) -> Iterable[Metric]:
         return ()
 
 
-REGISTRY.register(_WhileLeading())
+LAST_SEEN = _LastSeen()
+REGISTRY.register(LAST_SEEN)
 
-ASSETS = Gauge("watcher_assets", "Assets by status, failed ones of all times.", ["status"],
-               registry=LOOKS)  # fmt: skip
+ASSETS = Gauge(
+    "watcher_assets", "Assets by status, of all times; expired ones for as long as they are kept.",
+    ["status"], registry=LOOKS,
+)  # fmt: skip
 BACKLOG = Gauge("watcher_backlog", "Uploaded assets that have no outcome yet.", registry=LOOKS)
 OLDEST_SECONDS = Gauge(
     "watcher_backlog_oldest_seconds", "Age of the oldest item of the backlog.", registry=LOOKS
@@ -44,10 +53,10 @@ NEARLY_FULL = Gauge(
     "watcher_companies_nearly_full", "Companies close to their storage quota, by severity.",
     ["severity"], registry=LOOKS,
 )  # fmt: skip
-# The one label that is an identifier, of at most COMPANIES_SHOWN companies at a time: support
-# looks at one company, and none of the services' own metrics can tell it from another.
+# The one label that is an identifier, of at most twice COMPANIES_SHOWN companies at a time:
+# support looks at one company, and none of the services' own metrics can tell it from another.
 COMPANY_ASSETS = Gauge(
-    "watcher_company_assets", "Assets of the companies with the most, by status.",
+    "watcher_company_assets", "Assets of the busiest and the fullest companies, by status.",
     ["company", "status"], registry=LOOKS,
 )  # fmt: skip
 COMPANY_BYTES = Gauge(
@@ -69,8 +78,18 @@ OLDEST_JOB_SECONDS = Gauge(
 )
 EXPIRED_LEASES = Gauge("watcher_expired_leases", "Jobs whose worker is silent.", registry=LOOKS)
 UNUSED_GRANTS = Gauge(
-    "watcher_unused_grants", "Grants that lapsed without an upload.", registry=LOOKS
+    "watcher_unused_grants",
+    "Grants that lapsed without an upload, as long as their rows are kept.",
+    registry=LOOKS,
 )
+CLEANUP_DUE = Gauge(
+    "watcher_cleanup_due", "What a rule of the clean-up is to remove now.", ["rule"],
+    registry=LOOKS,
+)  # fmt: skip
+CLEANUP_OLDEST_SECONDS = Gauge(
+    "watcher_cleanup_oldest_seconds", "For how long the oldest of it has been due.", ["rule"],
+    registry=LOOKS,
+)  # fmt: skip
 OUTBOX_RECORDS = Gauge(
     "watcher_outbox_records", "Records that wait to be sent to Kafka.", ["producer"],
     registry=LOOKS,
@@ -99,7 +118,7 @@ LAST_ROUND = Gauge(
 
 ALERTS = Counter("watcher_alerts_total", "Findings of all rounds.", ["kind"])
 LOOKS_FAILED = Counter(
-    "watcher_looks_failed_total", "Looks that saw nothing, as something was away.", ["look"]
+    "watcher_looks_failed_total", "Looks that failed, mostly as something was away.", ["look"]
 )
 NOTICES = Counter(
     "watcher_notices_total", "Notices of incidents to channels.", ["event", "outcome"]
@@ -117,6 +136,16 @@ PART_SECONDS = Histogram(
     "Time of one part of a round.",
     ["part"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)
+CLEANED = Counter(
+    "watcher_cleaned_total",
+    "What a rule of the clean-up is done with: assets, rows or uploads in parts.",
+    ["rule"],
+)
+for _rule in Rule:
+    CLEANED.labels(_rule)
+SWEEPS_FAILED = Counter(
+    "watcher_sweeps_failed_total", "Assets whose objects could not be removed; tried again."
 )
 REMOVED = Counter("watcher_objects_removed_total", "Objects that nothing refers to, removed.")
 RETIRED = Counter(

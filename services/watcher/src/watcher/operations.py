@@ -8,7 +8,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from media_records.actions import Actions, AssetNotFoundError, NotFailedError, NotUnfinishedError
+from media_records.actions import (
+    Actions,
+    AssetNotFoundError,
+    NotFailedError,
+    NotUnfinishedError,
+    OriginalGoneError,
+)
 from media_records.tables import Asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
@@ -17,7 +23,7 @@ from watcher.retention import Retiring
 
 _BACKLOG_OF = """
     SELECT c.company_id, count(*) AS waiting,
-        extract(epoch FROM now() - min(coalesce(c.uploaded_at, c.found_at)))::float8
+        extract(epoch FROM now() - min(coalesce(c.attempt_at, c.uploaded_at, c.found_at)))::float8
             AS oldest_seconds
     FROM media_assets c
     WHERE c.status IN ('pending', 'processing')
@@ -137,6 +143,8 @@ class Operator:
                 asset = await action(connection, asset_id)
         except AssetNotFoundError:
             return {"asset_id": asset_id, "error": "there is no such asset"}
+        except OriginalGoneError:
+            return {"asset_id": asset_id, "error": "its file is no longer kept"}
         except (NotFailedError, NotUnfinishedError):
             return {"asset_id": asset_id, "error": rule}
         return {"asset_id": asset_id, "status": asset.status, "attempt": asset.attempt}

@@ -30,8 +30,10 @@ _JOBS = """
             WHERE state = 'queued' AND not_before <= now())), 0)::float8 AS oldest
     FROM ingest_jobs WHERE state IN ('queued', 'running')
 """
+# The watcher waits a while after a grant lapsed before it is expired: a slow upload may come in.
 _UNUSED = """
-    SELECT count(*) AS grants FROM media_assets
+    SELECT count(*) + (SELECT coalesce(sum(expired), 0) FROM company_usage)::bigint AS grants
+    FROM media_assets
     WHERE status = 'pending' AND coalesce(uploaded_at, found_at) IS NULL
         AND grant_expires_at < now()
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,14 +18,17 @@ from watcher.metrics import (
 )
 from watcher.settings import LimitSettings
 
-STATUSES = ("pending", "processing", "ready", "failed")
+STATUSES = ("pending", "processing", "ready", "failed", "expired", "cancelled", "deleted")
 _USAGE = """
     SELECT c.company_id, c.bucket, c.quota_bytes, c.retention_days, c.retention_keeps_thumbnails,
         coalesce(sum(u.bytes), 0)::bigint AS used_bytes,
         coalesce(sum(u.pending), 0)::bigint AS pending,
         coalesce(sum(u.processing), 0)::bigint AS processing,
         coalesce(sum(u.ready), 0)::bigint AS ready,
-        coalesce(sum(u.failed), 0)::bigint AS failed
+        coalesce(sum(u.failed), 0)::bigint AS failed,
+        coalesce(sum(u.expired), 0)::bigint AS expired,
+        coalesce(sum(u.cancelled), 0)::bigint AS cancelled,
+        coalesce(sum(u.deleted), 0)::bigint AS deleted
     FROM companies c LEFT JOIN company_usage u USING (company_id)
     GROUP BY c.company_id
     ORDER BY coalesce(sum(u.processing + u.pending), 0) DESC, used_bytes DESC, c.company_id
@@ -47,6 +50,9 @@ class Usage:
     processing: int
     ready: int
     failed: int
+    expired: int
+    cancelled: int
+    deleted: int
 
     @property
     def assets(self) -> Mapping[str, int]:
@@ -76,12 +82,21 @@ class LookAtQuotas:
     async def __call__(self) -> Sequence[Finding]:
         """Look once; raises TransientError."""
         usages = await read_usage(self._database)
-        _export(usages, self._settings.companies_shown)
         findings = [found for usage in usages if (found := self._judge(usage)) is not None]
+        _export(usages, self._shown(usages, {finding.company_id for finding in findings}))
         counted = Counter(finding.severity for finding in findings)
         for severity in Severity:
             NEARLY_FULL.labels(severity).set(counted[severity])
         return findings
+
+    def _shown(self, usages: Sequence[Usage], nearly_full: Collection[UUID]) -> list[Usage]:
+        shown = self._settings.companies_shown
+        full = sorted(
+            (usage for usage in usages if usage.company_id in nearly_full),
+            key=lambda usage: -usage.used_ratio,
+        )
+        by_company = {usage.company_id: usage for usage in (*usages[:shown], *full[:shown])}
+        return list(by_company.values())
 
     def _judge(self, usage: Usage) -> Finding | None:
         severity = quota_severity(
@@ -103,11 +118,11 @@ class LookAtQuotas:
         )
 
 
-def _export(usages: Sequence[Usage], shown: int) -> None:
+def _export(usages: Sequence[Usage], shown: Iterable[Usage]) -> None:
     COMPANIES.set(len(usages))
     for gauge in (COMPANY_ASSETS, COMPANY_BYTES, COMPANY_QUOTA):
-        gauge.clear()  # those that are no longer among the busiest
-    for usage in usages[:shown]:
+        gauge.clear()  # those that are no longer among them
+    for usage in shown:
         company = str(usage.company_id)
         COMPANY_BYTES.labels(company).set(usage.used_bytes)
         COMPANY_QUOTA.labels(company).set(usage.quota_bytes)

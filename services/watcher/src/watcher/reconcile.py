@@ -27,7 +27,8 @@ from media_runtime.storage import (
     StoredObject,
     build_notification,
 )
-from watcher.metrics import RECONCILED, REPAIRED
+from watcher.metrics import CLEANED, RECONCILED, REPAIRED
+from watcher.rules import Rule
 from watcher.settings import WatcherSettings
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ _CHECKED = """
     WHERE id = $1
 """
 _REMOVE = "DELETE FROM media_assets WHERE id = $1"
+_ABORTS = 1000
 _HURRY = """
     UPDATE media_assets SET check_at = now() - interval '1 day'
     WHERE status IN ('pending', 'processing')
@@ -172,6 +174,7 @@ class Reconciler:
                 return "moved_on"
             if action is Action.REMOVE:
                 await connection.execute(_REMOVE, asset.id)
+                CLEANED.labels(Rule.GRANTS).inc()
                 return action
             if action is Action.EXPIRE:
                 await self._lifecycle.change(connection, asset, AssetStatus.EXPIRED, at=now)
@@ -187,7 +190,12 @@ class Reconciler:
 
 
 class VerifyBuckets:
-    """Looks whether buckets still have their settings, the longest unseen first; repairs them."""
+    """
+    Looks whether buckets still have their settings, the longest unseen first; repairs them.
+
+    Uploads in parts that nobody completed are aborted, up to a limit at each look: no rule of
+    the store's own lifecycle takes them, and what it forgets of them at its start it removes.
+    """
 
     def __init__(
         self, *, database: Database, store: ObjectStore, settings: WatcherSettings
@@ -213,10 +221,19 @@ class VerifyBuckets:
                 await self._store.ensure_bucket(company, quota_bytes=quota)
                 REPAIRED.inc()
                 repaired += 1
+            await self._abort(self._store.bucket_of(company))
             await self._database.fetch(
                 "UPDATE companies SET verified_at = now() WHERE company_id = $1", company
             )
         return repaired
+
+    async def _abort(self, bucket: str) -> None:
+        kept = timedelta(seconds=self._settings.multipart_keep_seconds)
+        before = datetime.now(UTC) - kept
+        uploads = await self._store.unfinished_uploads(bucket)
+        for upload in [one for one in uploads if one.begun_at < before][:_ABORTS]:
+            await self._store.abort_upload(upload)
+            CLEANED.labels(Rule.MULTIPART).inc()
 
 
 def _unfinished(row: Record) -> Unfinished:

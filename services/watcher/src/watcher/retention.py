@@ -18,7 +18,8 @@ from media_contracts import AssetStatus
 from media_records.lifecycle import Lifecycle, find_asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
-from watcher.metrics import RETIRED
+from watcher.metrics import CLEANED, RETIRED
+from watcher.rules import Rule
 from watcher.settings import RetentionSettings
 
 log = structlog.get_logger(__name__)
@@ -102,8 +103,9 @@ class Retention:
                 asset,
                 AssetStatus.DELETED,
                 at=now,
-                facts={"sweep_at": now, "thumbnail_kept": due.keeps_thumbnail},
+                facts={"sweep_at": now, "thumbnail_kept": due.keeps_thumbnail, "retired": True},
             )
+        CLEANED.labels(Rule.RETENTION).inc()
         RETIRED.labels("kept" if due.keeps_thumbnail else "removed").inc()
         log.info("asset_retired", asset_id=str(due.asset_id), company_id=str(due.company_id))
         return True

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Connection, Database
-from watcher.metrics import LEADS, PART_SECONDS, ROUND_SECONDS
+from watcher.metrics import LAST_SEEN, LEADS, PART_SECONDS, ROUND_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ async def repeating(
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        LEADS.set(0)
+        _lead_or_not(leads=False)
 
 
 async def _repeat(database: Database, parts: Sequence[Part], interval_seconds: float) -> None:
@@ -47,7 +47,9 @@ async def _repeat(database: Database, parts: Sequence[Part], interval_seconds: f
                 await _lead(session, parts, interval_seconds)
         except TransientError as error:
             log.warning("leadership_lost", error=str(error))
-        LEADS.set(0)
+        except Exception:
+            log.exception("leadership_lost")  # the next try may do; nobody else would look
+        LEADS.set(0)  # another one may lead by now: the lock will tell
         await asyncio.sleep(min(_AGAIN_SECONDS, interval_seconds))
 
 
@@ -56,12 +58,17 @@ async def _lead(session: Connection, parts: Sequence[Part], interval_seconds: fl
     while True:
         # Once taken, the lock lives as long as the session does.
         leads = await session.fetchval(_LIVES if leads else _LOCK)
-        LEADS.set(leads)
+        _lead_or_not(leads=leads)
         if leads:
             with ROUND_SECONDS.time():
                 for part in parts:
                     await _one(part)
         await asyncio.sleep(interval_seconds)
+
+
+def _lead_or_not(*, leads: bool) -> None:
+    LEADS.set(leads)
+    LAST_SEEN.shown = leads
 
 
 async def _one(part: Part) -> None:

@@ -38,14 +38,10 @@ class LimitSettings(Settings):
     oldest_items: int = Field(default=5, ge=1)
     """How many of the oldest items an alert names."""
     companies_shown: int = Field(default=100, ge=0)
-    """How many companies have metrics of their own: those with the most work, then bytes."""
-
-
-class WatchSettings(LimitSettings, KafkaSettings, PostgresSettings, StorageSettings):
-    """What one look at everything needs."""
-
-    s3_metrics_token: SecretStr | None = None
-    """The bearer token for MinIO's metrics, unless MINIO_PROMETHEUS_AUTH_TYPE is public."""
+    """
+    How many companies have metrics of their own: so many with the most work, then bytes, and
+    besides so many of those that are close to their quota, the fullest first.
+    """
 
 
 class RetentionSettings(PostgresSettings):
@@ -59,6 +55,17 @@ class RetentionSettings(PostgresSettings):
     """How many assets are deleted in one round: so that no company's past stops the present."""
     expired_keep_seconds: float = Field(default=7 * 24 * 3600, gt=0)
     """How long the row of a grant that nobody used is kept."""
+
+
+class CleanupSettings(RetentionSettings, StorageSettings):
+    """When what nobody needs is removed, and how much of it in one round."""
+
+    watch_interval_seconds: float = Field(default=60, gt=0)
+    """From one round to the next; the clean-up may take half of it."""
+    cleanup_batch: int = Field(default=100, ge=1)
+    """How many assets are read at once to lose their garbage, those first that users deleted."""
+    multipart_keep_seconds: float = Field(default=24 * 3600, gt=0)
+    """An upload in parts that nobody completed for so long is aborted."""
 
 
 class ChannelSettings(Settings):
@@ -85,16 +92,20 @@ class ChannelSettings(Settings):
         return self
 
 
+class WatchSettings(LimitSettings, KafkaSettings, CleanupSettings):
+    """What one look at everything needs."""
+
+    s3_metrics_token: SecretStr | None = None
+    """The bearer token for MinIO's metrics, unless MINIO_PROMETHEUS_AUTH_TYPE is public."""
+
+
 class OrphanSettings(PostgresSettings, StorageSettings):
     """What a comparison of storage with the rows needs."""
 
 
-class WatcherSettings(WatchSettings, RetentionSettings, ChannelSettings, ProvisionerSettings):
+class WatcherSettings(WatchSettings, ChannelSettings, ProvisionerSettings):
     """What the watcher is told by its environment."""
 
-    watch_interval_seconds: float = Field(default=60, gt=0)
-    cleanup_batch: int = Field(default=100, ge=1)
-    """How many assets lose their garbage in one round."""
     reconcile_after_seconds: float = Field(default=60, gt=0)
     """An upload that was not announced for so long is looked for in storage."""
     reconcile_batch: int = Field(default=500, ge=1)

@@ -52,7 +52,7 @@ async def read_space(settings: WatchSettings) -> Space:
 class LookAtSpace:
     """Tells how much object storage has left."""
 
-    kinds = frozenset({Kind.SPACE})
+    kinds = frozenset({Kind.SPACE, Kind.STORAGE_AWAY})
 
     def __init__(self, settings: WatchSettings) -> None:
         self._settings = settings

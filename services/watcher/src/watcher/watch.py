@@ -1,7 +1,8 @@
 """
 One round of looks: what is wrong now, in the log, as metrics, and as data.
 
-Invariant: a look that fails, say while Kafka is away, hides nothing that others see.
+Invariant: a look that fails, say while Kafka is away, hides nothing that others see, and what it
+would have seen is as it was: nothing counts as cured because nobody could look.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from media_runtime.errors import TransientError
 from media_runtime.kafka import KafkaUnavailableError
 from media_runtime.postgres import Database
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.cleanup import LookAtCleanup
 from watcher.findings import Finding, Kind, Severity
 from watcher.lag import LookAtKafka
 from watcher.metrics import ALERTS, FINDINGS, LAST_ROUND, LOOKS_FAILED
@@ -37,7 +39,7 @@ class Look(Protocol):
         """What it may find."""
 
     def __call__(self) -> Awaitable[Sequence[Finding]]:
-        """Return what is wrong; raises TransientError where it cannot be seen."""
+        """Return what is wrong; any error means that it could not be seen."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Watch:
             LookAtOutcomes(database, settings),
             LookAtQuotas(database, settings),
             LookAtPressure(database, settings),
+            LookAtCleanup(database, settings),
             LookAtSpace(settings),
             LookAtKafka(settings),
         )
@@ -79,13 +82,23 @@ class Watch:
             try:
                 findings += await look()
             except TransientError as error:
-                name = type(look).__name__
-                LOOKS_FAILED.labels(name).inc()
-                log.warning("look_failed", look=name, error=str(error))
-                blind |= set(look.kinds)
+                log.warning("look_failed", look=_name(look), error=str(error))
+                blind |= _blinded(look)
                 findings += _away(error)
-        _tell(findings)
+            except Exception:
+                log.exception("look_failed", look=_name(look))
+                blind |= _blinded(look)
+        _tell(findings, blind)
         return Seen(findings, blind)
+
+
+def _name(look: Look) -> str:
+    return type(look).__name__
+
+
+def _blinded(look: Look) -> set[Kind]:
+    LOOKS_FAILED.labels(_name(look)).inc()
+    return set(look.kinds)
 
 
 def _away(error: TransientError) -> Sequence[Finding]:
@@ -96,10 +109,11 @@ def _away(error: TransientError) -> Sequence[Finding]:
     ]
 
 
-def _tell(findings: Sequence[Finding]) -> None:
+def _tell(findings: Sequence[Finding], blind: Collection[Kind]) -> None:
     counted = Counter(finding.kind for finding in findings)
     for kind in Kind:
-        FINDINGS.labels(kind).set(counted[kind])
+        if kind in counted or kind not in blind:
+            FINDINGS.labels(kind).set(counted[kind])
     LAST_ROUND.set_to_current_time()
     for finding in findings:
         ALERTS.labels(finding.kind).inc()

@@ -56,6 +56,7 @@ def oldest(
         "company": "company_id",
         "age": lambda row: duration(row["age_seconds"]),
         "status": "status",
+        "stage": "stage",
         "job": "job",
         "tries": "tries",
         "last error": "last_error",
@@ -231,6 +232,25 @@ def retention(  # noqa: PLR0917 - typer names them all
         sys.stdout.write(f"{done['deleted']} assets deleted; the watcher removes their files.\n")
 
 
+def cleanup(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what each rule of the clean-up is to remove now; the watcher does it by itself."""
+    if not dry_run:
+        raise UsageError("The watcher cleans up in each round; --dry-run shows what is due.")
+    _, rows = ask_watcher("cleanup-plan")
+    columns = {
+        "rule": "rule",
+        "due": "due",
+        "oldest": lambda row: duration(row["oldest_seconds"]),
+        "objects": "objects",
+        "bytes": lambda row: None if row["bytes"] is None else f"{row['bytes']:,}",
+        "what": "what",
+    }
+    _show(rows, columns, as_json)
+
+
 def orphans(
     remove: Annotated[bool, typer.Option("--remove", help="Remove the objects found.")] = False,
     min_age: Annotated[
@@ -258,7 +278,7 @@ def orphans(
 
 
 COMMANDS = (backlog, oldest, asset, retry, cancel, delete, failed, quota, lag, reconcile,
-            retention, orphans)  # fmt: skip
+            retention, cleanup, orphans)  # fmt: skip
 
 _SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "transitions": {

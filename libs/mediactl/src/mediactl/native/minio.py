@@ -92,6 +92,8 @@ class MinioServer(Program):
             # With it on, an upload would wait for a Kafka that is away. It would not close the
             # gap between storing and telling either: that is what reconciliation is for.
             "MINIO_API_SYNC_EVENTS": "off",
+            # Uploads in parts that nobody completed; the watcher sees those of this run alone.
+            "MINIO_API_STALE_UPLOADS_EXPIRY": "24h",
             **self._target("INGEST"),
             "MINIO_NOTIFY_KAFKA_QUEUE_DIR_INGEST": str(self.events),
             **self._target("FAST"),

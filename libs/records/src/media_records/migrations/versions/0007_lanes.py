@@ -9,7 +9,7 @@ a few of each company's requests, not all of one's before anybody else's.
 from alembic import op
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 

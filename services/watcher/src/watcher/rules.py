@@ -1,0 +1,31 @@
+"""The rules of the clean-up: a closed set, which its metrics and its plan are named after."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Rule(StrEnum):
+    """Why something is removed."""
+
+    RETENTION = "retention"
+    DELETIONS = "deletions"
+    LEFTOVERS = "leftovers"
+    QUARANTINE = "quarantine"
+    GRANTS = "grants"
+    KEYS = "keys"
+    TICKETS = "tickets"
+    MULTIPART = "multipart"
+
+
+TEXTS = {
+    Rule.RETENTION: "assets older than their company keeps them",
+    Rule.DELETIONS: "files of assets that somebody deleted or cancelled",
+    Rule.LEFTOVERS: "files of dead attempts and of retired assets, originals out of place",
+    Rule.QUARANTINE: "originals whose time in quarantine is over",
+    Rule.GRANTS: "rows of grants that nobody used",
+    Rule.KEYS: "idempotency keys that have lapsed",
+    Rule.TICKETS: "tickets of event streams that have lapsed",
+    Rule.MULTIPART: "uploads in parts that nobody completed",
+}
+"""What each rule removes, for people."""
