@@ -29,7 +29,7 @@ def environment(state, service, environ=None):
         ("DATABASE_URL", {"sign_api", "ingest", "notifier", "watcher"}),
         ("KAFKA_BOOTSTRAP_SERVERS", set(SERVICES)),
         ("S3_SECRET_KEY", {"sign_api", "ingest", "thumbnailer", "watcher"}),
-        ("S3_PROVISIONER_SECRET_KEY", {"sign_api", "watcher"}),
+        ("S3_PROVISIONER_SECRET_KEY", {"watcher"}),
         ("S3_REGION", {"sign_api", "ingest", "thumbnailer", "watcher"}),
         ("JWT_SECRET", {"sign_api", "notifier"}),
         ("SCRATCH_DIR", {"ingest", "thumbnailer"}),

@@ -20,7 +20,7 @@ from mediactl.program import Command, Program, answers_ok
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
-_MAKE_BUCKETS = ("sign_api", "watcher")
+_MAKE_BUCKETS = ("watcher",)
 _TOKENS = ("sign_api", "notifier")
 _SCRATCH = ("ingest", "thumbnailer")
 

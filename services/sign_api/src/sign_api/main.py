@@ -75,7 +75,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
 def _services(
     settings: SignApiSettings, database: Database, store: ObjectStore, outbox: Outbox
 ) -> Services:
-    buckets = Buckets(database, store, quota_bytes=settings.company_quota_bytes)
+    buckets = Buckets(database, store, wait_seconds=settings.bucket_wait_seconds)
     return Services(
         verifier=TokenVerifier(settings),
         sign_upload=SignUpload(database, store, buckets, settings),

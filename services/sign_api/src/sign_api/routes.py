@@ -19,6 +19,7 @@ from media_runtime.rates import CompanyRates
 from pydantic import ValidationError
 from sign_api.use_cases import (
     Assets,
+    BucketNotReadyError,
     DeclaredUpload,
     IdempotencyKeyReusedError,
     SignUpload,
@@ -138,6 +139,13 @@ async def sign(request: Request) -> Response:
             "too_many_open_grants",
             "The company has too many grants that wait for their upload.",
             {"Retry-After": "60"},
+        ) from error
+    except BucketNotReadyError as error:
+        raise ApiError(
+            503,
+            "storage_not_ready",
+            "The company is new and its storage is being made; try again in a few seconds.",
+            {"Retry-After": "2"},
         ) from error
     return Response(answer, status_code=201, media_type="application/json")
 

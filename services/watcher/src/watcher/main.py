@@ -21,6 +21,7 @@ from starlette.routing import Route
 from watcher.channels import Channels
 from watcher.incidents import Incidents
 from watcher.orphans import Orphan, find_orphans, remove_object
+from watcher.provision import MakeBuckets
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
 from watcher.retention import Retention
 from watcher.rounds import Part, repeating
@@ -60,6 +61,7 @@ def build_app(settings: WatcherSettings) -> Starlette:
                 Retention(database, outbox, lifecycle, settings),
                 Sweep(database, store, settings),
             ]
+            await stack.enter_async_context(MakeBuckets(database, store, settings).going_on())
             await stack.enter_async_context(
                 repeating(database, rounds, interval_seconds=settings.watch_interval_seconds)
             )
