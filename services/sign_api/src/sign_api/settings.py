@@ -6,13 +6,16 @@ from media_runtime.settings import (
     AuthSettings,
     KafkaSettings,
     PostgresSettings,
+    PublicSettings,
     RateSettings,
     StorageSettings,
 )
 from pydantic import Field
 
 
-class SignApiSettings(AuthSettings, KafkaSettings, PostgresSettings, StorageSettings, RateSettings):
+class SignApiSettings(
+    PublicSettings, AuthSettings, KafkaSettings, PostgresSettings, StorageSettings, RateSettings
+):
     """What the sign API is told by its environment; sizes in bytes, times in seconds."""
 
     max_upload_bytes: int = Field(default=500_000_000, ge=1)

@@ -38,7 +38,11 @@ class BucketNotReadyError(Exception):
 
 
 class TooManyGrantsError(Exception):
-    """The company has as many grants open as it may have."""
+    """The company has as many grants open as it may have, which is *limit*."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class IdempotencyKeyReusedError(PermanentError):
@@ -179,7 +183,7 @@ class SignUpload:
             self._max_grants,
         )
         if row is not None and row["refused"] is not None:
-            raise _refusal(row["refused"])
+            raise _refusal(row["refused"], self._max_grants)
         if row is not None and row["request_hash"] is not None:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
@@ -268,10 +272,10 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
     )
 
 
-def _refusal(code: str) -> Exception:
+def _refusal(code: str, max_grants: int) -> Exception:
     REFUSED.labels(code).inc()
     if code == "too_many_open_grants":
-        return TooManyGrantsError()
+        return TooManyGrantsError(max_grants)
     return RefusedUploadError(code, "The company's storage quota does not hold this file.")
 
 
