@@ -32,6 +32,7 @@ def environment(state, service, environ=None):
         ("S3_PROVISIONER_SECRET_KEY", {"watcher"}),
         ("S3_REGION", {"sign_api", "ingest", "thumbnailer", "watcher"}),
         ("JWT_SECRET", {"sign_api", "notifier"}),
+        ("EVENT_ID_SECRET", {"notifier"}),
         ("SCRATCH_DIR", {"ingest", "thumbnailer"}),
         ("HTTP_PORT", set(SERVICES)),
     ],
