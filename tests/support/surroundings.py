@@ -109,7 +109,7 @@ class Parts:
         command = [sys.executable, "-P", "-m", name]
         with subprocess.Popen(command, env=environment) as running:  # noqa: ASYNC220
             try:
-                await eventually(lambda: answers_ok(f"{url}/readyz"), timeout=30)
+                await eventually(lambda: answers_ok(f"{url}/readyz"), timeout=90)
                 yield url
             finally:
                 running.terminate()

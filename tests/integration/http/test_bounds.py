@@ -13,6 +13,7 @@ import pytest
 from media_runtime.http_guard import MAX_HEAD_BYTES
 from media_runtime.settings import Settings
 
+from support.eventually import eventually
 from support.surroundings import Parts, variable
 
 MAX_BODY_BYTES = Settings.model_fields["http_max_body_bytes"].default
@@ -188,6 +189,75 @@ async def test_a_request_that_breaks_off_changes_nothing(company):
     await company.sign("later.jpg")
     (asset,) = (await company.get("/assets")).json()["items"]
     assert asset["fileName"] == "later.jpg"
+
+
+@pytest.fixture(scope="module")
+async def hasty():
+    """A sign API that waits for no one, and takes few."""
+    settings = {"SIGN_API_HTTP_REQUEST_SECONDS": "1", "SIGN_API_HTTP_MAX_CONNECTIONS": "20"}
+    async with Parts().another("sign_api", **settings) as url:
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        (b"", b""),
+        (b"GET /healthz HTT", b"HTTP/1.1 408 "),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"HTTP/1.1 408 "),
+        (POST + b"Content-Length: 50\r\n\r\n{", b"HTTP/1.1 408 "),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n", b"HTTP/1.1 408 "),
+    ],
+    ids=["nothing", "line", "head", "body", "chunks"],
+)
+async def test_a_request_that_does_not_come_is_not_waited_for(hasty, begin, said):
+    """Red with uvicorn's own protocol, which waits for ever, however little comes."""
+    address = urlsplit(hasty)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    try:
+        writer.write(begin)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        assert answer.startswith(said)
+        assert not said or code_of(answer) == "request_too_slow"
+    finally:
+        writer.close()
+
+
+async def test_a_byte_now_and_then_does_not_keep_a_connection(hasty):
+    address = urlsplit(hasty)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    answered = asyncio.create_task(reader.read())
+    try:
+        async with asyncio.timeout(10):
+            writer.write(b"GET /healthz HTTP/1.1\r\nX: ")
+            while not answered.done():
+                writer.write(b"a")
+                await asyncio.wait({answered}, timeout=0.1)
+        assert answered.result().startswith(b"HTTP/1.1 408 ")
+    finally:
+        writer.close()
+
+
+async def test_connections_that_are_too_many_are_closed_and_the_others_served(hasty, http):
+    address = urlsplit(hasty)
+    opened = [await asyncio.open_connection(address.hostname, address.port) for _ in range(40)]
+    closed = 0
+    async with asyncio.timeout(10):
+        for reader, _ in opened[30:]:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            closed += 1
+    assert closed == 10
+    for _, writer in opened:
+        writer.close()
+
+    async def served() -> bool:
+        with suppress(httpx.TransportError):
+            return (await http.get(f"{hasty}/healthz")).status_code == 200
+        return False
+
+    await eventually(served)
 
 
 async def test_nothing_is_said_in_the_middle_of_a_stream(company):

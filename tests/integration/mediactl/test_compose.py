@@ -54,6 +54,7 @@ def test_up_starts_the_containers_with_ports_and_secrets_of_the_stack(docker, ho
     assert "-d --build --wait" in up
     given = home.compose_env_file.read_text()
     assert f"JWT_SECRET='{variables['JWT_SECRET']}'" in given
+    assert "\nEVENT_ID_SECRET='" in given
     for user in ("SIGN_API", "INGEST", "THUMBNAILER", "WATCHER", "PROVISIONER"):
         assert f"\n{user}_S3_SECRET='" in given
     assert f"MEDIA_API_PORT='{variables['MEDIA_API_URL'].rpartition(':')[2]}'" in given

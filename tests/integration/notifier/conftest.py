@@ -20,7 +20,7 @@ from media_runtime.kafka import Producer
 from media_runtime.settings import KafkaSettings
 from media_runtime.topics import wanted_topics
 
-from integration.notifier.parts import JWT_SECRET, Notifier, Wire
+from integration.notifier.parts import EVENT_ID_SECRET, JWT_SECRET, Notifier, Wire
 from support.eventually import eventually
 
 # Roles belong to the whole server: other stacks on it must keep the passwords they have.
@@ -107,6 +107,7 @@ def _notifier(database: str, wire: Wire, folder: Path, **settings: object) -> No
         "DATABASE_URL": database,
         "KAFKA_TOPIC_PREFIX": wire.prefix,
         "JWT_SECRET": JWT_SECRET,
+        "EVENT_ID_SECRET": EVENT_ID_SECRET,
         "HTTP_PORT": str(_free_port()),
         **{name.upper(): str(value) for name, value in settings.items()},
     }

@@ -31,6 +31,7 @@ from media_runtime.kafka import OutgoingRecord, Producer, event_record
 from support.eventually import eventually
 
 JWT_SECRET = "only-for-tests-" + "x" * 32
+EVENT_ID_SECRET = "only-for-tests-" + "y" * 32
 
 
 def token(company: UUID, *, seconds: float = 600, permissions=("media:read",)) -> str:
@@ -71,6 +72,7 @@ class Listening:
     heard: list[Heard] = field(default_factory=list)
     comments: int = 0
     last_id: str = ""
+    ids: list[str] = field(default_factory=list)
     ended: bool = False
     broken: bool = False
 
@@ -99,6 +101,7 @@ class Listening:
 
     def _dispatch(self, fields: dict[str, str]) -> None:
         self.last_id = fields.get("id", self.last_id)
+        self.ids += [fields["id"]] if "id" in fields else []
         if "data" in fields:
             self.heard.append(Heard(fields.get("event", ""), self.last_id, fields["data"]))
 
@@ -120,7 +123,7 @@ class Notifier:
             self.process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-m", "notifier"], env=self.environment, stdout=log, stderr=log
             )
-        await eventually(self.is_ready, timeout=30)
+        await eventually(self.is_ready, timeout=90)
 
     async def is_ready(self) -> bool:
         assert self.process.poll() is None, "the notifier died"

@@ -97,6 +97,24 @@ async def test_what_memory_no_longer_holds_comes_from_kafka(make_notifier, wire,
     assert await notifier.metric('notifier_streams_total{start="log"}') == 1
 
 
+async def test_what_is_more_than_one_client_is_read_for_is_said(make_notifier, wire, company):
+    """Else an old position has the replica read all that others did for as long as it takes."""
+    notifier = await make_notifier(history_events=1, backfill_records=1000)
+    async with notifier.listening(company) as stream:
+        start = stream.last_id
+    await wire.progress(uuid4(), range(3000))
+    await wire.progress(company, [1])
+
+    async with notifier.listening(company, last_id=start) as stream:
+        await eventually(lambda: stream.of("media_resync"))
+        await wire.progress(company, [2])
+        await eventually(lambda: stream.numbers == [2])
+        last_id = stream.last_id
+    async with notifier.listening(company, last_id=last_id) as stream:
+        await wire.progress(company, [3])
+        await eventually(lambda: stream.numbers == [3])
+
+
 async def test_a_resumed_stream_hears_one_company_from_kafka_too(make_notifier, wire, company):
     notifier = await make_notifier(history_events=0)
     async with notifier.listening(company) as stream:

@@ -119,6 +119,66 @@ async def test_a_malformed_position_is_refused_and_costs_no_ticket(notifier, com
         assert stream.status == 200
 
 
+async def test_a_position_of_another_company_is_refused(notifier, company):
+    """As one that nobody was ever given: what it holds is not told apart."""
+    async with notifier.listening(uuid4()) as other:
+        ids = other.last_id, other.last_id[:-8] + "AAAAAAAA"
+    url, token = "/api/media/events", notifier.bearer(company)
+    answers = [await notifier.get(url, headers={**token, "Last-Event-ID": one}) for one in ids]
+    assert [problem(answer) for answer in answers] == [(400, "invalid_last_event_id")] * 2
+    assert answers[0].text == answers[1].text
+
+
+@pytest.mark.parametrize("busy", [False, True])
+async def test_a_stream_tells_nothing_of_what_others_do(make_notifier, wire, company, busy):
+    """Red with offsets in clear, and with ids that change when others do something."""
+    notifier = await make_notifier(heartbeat_seconds=0.2)
+    async with notifier.listening(company) as stream:
+        await eventually(lambda: stream.comments > 1)
+        for _ in range(5):
+            if busy:
+                await wire.progress(uuid4(), range(200))
+            beats = stream.comments
+            await eventually(lambda n=beats: stream.comments > n)
+            async with notifier.listening(company) as again:
+                stream.ids.append(again.last_id)
+        assert stream.numbers == []
+        ids = stream.ids
+    assert len(set(ids)) == len(ids) >= stream.comments + 6
+    assert len({len(one) for one in ids}) == 1
+
+
+async def test_slow_clients_of_one_company_keep_no_other_from_resuming(
+    make_notifier, wire, company
+):
+    """Red when a turn to read the log is held until the client has taken what was read."""
+    notifier, other = await make_notifier(history_events=1, write_seconds=60), uuid4()
+    async with notifier.listening(company) as first, notifier.listening(other) as second:
+        starts = first.last_id, second.last_id
+    for _ in range(70):
+        await wire.failed(company, message="x" * 100_000)
+    await wire.progress(other, range(5))
+    token = notifier.bearer(company)["Authorization"]
+    deaf = []
+    try:
+        for _ in range(12):
+            sock = socket.socket()
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", int(notifier.environment["HTTP_PORT"])))
+            sock.sendall(
+                f"GET /api/media/events HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\n"
+                f"Last-Event-ID: {starts[0]}\r\n\r\n".encode()
+            )
+            deaf.append(sock)
+        await eventually(lambda: _is(notifier.metric("notifier_clients "), 12))
+        async with notifier.listening(other, last_id=starts[1]) as stream:
+            await eventually(lambda: stream.numbers == list(range(5)), timeout=20)
+        assert await notifier.metric("notifier_clients ") >= 12
+    finally:
+        for sock in deaf:
+            sock.close()
+
+
 async def test_an_invalid_asset_id_is_refused(notifier, company):
     answer = await notifier.get("/api/media/events", params={"assetId": "7"})
     assert problem(answer) == (400, "invalid_asset_id")
@@ -133,6 +193,8 @@ async def test_a_company_has_a_limit_of_streams(make_notifier, company):
         assert [one.status for one in streams] == [200] * 2 + [429] * 4
         for refused in streams[2:]:
             assert refused.headers["retry-after"]
+            assert refused.headers["ratelimit-policy"] == '"streams";q=2'
+            assert refused.headers["ratelimit"] == '"streams";r=0;t=5'
             assert refused.headers["content-type"] == "application/problem+json"
         async with notifier.listening(uuid4()) as other:
             assert other.status == 200

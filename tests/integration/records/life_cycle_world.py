@@ -253,7 +253,7 @@ class World:
 
     def _sign_api(self, database: Database, outbox: Outbox, url: str) -> None:
         settings = SignApiSettings(**_ADDRESSES, database_url=url, grant_seconds=limits.GRANT)
-        buckets = Buckets(database, self.storage, quota_bytes=settings.company_quota_bytes)
+        buckets = Buckets(database, self.storage, wait_seconds=settings.bucket_wait_seconds)
         self._sign = SignUpload(database, self.storage, buckets, settings)
         self.clients = Assets(database, outbox)
 

@@ -40,6 +40,7 @@ TENANT_TABLES = {
     "outbox",
     "company_usage",
     "incidents",
+    "wanted_buckets",
 }
 
 
@@ -85,7 +86,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
-        "company_usage",
+        "company_usage", "wanted_buckets",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]
@@ -127,12 +128,13 @@ async def test_another_companys_rows_can_be_neither_seen_nor_touched(sign_api, a
 
 
 async def test_rows_for_another_company_cannot_be_written(sign_api):
+    insert = "INSERT INTO wanted_buckets (company_id) VALUES ($1)"
+    own = uuid4()
+    async with sign_api.company(own) as connection:
+        await connection.execute(insert, own)
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         async with sign_api.company(uuid4()) as stranger:
-            await stranger.execute(
-                "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, 'b', 1)",
-                uuid4(),
-            )
+            await stranger.execute(insert, uuid4())
 
 
 async def test_no_row_points_at_another_companys_asset(sign_api):

@@ -6,34 +6,44 @@ The walls between companies themselves are in test_walls and test_companies_apar
 
 from __future__ import annotations
 
+from uuid import uuid4
+
+import asyncpg
 import pytest
+from media_runtime.postgres import Database
+
+from support.databases import service_url
 
 LOGINS = ("media_sign_api", "media_ingest", "media_notifier", "media_watcher")
 
 RIGHTS = {
     ("media_sign_api", "alembic_version"): "SELECT",
     ("media_sign_api", "asset_transitions"): "INSERT SELECT",
-    ("media_sign_api", "companies"): "INSERT SELECT UPDATE",
+    ("media_sign_api", "companies"): "SELECT",
     ("media_sign_api", "company_usage"): "INSERT SELECT UPDATE",
-    ("media_sign_api", "idempotency_keys"): "DELETE INSERT SELECT UPDATE",
+    ("media_sign_api", "idempotency_keys"): "DELETE INSERT SELECT",
     ("media_sign_api", "media_assets"): "INSERT SELECT UPDATE",
     ("media_sign_api", "outbox"): "INSERT",
+    ("media_sign_api", "wanted_buckets"): "INSERT",
     ("media_internal", "alembic_version"): "SELECT",
     ("media_internal", "asset_results"): "DELETE INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
     ("media_internal", "companies"): "SELECT",
     ("media_internal", "company_usage"): "INSERT SELECT UPDATE",
-    ("media_internal", "event_tickets"): "DELETE SELECT",
-    ("media_internal", "idempotency_keys"): "DELETE SELECT",
     ("media_internal", "ingest_jobs"): "DELETE INSERT SELECT UPDATE",
     ("media_internal", "media_assets"): "SELECT UPDATE",
-    ("media_internal", "outbox"): "INSERT SELECT",
+    ("media_internal", "outbox"): "INSERT",
+    ("media_watcher", "companies"): "INSERT",
     ("media_watcher", "companies.verified_at"): "UPDATE",
     ("media_watcher", "companies.quota_bytes"): "UPDATE",
     ("media_watcher", "companies.retention_days"): "UPDATE",
     ("media_watcher", "companies.retention_keeps_thumbnails"): "UPDATE",
+    ("media_watcher", "event_tickets"): "DELETE SELECT",
+    ("media_watcher", "idempotency_keys"): "DELETE SELECT",
     ("media_watcher", "incidents"): "DELETE INSERT SELECT UPDATE",
     ("media_watcher", "media_assets"): "DELETE",
+    ("media_watcher", "outbox"): "SELECT",
+    ("media_watcher", "wanted_buckets"): "DELETE SELECT",
     ("media_notifier", "alembic_version"): "SELECT",
     ("media_notifier", "event_tickets"): "DELETE INSERT SELECT",
     ("media_relay", "outbox"): "DELETE SELECT",
@@ -116,6 +126,50 @@ async def test_every_right_is_behind_a_policy_for_its_role(admin):
             ["*", {"SELECT": "r", "INSERT": "a", "UPDATE": "w", "DELETE": "d"}[row[4]]],
         )
         assert policies, tuple(row)
+
+
+@pytest.mark.parametrize("login", ["sign_api", "ingest", "watcher"])
+async def test_a_relay_meets_the_records_of_its_own_service_alone(admin, database_name, login):
+    """Red with a policy that is true: sign_api could read and remove every company's outcomes."""
+    for producer in ("sign_api", "ingest", "watcher", "nobody"):
+        await admin.execute(
+            "INSERT INTO outbox (producer, company_id, topic, key, value)"
+            " VALUES ($1, gen_random_uuid(), 't', 'k', 'v')",
+            producer,
+        )
+    async with (
+        Database.connect(service_url(database_name, login), name="t", size=1) as db,
+        db.transaction() as connection,
+    ):
+        await connection.execute("SET LOCAL ROLE media_relay")
+        seen = await connection.fetch("SELECT producer FROM outbox")
+        removed = await connection.fetch("DELETE FROM outbox RETURNING producer")
+    assert [row["producer"] for row in seen] == [row["producer"] for row in removed] == [login]
+
+
+async def test_sign_api_cannot_say_what_a_company_is(admin, database_name):
+    company = uuid4()
+    await admin.execute(
+        "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, 'b', 1)", company
+    )
+    async with Database.connect(service_url(database_name, "sign_api"), name="t", size=1) as db:
+        for statement in (
+            "UPDATE companies SET quota_bytes = 10 * quota_bytes",
+            "UPDATE companies SET bucket = 'another'",
+            "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, 'b', 9)",
+            "UPDATE idempotency_keys SET response = 'x'",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with db.company(company) as connection:
+                    await connection.execute(statement, *([uuid4()] if "$1" in statement else []))
+
+
+async def test_ingest_can_neither_use_tickets_nor_answers_of_others(database_name):
+    async with Database.connect(service_url(database_name, "ingest"), name="t", size=1) as db:
+        for table in ("event_tickets", "idempotency_keys"):
+            for statement in ("SELECT 1 FROM", "DELETE FROM"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await db.fetch(f"{statement} {table}")
 
 
 async def test_rows_of_a_company_refer_to_rows_of_the_same_company(admin):

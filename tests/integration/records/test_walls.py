@@ -56,13 +56,15 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
     )
     assert {(row["tablename"], role) for row in rows for role in row["roles"]} == {
         ("event_tickets", "media_notifier"),
-        ("outbox", "media_relay"),
-        ("incidents", "media_watcher"),
+        *(
+            (table, "media_watcher")
+            for table in ("incidents", "event_tickets", "idempotency_keys", "wanted_buckets")
+        ),
         *(
             (table, "media_internal")
             for table in (
                 "companies", "media_assets", "asset_transitions", "ingest_jobs", "asset_results",
-                "idempotency_keys", "event_tickets", "outbox", "company_usage",
+                "outbox", "company_usage",
             )
         ),
     }  # fmt: skip

@@ -16,6 +16,7 @@ from media_runtime.settings import AdministratorSettings, ProvisionerSettings, S
 from media_runtime.storage import (
     ObjectMissingError,
     ObjectStore,
+    StorageUnavailableError,
     UnsafeLoginError,
     output_key,
     quarantine_key,
@@ -50,7 +51,7 @@ def users(admin):
         "s3_provisioner_secret_key": SECRETS[PROVISIONER],
     }
     yield {
-        user: ProvisionerSettings(
+        user: (ProvisionerSettings if user == "watcher" else StorageSettings)(
             **admin.model_dump(exclude={"s3_access_key", "s3_secret_key"}),
             **provisioner,
             s3_access_key=access_key(admin.s3_bucket_prefix, user),
@@ -75,9 +76,9 @@ def stores(users):
 
 @pytest.fixture(scope="module")
 async def company(stores) -> UUID:
-    """A company whose bucket sign_api has made."""
+    """A company whose bucket the watcher has made."""
     found = uuid4()
-    await stores["sign_api"].ensure_bucket(found, quota_bytes=QUOTA)
+    await stores["watcher"].ensure_bucket(found, quota_bytes=QUOTA)
     return found
 
 
@@ -187,6 +188,12 @@ async def test_a_prefix_counts_at_its_place_alone(stores, company):
     for key in (f"{company}/outputs/{uuid4()}/uploads/x", "x/y/uploads/z", "uploads/x"):
         with pytest.raises(S3Error, match="AccessDenied"):
             stores["sign_api"]._client.put_object(bucket, key, io.BytesIO(b"x"), 1)
+
+
+@pytest.mark.parametrize("user", sorted({*USERS} - {"watcher", PROVISIONER}))
+async def test_the_watcher_alone_makes_buckets(stores, user):
+    with pytest.raises(StorageUnavailableError, match="AccessDenied"):
+        await stores[user].ensure_bucket(uuid4(), quota_bytes=QUOTA)
 
 
 @pytest.mark.parametrize("user", USERS)

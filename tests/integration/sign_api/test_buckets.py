@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import pytest
+from media_runtime.postgres import Database
 from media_runtime.settings import StorageSettings
 from media_runtime.storage import ObjectStore, StorageUnavailableError
 from minio.notificationconfig import NotificationConfig
 from minio.versioningconfig import SUSPENDED, VersioningConfig
+from sign_api.use_cases import BucketNotReadyError, Buckets
+
+from support.databases import service_url
+from support.eventually import eventually
 
 QUOTA = 1_000_000
+PHOTO = {"fileName": "photo.jpg", "size": 1000, "type": "image/jpeg"}
 
 
 @pytest.fixture
@@ -30,6 +37,44 @@ async def test_the_first_grant_makes_a_bucket_with_notification_versions_and_quo
     assert {target.queue.split(":")[-2] for target in found.queue_config_list} == {"INGEST", "FAST"}
     assert store._client.get_bucket_versioning(bucket).status == "Enabled"
     assert await store.bucket_flaw(company.id, quota_bytes=1_000_000_000_000) is None
+
+
+async def test_many_first_grants_at_once_are_all_given(company):
+    await asyncio.gather(*(company.sign() for _ in range(30)))
+
+
+async def test_a_new_company_is_told_to_come_back_while_nobody_makes_buckets(
+    company, http, other_company, parts
+):
+    """The service that the internet reaches has no login that could."""
+    await company.sign()
+    async with parts.another("sign_api", SIGN_API_BUCKET_WAIT_SECONDS="0.5") as url:
+        with parts.down("watcher"):
+            answer = await http.post(
+                f"{url}/api/media/sign", json=PHOTO, headers=other_company.headers
+            )
+            assert (answer.status_code, answer.json()["code"]) == (503, "storage_not_ready")
+            assert int(answer.headers["retry-after"]) > 0
+            await company.sign()
+    await other_company.sign()
+
+
+async def test_a_bucket_that_is_long_in_making_holds_up_no_other_company(
+    database_name, admin, store
+):
+    """Red with one lock for all: a restart forgets who is known, and all wait for the slow one."""
+    slow, known = uuid4(), uuid4()
+    await admin.execute("INSERT INTO companies VALUES ($1, 'b', 1)", known)
+    url = service_url(database_name, "sign_api")
+    async with Database.connect(url, name="t", size=2) as database:
+        buckets = Buckets(database, store, wait_seconds=2)
+        waiting = [asyncio.create_task(buckets.of(slow)) for _ in range(50)]
+        await eventually(lambda: admin.fetchval("SELECT 1 FROM wanted_buckets"))
+        async with asyncio.timeout(1):
+            assert await buckets.of(known) == store.bucket_of(known)
+        assert not any(task.done() for task in waiting)
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(end) for end in ends} == {BucketNotReadyError}
 
 
 async def test_making_a_bucket_again_changes_nothing(store):

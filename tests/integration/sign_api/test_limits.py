@@ -107,6 +107,8 @@ async def test_too_many_open_grants_are_refused_until_one_is_used(narrow, http, 
     answer = await company.post("/sign", json=PHOTO)
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_open_grants")
     assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["ratelimit-policy"] == '"grants";q=2'
+    assert answer.headers["ratelimit"] == '"grants";r=0;t=60'
     await Company(http).sign()
     async with company.listening() as listener:
         await company.store(grant, photo)

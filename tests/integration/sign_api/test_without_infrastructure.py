@@ -59,7 +59,7 @@ async def test_signing_goes_on_while_storage_is_away_for_known_companies(
 
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["code"] == "temporarily_unavailable"
+    assert answer.json()["code"] == "storage_not_ready"
     assert int(answer.headers["retry-after"]) > 0
     assert "127.0.0.1" not in answer.text
     await eventually(lambda: all_ready(company.http), timeout=60)

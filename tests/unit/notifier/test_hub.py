@@ -6,7 +6,7 @@ import pytest
 from notifier.hub import Hub, NotListeningError, Stream, TooManyStreamsError
 from notifier.positions import SLOTS, PositionCodec
 
-CODEC = PositionCodec()
+CODEC = PositionCodec("s" * 32)
 ACME, OTHER = uuid4(), uuid4()
 PHOTO, VIDEO = uuid4(), uuid4()
 
@@ -72,7 +72,7 @@ def test_the_id_of_an_event_is_the_position_right_after_it():
 
     entry = stream.queue.get_nowait()
 
-    assert CODEC.decode(entry.position)[3] == 8
+    assert CODEC.decode(entry.position, ACME)[3] == 8
     assert entry.frame == b'event: media_status\nid: %b\ndata: {"n":7}\n\n' % (
         entry.position.encode()
     )

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from media_runtime import auth
 from media_runtime.auth import InvalidTokenError, TokenVerifier, bearer_token
+from media_runtime.published_keys import UnknownKeyError
 from media_runtime.settings import AuthSettings
 
 SECRET = "s" * 32
@@ -71,11 +72,10 @@ class Keys:
     def __init__(self, **keys):
         self._keys = keys
 
-    def get_signing_key_from_jwt(self, token):
-        name = jwt.get_unverified_header(token).get("kid")
+    async def key(self, name):
         if name not in self._keys:
-            raise jwt.PyJWKClientError(f"no key {name}")
-        return jwt.PyJWK.from_dict(self._keys[name])
+            raise UnknownKeyError(f"no key {name}")
+        return jwt.PyJWK.from_dict(self._keys[name]).key
 
 
 def as_jwk(public_key, algorithm):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from media_records.migrate import MigrateSettings
 from media_runtime.settings import AuthSettings, PostgresSettings, Settings, StorageSettings
 from pydantic import ValidationError
 
@@ -20,6 +21,17 @@ def test_a_secret_is_read_from_its_file(monkeypatch, tmp_path):
     (tmp_path / "url").write_text(f"  {URL}\n")
     monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
     assert PostgresSettings().database_url.get_secret_value() == URL
+
+
+def test_the_migrations_secrets_are_read_from_files_too(monkeypatch, tmp_path):
+    for number, name in enumerate(MigrateSettings.model_fields):
+        if name.endswith("_db_password") or name == "database_url":
+            monkeypatch.delenv(name.upper(), raising=False)
+            (tmp_path / name).write_text(f"secret {number}\n")
+            monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / name))
+    found = MigrateSettings()
+    assert found.database_url.get_secret_value().startswith("secret ")
+    assert len(set(found.passwords().values())) == 4
 
 
 def test_the_environment_wins_over_a_file(monkeypatch, tmp_path):

@@ -33,6 +33,8 @@ COMPOSED = "composed"
 
 _SERVERS = ("kafka", "postgres", "minio")
 _MONITORS = ("prometheus", "alertmanager", "grafana")
+# Those that clients reach serve their metrics on a port that is not published.
+_MEASURED = ("ingest", "thumbnailer", "watcher")
 _PUBLISHED = (*_SERVERS, *_MONITORS, *SERVICES)
 
 
@@ -60,6 +62,7 @@ class ComposeStack:
             self._state.ports(),
             self._credentials(),
             monitors=_MONITORS,
+            measured=_MEASURED,
         )
         return {**published, **self._grafana()}
 
@@ -119,6 +122,7 @@ class ComposeStack:
             **self._credentials().password_variables(),
             **self._credentials().storage_variables(),
             **self._credentials().token_variables(),
+            **self._credentials().event_variables(),
             **self._grafana(),
             **{name: self._environ.get(name, "") for name in WEBHOOKS},
         }

@@ -27,6 +27,7 @@ class Credentials:
     """
 
     jwt_secret: str
+    event_id_secret: str
     database_passwords: Mapping[str, str]
     storage_secrets: Mapping[str, str]
     jwt_issuer: str = JWT_ISSUER
@@ -39,6 +40,10 @@ class Credentials:
             "JWT_ISSUER": self.jwt_issuer,
             "JWT_AUDIENCE": self.jwt_audience,
         }
+
+    def event_variables(self) -> dict[str, str]:
+        """Return what seals the ids of events, as environment variables."""
+        return {"EVENT_ID_SECRET": self.event_id_secret}
 
     def password_variables(self) -> dict[str, str]:
         """Return the services' database passwords as environment variables."""
@@ -64,6 +69,7 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
         raise UsageError(f"JWT_SECRET must hold at least {MIN_JWT_SECRET_BYTES} bytes.")
     return Credentials(
         jwt_secret=jwt_secret,
+        event_id_secret=_secret(state, environ, "EVENT_ID_SECRET"),
         database_passwords=passwords,
         storage_secrets=storage,
         jwt_issuer=environ.get("JWT_ISSUER") or JWT_ISSUER,

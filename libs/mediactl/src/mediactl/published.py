@@ -35,15 +35,20 @@ def published_variables(
     credentials: Credentials,
     *,
     monitors: Collection[str] = (),
+    measured: Collection[str] = SERVICES,
 ) -> dict[str, str]:
-    """Return the variables that ``up`` publishes of a stack in which *monitors* run."""
+    """
+    Return the variables that ``up`` publishes of a stack in which *monitors* run.
+
+    *measured* are the services whose metrics can be read from outside.
+    """
     return {
         "MEDIA_API_URL": f"http://127.0.0.1:{ports['sign_api']}",
         "MEDIA_EVENTS_URL": f"http://127.0.0.1:{ports['notifier']}",
         **endpoints.variables(),
         **{
             f"{name.upper()}_METRICS_URL": f"http://127.0.0.1:{ports[name]}/metrics"
-            for name in SERVICES
+            for name in measured
         },
         **{f"{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in monitors},
         **credentials.token_variables(),
@@ -71,7 +76,8 @@ def endpoint_table(variables: Mapping[str, str]) -> Table:
             table.add_row(text, name, variables[name])
     for service in SERVICES:
         name = f"{service.upper()}_METRICS_URL"
-        table.add_row(f"metrics of {service}", name, variables[name])
+        if name in variables:
+            table.add_row(f"metrics of {service}", name, variables[name])
     return table
 
 

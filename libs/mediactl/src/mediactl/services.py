@@ -20,8 +20,9 @@ from mediactl.program import Command, Program, answers_ok
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
-_MAKE_BUCKETS = ("sign_api", "watcher")
+_MAKE_BUCKETS = ("watcher",)
 _TOKENS = ("sign_api", "notifier")
+_EVENT_IDS = ("notifier",)
 _SCRATCH = ("ingest", "thumbnailer")
 
 # What any program needs of the person's environment, and settings that all services share.
@@ -111,6 +112,8 @@ def _reached(name: str, around: Surroundings) -> dict[str, str]:
         variables |= _storage_login("S3_PROVISIONER_", "provisioner", around)
     if name in _TOKENS:
         variables |= credentials.token_variables()
+    if name in _EVENT_IDS:
+        variables |= credentials.event_variables()
     if name in _SCRATCH:
         variables["SCRATCH_DIR"] = str(around.scratch / name)
     return variables

@@ -15,8 +15,8 @@ from pathlib import Path
 import asyncpg
 from alembic import command
 from alembic.config import Config
+from media_runtime.settings import Settings
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -47,7 +47,7 @@ _MEMBERS = {
 }
 
 
-class MigrateSettings(BaseSettings):
+class MigrateSettings(Settings):
     """The administrator's login, and the passwords that the services' roles are to have."""
 
     database_url: SecretStr

@@ -80,6 +80,16 @@ class Company(SQLModel, table=True):
     retention_keeps_thumbnails: bool | None = None
 
 
+class WantedBucket(SQLModel, table=True):
+    """A company that asked for its first grant and has no bucket yet; the watcher makes it."""
+
+    __tablename__ = "wanted_buckets"
+    __table_args__ = (Index("wanted_buckets_age", "wanted_at"),)
+
+    company_id: UUID = Field(primary_key=True)
+    wanted_at: datetime = Field(sa_column=_moment(now=True))
+
+
 class Asset(SQLModel, table=True):
     """
     One upload and what became of it. ``size`` is the declared size in bytes.

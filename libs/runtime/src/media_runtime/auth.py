@@ -7,8 +7,6 @@ Invariant: the algorithms are fixed by the settings and never taken from the tok
 
 from __future__ import annotations
 
-import asyncio
-import json
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-from media_runtime.errors import TransientError
+from media_runtime.published_keys import PublishedKeys, UnknownKeyError
 from media_runtime.settings import AuthSettings
 
 _REQUIRED = ["exp", "sub", "aud", "iss"]
@@ -32,10 +30,6 @@ _LATEST_EXPIRY = 253_402_300_799  # the end of the year 9999, where dates end
 
 class InvalidTokenError(Exception):
     """The token is missing, expired, or not one that this system accepts."""
-
-
-class KeysUnavailableError(TransientError):
-    """The issuer's keys cannot be had for now."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +52,7 @@ class TokenVerifier:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         if self._secret is not None and len(self._secret.encode()) < _MIN_SECRET_BYTES:
             raise ValueError(f"JWT_SECRET must hold at least {_MIN_SECRET_BYTES} bytes")
-        self._keys = (
-            jwt.PyJWKClient(settings.jwt_jwks_url, timeout=5) if settings.jwt_jwks_url else None
-        )
+        self._keys = PublishedKeys(settings.jwt_jwks_url) if settings.jwt_jwks_url else None
         self._settings = settings
         self._verified: OrderedDict[str, Caller] = OrderedDict()
 
@@ -79,20 +71,15 @@ class TokenVerifier:
         try:
             if self._secret is not None:
                 return self._caller(self._claims(token, self._secret, ["HS256"]))
-            # Fetching the issuer's keys is blocking HTTP; PyJWKClient keeps them afterwards.
-            key = await asyncio.to_thread(self._published_key, token)
+            key = await self._published_key(token)
             return self._caller(self._claims(token, key, _PUBLISHED_ALGORITHMS))
-        except (jwt.PyJWTError, KeyError, TypeError, ValueError) as error:
+        except (jwt.PyJWTError, UnknownKeyError, KeyError, TypeError, ValueError) as error:
             raise InvalidTokenError(str(error)) from error
 
-    def _published_key(self, token: str) -> Any:
+    async def _published_key(self, token: str) -> Any:
         if self._keys is None:
             raise InvalidTokenError("no key source")
-        try:
-            return self._keys.get_signing_key_from_jwt(token).key
-        except (jwt.PyJWKClientConnectionError, jwt.PyJWKSetError, json.JSONDecodeError) as error:
-            # The token may well be good, and the message names the issuer's address.
-            raise KeysUnavailableError("the issuer's keys cannot be fetched") from error
+        return await self._keys.key(jwt.get_unverified_header(token).get("kid"))
 
     def _claims(self, token: str, key: Any, algorithms: list[str]) -> dict[str, Any]:
         return jwt.decode(

@@ -24,6 +24,7 @@ _TITLES = {
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     409: "Conflict",
     413: "Content Too Large",
     415: "Unsupported Media Type",
@@ -38,7 +39,28 @@ _DETAILS = {
     404: "There is nothing at this path.",
     405: "This path does not answer this method.",
 }
-_FOR_ANY_REQUEST = (413, 431)  # what is too large, see http_guard
+_RETRY_AFTER: dict[str, Any] = {
+    "description": "Seconds after which to come back.",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1},
+}
+
+
+def _text_header(description: str, pattern: str) -> dict[str, Any]:
+    schema = {"type": "string", "pattern": pattern}
+    return {"description": description, "required": True, "schema": schema}
+
+
+_HEADERS: dict[int, dict[str, Any]] = {
+    401: {"WWW-Authenticate": _text_header("How to prove who calls.", "^Bearer$")},
+    429: {
+        "Retry-After": _RETRY_AFTER,
+        "RateLimit": _text_header("What is left of the limit.", r'^"[a-z]+";r=\d+;t=\d+$'),
+        "RateLimit-Policy": _text_header("The limit that was met.", r'^"[a-z]+";q=\d+(;w=\d+)?$'),
+    },
+    503: {"Retry-After": _RETRY_AFTER},
+}
+_FOR_ANY_REQUEST = (408, 413, 431)  # what is too slow or too large, see http_guard
 _RETRY_AFTER_SECONDS = "5"
 
 
@@ -112,6 +134,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "model": Problem,
             "description": _TITLES[status],
             "content": {"application/problem+json": {}},
+            "headers": _HEADERS.get(status, {}),
         }
         for status in sorted({*statuses, *_FOR_ANY_REQUEST})
     }

@@ -6,6 +6,7 @@ The bounds hold before an app sees the request, so no route can forget them.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -47,6 +48,7 @@ _BETWEEN = len(b": \r\n")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _TITLES = {
     400: "Bad Request",
+    408: "Request Timeout",
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
 }
@@ -102,11 +104,28 @@ class BoundedProtocol(HttpToolsProtocol):
     uvicorn's protocol with a bound on what it takes that leads to nothing.
 
     That is a head, or a trailer, without an end, all of which its parser would keep, and a body
-    that goes on after the answer has begun, which it would read for ever.
+    that goes on after the answer has begun, which it would read for ever. A request has to be
+    there in whole within ``request_seconds``; a connection that is one too many is closed.
     """
 
+    request_seconds: float
+    max_connections: int
     _pending = 0
     _in_head = False
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, unless there are too many who do."""
+        super().connection_made(transport)
+        if len(self.connections) > self.max_connections:
+            transport.abort()
+        else:
+            self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        self._expect_nothing()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, and close the connection when too much leads to nothing."""
@@ -118,6 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Note that a head begins."""
         self._in_head = True
+        self._expect_request()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
@@ -135,12 +155,35 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Begin to count anew."""
         self._pending = 0
+        self._expect_nothing()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and close the connection."""
         del msg  # uvicorn has logged it
         self._close_with(400, _NO_HTTP)
+
+    def _expect_request(self) -> None:
+        # From its first byte on, not from its last: a byte at a time is too slow, too.
+        if self._late is None:
+            self._late = self.loop.call_later(self.request_seconds, self._give_up)
+
+    def _expect_nothing(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self.transport.is_closing():
+            return
+        if self._in_head or self._in_body():
+            self._close_with(408, _TOO_SLOW)
+        else:
+            self.transport.close()  # it never asked
+
+    def _in_body(self) -> bool:
+        return self.cycle is not None and self.cycle.more_body
 
     def _close_with(self, status: int, problem: bytes) -> None:
         # Within an answer these bytes would be a part of it.
@@ -150,6 +193,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if not answered:
             self.transport.write(_raw_answer(status, problem))
         self.transport.close()
+
+
+def bounded_protocol(*, request_seconds: float, max_connections: int) -> type[BoundedProtocol]:
+    """Return the protocol with these bounds; uvicorn makes its own instances."""
+    bounds = {"request_seconds": request_seconds, "max_connections": max_connections}
+    return type("BoundedProtocol", (BoundedProtocol,), bounds)
 
 
 class _TooLargeError(Exception):
@@ -239,4 +288,5 @@ def _problem(status: int, code: str, detail: str) -> bytes:
 _HEAD_TOO_LARGE = _problem(
     431, "headers_too_large", f"The request line and headers may have {MAX_HEAD_BYTES} bytes."
 )
+_TOO_SLOW = _problem(408, "request_too_slow", "The request was not there in whole in time.")
 _NO_HTTP = _problem(400, "invalid_request", "The request is not valid HTTP.")

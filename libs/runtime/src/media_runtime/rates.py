@@ -34,10 +34,23 @@ class CompanyRates:
             429,
             "rate_limited",
             f"The company may send {self._limit.amount} requests a minute.",
-            # The fields of draft-ietf-httpapi-ratelimit-headers-10.
-            {
-                "Retry-After": str(seconds),
-                "RateLimit-Policy": f'"company";q={self._limit.amount};w=60',
-                "RateLimit": f'"company";r={window.remaining};t={seconds}',
-            },
+            limit_headers(
+                f'"company";q={self._limit.amount};w=60',
+                seconds=seconds,
+                remaining=window.remaining,
+            ),
         )
+
+
+def limit_headers(policy: str, *, seconds: int, remaining: int = 0) -> dict[str, str]:
+    """
+    Return what each 429 has: when to come back, and which limit was met.
+
+    *policy* is the field RateLimit-Policy of draft-ietf-httpapi-ratelimit-headers-10.
+    """
+    name = policy.partition(";")[0]
+    return {
+        "Retry-After": str(seconds),
+        "RateLimit-Policy": policy,
+        "RateLimit": f"{name};r={remaining};t={seconds}",
+    }

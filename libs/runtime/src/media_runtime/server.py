@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Callable
 from socket import socket
 from types import FrameType
 from typing import Any, Literal
 
 import uvicorn
-from media_runtime.http_guard import BoundedProtocol, Guarded
+from media_runtime.http_guard import Guarded, bounded_protocol
 from media_runtime.http_tracing import traced
-from media_runtime.settings import Settings
+from media_runtime.settings import PublicSettings, Settings
 from media_runtime.tracing import stop_tracing
+from prometheus_client import start_http_server
 
 GRACE_SECONDS = 20
+_OWN_FILES = 200  # connections to Kafka, PostgreSQL and storage, and files
 
 
 def serve(
@@ -33,9 +37,14 @@ def serve(
     *on_stop* is called as soon as the signal arrives, for answers that would never end by
     themselves; it runs in the signal handler.
     """
+    if isinstance(settings, PublicSettings) and settings.metrics_http_port is not None:
+        start_http_server(settings.metrics_http_port, settings.http_host)
     config = uvicorn.Config(
         Guarded(traced(app), max_body_bytes=settings.http_max_body_bytes),
-        http=BoundedProtocol,
+        http=bounded_protocol(
+            request_seconds=settings.http_request_seconds,
+            max_connections=min(settings.http_max_connections, _may_open()),
+        ),
         ws="none",
         host=settings.http_host,
         port=settings.http_port,
@@ -46,6 +55,11 @@ def serve(
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     _Server(config, on_stop).run()
+
+
+def _may_open() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, files - _OWN_FILES) if files != resource.RLIM_INFINITY else sys.maxsize
 
 
 class _Server(uvicorn.Server):

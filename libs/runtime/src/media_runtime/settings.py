@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     http_port: int = 8000
     http_max_body_bytes: int = Field(default=64 * 1024, ge=1)
     """What a request's body may have: all of ours are small JSON, files go to object storage."""
+    http_request_seconds: float = Field(default=30, gt=0)
+    """How long a client may take to send a request."""
+    http_max_connections: int = Field(default=10_000, ge=1)
+    """Or as many as files may be open, less some that the service needs itself."""
     log_format: str = Field(default="auto", pattern="^(auto|json|console)$")
     log_level: str = "INFO"
 
@@ -134,6 +138,12 @@ class AuthSettings(Settings):
     jwt_issuer: str = "media-pipeline"
     jwt_audience: str = "media-pipeline"
     jwt_leeway_seconds: int = Field(default=5, ge=0)
+
+
+class PublicSettings(Settings):
+    """A service that clients reach. ``metrics_http_port`` takes /metrics off the port of theirs."""
+
+    metrics_http_port: int | None = None
 
 
 class RateSettings(Settings):

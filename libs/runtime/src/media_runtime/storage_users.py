@@ -45,7 +45,7 @@ _OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
     PROVISIONER: {},
 }
 USERS = tuple(_OBJECTS)
-"""Every user, by the name of its service; the provisioner makes buckets for several."""
+"""Every user, by the name of its service; the provisioner is the watcher's second one."""
 
 _BUCKETS = {
     "watcher": ["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"],

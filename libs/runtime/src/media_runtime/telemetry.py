@@ -18,6 +18,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 Check = Callable[[], Awaitable[None]]
 
+log = structlog.get_logger(__name__)
+
 _CHECK_SECONDS = 5.0
 
 
@@ -65,20 +67,21 @@ def configure_logging(
 
 
 class _Probe:
-    """Answers 200 when every check passes, else 503 with the names of those that fail."""
+    """
+    Answers 200 when every check passes, else 503 with the names of those that fail.
+
+    Why they fail is for the log alone, once while it lasts: anyone may ask, and causes name hosts.
+    """
 
     def __init__(self, checks: Mapping[str, Check], about: Mapping[str, str]) -> None:
         self._checks = checks
         self._about = about
+        self._logged: dict[str, str] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         del scope, receive
-        outcomes = await asyncio.gather(*(self._run(check) for check in self._checks.values()))
-        problems = {
-            name: problem
-            for name, problem in zip(self._checks, outcomes, strict=True)
-            if problem is not None
-        }
+        outcomes = await asyncio.gather(*(self._passes(name) for name in self._checks))
+        problems = [name for name, passes in zip(self._checks, outcomes, strict=True) if not passes]
         status = "failing" if problems else "ok"
         body = json.dumps({"status": status, "problems": problems, **self._about})
         await send(
@@ -90,14 +93,18 @@ class _Probe:
         )
         await send({"type": "http.response.body", "body": body.encode()})
 
-    @staticmethod
-    async def _run(check: Check) -> str | None:
+    async def _passes(self, name: str) -> bool:
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
-                await check()
+                await self._checks[name]()
         except Exception as error:  # noqa: BLE001 - any failure means "not ready"
-            return f"{type(error).__name__}: {error}"[:200]
-        return None
+            kind = type(error).__name__
+            if self._logged.get(name) != kind:
+                log.warning("not_ready", check=name, error=f"{kind}: {error}"[:500])
+            self._logged[name] = kind
+            return False
+        self._logged.pop(name, None)
+        return True
 
 
 class _Metrics:
@@ -111,15 +118,18 @@ class _Metrics:
 
 
 def ops_routes(
-    readiness: Mapping[str, Check], *, about: Mapping[str, str] | None = None
+    readiness: Mapping[str, Check],
+    *,
+    about: Mapping[str, str] | None = None,
+    metrics: bool = True,
 ) -> list[tuple[str, AsgiApp]]:
     """
-    Return the operations endpoints as ASGI apps.
+    Return the operations endpoints as ASGI apps, *metrics* among them unless served elsewhere.
 
     *readiness* names what must be reachable; *about* is what /readyz says besides.
     """
-    return [
+    routes: list[tuple[str, AsgiApp]] = [
         ("/healthz", _Probe({}, {})),
         ("/readyz", _Probe(readiness, about or {})),
-        ("/metrics", _Metrics()),
     ]
+    return [*routes, ("/metrics", _Metrics())] if metrics else routes

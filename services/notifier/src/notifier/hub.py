@@ -63,15 +63,23 @@ class Stream:
 
     def wants(self, entry: Entry) -> bool:
         """Tell whether this client is to hear of *entry*."""
+        return self.wants_of(entry.slot, entry.offset, entry.company_id, entry.asset_id)
+
+    def wants_of(self, slot: int, offset: int, company_id: UUID, asset_id: UUID) -> bool:
+        """Tell whether this client is to hear of an event at this place in the log."""
         return (
-            entry.company_id == self.company_id
-            and (self.asset_id is None or entry.asset_id == self.asset_id)
-            and entry.offset >= self.seen[entry.slot]
+            company_id == self.company_id
+            and (self.asset_id is None or asset_id == self.asset_id)
+            and offset >= self.seen[slot]
         )
 
 
 class TooManyStreamsError(Exception):
-    """The company has as many streams as it may have."""
+    """The company has as many streams as it may have, which is *limit*."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class NotListeningError(TransientError):
@@ -97,29 +105,23 @@ class Hub:
         self._listening: defaultdict[UUID, set[Stream]] = defaultdict(set)
         self._open: Counter[UUID] = Counter()
         self._floor: list[int] = []
-        self._position = ""
         self.positions: list[int] = []
         self.stopping = False
 
-    @property
-    def position(self) -> str:
-        """What a client that heard all there is up to now resumes from."""
-        if not self._position:
-            self._position = self._codec.encode(self.positions)
-        return self._position
+    def position_of(self, company_id: UUID) -> str:
+        """Return what a client of a company that heard all up to now resumes from."""
+        return self._codec.encode(self.positions, company_id)
 
     def start_at(self, positions: Positions) -> None:
         """Begin with an empty history at *positions*; open streams end and resume."""
         self._history.clear()
         self._floor = list(positions)
         self.positions = list(positions)
-        self._position = ""
         self._end_all()
 
     def skip(self, slot: int, offset: int) -> None:
         """Pass over a record that is no event."""
         self.positions[slot] = offset + 1
-        self._position = ""
 
     def publish(
         self, slot: int, offset: int, *, company_id: UUID, asset_id: UUID, kind: str, data: bytes
@@ -128,7 +130,7 @@ class Hub:
         if offset < self.positions[slot]:
             return
         self.skip(slot, offset)
-        position = self.position
+        position = self.position_of(company_id)
         entry = Entry(
             slot, offset, company_id, asset_id, kind, position, frame(kind, position, data)
         )
@@ -150,7 +152,7 @@ class Hub:
         if not self.positions or self.stopping:
             raise NotListeningError("the event log is not being followed")
         if self._open[company_id] >= self._streams_per_company:
-            raise TooManyStreamsError
+            raise TooManyStreamsError(self._streams_per_company)
         now = tuple(self.positions)
         queue: asyncio.Queue[Entry | None] = asyncio.Queue(self._queue_events + 1)
         stream = Stream(company_id, asset_id, resume or now, queue, ahead=resume)

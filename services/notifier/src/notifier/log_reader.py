@@ -2,13 +2,15 @@
 Opens consumers on the log of events, and reads stretches of it for clients that were away long.
 
 Invariant: a stretch is read whole or EventsLostError is raised; a consumer never jumps by itself.
+Reading waits for nobody who is to hear of it: a slow client costs others nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -21,24 +23,36 @@ from notifier.positions import SLOTS, TOPICS, PositionCodec, Positions
 WAIT_MS = 200
 RECORDS_AT_ONCE = 500
 
-_TURN_SECONDS = 1.0
+_MOST_BYTES = 8 * 1024 * 1024  # of one company's events, for as long as its client takes
 _FETCH_BYTES = 256 * 1024  # of each of 24 partitions; a larger record comes alone
 _RETRY_MS = 500  # each try while a broker is away is several lines of log
 _BY_NAME = {topic.name: topic for topic in TOPICS}
 
 
 class EventsLostError(Exception):
-    """The log no longer holds all that came after a position, or never held that position."""
+    """
+    What came after a position cannot be told.
+
+    The log no longer holds it, or never did, or it is more than is read for one client.
+    """
 
 
 class LogReader:
     """Reads all partitions that clients hear of; a *slot* is the place of one in positions."""
 
     def __init__(
-        self, settings: KafkaSettings, codec: PositionCodec, *, stretches_at_once: int
+        self,
+        settings: KafkaSettings,
+        codec: PositionCodec,
+        *,
+        stretches_at_once: int,
+        stretch_records: int,
+        stretch_seconds: float,
     ) -> None:
         self._settings = settings
         self._codec = codec
+        self._stretch_records = stretch_records
+        self._stretch_seconds = stretch_seconds
         self._turns = asyncio.Semaphore(stretches_at_once)
         self.partitions = [
             TopicPartition(settings.kafka_topic_prefix + name, number) for name, number in SLOTS
@@ -80,33 +94,21 @@ class LogReader:
         for slot, offset in offsets.items():
             consumer.seek(self.partitions[slot], offset)
 
-    async def between(
-        self, start: Positions, end: Positions, stream: Stream
-    ) -> AsyncGenerator[Entry | None, None]:
+    async def missed(self, start: Positions, end: Positions, stream: Stream) -> deque[Entry]:
         """
-        Yield what *stream* wants from *start* to before *end*, in order for each asset.
+        Return what *stream* wants from *start* to before *end*, in order for each asset.
 
-        None says that the search goes on. Raises EventsLostError.
+        Raises EventsLostError, for a stretch that is longer than one may be as well.
         """
-        while not await self._turn():
-            yield None
-        try:
-            async with self.consumer() as consumer:
-                await self._check_kept(consumer, start)
-                async with aclosing(self._stretch(consumer, start, end, stream)) as entries:
-                    async for entry in entries:
-                        yield entry
-        except OffsetOutOfRangeError as error:
-            raise EventsLostError("retention was faster than the reader") from error
-        finally:
-            self._turns.release()
-
-    async def _turn(self) -> bool:
-        try:
-            async with asyncio.timeout(_TURN_SECONDS):
-                return await self._turns.acquire()
-        except TimeoutError:
-            return False
+        async with self._turns:
+            try:
+                async with asyncio.timeout(self._stretch_seconds), self.consumer() as consumer:
+                    await self._check_kept(consumer, start)
+                    return await self._stretch(consumer, start, end, stream)
+            except OffsetOutOfRangeError as error:
+                raise EventsLostError("retention was faster than the reader") from error
+            except TimeoutError as error:
+                raise EventsLostError("reading the log takes too long") from error
 
     async def _check_kept(self, consumer: AIOKafkaConsumer, start: Positions) -> None:
         first = await consumer.beginning_offsets(self.partitions)
@@ -119,14 +121,16 @@ class LogReader:
 
     async def _stretch(
         self, consumer: AIOKafkaConsumer, start: Positions, end: Positions, stream: Stream
-    ) -> AsyncGenerator[Entry | None, None]:
-        positions = list(start)
+    ) -> deque[Entry]:
+        positions, found = list(start), deque[Entry]()
         marks = (str(stream.company_id).encode(), stream.company_id.hex.encode())
         unread = {slot for slot in range(len(SLOTS)) if start[slot] < end[slot]}
         self.start_from(consumer, {slot: start[slot] for slot in unread})
+        read = held = 0
         while unread:
             batches = await consumer.getmany(timeout_ms=WAIT_MS, max_records=RECORDS_AT_ONCE)
             for records in batches.values():
+                read += len(records)
                 for record in records:
                     slot = self.slot_of(record)
                     if record.offset >= end[slot]:
@@ -134,32 +138,40 @@ class LogReader:
                     positions[slot] = record.offset + 1
                     if not _mentions(record, marks):
                         continue
-                    entry = self._entry(slot, record, positions)
-                    if entry and stream.wants(entry):
-                        yield entry
+                    entry = self._entry(slot, record, positions, stream)
+                    if entry is not None:
+                        found.append(entry)
+                        held += len(entry.frame)
+            if read > self._stretch_records or held > _MOST_BYTES:
+                raise EventsLostError("it is more than is read for one client")
             # A log may have gaps: the consumer's own place decides.
             for slot in list(unread):
                 if await consumer.position(self.partitions[slot]) >= end[slot]:
                     unread.remove(slot)
                     consumer.pause(self.partitions[slot])
-            yield None
             await asyncio.sleep(0)
+        return found
 
-    def _entry(self, slot: int, record: ConsumerRecord[Any, Any], at: list[int]) -> Entry | None:
+    def _entry(
+        self, slot: int, record: ConsumerRecord[Any, Any], at: list[int], stream: Stream
+    ) -> Entry | None:
         topic = self.topic_of(slot)
         try:
             event = topic.parse(record.value)
         except ContractError:
             return None
-        position = self._codec.encode(at)
+        company, asset, value = event.companyid, event.subject, record.value or b""
+        if not stream.wants_of(slot, record.offset, company, asset):
+            return None
+        position = self._codec.encode(at, company)
         return Entry(
             slot,
             record.offset,
-            event.companyid,
-            event.subject,
+            company,
+            asset,
             topic.name,
             position,
-            frame(topic.name, position, record.value or b""),
+            frame(topic.name, position, value),
         )
 
 

@@ -32,7 +32,8 @@ SERVICE = "notifier"
 
 def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
     """Return the app, and what ends all its streams; the latter may be called at any time."""
-    codec = PositionCodec(settings.kafka_topic_prefix)
+    secret = settings.event_id_secret.get_secret_value()
+    codec = PositionCodec(secret, settings.kafka_topic_prefix)
     hub = Hub(
         codec,
         history_events=settings.history_events,
@@ -58,7 +59,13 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
             )
             await refuse_pending_migrations(database)
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
-            reader = LogReader(settings, codec, stretches_at_once=settings.backfills_at_once)
+            reader = LogReader(
+                settings,
+                codec,
+                stretches_at_once=settings.backfills_at_once,
+                stretch_records=settings.backfill_records,
+                stretch_seconds=settings.backfill_seconds,
+            )
             event_log = EventLog(
                 reader,
                 producer,
@@ -71,16 +78,20 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
                 verifier=TokenVerifier(settings),
                 tickets=Tickets(database, lifetime_seconds=settings.ticket_seconds),
                 streams=Streams(
-                    hub, event_log, reader, codec, heartbeat_seconds=settings.heartbeat_seconds
+                    hub,
+                    event_log,
+                    reader,
+                    codec,
+                    heartbeat_seconds=settings.heartbeat_seconds,
+                    backfills_per_company=settings.backfills_per_company,
                 ),
                 codec=codec,
                 write_seconds=settings.write_seconds,
                 rates=CompanyRates(settings.company_requests_per_minute),
             )
             readiness = {"events": event_log.caught_up, "postgres": database.ping}
-            app.router.routes.extend(
-                Route(path, endpoint) for path, endpoint in ops_routes(readiness)
-            )
+            ops = ops_routes(readiness, metrics=settings.metrics_http_port is None)
+            app.router.routes.extend(Route(path, endpoint) for path, endpoint in ops)
             yield
 
     app = FastAPI(

@@ -1,17 +1,24 @@
 """
-Where a client stands in the log: the next offset of every partition, as a text for clients.
+Where a client stands in the log: the next offset of every partition, sealed for its company.
 
-Invariant: the text alone is enough to resume, on any replica, after any restart.
+The text alone is enough to resume, on any replica, after any restart. Invariant: it tells its
+holder nothing, since offsets count what all companies do: it is encrypted, always of one length
+and never the same twice, and it is good for its company alone.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import os
+import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS
 
 TOPICS = (MEDIA_STATUS, MEDIA_PROCESSED)
@@ -20,72 +27,59 @@ SLOTS = tuple((topic.name, number) for topic in TOPICS for number in range(topic
 
 Positions = tuple[int, ...]
 
-_VERSION = 1
-_MARK_BYTES = 4
-_LOW_BITS = 0x7F
-_MORE = 0x80
+_VERSION = b"\x02"
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+_KEY_BYTES = 32
+# Of one width: shorter numbers would tell how much there is.
+_OFFSETS = struct.Struct(f">{len(SLOTS)}Q")
+_BYTES = len(_VERSION) + _NONCE_BYTES + _OFFSETS.size + _TAG_BYTES
 
 
 class ForeignPositionError(ValueError):
-    """The text is no position of this log."""
+    """The text is no position that this company was given."""
 
 
-@dataclass(frozen=True)
 class PositionCodec:
-    """Writes and reads positions; *topic_prefix* tells the log of one stack from another's."""
+    """
+    Writes and reads positions.
 
-    topic_prefix: str = ""
+    Replicas share *secret*; *topic_prefix* tells the log of one stack from another's.
+    """
 
-    def encode(self, positions: Sequence[int]) -> str:
-        """Return the text of *positions*: version, mark and LEB128 numbers in base64url."""
-        packed = bytearray([_VERSION, *self._mark()])
-        for offset in positions:
-            packed += _varint(offset)
-        return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+    def __init__(self, secret: str, topic_prefix: str = "") -> None:
+        log = "\n".join(f"{topic_prefix}{name} {number}" for name, number in SLOTS)
+        derive = HKDF(SHA256(), _KEY_BYTES, salt=None, info=log.encode())
+        self._cipher = AESGCMSIV(derive.derive(secret.encode()))
 
-    def decode(self, text: str) -> Positions:
+    def encode(self, positions: Sequence[int], company_id: UUID) -> str:
+        """Return a new text of *positions*, for this company, in base64url."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._cipher.encrypt(nonce, _OFFSETS.pack(*positions), company_id.bytes)
+        return base64.urlsafe_b64encode(_VERSION + nonce + sealed).decode().rstrip("=")
+
+    def decode(self, text: str, company_id: UUID) -> Positions:
         """Return the positions in *text*; raises ForeignPositionError."""
+        packed = self.opened(text)[len(_VERSION) :]
+        nonce, sealed = packed[:_NONCE_BYTES], packed[_NONCE_BYTES:]
+        try:
+            return _OFFSETS.unpack(self._cipher.decrypt(nonce, sealed, company_id.bytes))
+        except InvalidTag as error:
+            raise ForeignPositionError("it is not one that this company was given") from error
+
+    @staticmethod
+    def opened(text: str) -> bytes:
+        """Return the bytes of *text*; raises ForeignPositionError where it can be no position."""
         try:
             packed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
-            raise ForeignPositionError("not base64url") from error
-        if packed[: 1 + _MARK_BYTES] != bytes([_VERSION, *self._mark()]):
-            raise ForeignPositionError("of another version or log")
-        positions = _varints(packed[1 + _MARK_BYTES :])
-        if len(positions) != len(SLOTS):
-            raise ForeignPositionError("of another number of partitions")
-        return positions
+            raise ForeignPositionError("it is not base64url") from error
+        if len(packed) != _BYTES or not packed.startswith(_VERSION):
+            raise ForeignPositionError("it is of another version or length")
+        return packed
 
-    def no_earlier(self, text: str, floor: Positions) -> str:
-        """Return the text of the later one, partition by partition, of *text* and *floor*."""
-        found = self.decode(text)
-        return self.encode([max(pair) for pair in zip(found, floor, strict=True)])
-
-    def _mark(self) -> bytes:
-        names = "\n".join(self.topic_prefix + topic.name for topic in TOPICS)
-        return hashlib.sha256(names.encode()).digest()[:_MARK_BYTES]
-
-
-def _varint(number: int) -> bytes:
-    packed = bytearray()
-    while number > _LOW_BITS:
-        packed.append(number & _LOW_BITS | _MORE)
-        number >>= 7
-    packed.append(number)
-    return bytes(packed)
-
-
-def _varints(packed: bytes) -> Positions:
-    numbers: list[int] = []
-    number = shift = 0
-    for byte in packed:
-        number |= (byte & _LOW_BITS) << shift
-        shift += 7
-        if not byte & _MORE:
-            numbers.append(number)
-            number = shift = 0
-        elif shift > 63:  # noqa: PLR2004 - Kafka's offsets have 63 bits
-            raise ForeignPositionError("an offset is out of range")
-    if shift:
-        raise ForeignPositionError("cut short")
-    return tuple(numbers)
+    def no_earlier(self, text: str, floor: Positions, company_id: UUID) -> str:
+        """Return *text* unless *floor* is later in a partition; then the later of each."""
+        found = self.decode(text, company_id)
+        later = tuple(map(max, found, floor))
+        return text if later == found else self.encode(later, company_id)

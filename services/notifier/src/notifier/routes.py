@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -19,10 +21,10 @@ from media_runtime.http import (
     documented,
     unauthorized,
 )
-from media_runtime.rates import CompanyRates
+from media_runtime.rates import CompanyRates, limit_headers
 from notifier.event_stream import EventStream
 from notifier.hub import TooManyStreamsError
-from notifier.positions import ForeignPositionError, PositionCodec, Positions
+from notifier.positions import ForeignPositionError, PositionCodec
 from notifier.streams import Streams
 from notifier.tickets import InvalidTicketError, Listener, Tickets
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,7 +34,7 @@ FIELD_CODES = {"assetId": "invalid_asset_id"}
 """The code of an invalid input, by the name of its parameter."""
 
 _EXAMPLE = (
-    'event: media_status\nid: AUw5…\ndata: {"specversion":"1.0","type":'
+    'event: media_status\nid: AnNl…\ndata: {"specversion":"1.0","type":'
     '"media.asset.status_changed.v1","subject":"0d5f3c1e-…","data":{"attempt":1,'
     '"status":"ready","previousStatus":"processing"}}\n\n'
 )
@@ -95,17 +97,21 @@ async def events(
     lost to retention: read the assets again.
     """
     services = _services(request)
-    # First what costs nothing: a ticket is used up by asking for it.
-    resume = _resume_position(services.codec, last_event_id or last_event_id_query)
-    listener = await _listener(request, services, ticket)
+    last_id = last_event_id or last_event_id_query
+    with _problem_of_position():
+        # First what costs nothing: a ticket is used up by asking for it.
+        if last_id:
+            services.codec.opened(last_id)
+        listener = await _listener(request, services, ticket)
+        resume = services.codec.decode(last_id, listener.company_id) if last_id else None
     try:
         parts, close = await services.streams.open(listener, asset_id, resume)
     except TooManyStreamsError as error:
         raise ApiError(
             429,
-            "too_many_streams",
+            "too_many_event_streams",
             "The company has as many event streams open as it may have.",
-            {"Retry-After": "5"},
+            limit_headers(f'"streams";q={error.limit}', seconds=5),
         ) from error
     return EventStream(parts, close, write_seconds=services.write_seconds)
 
@@ -156,11 +162,10 @@ async def _ticket_holder(tickets: Tickets, ticket: str) -> Listener:
         ) from error
 
 
-def _resume_position(codec: PositionCodec, text: str | None) -> Positions | None:
-    if not text:
-        return None
+@contextmanager
+def _problem_of_position() -> Iterator[None]:
     try:
-        return codec.decode(text)
+        yield
     except ForeignPositionError as error:
         raise ApiError(
             400, "invalid_last_event_id", f"Last-Event-ID is not one of this stream: {error}."

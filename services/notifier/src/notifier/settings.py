@@ -6,12 +6,13 @@ from media_runtime.settings import (
     AuthSettings,
     KafkaSettings,
     PostgresSettings,
+    PublicSettings,
     RateSettings,
 )
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 
-class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings, RateSettings):
+class NotifierSettings(PublicSettings, AuthSettings, KafkaSettings, PostgresSettings, RateSettings):
     """What the notifier is told by its environment; times in seconds."""
 
     heartbeat_seconds: float = Field(default=15, gt=0)
@@ -26,5 +27,13 @@ class NotifierSettings(AuthSettings, KafkaSettings, PostgresSettings, RateSettin
     streams_per_company: int = Field(default=1000, ge=1)
     """On one replica."""
     backfills_at_once: int = Field(default=8, ge=1)
+    """Streams whose past is read from Kafka at one time."""
+    backfills_per_company: int = Field(default=2, ge=1)
+    """Streams of one company whose past is read, or waits for its client to take it."""
+    backfill_records: int = Field(default=100_000, ge=1)
+    backfill_seconds: float = Field(default=30, gt=0)
+    """What is read for one client; where it takes more, the client is told to read anew."""
+    event_id_secret: SecretStr = Field(min_length=32)
+    """Seals event ids, which tell of all companies; every replica has the same."""
     cors_allow_origins: str = ""
     """Origins of browser clients, separated by commas."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import UTC, datetime
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 _RETRY_MS = 2000
 _CATCH_UP_SECONDS = 5.0
+_LOOK_SECONDS = 1.0
 
 
 class Streams:
@@ -34,12 +37,15 @@ class Streams:
         codec: PositionCodec,
         *,
         heartbeat_seconds: float,
+        backfills_per_company: int,
     ) -> None:
         self._hub = hub
         self._event_log = event_log
         self._reader = reader
         self._codec = codec
         self._heartbeat_seconds = heartbeat_seconds
+        self._backfills_per_company = backfills_per_company
+        self._turns: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def open(
         self, listener: Listener, asset_id: UUID | None, resume: Positions | None
@@ -62,7 +68,7 @@ class Streams:
     async def _bytes(
         self, stream: Stream, live_from: Positions, resume: Positions | None, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        yield _hello(self._codec.encode(resume or live_from))
+        yield _hello(self._codec.encode(resume or live_from, stream.company_id))
         try:
             if resume is None:
                 STREAMS.labels("live").inc()
@@ -84,23 +90,60 @@ class Streams:
     async def _from_log(
         self, stream: Stream, live_from: Positions, resume: Positions, deadline: float
     ) -> AsyncGenerator[bytes, None]:
-        loop = asyncio.get_running_loop()
-        quiet_since = loop.time()
+        missed: asyncio.Future[deque[Entry]] = asyncio.get_running_loop().create_future()
+        reading = asyncio.create_task(self._read_in_turn(stream, resume, live_from, missed))
         try:
-            async with aclosing(self._reader.between(resume, live_from, stream)) as entries:
-                async for entry in entries:
-                    if loop.time() > deadline or self._hub.stopping:
-                        break
-                    if entry is not None or loop.time() - quiet_since > self._heartbeat_seconds:
-                        quiet_since = loop.time()
-                        yield self._heard(stream, entry) if entry else b": heartbeat\n\n"
+            async with aclosing(self._until(missed, deadline)) as heartbeats:
+                async for heartbeat in heartbeats:
+                    yield heartbeat
+            entries = missed.result() if missed.done() else deque()
+            while entries and not self._is_over(deadline):
+                yield self._heard(stream, entries.popleft())
             STREAMS.labels("log").inc()
         except EventsLostError as error:
             log.info("resync", reason=str(error))
             STREAMS.labels("resync").inc()
             stream.seen = (0,) * len(resume)
             stream.ahead = None
-            yield _resync(self._codec.encode(live_from))
+            yield _resync(self._codec.encode(live_from, stream.company_id))
+        finally:
+            reading.cancel()
+            missed.cancel()
+            await asyncio.gather(reading, missed, return_exceptions=True)
+
+    async def _read_in_turn(
+        self,
+        stream: Stream,
+        start: Positions,
+        end: Positions,
+        missed: asyncio.Future[deque[Entry]],
+    ) -> None:
+        """Read what a stream missed; until this is cancelled its company's turn is taken."""
+        # What was read waits in memory for a client that may be slow: few of a company at once.
+        turn = self._turns.setdefault(
+            stream.company_id, asyncio.Semaphore(self._backfills_per_company)
+        )
+        async with turn:
+            try:
+                missed.set_result(await self._reader.missed(start, end, stream))
+            except Exception as error:  # noqa: BLE001 - it is the stream's to tell
+                missed.set_exception(error)
+            await asyncio.Event().wait()
+
+    async def _until(
+        self, done: asyncio.Future[deque[Entry]], deadline: float
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield heartbeats until something is *done*, or the stream is over."""
+        loop = asyncio.get_running_loop()
+        quiet_since = loop.time()
+        while not done.done() and not self._is_over(deadline):
+            await asyncio.wait({done}, timeout=min(_LOOK_SECONDS, self._heartbeat_seconds))
+            if loop.time() - quiet_since > self._heartbeat_seconds:
+                quiet_since = loop.time()
+                yield b": heartbeat\n\n"
+
+    def _is_over(self, deadline: float) -> bool:
+        return self._hub.stopping or asyncio.get_running_loop().time() > deadline
 
     async def _live(self, stream: Stream, deadline: float) -> AsyncGenerator[bytes, None]:
         loop = asyncio.get_running_loop()
@@ -134,15 +177,16 @@ class Streams:
         return entry.frame if position == entry.position else entry.at(position)
 
     def _heartbeat(self, stream: Stream) -> bytes:
-        # A quiet client's position moves on, so that coming back stays cheap.
-        position = self._position_for(stream, self._hub.position)
+        # A quiet client's position moves on, so that coming back stays cheap. Its text is another
+        # one whether or not anything happened.
+        position = self._position_for(stream, self._hub.position_of(stream.company_id))
         return b": heartbeat\nid: %b\n\n" % position.encode()
 
     def _position_for(self, stream: Stream, position: str) -> str:
         """Return *position*, but nothing before what the client had from another replica."""
         if stream.ahead is None:
             return position
-        later = self._codec.no_earlier(position, stream.ahead)
+        later = self._codec.no_earlier(position, stream.ahead, stream.company_id)
         if later == position:
             stream.ahead = None
         return later

@@ -45,9 +45,10 @@ def build_app(settings: SignApiSettings) -> FastAPI:
             await stack.enter_async_context(outbox.relaying())
             app.state.services = _services(settings, database, store, outbox)
             # Signing goes on while Kafka or storage is away, so neither decides readiness.
-            app.router.routes.extend(
-                Route(path, endpoint) for path, endpoint in ops_routes({"postgres": database.ping})
+            ops = ops_routes(
+                {"postgres": database.ping}, metrics=settings.metrics_http_port is None
             )
+            app.router.routes.extend(Route(path, endpoint) for path, endpoint in ops)
             yield
 
     app = FastAPI(
@@ -75,7 +76,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
 def _services(
     settings: SignApiSettings, database: Database, store: ObjectStore, outbox: Outbox
 ) -> Services:
-    buckets = Buckets(database, store, quota_bytes=settings.company_quota_bytes)
+    buckets = Buckets(database, store, wait_seconds=settings.bucket_wait_seconds)
     return Services(
         verifier=TokenVerifier(settings),
         sign_upload=SignUpload(database, store, buckets, settings),

@@ -8,4 +8,3 @@ GRANTS = Counter("sign_api_grants_total", "Upload grants given.", ["kind"])
 REFUSED = Counter(
     "sign_api_refused_total", "Grants refused for a limit of their company.", ["limit"]
 )
-BUCKETS = Counter("sign_api_buckets_provisioned_total", "Company buckets made and verified.")

@@ -15,10 +15,11 @@ from media_records.actions import AssetNotFoundError, NotFailedError, OriginalGo
 from media_runtime import tracing
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
-from media_runtime.rates import CompanyRates
+from media_runtime.rates import CompanyRates, limit_headers
 from pydantic import ValidationError
 from sign_api.use_cases import (
     Assets,
+    BucketNotReadyError,
     DeclaredUpload,
     IdempotencyKeyReusedError,
     SignUpload,
@@ -137,7 +138,14 @@ async def sign(request: Request) -> Response:
             429,
             "too_many_open_grants",
             "The company has too many grants that wait for their upload.",
-            {"Retry-After": "60"},
+            limit_headers(f'"grants";q={error.limit}', seconds=60),
+        ) from error
+    except BucketNotReadyError as error:
+        raise ApiError(
+            503,
+            "storage_not_ready",
+            "The company is new and its storage is being made; try again in a few seconds.",
+            {"Retry-After": "2"},
         ) from error
     return Response(answer, status_code=201, media_type="application/json")
 

@@ -21,16 +21,28 @@ from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore, UploadGrant, upload_key
 from sign_api.domain import VIDEO_TYPES, RefusedUploadError, check_upload
-from sign_api.metrics import BUCKETS, GRANTS, REFUSED
+from sign_api.metrics import GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
 
 log = structlog.get_logger(__name__)
 
 SERVICE = "sign_api"
 
+_WANT_BUCKET = "INSERT INTO wanted_buckets (company_id) VALUES ($1) ON CONFLICT DO NOTHING"
+_FIRST_LOOK_SECONDS = 0.05
+_LAST_LOOK_SECONDS = 0.5
+
+
+class BucketNotReadyError(Exception):
+    """The company is new, and its bucket is still being made."""
+
 
 class TooManyGrantsError(Exception):
-    """The company has as many grants open as it may have."""
+    """The company has as many grants open as it may have, which is *limit*."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 class IdempotencyKeyReusedError(PermanentError):
@@ -53,39 +65,57 @@ class DeclaredUpload:
 
 
 class Buckets:
-    """The companies' buckets: made once, verified before the first grant, then remembered."""
+    """
+    The companies' buckets, which the watcher makes when a company asks for its first grant.
 
-    def __init__(self, database: Database, store: ObjectStore, *, quota_bytes: int) -> None:
+    Who is known is remembered, so that signing then needs PostgreSQL alone. Each company is
+    waited for by itself: one whose bucket cannot be made holds up no other.
+    """
+
+    def __init__(self, database: Database, store: ObjectStore, *, wait_seconds: float) -> None:
         self._database = database
         self._store = store
-        self._quota_bytes = quota_bytes
+        self._wait_seconds = wait_seconds
         self._known: set[UUID] = set()
-        self._lock = asyncio.Lock()
+        self._waits: dict[UUID, asyncio.Task[None]] = {}
 
     async def of(self, company_id: UUID) -> str:
-        """Return the name of the company's bucket, making it when it is new."""
+        """Return the name of the company's bucket; raises BucketNotReadyError."""
         if company_id not in self._known:
-            async with self._lock:
-                if company_id not in self._known:
-                    await self._find_or_make(company_id)
-                    self._known.add(company_id)
+            await asyncio.shield(self._wait(company_id))
+            self._known.add(company_id)
         return self._store.bucket_of(company_id)
 
-    async def _find_or_make(self, company_id: UUID) -> None:
+    def _wait(self, company_id: UUID) -> asyncio.Task[None]:
+        """Return the one wait that all first requests of a company share."""
+        if company_id not in self._waits:
+            wait = asyncio.create_task(self._made(company_id))
+            self._waits[company_id] = wait
+            wait.add_done_callback(lambda done: self._forget(company_id, done))
+        return self._waits[company_id]
+
+    def _forget(self, company_id: UUID, done: asyncio.Task[None]) -> None:
+        del self._waits[company_id]
+        if not done.cancelled():
+            done.exception()  # all who waited may be gone
+
+    async def _made(self, company_id: UUID) -> None:
+        if await self._exists(company_id):
+            return
         async with self._database.company(company_id) as connection:
-            if await connection.fetchval("SELECT 1 FROM companies"):
+            await connection.execute(_WANT_BUCKET, company_id)
+        loop = asyncio.get_running_loop()
+        deadline, pause = loop.time() + self._wait_seconds, _FIRST_LOOK_SECONDS
+        while loop.time() < deadline:
+            await asyncio.sleep(pause)
+            if await self._exists(company_id):
                 return
-        bucket = await self._store.ensure_bucket(company_id, quota_bytes=self._quota_bytes)
+            pause = min(pause * 1.5, _LAST_LOOK_SECONDS)
+        raise BucketNotReadyError
+
+    async def _exists(self, company_id: UUID) -> bool:
         async with self._database.company(company_id) as connection:
-            await connection.execute(
-                "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, $3)"
-                " ON CONFLICT DO NOTHING",
-                company_id,
-                bucket,
-                self._quota_bytes,
-            )
-        BUCKETS.inc()
-        log.info("bucket_provisioned", bucket=bucket)
+            return await connection.fetchval("SELECT 1 FROM companies") is not None
 
 
 class SignUpload:
@@ -118,7 +148,8 @@ class SignUpload:
 
         The same *idempotency_key* gives the same answer for 24 hours. Raises
         RefusedUploadError, for a file that the company's quota does not hold as well,
-        TooManyGrantsError, and IdempotencyKeyReusedError for another request under one key.
+        TooManyGrantsError, IdempotencyKeyReusedError for another request under one key, and
+        BucketNotReadyError for a new company that has no bucket in time.
         """
         check_upload(upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes)
         bucket = await self._buckets.of(caller.company_id)
@@ -152,7 +183,7 @@ class SignUpload:
             self._max_grants,
         )
         if row is not None and row["refused"] is not None:
-            raise _refusal(row["refused"])
+            raise _refusal(row["refused"], self._max_grants)
         if row is not None and row["request_hash"] is not None:
             if row["request_hash"] != fingerprint:
                 raise IdempotencyKeyReusedError
@@ -241,10 +272,10 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
     )
 
 
-def _refusal(code: str) -> Exception:
+def _refusal(code: str, max_grants: int) -> Exception:
     REFUSED.labels(code).inc()
     if code == "too_many_open_grants":
-        return TooManyGrantsError()
+        return TooManyGrantsError(max_grants)
     return RefusedUploadError(code, "The company's storage quota does not hold this file.")
 
 

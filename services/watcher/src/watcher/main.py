@@ -21,6 +21,7 @@ from starlette.routing import Route
 from watcher.channels import Channels
 from watcher.incidents import Incidents
 from watcher.orphans import Orphan, find_orphans, remove_object
+from watcher.provision import MakeBuckets
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
 from watcher.retention import Retention
 from watcher.rounds import Part, repeating
@@ -46,6 +47,7 @@ def build_app(settings: WatcherSettings) -> Starlette:
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
             parts = parts_of_a_round(database, store, outbox, settings)
+            await stack.enter_async_context(MakeBuckets(database, store, settings).going_on())
             await stack.enter_async_context(
                 repeating(database, parts, interval_seconds=settings.watch_interval_seconds)
             )

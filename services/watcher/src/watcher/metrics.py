@@ -157,4 +157,8 @@ QUARANTINED = Counter(
 RECONCILED = Counter(
     "watcher_reconciled_total", "Unfinished assets looked at, by what they needed.", ["effect"]
 )
+BUCKETS = Counter("watcher_buckets_made_total", "Buckets of new companies made and verified.")
+BUCKET_FAILURES = Counter(
+    "watcher_bucket_failures_total", "Tries to make a new company's bucket that failed."
+)
 REPAIRED = Counter("watcher_buckets_repaired_total", "Buckets whose settings were repaired.")

@@ -113,6 +113,10 @@ class WatcherSettings(WatchSettings, ChannelSettings, ProvisionerSettings):
     """An attempt without a job, or any sign of life, for so long is started again."""
     late_upload_seconds: float = Field(default=900, ge=0)
     """How long after its grant lapsed an upload, begun before, may still come in."""
+    company_quota_bytes: int = Field(default=1_000_000_000_000, ge=1)
+    """What the originals and outputs of a new company may take, in all."""
+    bucket_look_seconds: float = Field(default=0.1, gt=0)
+    """How often it looks whether a new company wants a bucket."""
     bucket_verify_seconds: float = Field(default=600, gt=0)
     bucket_batch: int = Field(default=100, ge=1)
     """How many buckets are verified in one round."""
