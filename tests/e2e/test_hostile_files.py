@@ -14,9 +14,10 @@ from statistics import median
 import pytest
 from mediactl.client import media_type
 
+from support.canaries import make_canary, shows_canary
 from support.clients import Company
 from support.eventually import eventually
-from support.evil import CANARY, READY, Evil, evil_files, mutated
+from support.evil import READY, Evil, evil_files, mutated
 from support.media_files import SAMPLES, make_photo, make_video
 from support.surroundings import Parts, command_lines_with, variable
 from support.web import web_server
@@ -76,7 +77,8 @@ async def outcome(company: Company, evil: Evil) -> tuple[str, str]:
         return asset["error"]["code"], ""
     for url in (asset["processedUrl"], asset["thumbnailUrl"]):
         served = await company.fetch(url)
-        if CANARY.encode() in served.content or b"<script" in served.content:
+        shown = await asyncio.to_thread(shows_canary, served.content)
+        if shown or b"<script" in served.content:
             return READY, f"{evil.about}: the canary is in {url}"
         if not served.headers["content-type"].startswith(("image/", "video/")):
             return READY, f"{evil.about}: served as {served.headers['content-type']}"
@@ -111,8 +113,7 @@ async def tell_pace_beside_healthy_files(company, took: list[float], sources) ->
 
 @pytest.mark.timeout(600)
 async def test_every_evil_file_has_its_answer(company, unharmed, tmp_path):
-    canary = tmp_path / "canary.txt"
-    canary.write_text(CANARY)
+    canary = make_canary(tmp_path)
     with web_server() as (url, visits):
         files = evil_files(tmp_path, canary_file=canary, canary_url=url)
         found = await outcomes(company, files)

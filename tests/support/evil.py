@@ -1,8 +1,8 @@
 """
 Files that were made to do harm, each with the code that it must fail with, or ``ready``.
 
-Invariant: every file that could open something else names the canary, a file or an address that
-nothing may ever touch; its text must be in no output.
+Invariant: every file that could open something else names the canary, a film as a file and at
+an address that nothing may ever touch; its colour and its text must be in no output.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import io
 import random
+import re
 import struct
 import zipfile
 import zlib
@@ -19,9 +20,17 @@ from pathlib import Path
 
 from PIL import Image
 
+from support.canaries import (
+    CANARY,
+    alias_reference,
+    box,
+    playlists,
+    referring_movie,
+    session,
+    url_reference,
+)
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
 
-CANARY = "CANARY-7f3a51c2-DO-NOT-SERVE"
 READY = "ready"
 
 
@@ -45,8 +54,11 @@ def evil_files(folder: Path, *, canary_file: Path, canary_url: str) -> list[Evil
     """Return them all; *folder* is for files that are made on the way."""
     return [
         *_playlists(canary_file, canary_url),
+        *_embedded(folder, canary_file, canary_url),
         *_other_formats(canary_file),
-        *_broken_videos(folder, canary_file),
+        *_broken_videos(folder),
+        *_untrue(folder),
+        *_halves(folder),
         *_bombs(folder),
         *_broken_images(),
         *_polyglots(folder),
@@ -55,32 +67,83 @@ def evil_files(folder: Path, *, canary_file: Path, canary_url: str) -> list[Evil
 
 
 def _playlists(canary_file: Path, url: str) -> Iterator[Evil]:
-    parts = f"#EXTINF:1,\n{url}/hls.ts\n#EXTINF:1,\nfile://{canary_file}\n"
-    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{parts}"
-    concat = f"ffconcat version 1.0\nfile '{canary_file}'\nfile '{url}/concat.mp4'\n"
-    port = url.rpartition(":")[2]
-    sdp = f"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=video {port} RTP/AVP 96\n"
-    dash = f'<?xml version="1.0"?><MPD><BaseURL>{url}/dash/</BaseURL></MPD>'
-    for name, text in (("HLS", hls), ("ffconcat", concat), ("SDP", sdp), ("DASH", dash)):
-        data = text.encode()
-        yield Evil(f"{name} playlist", "video/mp4", data, ("type_mismatch",))
-        yield Evil(f"{name} playlist as an image", "image/jpeg", data, ("type_mismatch",))
-        ftyp = _box(b"ftyp", b"isom\0\0\2\0isom")
-        yield Evil(
-            f"{name} behind ftyp", "video/mp4", ftyp + data, ("unreadable_media", "truncated_file")
-        )
+    scripts = {
+        **{f"{kind} of a file": data for kind, data in playlists(str(canary_file)).items()},
+        **{f"{kind} of an address": data for kind, data in playlists(f"{url}/list.mov").items()},
+        "SDP": session(int(url.rpartition(":")[2])),
+    }
+    for name, data in scripts.items():
+        # That of DASH begins as a QuickTime file may: ffmpeg itself has to refuse it.
+        plain = "unreadable_media" if name.startswith("DASH") else "type_mismatch"
+        yield Evil(name, "video/mp4", data, (plain,))
+        yield Evil(f"{name} as an image", "image/jpeg", data, ("type_mismatch",))
+        ftyp = box(b"ftyp", b"isom\0\0\2\0isom")
+        yield Evil(f"{name} behind ftyp", "video/mp4", ftyp + data, ("unreadable_media",))
         matroska = b"\x1aE\xdf\xa3\x80" + data
         yield Evil(f"{name} behind an EBML head", "video/webm", matroska, ("unreadable_media",))
         avi = b"RIFF" + struct.pack("<I", len(data)) + b"AVI " + data
         yield Evil(f"{name} behind RIFF", "video/x-msvideo", avi, ("unreadable_media",))
         stream = (b"G" + data).ljust(188, b"\n") + b"G" + bytes(400)
-        yield Evil(f"{name} as a transport stream", "video/mpeg", stream, ("unreadable_media",))
-    reference = _box(
-        b"rmra", _box(b"rmda", _box(b"rdrf", bytes(4) + b"url " + f"{url}/ref.mov\0".encode()))
-    )
-    yield Evil(
-        "reference movie", "video/quicktime", _box(b"moov", reference), ("unreadable_media",)
-    )
+        if len(data) < 188:
+            yield Evil(f"{name} as a transport stream", "video/mpeg", stream, ("unreadable_media",))
+        pack = b"\x00\x00\x01\xba\n" + data
+        yield Evil(f"{name} behind a pack", "video/mpeg", pack, ("unreadable_media",))
+
+
+def _embedded(folder: Path, canary_file: Path, url: str) -> Iterator[Evil]:
+    """Yield files that name the canary within a real container."""
+    rdrf = box(b"rdrf", bytes(4) + b"url " + f"{url}/reference.mov\0".encode())
+    movie = box(b"moov", box(b"rmra", box(b"rmda", rdrf)))
+    yield Evil("a reference movie", "video/quicktime", movie, ("unreadable_media",))
+    references = {
+        "an alias": alias_reference(canary_file),
+        "an address": url_reference(f"{url}/data.mov"),
+        "an address of a file": url_reference(f"file://{canary_file}"),
+    }
+    for name, reference in references.items():
+        film = referring_movie(canary_file, reference)
+        yield Evil(f"media behind {name}", "video/quicktime", film, ("transcode_failed",))
+    for kind, data in playlists(str(canary_file)).items():
+        # ffmpeg looks for a demuxer for subtitles of this kind by their first bytes.
+        yield Evil(f"{kind} as an AVI's subtitles", "video/x-msvideo", _avi(data), (READY,))
+        attached = folder / "attached.txt"
+        attached.write_bytes(data)
+        make_video(
+            folder / "attached.mkv",
+            seconds=0.2,
+            options=("-attach", str(attached), "-metadata:s:t", "mimetype=application/x-mpegurl"),
+        )
+        whole = (folder / "attached.mkv").read_bytes()
+        yield Evil(f"{kind} attached to a film", "video/x-matroska", whole, (READY,))
+
+
+def _avi(subtitles: bytes) -> bytes:
+    """Return a film of one JPEG whose second stream has *subtitles* in it ("GAB2")."""
+    frame = io.BytesIO()
+    Image.new("RGB", (64, 48), "navy").save(frame, "JPEG")
+    gab2 = b"GAB2\0\2\0" + struct.pack("<IHI", 0, 4, len(subtitles)) + subtitles
+    heads = [
+        _stream(
+            b"vids",
+            b"MJPG",
+            struct.pack("<IiiHH4sIiiII", 40, 64, 48, 1, 24, b"MJPG", 9216, 0, 0, 0, 0),
+        ),
+        _stream(b"txts", bytes(4), b""),
+    ]
+    main = struct.pack("<14I", 40_000, 0, 0, 0x10, 5, 0, 2, 0, 64, 48, 0, 0, 0, 0)
+    pictures = b"".join(_chunk(b"00dc", frame.getvalue()) for _ in range(5))
+    body = _chunk(b"LIST", b"hdrl" + _chunk(b"avih", main) + b"".join(heads))
+    body += _chunk(b"LIST", b"movi" + _chunk(b"01tx", gab2) + pictures)
+    return _chunk(b"RIFF", b"AVI " + body)
+
+
+def _stream(kind: bytes, handler: bytes, details: bytes) -> bytes:
+    head = kind + handler + struct.pack("<10I4H", 0, 0, 0, 1, 25, 0, 5, 0, 0, 0, 0, 0, 64, 48)
+    return _chunk(b"LIST", b"strl" + _chunk(b"strh", head) + _chunk(b"strf", details))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
 
 
 def _other_formats(canary_file: Path) -> Iterator[Evil]:
@@ -109,43 +172,43 @@ def _other_formats(canary_file: Path) -> Iterator[Evil]:
         yield Evil(f"{name} as an image", "image/png", data, ("type_mismatch",))
 
 
-def _broken_videos(folder: Path, canary_file: Path) -> Iterator[Evil]:
+def _broken_videos(folder: Path) -> Iterator[Evil]:
     whole = make_video(
         folder / "whole.mp4", seconds=1, options=("-movflags", "+faststart")
     ).read_bytes()
     other = make_video(folder / "other.mp4", seconds=0.5, size="320x240").read_bytes()
-    broken = ("unreadable_media", "truncated_file", "transcode_failed", "no_video_stream")
     yield Evil("cut in its media", "video/mp4", whole[: len(whole) * 2 // 3], ("truncated_file",))
-    yield Evil("cut in its index", "video/mp4", whole[:500], ("truncated_file", "unreadable_media"))
+    yield Evil("cut in its index", "video/mp4", whole[:500], ("truncated_file",))
     yield Evil("a head alone", "video/mp4", whole[:32], ("unreadable_media",))
     spliced = whole[: len(whole) // 2] + other[len(other) // 2 :]
-    yield Evil("spliced", "video/mp4", spliced, (READY, *broken))
-    yield Evil("two movies in one", "video/mp4", whole + other, (READY, *broken))
+    yield Evil("spliced", "video/mp4", spliced, ("truncated_file",))
+    yield Evil("two movies in one", "video/mp4", whole + other, (READY,))
     huge = whole.replace(b"moov", b"moov", 1)
     at = huge.index(b"moov") - 4
     huge = huge[:at] + b"\xff\xff\xff\xff" + huge[at + 4 :]
-    yield Evil("a box of 4 GB", "video/mp4", huge, broken)
+    yield Evil("a box of 4 GB", "video/mp4", huge, ("truncated_file",))
     long = whole[:at] + b"\0\0\0\1" + b"moov" + b"\x7f" + b"\xff" * 7 + whole[at + 8 :]
-    yield Evil("a box of 8 EB", "video/mp4", long, broken)
+    yield Evil("a box of 8 EB", "video/mp4", long, ("truncated_file",))
     nested = b""
     for _ in range(5000):
-        nested = _box(b"moov", nested)
+        nested = box(b"moov", nested)
     yield Evil(
-        "5000 boxes in one another", "video/mp4", _box(b"ftyp", b"isom\0\0\2\0") + nested, broken
+        "5000 boxes in one another",
+        "video/mp4",
+        box(b"ftyp", b"isom\0\0\2\0") + nested,
+        ("unreadable_media",),
     )
     external = _patched(whole, b"url \0\0\0\1", b"url \0\0\0\0")
-    yield Evil("media in another file", "video/mp4", external, (READY, *broken))
-    for kind, offset, value, about in (
-        (b"stsz", 12, 0x7FFFFFFF, "two billion samples"),
-        (b"stts", 8, 0x7FFFFFFF, "two billion durations"),
-        (b"stco", 8, 0x7FFFFFFF, "two billion chunks"),
-        (b"mvhd", 16, 0, "no time scale"),
-        (b"mdhd", 16, 0, "no time scale of its track"),
+    yield Evil("media that are said to be elsewhere", "video/mp4", external, (READY,))
+    for kind, offset, value, about, codes in (
+        (b"stsz", 12, 0x7FFFFFFF, "two billion samples", ("unreadable_media",)),
+        (b"stts", 8, 0x7FFFFFFF, "two billion durations", ("unreadable_media",)),
+        (b"stco", 8, 0x7FFFFFFF, "two billion chunks", ("unreadable_media",)),
+        (b"mvhd", 16, 0, "no time scale", (READY,)),
+        # Its frames are 20 s apart then: all that is written is long.
+        (b"mdhd", 16, 0, "no time scale of its track", (READY, "duration_too_long")),
     ):
-        data = _patch_field(whole, kind, offset, value)
-        yield Evil(
-            about, "video/mp4", data, (READY, *broken, "duration_too_long", "bitrate_too_low")
-        )
+        yield Evil(about, "video/mp4", _patch_field(whole, kind, offset, value), codes)
     endless = _patch_field(_patch_field(whole, b"mvhd", 16, 1), b"mvhd", 20, 0x7FFFFFFF)
     yield Evil("a duration of 68 years", "video/mp4", endless, ("duration_too_long",))
     yield Evil(
@@ -158,7 +221,89 @@ def _broken_videos(folder: Path, canary_file: Path) -> Iterator[Evil]:
         *("-encryption_kid", "a7e61c373e219033c21091fa607bf3b8", str(sealed)),
     )
     yield Evil("encrypted", "video/mp4", sealed.read_bytes(), ("encrypted_media",))
-    del canary_file
+
+
+def _untrue(folder: Path) -> Iterator[Evil]:
+    """Yield Matroska files that say of themselves what is not so."""
+    path = make_video(
+        folder / "long.mkv",
+        size="64x64",
+        seconds=120,
+        sound=False,
+        options=("-r", "2", "-metadata:s:v", "XOTATE=", "-metadata:s:v", f"YOTATE={'9' * 400}"),
+    )
+    film = path.read_bytes()
+    turned = make_video(
+        folder / "turned.mkv",
+        size="64x64",
+        seconds=1,
+        sound=False,
+        options=("-metadata:s:v", "XOTATE=inf", "-metadata:s:v", f"YOTATE={'9' * 400}"),
+    ).read_bytes()
+    yield Evil(
+        "120 s that claim to be 10", "video/x-matroska", _lasting(film, 10_000.0),
+        (READY, "duration_too_long"),
+    )  # fmt: skip
+    for seconds in (-1.0, float("nan"), float("inf"), float("-inf"), 0.0, 5e-324):
+        data = _lasting(film, seconds)
+        yield Evil(f"a duration of {seconds}", "video/x-matroska", data, (READY,))
+    for name, about in ((b"XOTATE", "infinitely"), (b"YOTATE", "by 400 digits")):
+        data = _patched(turned, name, b"rotate")
+        yield Evil(f"turned {about}", "video/x-matroska", data, (READY,))
+    # What ffmpeg says of these reads like a fault of the machine. Its words differ in length from
+    # run to run: of seven names, one or the other comes where a jail's own words would.
+    broken = _damaged(
+        make_video(folder / "broken.mkv", size="64x64", seconds=0.28, sound=False).read_bytes()
+    )
+    yield Evil(
+        "a full disk by its name", "video/x-matroska",
+        _called(broken, b"No space left on device"), ("transcode_failed",),
+    )  # fmt: skip
+    for length in range(7):
+        name = b"-" * length + b"bwrap: " * 130
+        yield Evil(
+            f"a broken jail by its name, {length}", "video/x-matroska",
+            _called(broken, name), ("transcode_failed",),
+        )  # fmt: skip
+
+
+def _lasting(film: bytes, milliseconds: float) -> bytes:
+    """Return a Matroska film that claims to last so long."""
+    at = film.index(b"\x44\x89\x88") + 3
+    return film[:at] + struct.pack(">d", milliseconds) + film[at + 8 :]
+
+
+def _called(film: bytes, name: bytes) -> bytes:
+    """Return a Matroska film with another name of its kind (DocType)."""
+    assert film[4] == 0xA3
+    head = film[5 : 5 + 0x23].replace(
+        b"\x42\x82\x88matroska", b"\x42\x82" + struct.pack(">H", 0x4000 | len(name)) + name
+    )
+    return film[:4] + struct.pack(">H", 0x4000 | len(head)) + head + film[5 + 0x23 :]
+
+
+def _damaged(film: bytes) -> bytes:
+    """Return a Matroska film whose frames begin with the length of something longer."""
+    # A block has the number of its track, its time, flags, and the length of its first part.
+    return re.sub(rb"(\x81[\x00-\x03].[\x00\x80])\x00\x00", b"\\1\x93\x0c", film, flags=re.DOTALL)
+
+
+def _halves(folder: Path) -> Iterator[Evil]:
+    """Yield films of which the second half is missing, and one that tells no duration."""
+    for suffix, content_type, code in (
+        ("mkv", "video/x-matroska", "truncated_file"),
+        ("webm", "video/webm", "truncated_file"),
+        ("avi", "video/x-msvideo", "truncated_file"),
+        # These are made to be cut anywhere.
+        ("ts", "video/mpeg", READY),
+        ("mpg", "video/mpeg", READY),
+    ):
+        codecs = ("-c:v", "libvpx", "-c:a", "libopus") if suffix == "webm" else ()
+        path = make_video(folder / f"half.{suffix}", size="320x240", seconds=2, options=codecs)
+        data = path.read_bytes()
+        yield Evil(f"half of a .{suffix}", content_type, data[: len(data) // 2], (code,))
+    raw = make_video(folder / "raw.m2v", size="320x240", sound=False)
+    yield Evil("a film without a container", "video/mpeg", raw.read_bytes(), (READY,))
 
 
 def _bombs(folder: Path) -> Iterator[Evil]:
@@ -175,6 +320,13 @@ def _bombs(folder: Path) -> Iterator[Evil]:
     large = folder / "large.mp4"
     make_video(large, size="8000x6000", seconds=0.08, sound=False, source="color")
     yield Evil("48 million pixels", "video/mp4", large.read_bytes(), ("too_many_pixels",))
+    deep = folder / "deep.avi"
+    run_ffmpeg(
+        *("-f", "lavfi", "-i", "color=size=6300x6300:rate=25:duration=0.04"),
+        *("-pix_fmt", "rgba64be", "-c:v", "png", str(deep)),
+    )
+    # Of few enough pixels, but 318 MB: more than ffmpeg may take at once (-max_alloc).
+    yield Evil("a frame of 318 MB", "video/x-msvideo", deep.read_bytes(), ("transcode_failed",))
     slides = folder / "slides.mp4"
     run_ffmpeg(
         *("-f", "lavfi", "-i", "color=size=64x64:rate=1/600:duration=12000"),
@@ -193,7 +345,7 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         "a PNG of the largest size",
         "image/png",
         _png(2**31 - 1, 2**31 - 1, rows=1),
-        ("too_many_pixels", "unreadable_image"),
+        ("too_many_pixels",),
     )
     yield Evil("a PNG one pixel high", "image/png", _png(20_000, 1), ("dimensions_too_large",))
     text = b"zTXt" + b"note\0\0" + zlib.compress(bytes(200_000_000), 9)
@@ -201,14 +353,14 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         "a PNG with a text of 200 MB",
         "image/png",
         _png(64, 64, extra=text),
-        ("unreadable_image", READY),
+        ("unreadable_image",),
     )
     profile = b"iCCP" + b"p\0\0" + zlib.compress(bytes(200_000_000), 9)
     yield Evil(
         "a PNG with a profile of 200 MB",
         "image/png",
         _png(64, 64, extra=profile),
-        ("unreadable_image", READY),
+        ("unreadable_image",),
     )
     frame = b"\x2c" + struct.pack("<HHHH", 0, 0, 1, 1) + b"\x00\x02\x02\x44\x01\x00"
     yield Evil(
@@ -222,21 +374,17 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         "a GIF with a frame beyond it",
         "image/gif",
         _gif(1, 1, wide),
-        ("unreadable_image", "too_many_pixels", "image_out_of_memory", READY),
+        ("too_many_pixels",),
     )
     head = b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\xfe\x3f\0\xfe\x3f\0"
     webp = b"RIFF" + struct.pack("<I", len(head) + 4) + b"WEBP" + head
-    yield Evil(
-        "a WebP of 268 million pixels", "image/webp", webp, ("too_many_pixels", "unreadable_image")
-    )
+    yield Evil("a WebP of 268 million pixels", "image/webp", webp, ("too_many_pixels",))
     jpeg = (
         b"\xff\xd8\xff\xc0\x00\x11\x08"
         + struct.pack(">HH", 65500, 65500)
         + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
     )
-    yield Evil(
-        "a JPEG of 4 billion pixels", "image/jpeg", jpeg, ("too_many_pixels", "unreadable_image")
-    )
+    yield Evil("a JPEG of 4 billion pixels", "image/jpeg", jpeg, ("too_many_pixels",))
 
 
 def _broken_images() -> Iterator[Evil]:
@@ -247,7 +395,7 @@ def _broken_images() -> Iterator[Evil]:
         + struct.pack("<HHII", 256, 4, 1, 9)
         + struct.pack("<I", 8)
     )
-    yield Evil("a TIFF that refers to itself", "image/tiff", loop, (*bad, "too_many_frames"))
+    yield Evil("a TIFF that refers to itself", "image/tiff", loop, bad)
     tags = [
         (256, 64),
         (257, 64),
@@ -263,8 +411,8 @@ def _broken_images() -> Iterator[Evil]:
     tiff = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + strips + bytes(4)
     yield Evil("a TIFF whose pixels are elsewhere", "image/tiff", tiff, bad)
     for brand, kind in ((b"heic", "heic"), (b"avif", "avif")):
-        head = _box(b"ftyp", brand + bytes(4) + b"mif1" + brand)
-        yield Evil(f"a {kind} that ends", f"image/{kind}", head + _box(b"meta", bytes(40)), bad)
+        head = box(b"ftyp", brand + bytes(4) + b"mif1" + brand)
+        yield Evil(f"a {kind} that ends", f"image/{kind}", head + box(b"meta", bytes(40)), bad)
     noise = Image.effect_noise((600, 600), 90)
     whole = io.BytesIO()
     noise.save(whole, "JPEG")
@@ -285,7 +433,7 @@ def _polyglots(folder: Path) -> Iterator[Evil]:
     extension = b"\x21\xfe" + bytes([len(script)]) + script + b"\0"
     yield Evil("a GIF and a script", "image/gif", _gif(1, 1, extension + frame), (READY,))
     video = make_video(folder / "poly.mp4", seconds=0.5).read_bytes()
-    hidden = _box(b"free", script)
+    hidden = box(b"free", script)
     yield Evil("a video and a script", "video/mp4", video + hidden, (READY,))
     yield Evil("a PNG that says JPEG", "image/jpeg", _png(64, 64), ("type_mismatch",))
     yield Evil("a video that says photo", "image/heic", video, ("type_mismatch",))
@@ -298,7 +446,7 @@ def _names(folder: Path) -> Iterator[Evil]:
     photo = make_photo(folder / "named.jpg", size=(64, 48)).read_bytes()
     for name in (
         "🎉👩‍👩‍👧.jpg", "\u202egpj.exe", "a\"b'c`d.jpg", "$(touch evil).jpg", "-i.jpg",
-        "%n%s%00.jpg", "CON.jpg", "é" * 255,
+        "%n%s%00.jpg", "CON.jpg", "é" * 255, "é" * 125 + "x.jpg", "n" * 251 + ".jpg",
     ):  # fmt: skip
         yield Evil(f"the name {name[:20]!r}", "image/jpeg", photo, (READY,), name)
 
@@ -323,10 +471,6 @@ def mutated(data: bytes, chance: random.Random) -> bytes:
         if len(changed) < 64:
             break
     return bytes(changed)
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content) + 8) + kind + content
 
 
 def _patched(data: bytes, old: bytes, new: bytes) -> bytes:

@@ -17,6 +17,7 @@ from media_runtime.settings import StorageSettings
 from media_runtime.storage import (
     ObjectMissingError,
     ObjectStore,
+    QuotaExceededError,
     StorageUnavailableError,
     UploadGrant,
     output_prefix,
@@ -177,6 +178,20 @@ async def test_an_url_to_read_is_for_one_object_and_a_while(store, company, http
     assert (answer.text, answer.headers["cache-control"]) == ("a", "max-age=1")
     assert (await http.get(url.replace("/a?", "/b?"))).status_code == 403
     assert (await http.get(url.split("?")[0])).status_code == 403
+
+
+async def test_what_a_bucket_does_not_hold_is_told_as_that(store, tmp_path):
+    """An output that is too large ends its asset at once; nobody tries again for a day."""
+    company_id, path = uuid4(), tmp_path / "output"
+    bucket = await store.ensure_bucket(company_id, quota_bytes=1000)
+    await store.upload_bytes(bucket, "a", b"x" * 500, content_type=PNG, cache_control="no-store")
+    path.write_bytes(bytes(2000))
+    with pytest.raises(QuotaExceededError) as full:
+        await store.upload(bucket, "b", path, content_type=PNG, cache_control="no-store")
+    assert full.value.code == "quota_exceeded"
+    with pytest.raises(QuotaExceededError):
+        await store.upload_bytes(bucket, "c", bytes(2000), content_type=PNG, cache_control="x")
+    assert [found.key for found in await store.objects(bucket)] == ["a"]
 
 
 async def test_all_versions_under_a_prefix_are_removed_and_no_others(store, company):

@@ -128,6 +128,32 @@ async def test_each_service_can_do_its_work(stores, company, tmp_path):
         await stores[user].ping()
 
 
+async def test_originals_are_served_to_nobody_and_outputs_are_not_guessed_at(stores, company):
+    """Whatever URL the API signs: a browser never opens a stranger's own bytes."""
+    asset, bucket = uuid4(), stores["sign_api"].bucket_of(company)
+    keys = upload_key(company, asset), quarantine_key(company, asset)
+    output = output_key(company, asset, 1, "image")
+    grant = stores["sign_api"].grant_upload(
+        bucket, keys[0], content_type="image/png", max_bytes=9, lifetime=HOUR
+    )
+    async with httpx.AsyncClient(trust_env=False) as http:
+        await http.post(grant.url, data=grant.fields, files={"file": ("f", b"<script>")})
+        original = await stores["watcher"].stat(ObjectRef(bucket=bucket, key=keys[0]))
+        await stores["watcher"].copy(
+            ObjectRef(bucket=bucket, key=keys[0], version_id=original.version_id), keys[1]
+        )
+        await stores["thumbnailer"].upload_bytes(
+            bucket, output, b"x", content_type="image/jpeg", cache_control="x"
+        )
+        for key in (*keys, output):
+            url = stores["sign_api"].presign_get(bucket, key, lifetime=HOUR)
+            assert (await http.get(url.split("?")[0])).status_code == 403
+            answer = await http.get(url)
+            assert answer.status_code == (200 if key == output else 403), key
+            assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"] == "image/jpeg"
+
+
 def what_a_client_can_do(client: Minio, bucket: str, company: UUID) -> dict[str, object]:
     """Return calls by what they do, each with a key of its part of the bucket."""
     found = {}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from mediactl import supply
+from mediactl import pinned, supply
 from mediactl.errors import UsageError
+from mediactl.native.minio_build import MINIO_VERSION
 
 ROOT = Path(__file__).parents[3]
 GOOD = {"name": "good", "version": "1", "vulns": []}
@@ -87,12 +88,55 @@ def cyclonedx_schema():
 def test_a_bill_of_materials_names_every_locked_package(service, has):
     document = json.loads(supply.bill_of_materials(ROOT, service))
     cyclonedx_schema().validate(document)
-    purls = {one["name"]: one["purl"] for one in document["components"]}
+    found = [one for one in document["components"] if one["purl"].startswith("pkg:pypi/")]
+    purls = {one["name"]: one["purl"] for one in found}
     lock = ROOT / (f"services/{service}" if service else "") / "requirements.lock"
     locked = {line.partition("==")[0] for line in lock.read_text().splitlines() if "==" in line}
     assert has <= set(purls)
     assert set(purls) == {name.strip() for name in locked}
-    assert all(purl.startswith("pkg:pypi/") for purl in purls.values())
+
+
+@pytest.mark.parametrize(
+    ("service", "has"),
+    [
+        (
+            None,
+            {
+                "pkg:deb/debian/bubblewrap?distro=bookworm",
+                "pkg:deb/debian/ffmpeg?distro=bookworm",
+                "pkg:docker/apache/kafka@4.3.0",
+                "pkg:docker/postgres@17-bookworm",
+                "pkg:docker/python@3.11-slim-bookworm",
+                f"pkg:golang/github.com/minio/minio@{MINIO_VERSION}",
+                "pkg:maven/org.apache.kafka/kafka_2.13@4.3.0",
+                "pkg:maven/org.apache.logging.log4j/log4j-slf4j-impl@2.25.4",
+            },
+        ),
+        (
+            "ingest",
+            {
+                "pkg:deb/debian/bubblewrap?distro=bookworm",
+                "pkg:deb/debian/ffmpeg?distro=bookworm",
+                "pkg:docker/python@3.11-slim-bookworm",
+            },
+        ),
+        ("sign_api", {"pkg:docker/python@3.11-slim-bookworm"}),
+    ],
+)
+def test_a_bill_of_materials_names_what_is_not_python(service, has):
+    document = json.loads(supply.bill_of_materials(ROOT, service))
+    cyclonedx_schema().validate(document)
+    purls = {one["purl"] for one in document["components"]}
+    found = {purl for purl in purls if not purl.startswith("pkg:pypi/")}
+    assert (has <= found) if service is None else (has == found)
+    assert not any("media-pipeline" in purl for purl in found)
+
+
+def test_every_image_and_jar_has_a_version():
+    found = pinned.components(ROOT, None)
+    without = [one["purl"] for one in found if "version" not in one]
+    assert all(purl.startswith("pkg:deb/") for purl in without)
+    assert not any(one.get("version") == "latest" for one in found)
 
 
 def test_there_is_no_bill_of_an_unknown_service():

@@ -164,6 +164,25 @@ def test_first_frame_stands_for_a_moving_image(tmp_path):
     assert probe_image(path).frames == 3
 
 
+@pytest.mark.parametrize("suffix", ["gif", "webp", "avif", "tif", "png"])
+def test_frames_are_counted_up_to_a_limit(tmp_path, suffix):
+    frames = [Image.new("RGB", (64, 48), (40 * number, 0, 0)) for number in range(5)]
+    path = save(frames[0], tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    assert [probe_image(path, limit).frames for limit in (1, 3, 4, 5, 9)] == [2, 4, 5, 5, 5]
+
+
+def test_a_million_frames_take_no_longer_than_the_limit(tmp_path):
+    path = save(Image.new("P", (1, 1)), tmp_path / "a.gif")
+    whole = path.read_bytes()
+    image = whole[whole.index(b",") : -1]
+    path.write_bytes(whole[:-1] + image * 1_000_000 + b";")
+    started = time.process_time()
+    assert probe_image(path, 3000).frames == 3001
+    assert time.process_time() - started < 0.5
+    thumbnail_of(path)
+    assert time.process_time() - started < 1
+
+
 def test_camera_preview_in_a_jpeg_is_no_frame(tmp_path):
     both = [Image.new("RGB", (160, 120), "blue")]
     path = tmp_path / "a.jpg"

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 from media_records.migrate import MigrateSettings
-from media_runtime.settings import AuthSettings, PostgresSettings, Settings, StorageSettings
+from media_runtime.settings import (
+    AuthSettings,
+    JailSettings,
+    PostgresSettings,
+    Settings,
+    StorageSettings,
+)
 from pydantic import ValidationError
 
 URL = "postgresql://login:secret@host/db"
@@ -13,7 +19,8 @@ URL = "postgresql://login:secret@host/db"
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
     for name in ("DATABASE_URL", "DATABASE_URL_FILE", "S3_SECRET_KEY", "S3_SECRET_KEY_FILE",
-                 "JWT_SECRET", "JWT_SECRET_FILE", "HTTP_PORT", "S3_BUCKET_PREFIX"):  # fmt: skip
+                 "JWT_SECRET", "JWT_SECRET_FILE", "HTTP_PORT", "S3_BUCKET_PREFIX", "JAIL",
+                 "MEDIA_ENV"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
 
 
@@ -97,3 +104,15 @@ def test_what_is_set_to_nothing_is_the_default(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "")
     with pytest.raises(ValidationError, match="database_url"):
         PostgresSettings()
+
+
+@pytest.mark.parametrize("environment", [None, "production"])
+def test_production_without_a_jail_is_refused(monkeypatch, environment):
+    assert JailSettings().jail == "bubblewrap"
+    monkeypatch.setenv("JAIL", "none")
+    if environment:
+        monkeypatch.setenv("MEDIA_ENV", environment)
+    with pytest.raises(ValidationError, match="JAIL=none needs MEDIA_ENV=development"):
+        JailSettings()
+    monkeypatch.setenv("MEDIA_ENV", "development")
+    assert JailSettings().jail == "none"

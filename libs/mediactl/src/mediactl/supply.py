@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from mediactl import pinned
 from mediactl.errors import MediactlError, UsageError
 
 OSV_URL = "https://api.osv.dev/v1/query"
@@ -154,7 +155,11 @@ def is_accepted(expression: str, accepted: Sequence[str]) -> bool:
 
 
 def bill_of_materials(root: Path, service: str | None) -> str:
-    """Return the CycloneDX document, as JSON, of one service's lock or of the whole."""
+    """
+    Return the CycloneDX document, as JSON, of one service or of the whole.
+
+    It has the packages of the lock, and what else is pinned: images, jars, programs.
+    """
     lock = root / "services" / service / "requirements.lock" if service else None
     lock = lock or root / "requirements.lock"
     if not lock.is_file():
@@ -164,7 +169,9 @@ def bill_of_materials(root: Path, service: str | None) -> str:
     done = _run("cyclonedx_py", ["requirements", str(lock), *options])
     if done.returncode:
         raise MediactlError(f"cyclonedx-py failed: {done.stderr.strip()}")
-    return done.stdout
+    document = json.loads(done.stdout)
+    document["components"] += pinned.components(root, service)
+    return json.dumps(document, indent=2) + "\n"
 
 
 def _ids(vulnerability: Mapping[str, Any]) -> tuple[str, ...]:

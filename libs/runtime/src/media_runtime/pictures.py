@@ -17,10 +17,15 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pillow_heif
 from media_runtime.errors import PermanentError
-from PIL import Image, ImageCms, ImageStat
+from PIL import GifImagePlugin, Image, ImageCms, ImageStat
 from pydantic import Base64Bytes
 
 MAX_PIXELS = 40_000_000
+MAX_FRAMES = 3000
+# Cameras add previews to a JPEG; it is still one picture.
+_CAMERA_JPEG = "MPO"
+# Others say in their header how many frames they have.
+_COUNTED_BY_LOOKING = frozenset({"GIF", "TIFF"})
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
 _JPEG_QUALITY = 85
 # How much larger than wanted a JPEG is decoded, and any image is box-filtered, before the
@@ -61,7 +66,11 @@ class PictureError(PermanentError):
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What an image's header says. ``width`` and ``height`` are as people see the image."""
+    """
+    What an image's header says. ``width`` and ``height`` are as people see the image.
+
+    ``frames`` are counted as far as one more than was asked for.
+    """
 
     format: str
     width: int
@@ -95,16 +104,19 @@ def open_up_to(pixels: int) -> None:
     Image.MAX_IMAGE_PIXELS = pixels
 
 
-def probe_image(source: Source) -> ImageInfo:
-    """Return what the header of the image *source* says; raises PictureError."""
+def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
+    """
+    Return what the header of the image *source* says; raises PictureError.
+
+    Of frames beyond *max_frames* it sees one at most.
+    """
     with _opened(source) as image:
         width, height = image.size
         if _orientation(image) in _TURNED_SIDEWAYS:
             width, height = height, width
-        # Cameras add previews to a JPEG (MPO); it is still one picture.
-        still = image.format == "MPO"
-        frames = 1 if still else int(getattr(image, "n_frames", 1))
-        return ImageInfo("JPEG" if still else str(image.format), width, height, frames)
+        frames = min(_count_frames(image, max_frames), max_frames + 1)
+        name = "JPEG" if image.format == _CAMERA_JPEG else str(image.format)
+        return ImageInfo(name, width, height, frames)
 
 
 def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
@@ -180,6 +192,28 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 - broken EXIF raises anything; the pixels may be fine
         return 1
+
+
+def _count_frames(image: Image.Image, limit: int) -> int:
+    """Return how many frames *image* has, or any number beyond *limit*."""
+    if image.format == _CAMERA_JPEG:
+        return 1
+    if image.format in _COUNTED_BY_LOOKING:
+        # Pillow's n_frames goes to the end: seconds for a million.
+        for number in range(1, limit + 1):
+            try:
+                _to_frame(image, number)
+            except EOFError:
+                return number
+        return limit + 1
+    return int(getattr(image, "n_frames", 1))
+
+
+def _to_frame(image: Image.Image, number: int) -> None:
+    if isinstance(image, GifImagePlugin.GifImageFile):
+        image._seek(number, update_image=False)  # noqa: SLF001 - seek() decodes all on the way
+    else:
+        image.seek(number)
 
 
 def _target(wanted: WantedPicture, source: tuple[int, int], orientation: int) -> tuple[int, int]:

@@ -94,7 +94,9 @@ class ProcessUpload:
 
     async def _image(self, job: Job, asset: Asset, source: Path) -> None:
         with _timed("probe"):
-            info = await self._pool.run(probe_image, source, timeout_seconds=30)
+            info = await self._pool.run(
+                probe_image, source, self._settings.upload_max_frames, timeout_seconds=30
+            )
         check_image(info, asset, self._settings.limits)
         request = self._request(job, asset, MediaKind.IMAGE, None)
         async with self._database.transaction() as connection:

@@ -62,7 +62,7 @@ def sbom(
     service: Annotated[str | None, typer.Option(help="Of one service alone.")] = None,
     output: Annotated[Path | None, typer.Option(help="A file; else standard output.")] = None,
 ) -> None:
-    """Write the bill of materials of what is locked, as CycloneDX JSON."""
+    """Write the bill of materials of what is locked or pinned, as CycloneDX JSON."""
     document = supply.bill_of_materials(Home.from_environment().root, service)
     if output is None:
         sys.stdout.write(document)
