@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Connection, Database
-from watcher.metrics import LEADS, PART_SECONDS, ROUND_SECONDS
+from watcher.metrics import DATABASE_ANSWERS, LEADS, PART_SECONDS, ROUND_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,7 @@ async def _repeat(database: Database, parts: Sequence[Part], interval_seconds: f
                 await _lead(session, parts, interval_seconds)
         except TransientError as error:
             log.warning("leadership_lost", error=str(error))
+            DATABASE_ANSWERS.set(0)
         LEADS.set(0)
         await asyncio.sleep(min(_AGAIN_SECONDS, interval_seconds))
 
@@ -57,6 +58,7 @@ async def _lead(session: Connection, parts: Sequence[Part], interval_seconds: fl
         # Once taken, the lock lives as long as the session does.
         leads = await session.fetchval(_LIVES if leads else _LOCK)
         LEADS.set(leads)
+        DATABASE_ANSWERS.set(1)
         if leads:
             with ROUND_SECONDS.time():
                 for part in parts:
