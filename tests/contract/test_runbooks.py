@@ -72,7 +72,7 @@ def test_every_line_of_a_runbook_can_be_typed(one: Runbook):
             assert placeholders(words) <= VALUES.keys(), line
             try:
                 parse(words[1:])
-            except Exception as error:
+            except typer.TyperException as error:
                 pytest.fail(f"{one.name}: {line}: {error}")
             if words[1] in OF_PARTS and words[2:] and not words[2].startswith("-"):
                 assert words[2] in PARTS | {"NAME"}, line

@@ -45,10 +45,11 @@ class Runbook:
 
     def cures(self) -> dict[str, list[str]]:
         """Return what to type to mend it, by what it is; "" is for all of it."""
-        found = {
-            ("" if one.title == "Cure" else one.title): one.lines for one in self._under("Cure")
+        return {
+            "" if one.title == one.above else one.title: one.lines
+            for one in self._under("Cure")
+            if one.lines
         }
-        return {title: lines for title, lines in found.items() if lines}
 
     def typed(self) -> list[str]:
         """Return every line to type, those within a sentence too."""
