@@ -16,10 +16,9 @@ def _increase(selector: str) -> str:
 
 
 _SIGNS = _increase(f"http_request_duration_seconds_count{{{_SIGN}}}")
-_SLOW_SIGNS = (
-    f'{_SIGNS} - {_increase(f"""http_request_duration_seconds_bucket{{{_SIGN}, le="0.3"}}""")}'
+_GOOD_SIGNS = _increase(
+    f'http_request_duration_seconds_bucket{{{_SIGN}, outcome="answered", le="0.3"}}'
 )
-_SIGN_ERRORS = _increase(f'http_requests_total{{{_SIGN}, status=~"5.."}}')
 
 _NOW = [
     number(
@@ -105,9 +104,7 @@ _NOW = [
         "Signs under 300 ms (99.9 %)",
         "Part of the range's upload grants that were answered so, without an error of ours.",
         "percentunit",
-        Query(
-            f"1 - clamp_max(({_SLOW_SIGNS} + ({_SIGN_ERRORS} or vector(0))) / ({_SIGNS} > 0), 1)"
-        ),
+        Query(f"{_GOOD_SIGNS} / ({_SIGNS} > 0)"),
         levels=Levels.falling(0.9995, 0.999),
     ),
     number(

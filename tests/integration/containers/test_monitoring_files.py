@@ -49,7 +49,7 @@ def test_prometheus_accepts_its_file():
 
 
 def test_containers_and_the_native_stack_have_the_same_jobs():
-    native = configuration(Path("/rules"), 15)
+    native = configuration(Path("/rules"), 15, "${RUNBOOK_BASE_URL}")
     paths = [
         {one["job_name"]: one.get("metrics_path", "/metrics") for one in found["scrape_configs"]}
         for found in (PROMETHEUS, native)
@@ -58,6 +58,18 @@ def test_containers_and_the_native_stack_have_the_same_jobs():
     assert paths[0] == paths[1]
     assert set(paths[0]) == set(JOBS)
     assert PROMETHEUS["global"] == native["global"]
+    relabelled = [one["alerting"]["alert_relabel_configs"] for one in (PROMETHEUS, native)]
+    assert relabelled[0] == relabelled[1]
+
+
+def test_an_alert_in_containers_leads_to_a_runbook_that_prometheus_serves():
+    service = COMPOSE["services"]["prometheus"]
+    mounts = dict(volume.split(":")[:2] for volume in service["volumes"])
+    served = next(word for word in service["command"] if word.startswith("--web.user-assets="))
+
+    assert served.partition("=")[2] == mounts["./deploy/runbooks"]
+    own = "http://127.0.0.1:${PROMETHEUS_PORT:-9090}/user"
+    assert service["environment"] == {"RUNBOOK_BASE_URL": f"${{RUNBOOK_BASE_URL:-{own}}}"}
 
 
 @pytest.mark.parametrize("service", SERVICES)

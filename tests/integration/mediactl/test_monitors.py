@@ -86,6 +86,7 @@ def prometheus(tmp_path: Path, ports: dict[str, int]) -> Iterator[PrometheusServ
     server = PrometheusServer(
         binary=binary,
         rules=rules,
+        runbooks=tmp_path,
         data=tmp_path / "prometheus",
         log_file=tmp_path / "prometheus.log",
         port=free_port(),

@@ -12,6 +12,7 @@ def prometheus(tmp_path, **environ):
     return PrometheusServer(
         binary=Path("prometheus"),
         rules=Path("/checkout/deploy/prometheus/rules"),
+        runbooks=Path("/checkout/deploy/runbooks"),
         data=tmp_path / "prometheus",
         log_file=tmp_path / "prometheus.log",
         port=20_001,
@@ -56,10 +57,26 @@ def test_rules_are_those_of_the_checkout(tmp_path):
     ("environ", "text"), [({}, "15s"), ({"PROMETHEUS_SCRAPE_SECONDS": "1"}, "1s")]
 )
 def test_rules_are_looked_at_as_often_as_targets(tmp_path, environ, text):
-    assert written(tmp_path, **environ)["global"] == {
-        "scrape_interval": text,
-        "evaluation_interval": text,
-    }
+    found = written(tmp_path, **environ)["global"]
+
+    assert (found["scrape_interval"], found["evaluation_interval"]) == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({}, "http://127.0.0.1:20001/user"),
+        ({"RUNBOOK_BASE_URL": "https://wiki.example/media/"}, "https://wiki.example/media"),
+    ],
+)
+def test_runbooks_are_prometheuss_own_unless_they_lie_elsewhere(tmp_path, environ, url):
+    document = written(tmp_path, **environ)
+
+    assert document["global"]["external_labels"] == {"runbooks": url}
+    drop = {"action": "labeldrop", "regex": "runbooks"}
+    assert document["alerting"]["alert_relabel_configs"] == [drop]
+    argv = prometheus(tmp_path).command().argv
+    assert "--web.user-assets=/checkout/deploy/runbooks" in argv
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "1s", "soon", "²"])

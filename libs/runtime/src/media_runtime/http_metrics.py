@@ -13,11 +13,12 @@ REQUESTS = Counter("http_requests_total", "Requests answered.", ["route", "metho
 # 0.3 s is the objective for signing.
 SECONDS = Histogram(
     "http_request_duration_seconds",
-    "Time to the first byte of the answer.",
-    ["route", "method"],
+    "Time to the first byte of the answer; failed is one with an error of ours.",
+    ["route", "method", "outcome"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1, 2.5),
 )
 
+_SERVER_ERROR = 500
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})
 
 
@@ -46,11 +47,12 @@ class RequestMetrics:
             await self._app(scope, receive, observed)
         finally:
             if status is None:
-                _observe(scope, 500, time.perf_counter() - started)
+                _observe(scope, _SERVER_ERROR, time.perf_counter() - started)
 
 
 def _observe(scope: MutableMapping[str, Any], status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "unmatched")
     method = scope["method"] if scope["method"] in _METHODS else "other"
     REQUESTS.labels(route, method, str(status)).inc()
-    SECONDS.labels(route, method).observe(seconds)
+    outcome = "failed" if status >= _SERVER_ERROR else "answered"
+    SECONDS.labels(route, method, outcome).observe(seconds)

@@ -19,6 +19,9 @@ LOOKS = CollectorRegistry()
 """What the last round saw."""
 
 LEADS = Gauge("watcher_leads", "1 on the replica that acts.")
+DATABASE_ANSWERS = Gauge(
+    "watcher_database_answers", "1 while PostgreSQL answers this replica, else 0."
+)
 
 
 class _LastSeen(Collector):

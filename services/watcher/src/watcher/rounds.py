@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Connection, Database
-from watcher.metrics import LAST_SEEN, LEADS, PART_SECONDS, ROUND_SECONDS
+from watcher.metrics import DATABASE_ANSWERS, LAST_SEEN, LEADS, PART_SECONDS, ROUND_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +47,7 @@ async def _repeat(database: Database, parts: Sequence[Part], interval_seconds: f
                 await _lead(session, parts, interval_seconds)
         except TransientError as error:
             log.warning("leadership_lost", error=str(error))
+            DATABASE_ANSWERS.set(0)
         except Exception:
             log.exception("leadership_lost")  # the next try may do; nobody else would look
         LEADS.set(0)  # another one may lead by now: the lock will tell
@@ -59,6 +60,7 @@ async def _lead(session: Connection, parts: Sequence[Part], interval_seconds: fl
         # Once taken, the lock lives as long as the session does.
         leads = await session.fetchval(_LIVES if leads else _LOCK)
         _lead_or_not(leads=leads)
+        DATABASE_ANSWERS.set(1)
         if leads:
             with ROUND_SECONDS.time():
                 for part in parts:

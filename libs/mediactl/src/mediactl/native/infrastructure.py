@@ -153,6 +153,7 @@ class NativeInfrastructure:
         return PrometheusServer(
             binary=tools.prometheus,
             rules=self.home.root / "deploy" / "prometheus" / "rules",
+            runbooks=self.home.root / "deploy" / "runbooks",
             data=_prometheus_data(self.home),
             log_file=self.home.log_file("prometheus"),
             port=self.state.port("prometheus") or 0,

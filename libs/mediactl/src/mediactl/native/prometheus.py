@@ -22,6 +22,8 @@ JOBS = (*SERVICES, "minio", "prometheus", "alertmanager")
 RETENTION_TIME, RETENTION_SIZE = "15d", "1GB"
 DEFAULT_SCRAPE_SECONDS = 15
 _SCRAPE_VARIABLE = "PROMETHEUS_SCRAPE_SECONDS"
+_RUNBOOKS_VARIABLE = "RUNBOOK_BASE_URL"
+_USER_ASSETS = "/user"
 _PATHS = {"minio": "/minio/v2/metrics/cluster"}
 
 
@@ -29,7 +31,8 @@ class PrometheusServer(Program):
     """
     The server; *rules* is the directory whose ``*.yml`` hold its alert and recording rules.
 
-    Scrape interval and rules are read when it starts.
+    It serves the files of *runbooks*, where its alerts lead unless RUNBOOK_BASE_URL names another
+    place. Scrape interval and rules are read when it starts.
     """
 
     def __init__(
@@ -37,6 +40,7 @@ class PrometheusServer(Program):
         *,
         binary: Path,
         rules: Path,
+        runbooks: Path,
         data: Path,
         log_file: Path,
         port: int,
@@ -47,6 +51,7 @@ class PrometheusServer(Program):
         self.port = port
         self._binary = binary
         self._rules = rules
+        self._runbooks = runbooks
         self._data = data
         self._environ = environ
 
@@ -63,7 +68,8 @@ class PrometheusServer(Program):
     def prepare(self) -> None:
         """Write the configuration."""
         self._data.mkdir(parents=True, exist_ok=True)
-        document = configuration(self._rules, scrape_seconds(self._environ))
+        runbooks = self._environ.get(_RUNBOOKS_VARIABLE) or f"{self.url}{_USER_ASSETS}"
+        document = configuration(self._rules, scrape_seconds(self._environ), runbooks)
         self.configuration_file.write_text(json.dumps(document, indent=2) + "\n")
 
     def command(self) -> Command:
@@ -76,6 +82,7 @@ class PrometheusServer(Program):
             f"--storage.tsdb.retention.size={RETENTION_SIZE}",
             f"--web.listen-address=127.0.0.1:{self.port}",
             f"--web.external-url={self.url}",  # in alerts, for people to follow
+            f"--web.user-assets={self._runbooks}",
         ]
         return Command(argv, {"PATH": os.environ.get("PATH", os.defpath)})
 
@@ -84,12 +91,20 @@ class PrometheusServer(Program):
         return answers_ok(f"{self.url}/-/ready")
 
 
-def configuration(rules: Path, seconds: int) -> dict[str, Any]:
+def configuration(rules: Path, seconds: int, runbooks: str) -> dict[str, Any]:
     """Return Prometheus's configuration; JSON is YAML, so it can be written as either."""
     return {
-        "global": {"scrape_interval": f"{seconds}s", "evaluation_interval": f"{seconds}s"},
+        "global": {
+            "scrape_interval": f"{seconds}s",
+            "evaluation_interval": f"{seconds}s",
+            "external_labels": {"runbooks": runbooks.rstrip("/")},
+        },
         "rule_files": [str(rules / "*.yml")],
-        "alerting": {"alertmanagers": [_discovered("alertmanager")]},
+        "alerting": {
+            "alertmanagers": [_discovered("alertmanager")],
+            # It is part of each alert's runbook_url by now.
+            "alert_relabel_configs": [{"action": "labeldrop", "regex": "runbooks"}],
+        },
         "scrape_configs": [
             {
                 "job_name": job,
