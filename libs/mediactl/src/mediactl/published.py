@@ -35,8 +35,13 @@ def published_variables(
     credentials: Credentials,
     *,
     monitors: Collection[str] = (),
+    topic_prefix: str = "",
 ) -> dict[str, str]:
-    """Return the variables that ``up`` publishes of a stack in which *monitors* run."""
+    """
+    Return the variables that ``up`` publishes of a stack in which *monitors* run.
+
+    Of several replicas the first is named.
+    """
     return {
         "MEDIA_API_URL": f"http://127.0.0.1:{ports['sign_api']}",
         "MEDIA_EVENTS_URL": f"http://127.0.0.1:{ports['notifier']}",
@@ -44,7 +49,9 @@ def published_variables(
         **{
             f"{name.upper()}_METRICS_URL": f"http://127.0.0.1:{ports[name]}/metrics"
             for name in SERVICES
+            if name in ports
         },
+        **({"KAFKA_TOPIC_PREFIX": topic_prefix} if topic_prefix else {}),
         **{f"{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in monitors},
         **credentials.token_variables(),
     }
@@ -71,7 +78,8 @@ def endpoint_table(variables: Mapping[str, str]) -> Table:
             table.add_row(text, name, variables[name])
     for service in SERVICES:
         name = f"{service.upper()}_METRICS_URL"
-        table.add_row(f"metrics of {service}", name, variables[name])
+        if name in variables:
+            table.add_row(f"metrics of {service}", name, variables[name])
     return table
 
 
