@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
@@ -172,6 +173,85 @@ async def test_watch_once_tells_of_a_backlog_by_its_exit_code(company: Company, 
     assert alert.returncode == 2
     assert "ALERT" in alert.stdout + alert.stderr
     assert asset_id in alert.stdout + alert.stderr
+
+
+def test_watch_once_tells_programs_what_is_wrong():
+    done = mediactl("watch", "--once", "--json", WATCHER_SPACE_ALERT_RATIO="0.999")
+    seen = json.loads(done.stdout)
+
+    assert (done.returncode, seen["alert"]) == (2, True)
+    found = {one["kind"]: one for one in seen["findings"]}
+    assert found["space"]["severity"] in {"info", "ticket", "page"}
+    assert found["space"]["summary"]
+
+
+def environment_of(pid: int | None) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
+
+
+def test_a_restart_in_another_shell_keeps_what_up_was_given(parts: Parts):
+    name = "WATCHER_RETENTION_DAYS"
+    try:
+        up = mediactl("up", **{name: "3650", "WATCHER_ALERT_WEBHOOK_SECRET": "whsec_eHg="})
+        assert up.returncode == 0, up.stderr
+        assert f"Remembered: WATCHER_ALERT_WEBHOOK_SECRET, {name}." in up.stdout
+        assert mediactl("restart", "watcher").returncode == 0
+        assert environment_of(parts.pid("watcher"))["RETENTION_DAYS"] == "3650"
+        assert json.loads(mediactl("retention", "--json").stdout)["days"] == 3650
+        shown = mediactl("settings")
+        assert re.search(rf"^{name}\s+3650", shown.stdout, re.MULTILINE)
+        assert "whsec_" not in shown.stdout
+    finally:
+        mediactl("settings", f"{name}=", "WATCHER_ALERT_WEBHOOK_SECRET=")
+        mediactl("restart", "watcher")
+    assert "RETENTION_DAYS" not in environment_of(parts.pid("watcher"))
+    assert name not in json.loads(mediactl("settings", "--json").stdout)["settings"]
+
+
+async def test_a_service_scales_and_every_replica_is_looked_after(parts: Parts):
+    names = ("thumbnailer", "thumbnailer-2")
+
+    async def scraped() -> int:
+        url = f"{variable('PROMETHEUS_URL')}/api/v1/query"
+        query = {"query": 'count(up{job="thumbnailer"} == 1)'}
+        async with httpx.AsyncClient(trust_env=False) as http:
+            result = (await http.get(url, params=query)).json()["data"]["result"]
+        return int(result[0]["value"][1]) if result else 0
+
+    async def two_are_scraped() -> bool:
+        return await scraped() == 2
+
+    async def one_is_scraped() -> bool:
+        return await scraped() == 1
+
+    try:
+        done = mediactl("scale", "thumbnailer", "2")
+        assert done.returncode == 0, done.stderr
+        before = [parts.pid(name) for name in names]
+        shown = mediactl("status").stdout
+        assert all(re.search(rf"^{name}\s+ready", shown, re.MULTILINE) for name in names)
+        one, two = (environment_of(pid) for pid in before)
+        for apart in ("HTTP_PORT", "SCRATCH_DIR", "KAFKA_INSTANCE_ID"):
+            assert one[apart] != two[apart]
+        assert await eventually(two_are_scraped, timeout=60)
+        assert mediactl("restart", "thumbnailer").returncode == 0
+        assert not {parts.pid(name) for name in names} & {*before, None}
+        assert "thumbnailer-2" in mediactl("logs", "thumbnailer", "-n", "1").stdout
+    finally:
+        again = mediactl("scale", "thumbnailer", "1")
+    assert again.returncode == 0, again.stderr
+    assert parts.pid("thumbnailer") is not None
+    assert parts.pid("thumbnailer-2") is None
+    assert "thumbnailer-2" not in mediactl("status").stdout
+    assert await eventually(one_is_scraped, timeout=60)
+
+
+def test_what_clients_call_is_not_scaled():
+    done = mediactl("scale", "sign_api", "2")
+
+    assert done.returncode == 2
+    assert "load balancer" in done.stderr
 
 
 def test_watch_without_once_says_what_to_do():

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -173,17 +174,26 @@ async def test_reconcile_looks_at_all_that_is_unfinished_now(company: Company):
     assert sum(effects.values()) >= 1
 
 
-async def test_retention_shows_its_plan_and_acts_only_when_told(company: Company, rows: Rows,
-                                                                tmp_path):  # fmt: skip
-    photo = make_photo(tmp_path / "p.jpg").read_bytes()
-    asset = await company.upload_bytes("p.jpg", photo, "image/jpeg")
-    await company.ready(asset)
+@pytest.fixture
+def aged(company: Company, rows: Rows):
+    """Make failed assets that are *days* old."""
+
+    async def make(count: int, *, days: int) -> list[str]:
+        found = [(await company.sign())["assetId"] for _ in range(count)]
+        await rows.connection.execute(
+            "UPDATE media_assets SET status = 'failed', error_code = 'planted',"
+            " processed_at = now(), created_at = now() - make_interval(days => $2)"
+            " WHERE id = ANY($1::uuid[])", found, days,
+        )  # fmt: skip
+        return found
+
+    return make
+
+
+async def test_the_watcher_deletes_what_a_companys_policy_makes_due(company: Company, aged):
+    (asset,) = await aged(1, days=10)
     policy = answer("retention", "--company", str(company.id), "--days", "9", "--yes")
     assert policy["days"] == 9
-    await rows.connection.execute(
-        "UPDATE media_assets SET created_at = now() - interval '10 days' WHERE id = $1",
-        UUID(asset),
-    )
 
     # The watcher of the stack acts by itself, soon.
     async def retired():
@@ -199,6 +209,124 @@ def test_the_clean_up_shows_by_rule_what_it_would_remove():
     assert {"retention", "deletions", "quarantine", "grants", "multipart"} <= set(plan)
     assert all(row["due"] >= 0 and row["what"] for row in plan.values())
     assert run("cleanup").returncode not in {0, 2}, "nothing is removed by asking"
+
+
+async def test_a_policy_changes_only_where_it_is_named(company: Company):
+    await company.sign()
+    about = ("retention", "--company", str(company.id))
+
+    def own(*words):
+        found = answer(*about, *words)
+        return found["days"], found["keeps_thumbnails"], found["changed"]
+
+    assert own("--days", "9", "--dry-run") == (None, None, False)
+    assert run(*about, "--days", "9").returncode == 1, "nobody said yes"
+    assert own("--keep-thumbnails", "--yes") == (None, True, True)
+    assert own("--days", "30", "--yes") == (30, True, True)
+    assert own("--default", "--dry-run") == (30, True, False)
+    shown = run(*about)
+    assert "keeps assets for 30 days (its own policy)" in shown.stdout
+    assert "keeps their thumbnails (its own policy)" in shown.stdout
+    assert own("--default", "--yes") == (None, None, True)
+    assert "365 days (the default)" in run(*about).stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--days", "9"),
+        ("--default",),
+        ("--default", "--days", "9", "--company", str(uuid4())),
+        ("--apply", "--dry-run"),
+        ("--apply", "--company", str(uuid4())),
+        ("--rate", "1"),
+        ("--days", "0", "--company", str(uuid4())),
+    ],
+)
+def test_wishes_that_contradict_each_other_are_errors_of_usage(words):
+    done = run("retention", *words, "--yes")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+
+
+async def test_what_another_policy_would_delete_is_shown_first(
+    company: Company, aged, parts: Parts
+):
+    with parts.down("watcher"):
+        await aged(3, days=10)
+        about = ("retention", "--company", str(company.id), "--days", "9")
+        small = {"WATCHER_RETENTION_BATCH": "1"}
+        tried = run(*about, "--dry-run", **small)
+        assert tried.returncode == 2
+        assert "3 assets, 3,000 bytes, are older than they are kept." in tried.stdout
+        asked = run(*about, **small)
+        assert "3 assets, 3,000 bytes" in asked.stdout, "before it asks"
+        assert answer("retention", "--company", str(company.id))["companies"] == []
+
+
+async def test_all_that_is_due_is_shown_and_then_deleted_at_a_rate(
+    company: Company, aged, parts: Parts, rows: Rows
+):
+    with parts.down("watcher"):
+        assets = await aged(3, days=10)
+        answer("retention", "--company", str(company.id), "--days", "9", "--yes")
+        small = {"WATCHER_RETENTION_BATCH": "1"}
+
+        def planned(done):
+            (share,) = [one for one in json.loads(done.stdout)["companies"]
+                        if one["company_id"] == str(company.id)]  # fmt: skip
+            return share["assets"], share["bytes"], share["days"]
+
+        plan = run("retention", "--json", **small)
+        assert (plan.returncode, planned(plan)) == (2, (3, 3000, 9))
+        assert run("retention", "--dry-run").returncode == 2
+        refused = run("retention", "--apply", **small)
+        assert refused.returncode == 1, "nobody said yes"
+        assert str(company.id) in refused.stdout, "the plan comes before the question"
+        assert await deleted(rows, assets) == 0
+        began = time.monotonic()
+        done = run("retention", "--apply", "--rate", "2", "--yes", "--json", **small)
+        assert done.returncode == 0, done.stderr
+        assert time.monotonic() - began >= 1.5
+        assert planned(done) == (3, 3000, 9)
+        assert json.loads(done.stdout)["deleted"] >= 3
+        assert await deleted(rows, assets) == 3
+
+
+async def deleted(rows: Rows, assets):
+    return await rows.connection.fetchval(
+        "SELECT count(*) FROM media_assets WHERE id = ANY($1::uuid[]) AND status = 'deleted'",
+        assets,
+    )
+
+
+async def test_failed_assets_are_all_counted_and_all_ids_come(company: Company, aged):
+    assets = await aged(3, days=1)
+    about = ("failed", "--company", str(company.id))
+    shown = run(*about, "--limit", "2")
+    assert "3 failed since 30d: planted 3." in shown.stdout
+    assert "Only the newest 2 are shown" in shown.stdout
+    assert sum(asset in shown.stdout for asset in assets) == 2
+    assert set(run(*about, "--ids", "--limit", "1").stdout.split()) == set(assets)
+    assert len(answer(*about)) == 3
+
+
+async def test_orphans_are_listed_before_anybody_is_asked(company: Company, rows: Rows):
+    grant = await company.sign(size=3)
+    assert (await company.store(grant, b"abc")).is_success
+    asset = grant["assetId"]
+    await company.ended(asset)
+    await rows.connection.execute("DELETE FROM media_assets WHERE id = $1", UUID(asset))
+    about = ("orphans", "--min-age", "0")
+    asked = run(*about, "--remove")
+    assert asked.returncode == 1, "nobody said yes"
+    assert asset in asked.stdout
+    assert asset in run(*about).stdout, "nothing was removed"
+    done = run(*about, "--remove", "--rate", "100", "--yes", "--json")
+    assert done.returncode == 2, done.stderr
+    (removed,) = [one["removed"] for one in json.loads(done.stdout) if one["asset_id"] == asset]
+    assert removed is True
+    assert asset not in run(*about).stdout
 
 
 def test_a_span_that_is_none_is_an_error_of_usage():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ingest.settings import IngestSettings
+from mediactl.services import SCALABLE, SHARED, own_settings
 from notifier.settings import NotifierSettings
 from sign_api.settings import SignApiSettings
 from thumbnailer.settings import ThumbnailerSettings
@@ -103,6 +104,43 @@ def test_a_service_starts_after_the_migrations_and_is_told_only_what_it_knows(na
     }
     assert required - set(service["environment"]) <= {"SCRATCH_DIR"}  # the image sets it
     assert service["stop_grace_period"] == "40s"
+
+
+# What the image, or the other containers, decide; and what no two replicas may share.
+WIRED = {
+    *("HTTP_HOST", "HTTP_PORT", "SCRATCH_DIR", "KAFKA_INSTANCE_ID"),
+    *("KAFKA_BOOTSTRAP_SERVERS", "KAFKA_TOPIC_PREFIX", "DATABASE_URL"),
+    *("S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY"),
+    *("S3_PROVISIONER_ACCESS_KEY", "S3_PROVISIONER_SECRET_KEY"),
+    *("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE"),
+}
+
+
+def settable():
+    for name, settings in sorted(SETTINGS.items()):
+        for field in settings.model_fields:
+            if field.upper() not in WIRED:
+                yield name, field.upper()
+
+
+@pytest.mark.parametrize(("name", "field"), list(settable()))
+def test_every_setting_of_a_service_can_be_given_by_its_name(name, field):
+    """A new setting stands in docker-compose.yml as well, named as for the native stack."""
+    prefix = f"{name.upper()}_"
+    variable = field if field.startswith(prefix) else prefix + field
+    assert own_settings(name, {variable: "x"})[field] == "x"
+    default = {"LOG_FORMAT": "json", "S3_PUBLIC_ENDPOINT_URL": "http://127.0.0.1:9000"}.get(
+        field, ""
+    )
+    if field in SHARED:
+        default = f"${{{field}:-{default}}}"
+    assert COMPOSE["services"][name]["environment"][field] == f"${{{variable}:-{default}}}"
+
+
+@pytest.mark.parametrize("name", SCALABLE)
+def test_what_scales_has_no_port_of_the_hosts_for_itself(name):
+    assert COMPOSE["services"][name]["ports"] == ["127.0.0.1::8080"]
+    assert "container_name" not in COMPOSE["services"][name]
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))

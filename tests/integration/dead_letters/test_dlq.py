@@ -13,8 +13,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from media_contracts import MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
 from media_runtime.kafka import Producer, make_broker, on_events
 from media_runtime.resolved import METADATA_BYTES
+from mediactl.commands.dlq import _stack
 from mediactl.dead_letters import DeadLetters, Letter
 from mediactl.errors import MediactlError
+from mediactl.settings import keep_topic_prefix
+from mediactl.state import State
 
 from support.eventually import eventually
 
@@ -360,3 +363,41 @@ async def test_a_kafka_that_is_not_there_has_a_clear_answer(settings, dlq, varia
     assert code == 1, output
     assert text in output
     assert "Traceback" not in output
+
+
+async def test_a_stacks_own_letters_are_found_by_its_own_prefix(
+    letters, settings, tmp_path, monkeypatch
+):
+    state = State(tmp_path / "state.json")
+    keep_topic_prefix(state, {"KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix})
+    servers = settings.kafka_bootstrap_servers
+    (tmp_path / "env").write_text(f"KAFKA_BOOTSTRAP_SERVERS={servers}\n")
+    monkeypatch.setenv("MEDIACTL_HOME", str(tmp_path))
+    monkeypatch.delenv("KAFKA_TOPIC_PREFIX", raising=False)
+    for given in ("", servers):
+        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", given)
+        assert len(await _stack().letters().read()) == len(POISON)
+
+
+async def test_letters_are_handled_by_programs(letters, listed, dlq, settings):
+    (first,) = [one["id"] for one in letters if one["asset"] == "bad JSON"]
+
+    async def document(*arguments):
+        code, output = await dlq(*arguments, "--json")
+        assert code == 0, output
+        return json.loads(output)
+
+    shown = await document("show", first)
+    assert (shown["id"], shown["key"], shown["value"]) == (first, "bad JSON", "{")
+    assert ["dlq-reason", "malformed"] in shown["headers"]
+    tried = await document("redrive", first, "--dry-run")
+    assert (tried["sent"], [one["id"] for one in tried["letters"]]) == (False, [first])
+    assert (await dlq("discard", first, "--json"))[0] == 1, "nobody said yes"
+    assert len(await listed()) == len(POISON)
+    done = await document("discard", first, "--yes")
+    assert (done["discarded"], [one["id"] for one in done["letters"]]) == (True, [first])
+    (other, *_) = await listed()
+    sent = await document("redrive", other["id"], "--yes")
+    assert (sent["sent"], sent["left_alone"]) == (True, [])
+    nothing = await document("redrive", "--filter", "message=nowhere to be found")
+    assert nothing == {"sent": False, "letters": [], "left_alone": []}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mediactl import stack
+from mediactl.errors import UsageError
 from mediactl.home import Home
 from mediactl.progress import SilentProgress
 from mediactl.services import SERVICES
@@ -87,6 +88,61 @@ def test_stray_variables_of_the_shell_do_not_reach_compose(docker, home, monkeyp
     stack.up(home, SilentProgress())
 
     assert all(call.endswith("JWT_SECRET=") for call in calls(docker) if "--env-file" in call)
+
+
+def setting(home, name):
+    lines = home.compose_env_file.read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines).get(name)
+
+
+def test_a_restart_in_another_shell_works_with_what_up_was_given(docker, home, monkeypatch):
+    monkeypatch.setenv("WATCHER_RETENTION_DAYS", "3650")
+    monkeypatch.setenv("WATCHER_ALERT_WEBHOOK_SECRET", "it's")
+    monkeypatch.setenv("KAFKA_TOPIC_PREFIX", "p_")
+    stack.up(home, SilentProgress())
+    for name in ("WATCHER_RETENTION_DAYS", "WATCHER_ALERT_WEBHOOK_SECRET", "KAFKA_TOPIC_PREFIX"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+
+    stack.open_running_stack(home, State(home.state_file)).start("watcher")
+
+    assert setting(home, "WATCHER_RETENTION_DAYS") == "'3650'"
+    assert setting(home, "WATCHER_ALERT_WEBHOOK_SECRET") == "'it\\'s'"
+    assert setting(home, "KAFKA_TOPIC_PREFIX") == "'p_'"
+    assert setting(home, "OTEL_TRACES_SAMPLER") == "'always_off'"
+
+
+def test_replicas_are_kept_by_every_later_command(docker, home):
+    stack.up(home, SilentProgress())
+    lists(
+        docker,
+        [
+            {"Service": "ingest", "Name": f"media-1-ingest-{number}", "State": "running",
+             "Health": "healthy", "Publishers": [{"PublishedPort": 0}, {"PublishedPort": port}]}
+            for number, port in ((2, 32_002), (1, 32_001))
+        ],
+    )  # fmt: skip
+    running = stack.open_running_stack(home, State(home.state_file))
+
+    running.scale("ingest", 3, SilentProgress())
+
+    assert (
+        calls(docker)[-1]
+        .partition(" JWT")[0]
+        .endswith("up -d --wait --no-deps --scale ingest=3 ingest")
+    )
+    found = {row.name: (row.health, row.port) for row in running.rows()}
+    assert found["ingest"] == ("ready", 32_001)
+    assert found["ingest-2"] == ("ready", 32_002)
+    assert found["ingest-3"] == ("stopped", None)
+    assert running.published()["INGEST_METRICS_URL"] == "http://127.0.0.1:32001/metrics"
+    stack.up(home, SilentProgress())
+    (*_, up) = [call for call in calls(docker) if "--build" in call]
+    assert "--scale ingest=3 --scale thumbnailer=1 --scale watcher=1" in up
+    with pytest.raises(UsageError, match="name ingest"):
+        running.stop("ingest-2")
+    with pytest.raises(UsageError, match="load balancer"):
+        running.scale("notifier", 2, SilentProgress())
 
 
 def test_status_tells_healthy_from_starting_from_stopped(docker, home):

@@ -24,6 +24,13 @@ def test_lines_of_all_programs_carry_the_programs_name(home):
     ]
 
 
+def test_the_log_of_a_service_is_that_of_all_its_replicas(home):
+    home.log_file("ingest-2").write_text("two\n")
+
+    assert [file.stem for file in log_files(home, "ingest")] == ["ingest", "ingest-2"]
+    assert [file.stem for file in log_files(home, "ingest-2")] == ["ingest-2"]
+
+
 def test_an_unknown_log_is_answered_by_the_known_ones(home):
     with pytest.raises(UsageError, match="ingest, install-apt, watcher"):
         log_files(home, "nope")

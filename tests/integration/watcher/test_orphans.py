@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from media_runtime import storage
 from media_runtime.storage import output_key, upload_key
-from watcher.main import orphans_now
-from watcher.orphans import find_orphans
-from watcher.settings import OrphanSettings
+from watcher import orphans
+from watcher.orphans import find_orphans, remove_orphans
 
 NO_AGE = timedelta(0)
 
@@ -48,12 +49,6 @@ def ready(add, store, company, put):
         return asset, video, picture
 
     return make
-
-
-@pytest.fixture
-def settings_of_orphans(settings):
-    names = OrphanSettings.model_fields.keys()
-    return OrphanSettings(**settings.model_dump(include=set(names)))
 
 
 async def refer(admin, asset, video, picture):
@@ -107,25 +102,69 @@ async def test_what_is_young_may_be_on_its_way(database, store, put, ready):
     assert await found(database, store, min_age=timedelta(minutes=1)) == set()
 
 
+async def listed(database, store):
+    return [orphan async for orphan in find_orphans(database, store, min_age=NO_AGE)]
+
+
 async def test_orphans_are_removed_where_somebody_asks_and_rows_stay(
-    settings_of_orphans, store, put, ready, admin, company, database
+    store, put, ready, admin, company, database
 ):
     asset, video, picture = await ready()
     await refer(admin, asset, video, picture)
     await put("readme.txt", "readme.txt", "readme.txt.more")
     await store.delete_prefix(store.bucket_of(company), video)
-
-    async def run(*, remove):
-        return {
-            orphan.key
-            async for orphan in orphans_now(settings_of_orphans, min_age=NO_AGE, remove=remove)
-        }
-
-    everything = {"readme.txt", "readme.txt.more", video}
-    assert await run(remove=False) == everything
-    assert await run(remove=True) == everything
-    assert await run(remove=True) == {video}, "a row whose file is gone is for people"
+    everything = await listed(database, store)
+    assert {one.key for one in everything} == {"readme.txt", "readme.txt.more", video}
+    removed = [done async for done in remove_orphans(database, store, everything)]
+    assert sorted(removed) == [False, True, True]
+    left = {one.key for one in await listed(database, store)}
+    assert left == {video}, "a row whose file is gone is for people"
     assert await admin.fetchval("SELECT count(*) FROM media_assets") == 1
+
+
+async def test_only_what_was_listed_is_removed_and_only_while_it_is_an_orphan(
+    database, store, put, add, company, admin
+):
+    uploaded = upload_key(company, uuid4())
+    await put("readme.txt", uploaded)
+    before = await listed(database, store)
+    await put("later.txt", "readme.txt")
+    (asset,) = await add("ready", company=company, bucket=store.bucket_of(company))
+    await admin.execute(
+        "UPDATE media_assets SET id = $2, upload_key = $3 WHERE id = $1",
+        asset, UUID(uploaded.rpartition("/")[2]), uploaded,
+    )  # fmt: skip
+    removed = [done async for done in remove_orphans(database, store, before)]
+    assert removed == [False, False], "one has a newer version, one has a row now"
+    assert {one.key for one in await store.objects(store.bucket_of(company))} == {
+        "later.txt", "readme.txt", uploaded,
+    }  # fmt: skip
+
+
+async def test_removing_takes_its_time_where_it_is_told_to(database, store, put):
+    await put("1", "2", "3")
+    began = time.monotonic()
+    found = await listed(database, store)
+    assert [done async for done in remove_orphans(database, store, found, rate=4)] == [True] * 3
+    assert time.monotonic() - began >= 0.75
+
+
+async def test_a_bucket_of_many_pages_is_compared_whole(
+    database, store, ready, put, admin, company, monkeypatch
+):
+    monkeypatch.setattr(storage, "_PAGE", 2)
+    monkeypatch.setattr(orphans, "_PAGE", 2)
+    lost, strange = set(), set()
+    for number in range(6):
+        asset, video, picture = await ready()
+        await refer(admin, asset, video, picture)
+        if number % 2:
+            await store.delete_prefix(store.bucket_of(company), f"{company}/outputs/{asset}/")
+            lost |= {("file", video), ("file", picture)}
+        key = output_key(company, uuid4(), 1, "image")
+        await put(key)
+        strange.add(("object", key))
+    assert await found(database, store) == lost | strange
 
 
 async def test_a_company_whose_bucket_is_gone_is_all_missing_files(database, store, add, admin):

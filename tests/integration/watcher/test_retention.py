@@ -12,8 +12,9 @@ from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage import output_key, upload_key
+from watcher.operations import CompanyNotFoundError, PolicyChange, read_policy, set_policy
 from watcher.reconcile import SERVICE
-from watcher.retention import Retention, plan_retention
+from watcher.retention import Retention, plan_all, plan_retention
 from watcher.sweep import Sweep
 
 from support.eventually import eventually
@@ -94,7 +95,81 @@ async def test_a_round_deletes_a_bounded_number_the_oldest_first(
     assert await deleted(admin) == set(), "a plan deletes nothing"
     assert await retention() == 2
     assert await deleted(admin) == set(older)
-    assert await retention.all() == 3
+    assert await retention.apply(await plan_all(database, few)) == 3
+
+
+async def test_a_plan_is_of_everything_however_small_the_batch(
+    database, settings, company, add, admin
+):
+    keeper, other = await company(keeps=True), await company(days=30)
+    older = OLD - timedelta(days=1)
+    await add("ready", 3, company=keeper, created_at=OLD, thumbnail_key="k", stored_bytes=10)
+    await add("failed", company=keeper, created_at=older)
+    await add("ready", 2, company=other, created_at=OLD)
+    await add("ready", company=await company(), created_at=YOUNG)
+    plan = await plan_all(database, settings.model_copy(update={"retention_batch": 1}))
+    told = [(one.company_id, one.assets, one.bytes, one.oldest, one.kept_thumbnails, one.days)
+            for one in plan.companies]  # fmt: skip
+    assert told == [(keeper, 4, 34, older, 3, 365), (other, 2, 2, OLD, 0, 30)]
+    assert await deleted(admin) == set()
+
+
+async def test_no_more_is_deleted_than_was_planned(
+    retention, database, settings, company, add, admin
+):
+    one, unplanned = await company(), await company()
+    planned = await add("ready", 2, company=one, created_at=OLD)
+    await add("ready", company=one, created_at=YOUNG)
+    plan = await plan_all(database, settings)
+    # Each of these became due after the plan was made.
+    await add("ready", company=unplanned, created_at=OLD)
+    await add("ready", company=one, created_at=OLD, updated_at=plan.at + timedelta(seconds=1))
+    await set_policy(database, one, PolicyChange(days=30))
+    assert await retention.apply(plan) == 2
+    assert await deleted(admin) == set(planned)
+
+
+async def test_what_a_company_wants_kept_meanwhile_is_kept(
+    retention, database, settings, company, add, admin
+):
+    one, other = await company(), await company()
+    await add("ready", company=one, created_at=OLD, thumbnail_key="k")
+    await add("ready", company=other, created_at=OLD, thumbnail_key="k")
+    plan = await plan_all(database, settings)
+    await set_policy(database, one, PolicyChange(days=3650))
+    await set_policy(database, other, PolicyChange(keeps_thumbnails=True))
+    assert await retention.apply(plan) == 1
+    kept = "SELECT thumbnail_kept FROM media_assets WHERE company_id = $1 AND status = 'deleted'"
+    assert await admin.fetchval(kept, other) is True
+
+
+async def test_a_plan_for_another_policy_is_made_without_setting_it(
+    database, settings, company, add
+):
+    one = await company(days=3650, keeps=True)
+    await add("ready", company=one, created_at=OLD, thumbnail_key="k")
+    assert (await plan_all(database, settings, company=one)).companies == []
+    (share,) = (
+        await plan_all(database, settings, company=one, days=30, keeps_thumbnails=False)
+    ).companies
+    assert (share.assets, share.kept_thumbnails) == (1, 0)
+    assert (await read_policy(database, one))["days"] == 3650
+
+
+async def test_a_change_of_policy_leaves_what_it_does_not_name(database, company):
+    one = await company(days=30, keeps=True)
+
+    async def changed(**change):
+        await set_policy(database, one, PolicyChange(**change))
+        return tuple((await read_policy(database, one)).values())
+
+    assert await changed(days=9) == (9, True)
+    assert await changed(keeps_thumbnails=False) == (9, False)
+    assert await changed() == (9, False)
+    assert await changed(default=True) == (None, None)
+    for act in (read_policy(database, uuid4()), set_policy(database, uuid4(), PolicyChange(1))):
+        with pytest.raises(CompanyNotFoundError):
+            await act
 
 
 async def test_a_kept_thumbnail_is_all_that_is_left(

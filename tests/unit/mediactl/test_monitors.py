@@ -95,6 +95,17 @@ def test_targets_are_where_the_parts_listen_now(tmp_path):
         assert targets(tmp_path, job) == [{"targets": [f"127.0.0.1:{port}"]}]
 
 
+def test_every_replica_is_a_target(tmp_path):
+    write_targets(
+        tmp_path / "prometheus", {"ingest": 1, "ingest-2": 2, "ingest-3": 3, "watcher": 4}
+    )
+
+    assert targets(tmp_path, "ingest") == [
+        {"targets": ["127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"]}
+    ]
+    assert targets(tmp_path, "watcher") == [{"targets": ["127.0.0.1:4"]}]
+
+
 def test_a_part_without_a_port_is_no_target(tmp_path):
     write_targets(tmp_path / "prometheus", {"minio": 9000, "kafka": 9092})
 

@@ -4,7 +4,13 @@ import pytest
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import Endpoints
 from mediactl.errors import UsageError
-from mediactl.services import SERVICES, Surroundings, service_environment, with_login
+from mediactl.services import (
+    SERVICES,
+    Surroundings,
+    check_scalable,
+    service_environment,
+    with_login,
+)
 from mediactl.state import State
 
 ENDPOINTS = Endpoints("kafka:9092", "postgresql://admin:pw@db:5432/media", "http://s3", "k", "s")
@@ -15,12 +21,12 @@ def state(tmp_path):
     return State(tmp_path / "state.json")
 
 
-def environment(state, service, environ=None):
+def environment(state, service, environ=None, port=8001):
     environ = environ or {}
     around = Surroundings(
         ENDPOINTS, stack_credentials(state, environ), "p_", Path("/scratch"), environ
     )
-    return service_environment(service, 8001, around)
+    return service_environment(service, port, around)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +96,29 @@ def test_a_given_secret_is_kept_and_a_short_one_refused(state):
     assert stack_credentials(state, {}).jwt_secret == "x" * 32
     with pytest.raises(UsageError, match="at least 32 bytes"):
         stack_credentials(state, {"JWT_SECRET": "short"})
+
+
+@pytest.mark.parametrize("environ", [{}, {"INGEST_SCRATCH_DIR": "/s", "INGEST_HTTP_PORT": "1",
+                                          "INGEST_KAFKA_INSTANCE_ID": "i"}])  # fmt: skip
+def test_replicas_share_all_but_what_they_may_not(state, environ):
+    one, two, three = (
+        environment(state, name, environ, port=port)
+        for port, name in enumerate(("ingest", "ingest-2", "ingest-3"), start=1)
+    )
+
+    apart = {"KAFKA_INSTANCE_ID", "SCRATCH_DIR", "HTTP_PORT"}
+    for name in apart:
+        assert len({found[name] for found in (one, two, three)}) == 3
+    assert two["HTTP_PORT"] == "2"
+    assert two["SCRATCH_DIR"] == f"{one['SCRATCH_DIR']}-2"
+    assert {key: one[key] for key in one.keys() - apart} == {
+        key: two[key] for key in two.keys() - apart
+    }
+
+
+def test_what_clients_call_does_not_scale_without_a_balancer():
+    check_scalable("ingest")
+    with pytest.raises(UsageError, match="load balancer"):
+        check_scalable("sign_api")
+    with pytest.raises(UsageError, match="choose from ingest, thumbnailer, watcher"):
+        check_scalable("kafka")

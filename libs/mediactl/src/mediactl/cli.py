@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from mediactl.commands import (
+    cleanup,
     development,
     dlq,
     inspection,
@@ -23,8 +24,9 @@ app = typer.Typer(
 for command in (
     *(lifecycle.up, lifecycle.down, inspection.status, inspection.logs, inspection.env),
     inspection.doctor,
-    *(lifecycle.start, lifecycle.stop, lifecycle.restart, token.token),
-    *(media.upload, media.demo, operations.watch, *operations.COMMANDS),
+    *(lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.scale),
+    *(inspection.settings, token.token),
+    *(media.upload, media.demo, *operations.COMMANDS, *cleanup.COMMANDS),
 ):
     app.command()(command)
 # What follows belongs to pytest and its kin, options included.

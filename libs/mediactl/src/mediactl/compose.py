@@ -12,19 +12,31 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mediactl.credentials import Credentials, stack_credentials
 from mediactl.endpoints import local_endpoints
-from mediactl.errors import MediactlError
+from mediactl.errors import MediactlError, UsageError
 from mediactl.home import Home
-from mediactl.native.alertmanager import WEBHOOKS
 from mediactl.ports import PORT_VARIABLES
 from mediactl.progress import Progress, step
 from mediactl.providers import COMPOSE
 from mediactl.published import published_variables
-from mediactl.services import SERVICES
+from mediactl.services import (
+    SCALABLE,
+    SERVICES,
+    check_scalable,
+    replica_name,
+    split_replica,
+)
+from mediactl.settings import (
+    WEBHOOKS,
+    given_settings,
+    is_setting,
+    keep_topic_prefix,
+    topic_prefix,
+)
 from mediactl.state import State, remember_free_port, write_private
 from mediactl.status import NOT_READY, READY, STOPPED, Row
 
@@ -35,11 +47,13 @@ _SERVERS = ("kafka", "postgres", "minio")
 _MONITORS = ("prometheus", "alertmanager", "grafana")
 # Those that clients reach serve their metrics on a port that is not published.
 _MEASURED = ("ingest", "thumbnailer", "watcher")
-_PUBLISHED = (*_SERVERS, *_MONITORS, *SERVICES)
+_PARTS = (*_SERVERS, *_MONITORS, *SERVICES)
+# Each replica of the others has a port of Docker's choice.
+_PUBLISHED = tuple(name for name in _PARTS if name not in SCALABLE)
 
 
 class ComposeStack:
-    """Everything in containers; the ports of ``_PUBLISHED`` are published on 127.0.0.1."""
+    """Everything in containers; their ports are published on 127.0.0.1."""
 
     def __init__(self, home: Home, state: State, environ: Mapping[str, str]) -> None:
         self._home = home
@@ -52,17 +66,25 @@ class ComposeStack:
         if not running:
             for name in _PUBLISHED:
                 remember_free_port(name, self._state, self._environ)
+        keep_topic_prefix(self._state, self._environ)
         self._state.provider = COMPOSE
         self._state.remember_fact(COMPOSED, "yes")
-        write_private(self._home.compose_env_file, _assignments(self._variables()))
+        self._write_variables()
         with step(progress, "compose", "building and starting containers"):
-            self._run("up", "-d", "--build", "--wait")
+            self._run("up", "-d", "--build", "--wait", *self._scales(SCALABLE))
+        return self.published()
+
+    def published(self) -> dict[str, str]:
+        """Return what to publish; what scales is where Docker put its first replica."""
+        first = {name: found[0] for name, found in self._found().items() if name in SCALABLE}
+        ports = {name: port for name, one in first.items() if (port := _port(one)) is not None}
         published = published_variables(
             local_endpoints(self._state),
-            self._state.ports(),
+            {**{name: self._state.ports()[name] for name in _PUBLISHED}, **ports},
             self._credentials(),
             monitors=_MONITORS,
             measured=_MEASURED,
+            topic_prefix=topic_prefix(self._state),
         )
         return {**published, **self._grafana()}
 
@@ -77,27 +99,65 @@ class ComposeStack:
 
     def rows(self) -> list[Row]:
         """Return how each container is."""
-        found = {container["Service"]: container for container in self._containers()}
-        return [self._row(name, found.get(name)) for name in _PUBLISHED]
+        found = self._found()
+        return [
+            self._row(replica_name(name, number), container)
+            for name in _PARTS
+            for number, container in enumerate(self._expected(name, found.get(name, [])), start=1)
+        ]
 
     def start(self, name: str) -> None:
-        """Start one container and wait until it is healthy."""
-        self._run("up", "-d", "--wait", "--no-deps", name)
+        """Start one part, with all its replicas, and wait until it is healthy."""
+        self._refuse_replica(name)
+        self._write_variables()
+        self._run("up", "-d", "--wait", "--no-deps", *self._scales([name]), name)
 
     def stop(self, name: str) -> None:
-        """Stop one container."""
+        """Stop one part, with all its replicas."""
+        self._refuse_replica(name)
         self._run("stop", name)
 
     def kill(self, name: str) -> None:
-        """Kill one container."""
+        """Kill one part, with all its replicas."""
+        self._refuse_replica(name)
         self._run("kill", "--signal", "SIGKILL", name)
+
+    def scale(self, service: str, count: int, progress: Progress) -> None:
+        """Have *count* replicas of a service; those that run go on. Raises UsageError."""
+        check_scalable(service)
+        self._state.remember_replicas(service, count)
+        with step(progress, service, f"scaling to {count}"):
+            self.start(service)
 
     def follow_command(self, names: list[str], *, lines: int, follow: bool) -> list[str] | None:
         """Return compose's own command for logs."""
+        for name in names:
+            self._refuse_replica(name)
         return self._argv("logs", "--tail", str(lines), *(["-f"] if follow else []), *names)
 
+    def _found(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the containers of each service, the first replica first."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for container in sorted(self._containers(), key=_number):
+            found.setdefault(container["Service"], []).append(container)
+        return found
+
+    def _expected(
+        self, name: str, found: Sequence[dict[str, Any]]
+    ) -> Sequence[dict[str, Any] | None]:
+        return [*found, *[None] * (self._state.replicas(name) - len(found))]
+
+    def _scales(self, names: Iterable[str]) -> list[str]:
+        counts = {name: self._state.replicas(name) for name in names if name in SCALABLE}
+        return [word for name, count in counts.items() for word in ("--scale", f"{name}={count}")]
+
+    def _refuse_replica(self, name: str) -> None:
+        service, number = split_replica(name)
+        if number > 1:
+            raise UsageError(f"Compose treats all replicas alike: name {service}, not {name}.")
+
     def _row(self, name: str, container: Mapping[str, Any] | None) -> Row:
-        port = self._state.port(name)
+        port = self._state.port(name) if name in _PUBLISHED else _port(container)
         if container is None or container.get("State") != "running":
             return Row(name, STOPPED, port)
         healthy = container.get("Health") in {"healthy", ""}
@@ -118,14 +178,18 @@ class ComposeStack:
             "S3_ACCESS_KEY": endpoints.s3_access_key,
             "S3_SECRET_KEY": endpoints.s3_secret_key,
             "S3_PUBLIC_ENDPOINT_URL": endpoints.s3_endpoint_url,
-            "KAFKA_TOPIC_PREFIX": self._environ.get("KAFKA_TOPIC_PREFIX", ""),
+            "KAFKA_TOPIC_PREFIX": topic_prefix(self._state),
+            **dict.fromkeys(WEBHOOKS, ""),
+            **{name: value for name, value in given_settings(self._environ).items() if value},
             **self._credentials().password_variables(),
             **self._credentials().storage_variables(),
             **self._credentials().token_variables(),
             **self._credentials().event_variables(),
             **self._grafana(),
-            **{name: self._environ.get(name, "") for name in WEBHOOKS},
         }
+
+    def _write_variables(self) -> None:
+        write_private(self._home.compose_env_file, _assignments(self._variables()))
 
     def _grafana(self) -> dict[str, str]:
         return {"GRAFANA_PASSWORD": self._state.secret("grafana_password")}
@@ -141,7 +205,11 @@ class ComposeStack:
 
     def _environment(self) -> dict[str, str]:
         ours = self._variables()
-        return {name: value for name, value in os.environ.items() if name not in ours}
+        return {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ours and not is_setting(name) and name not in PORT_VARIABLES.values()
+        }
 
     def _run(self, *words: str) -> None:
         done = subprocess.run(
@@ -167,4 +235,16 @@ class ComposeStack:
 
 def _assignments(variables: Mapping[str, str]) -> str:
     # Compose expands $ outside of single quotes.
-    return "".join(f"{name}='{value}'\n" for name, value in variables.items())
+    quoted = {name: value.replace("'", "\\'") for name, value in variables.items()}
+    return "".join(f"{name}='{value}'\n" for name, value in quoted.items())
+
+
+def _number(container: Mapping[str, Any]) -> int:
+    tail = str(container.get("Name", "")).rpartition("-")[2]
+    return int(tail) if tail.isdecimal() else 1
+
+
+def _port(container: Mapping[str, Any] | None) -> int | None:
+    """Return the port that Docker chose for a container, where it runs."""
+    published = (container or {}).get("Publishers") or []
+    return next((one["PublishedPort"] for one in published if one.get("PublishedPort")), None)

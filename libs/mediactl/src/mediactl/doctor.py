@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
 from mediactl.native import packages
+from mediactl.providers import COMPOSE, NATIVE
 from rich.table import Table
 
 _OPENERS = ("ingest", "thumbnailer")
 _SECONDS = 15.0
+# In containers the images have them all.
+_OF_SERVICES = (packages.FFMPEG, packages.BUBBLEWRAP)
 _PROGRAMS = (
-    *(packages.FFMPEG, packages.BUBBLEWRAP, packages.POSTGRES, packages.JAVA),
+    *(*_OF_SERVICES, packages.POSTGRES, packages.JAVA),
     *(packages.PROMETHEUS, packages.ALERTMANAGER),
 )
 
@@ -33,9 +36,13 @@ class Finding:
         return asdict(self)
 
 
-def examine(variables: Mapping[str, str]) -> list[Finding]:
-    """Return what was found; *variables* are those that ``up`` published, or none."""
-    return [*_programs(), _jail(), *_jails_in_force(variables)]
+def examine(provider: str, variables: Mapping[str, str]) -> list[Finding]:
+    """
+    Return what was found: what *provider* needs of this machine, and the jails in force.
+
+    *variables* are those that ``up`` published, or none.
+    """
+    return [*_needs(provider), *_jails_in_force(variables)]
 
 
 def findings_table(findings: list[Finding]) -> Table:
@@ -47,8 +54,28 @@ def findings_table(findings: list[Finding]) -> Table:
     return table
 
 
-def _programs() -> Iterator[Finding]:
-    for one in _PROGRAMS:
+def _needs(provider: str) -> Iterator[Finding]:
+    if provider == COMPOSE:
+        yield _docker()
+        return
+    yield from _programs(_PROGRAMS if provider == NATIVE else _OF_SERVICES)
+    yield _jail()
+
+
+def _docker() -> Finding:
+    command = ["docker", "compose", "version"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Finding("docker compose", False, str(error))
+    about = done.stdout.strip() or done.stderr.strip()[-500:]
+    return Finding("docker compose", done.returncode == 0, about)
+
+
+def _programs(wanted: Sequence[packages.Requirement]) -> Iterator[Finding]:
+    for one in wanted:
         found = one.find()
         about = str(found) if found else f"missing: {one.purpose} (package {one.package})"
         yield Finding(one.package, found is not None, about)

@@ -7,7 +7,7 @@ Invariant: each process is in the state before anyone waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from mediactl.credentials import stack_credentials
@@ -27,11 +27,17 @@ from mediactl.progress import Progress, SilentProgress, step
 from mediactl.providers import ENVIRONMENT, NATIVE
 from mediactl.provision import provision
 from mediactl.published import published_variables
-from mediactl.services import SERVICES, ServiceProgram, Surroundings
+from mediactl.services import (
+    SERVICES,
+    ServiceProgram,
+    Surroundings,
+    check_scalable,
+    replica_name,
+    split_replica,
+)
+from mediactl.settings import keep_topic_prefix, topic_prefix
 from mediactl.state import State, remember_free_port
 from mediactl.status import Row, external_rows, program_row
-
-TOPIC_PREFIX = "topic_prefix"
 
 
 class LocalStack:
@@ -47,20 +53,26 @@ class LocalStack:
 
     def up(self, progress: Progress) -> dict[str, str]:
         """Start what does not run, wait until it is ready, and return what to publish."""
-        self._keep_topic_prefix()
+        keep_topic_prefix(self._state, self._environ)
         self._state.provider = NATIVE if self._native else ENVIRONMENT
-        self._choose_ports()
+        self._choose_ports(self._service_names())
         self._start_infrastructure(progress)
         around = self._surroundings()
         services = self._services(around)
         if not all(service.is_alive for service in services):
             provision(around, progress)
         run_all([partial(self._start, service, progress) for service in services])
+        return self.published()
+
+    def published(self) -> dict[str, str]:
+        """Return what to publish."""
+        around = self._surroundings()
         return published_variables(
             around.endpoints,
             self._state.ports(),
             around.credentials,
             monitors=MONITORS if self._native else (),
+            topic_prefix=around.topic_prefix,
         )
 
     def down(self, progress: Progress) -> None:
@@ -79,20 +91,33 @@ class LocalStack:
         return [*infrastructure, *rows]
 
     def start(self, name: str) -> None:
-        """Start one part and wait until it is ready."""
-        if name in SERVICES:
-            self._choose_port(name)
-            if self._native:
-                tell_prometheus(self._home, self._state)
-        self._start(self._program(name), SilentProgress())
+        """Start one part, with all its replicas, and wait until it is ready."""
+        names = [program.name for program in self._part(name)]
+        self._choose_ports(names)
+        programs = [self._program(one) for one in names]
+        run_all([partial(self._start, program, SilentProgress()) for program in programs])
 
     def stop(self, name: str) -> None:
-        """Stop one part."""
-        self._stop(self._program(name))
+        """Stop one part, with all its replicas."""
+        run_all([partial(self._stop, program) for program in self._part(name)])
 
     def kill(self, name: str) -> None:
-        """Kill one part as a crash would."""
-        self._program(name).kill()
+        """Kill one part, with all its replicas, as a crash would."""
+        run_all([program.kill for program in self._part(name)])
+
+    def scale(self, service: str, count: int, progress: Progress) -> None:
+        """Have *count* replicas of a service; those that run go on. Raises UsageError."""
+        check_scalable(service)
+        before = self._state.replicas(service)
+        surplus = [replica_name(service, number) for number in range(count + 1, before + 1)]
+        programs = [self._program(name) for name in surplus]
+        run_all([partial(self._stop, program) for program in programs])
+        for name in surplus:
+            self._state.forget_port(name)
+        self._state.remember_replicas(service, count)
+        names = [replica_name(service, number) for number in range(1, count + 1)]
+        self._choose_ports(names)
+        run_all([partial(self._start, self._program(name), progress) for name in names])
 
     def follow_command(self, names: list[str], *, lines: int, follow: bool) -> list[str] | None:
         """Return None: the logs are files in the home."""
@@ -114,6 +139,13 @@ class LocalStack:
             raise UsageError(f"There is no {name!r} to work on: choose from {', '.join(programs)}.")
         return programs[name]
 
+    def _part(self, name: str) -> list[Program]:
+        """Return the program of this name, and where that is a service all its replicas."""
+        first = self._program(name)
+        if name not in SERVICES:
+            return [first]
+        return [one for one in self._programs() if split_replica(one.name)[0] == name]
+
     def _programs(self) -> list[Program]:
         servers = self._infrastructure().servers() if self._native else []
         return [*servers, *self._services()]
@@ -128,20 +160,27 @@ class LocalStack:
                 log_file=self._home.log_file(name),
                 process=self._state.process(name),
             )
-            for name in SERVICES
+            for name in self._service_names()
+        ]
+
+    def _service_names(self) -> list[str]:
+        return [
+            replica_name(service, number)
+            for service in SERVICES
+            for number in range(1, self._state.replicas(service) + 1)
         ]
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
             endpoints=self._endpoints(),
             credentials=stack_credentials(self._state, self._environ),
-            topic_prefix=self._state.fact(TOPIC_PREFIX) or "",
+            topic_prefix=topic_prefix(self._state),
             scratch=self._home.data / "scratch",
             environ=self._environ,
         )
 
     def _infrastructure(self) -> NativeInfrastructure:
-        prefix = self._state.fact(TOPIC_PREFIX) or ""
+        prefix = topic_prefix(self._state)
         options = NativeOptions(topic_prefix=prefix, environ=self._environ)
         return NativeInfrastructure(self._home, options, self._state)
 
@@ -170,19 +209,10 @@ class LocalStack:
             )
         return Endpoints(**known)
 
-    def _keep_topic_prefix(self) -> None:
-        given, known = self._environ.get("KAFKATOPIC_PREFIX"), self._state.fact(TOPIC_PREFIX)
-        if known is not None and given not in {None, known}:
-            raise UsageError(
-                f"This stack was made with KAFKATOPIC_PREFIX={known!r}: unset the variable, or "
-                "run 'mediactl down --wipe' to start anew."
-            )
-        self._state.remember_fact(TOPIC_PREFIX, known or given or "")
-
-    def _choose_ports(self) -> None:
-        for name in SERVICES:
-            self._choose_port(name)
-
-    def _choose_port(self, name: str) -> None:
-        if name not in self._state.running():
+    def _choose_ports(self, names: Sequence[str]) -> None:
+        """Choose the ports of those services among *names* that do not run."""
+        running = self._state.running()
+        for name in set(names) & set(self._service_names()) - set(running):
             remember_free_port(name, self._state, self._environ)
+        if self._native:
+            tell_prometheus(self._home, self._state)

@@ -14,16 +14,17 @@ from pathlib import Path
 from mediactl.errors import UsageError
 from mediactl.home import Home
 from mediactl.processes import last_lines
+from mediactl.services import split_replica
 
 _POLL_SECONDS = 0.2
 
 
 def log_files(home: Home, name: str | None) -> list[Path]:
-    """Return the logs of all programs, or the one of *name*; raises UsageError."""
-    known = sorted(home.logs.glob("*.log"))
+    """Return the logs of all programs, or those of *name* and its replicas; raises UsageError."""
+    known = sorted(home.logs.glob("*.log"), key=lambda file: file.stem)
     if name is None:
         return [file for file in known if not file.stem.startswith("install-")]
-    found = [file for file in known if file.stem == name]
+    found = [file for file in known if file.stem == name or split_replica(file.stem)[0] == name]
     if not found:
         names = ", ".join(file.stem for file in known) or "none yet"
         raise UsageError(f"There is no log of {name!r}; there are: {names}.")

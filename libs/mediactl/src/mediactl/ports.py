@@ -56,9 +56,10 @@ def choose_port(
     Return the port of the program *name*, which does not run yet.
 
     The environment wins, then what is *remembered*, then any that is free and not *taken* by
-    another program of the same stack. Raises MediactlError for a wanted port in use.
+    another program of the same stack. Raises MediactlError for a wanted port in use. Only the
+    first replica of a service can be wanted at a port.
     """
-    wanted = _from_environment(PORT_VARIABLES[name], environ)
+    wanted = _from_environment(PORT_VARIABLES.get(name, ""), environ)
     if wanted is not None:
         if not free(wanted):
             raise MediactlError(

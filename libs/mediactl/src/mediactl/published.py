@@ -36,11 +36,13 @@ def published_variables(
     *,
     monitors: Collection[str] = (),
     measured: Collection[str] = SERVICES,
+    topic_prefix: str = "",
 ) -> dict[str, str]:
     """
     Return the variables that ``up`` publishes of a stack in which *monitors* run.
 
-    *measured* are the services whose metrics can be read from outside.
+    *measured* are the services whose metrics can be read from outside; of several replicas the
+    first is named.
     """
     return {
         "MEDIA_API_URL": f"http://127.0.0.1:{ports['sign_api']}",
@@ -49,7 +51,9 @@ def published_variables(
         **{
             f"{name.upper()}_METRICS_URL": f"http://127.0.0.1:{ports[name]}/metrics"
             for name in measured
+            if name in ports
         },
+        **({"KAFKA_TOPIC_PREFIX": topic_prefix} if topic_prefix else {}),
         **{f"{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in monitors},
         **credentials.token_variables(),
     }

@@ -6,6 +6,7 @@ Invariant: a service is given the address and login of what it talks to and of n
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,10 +15,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from mediactl.credentials import DATABASE_SERVICES, Credentials
 from mediactl.endpoints import Endpoints
+from mediactl.errors import UsageError
 from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
 
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
+SCALABLE = ("ingest", "thumbnailer", "watcher")
+"""Those that nobody calls: more of them need no balancer in front."""
+
+_REPLICA = re.compile(r"([a-z_]+)-([0-9]+)")
 _KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
 _MAKE_BUCKETS = ("watcher",)
@@ -25,15 +31,19 @@ _TOKENS = ("sign_api", "notifier")
 _EVENT_IDS = ("notifier",)
 _SCRATCH = ("ingest", "thumbnailer")
 
-# What any program needs of the person's environment, and settings that all services share.
+# What any program needs of the person's environment.
 _INHERITED = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-    *("MEDIA_ENV", "LOG_LEVEL"),
+)
+SHARED = (
+    *("MEDIA_ENV", "LOG_LEVEL", "S3_REGION"),
     *("S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARNS", "S3_QUARANTINE_DAYS"),
 )
-_INHERITED_PREFIX = "OTEL_"
+SHARED_PREFIX = "OTEL_"
+"""Settings that all services share."""
+
 # Named after a service, but meant for mediactl itself.
-_NOT_FOR_SERVICES = ("_METRICS_PORT", "_METRICS_URL", "_DB_PASSWORD", "_S3_SECRET")
+NOT_FOR_SERVICES = ("_METRICS_PORT", "_METRICS_URL", "_DB_PASSWORD", "_S3_SECRET")
 
 
 @dataclass(frozen=True)
@@ -47,24 +57,54 @@ class Surroundings:
     environ: Mapping[str, str]
 
 
+def replica_name(service: str, number: int) -> str:
+    """Return the name of a replica, such as ``ingest-2``; the first has the service's own."""
+    return service if number == 1 else f"{service}-{number}"
+
+
+def split_replica(name: str) -> tuple[str, int]:
+    """Return the program and the number that the name of a replica stands for."""
+    found = _REPLICA.fullmatch(name)
+    return (found[1], int(found[2])) if found else (name, 1)
+
+
+def check_scalable(service: str) -> None:
+    """Raise UsageError for a part that there is only one of."""
+    if service in SCALABLE:
+        return
+    if service in SERVICES:
+        raise UsageError(
+            f"Clients reach {service} at one address, so more of it need a load balancer in "
+            f"front, which is yours: services/{service}/README.md tells how to start it alone."
+        )
+    raise UsageError(f"There is no {service!r} to scale: choose from {', '.join(SCALABLE)}.")
+
+
 def service_environment(name: str, port: int, around: Surroundings) -> dict[str, str]:
     """
-    Return the whole environment of the service *name*.
+    Return the whole environment of the service, or of the replica, *name*.
 
     A variable ``INGEST_X`` of the person's environment reaches ingest alone, as ``INGEST_X``
-    and as ``X``, and wins over what mediactl would set; likewise for the other services.
+    and as ``X``, and wins over what mediactl would set; likewise for the other services. What
+    replicas may not share is set apart by their numbers.
     """
-    return {
+    service, number = split_replica(name)
+    environment = {
         **inherited(around.environ),
         "PYTHONUNBUFFERED": "1",
         "HTTP_HOST": "127.0.0.1",
         "HTTP_PORT": str(port),
         "LOG_FORMAT": "json",
         "KAFKA_TOPIC_PREFIX": around.topic_prefix,
-        "KAFKA_INSTANCE_ID": name,
-        **_reached(name, around),
-        **own_settings(name, around.environ),
+        "KAFKA_INSTANCE_ID": service,
+        **_reached(service, around),
+        **own_settings(service, around.environ),
     }
+    if number > 1:
+        apart = {key: environment.get(key) for key in ("KAFKA_INSTANCE_ID", "SCRATCH_DIR")}
+        environment |= {key: replica_name(value, number) for key, value in apart.items() if value}
+        environment["HTTP_PORT"] = str(port)
+    return environment
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
@@ -72,7 +112,7 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if name in _INHERITED or name.startswith(_INHERITED_PREFIX)
+        if name in _INHERITED or name in SHARED or name.startswith(SHARED_PREFIX)
     }
 
 
@@ -82,7 +122,7 @@ def own_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]:
     found = {
         name: value
         for name, value in environ.items()
-        if name.startswith(prefix) and not name.endswith(_NOT_FOR_SERVICES)
+        if name.startswith(prefix) and not name.endswith(NOT_FOR_SERVICES)
     }
     return {**{name.removeprefix(prefix): value for name, value in found.items()}, **found}
 
@@ -128,7 +168,7 @@ def _storage_login(prefix: str, user: str, around: Surroundings) -> dict[str, st
 
 
 class ServiceProgram(Program):
-    """One of the five services, started as ``python -m <name>``."""
+    """One of the five services, or a further replica, started as ``python -m <service>``."""
 
     # More than the services' own grace for open requests.
     stop_seconds = 30
@@ -144,6 +184,7 @@ class ServiceProgram(Program):
     ) -> None:
         super().__init__(name, log_file, process)
         self.port = port
+        self.service = split_replica(name)[0]
         self._around = around
 
     @property
@@ -153,12 +194,12 @@ class ServiceProgram(Program):
 
     def prepare(self) -> None:
         """Make the service's scratch directory."""
-        if self.name in _SCRATCH:
-            (self._around.scratch / self.name).mkdir(parents=True, exist_ok=True)
+        if self.service in _SCRATCH:
+            Path(self.command().env["SCRATCH_DIR"]).mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:
         """Return the service's command line and environment."""
-        argv = [sys.executable, "-P", "-m", self.name]
+        argv = [sys.executable, "-P", "-m", self.service]
         return Command(argv, service_environment(self.name, self.port, self._around))
 
     def is_ready(self) -> bool:

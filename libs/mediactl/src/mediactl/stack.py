@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Protocol
 
-from mediactl import providers
+from mediactl import providers, settings
 from mediactl.compose import COMPOSED, ComposeStack
 from mediactl.errors import MediactlError
 from mediactl.home import Home
@@ -45,6 +45,12 @@ class Stack(Protocol):
     def kill(self, name: str) -> None:
         """Kill one part as a crash would."""
 
+    def scale(self, service: str, count: int, progress: Progress) -> None:
+        """Have *count* replicas of a service; raises UsageError where it cannot have them."""
+
+    def published(self) -> dict[str, str]:
+        """Return what a running stack publishes."""
+
     def follow_command(self, names: list[str], *, lines: int, follow: bool) -> list[str] | None:
         """Return the command that shows logs, or None where they are files in the home."""
 
@@ -56,14 +62,32 @@ def open_stack(
     wanted: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Stack:
-    """Return the stack in *home*; raises UsageError for a provider that it cannot have."""
-    environ = dict(os.environ) if environ is None else environ
-    provider = providers.choose_provider(
-        state, environ, wanted=wanted, docker_works=partial(providers.can_compose, home)
-    )
+    """
+    Return the stack in *home*, with the settings that it remembers and those of *environ*.
+
+    Raises UsageError for a provider that it cannot have.
+    """
+    environ = settings.in_force(state, os.environ if environ is None else environ)
+    provider = provider_of(home, state, wanted=wanted, environ=environ)
     if provider == providers.COMPOSE:
         return ComposeStack(home, state, environ)
     return LocalStack(home, state, environ, native=provider == providers.NATIVE)
+
+
+def provider_of(
+    home: Home,
+    state: State,
+    *,
+    wanted: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> str:
+    """Return who provides the stack in *home*, or would with the next ``up``."""
+    return providers.choose_provider(
+        state,
+        os.environ if environ is None else environ,
+        wanted=wanted,
+        docker_works=partial(providers.can_compose, home),
+    )
 
 
 def open_running_stack(home: Home, state: State) -> Stack:
@@ -77,13 +101,20 @@ def up(home: Home, progress: Progress, *, wanted: str | None = None) -> dict[str
     """
     Start the stack in *home*, write its ``env`` file, and return what that file holds.
 
-    The caller holds the home's lock. Repeating it finds what runs.
+    The caller holds the home's lock. Repeating it finds what runs. The settings that the
+    environment gives are remembered for all later commands.
     """
     home.create()
     state = State(home.state_file)
+    settings.remember(state, os.environ)
     variables = open_stack(home, state, wanted=wanted).up(progress)
     write_private(home.env_file, shell_assignments(variables))
     return variables
+
+
+def publish(home: Home, running: Stack) -> None:
+    """Write the ``env`` file of a stack whose parts may have moved."""
+    write_private(home.env_file, shell_assignments(running.published()))
 
 
 def down(home: Home, progress: Progress) -> bool:

@@ -1,5 +1,5 @@
 """
-What a stack remembers between commands: provider, ports, secrets, processes.
+What a stack remembers between commands: provider, ports, secrets, settings, processes.
 
 Invariant: the file is replaced as a whole and only its owner can read it; it is written after
 each change, so that an interrupted command leaves nothing behind that ``down`` cannot find.
@@ -87,6 +87,23 @@ class State:
             self._section("ports")[name] = port
             self._save()
 
+    def forget_port(self, name: str) -> None:
+        """Let another program have the port of *name*."""
+        with self._lock:
+            self._section("ports").pop(name, None)
+            self._save()
+
+    def replicas(self, service: str) -> int:
+        """Return how many of a service the stack is to run."""
+        value: int = self._section("replicas").get(service, 1)
+        return value
+
+    def remember_replicas(self, service: str, count: int) -> None:
+        """Keep how many of a service the stack is to run."""
+        with self._lock:
+            self._section("replicas")[service] = count
+            self._save()
+
     def process(self, name: str) -> ProcessRef | None:
         """Return the last known process of *name*, alive or not."""
         found = self._section("processes").get(name)
@@ -116,6 +133,17 @@ class State:
         """Remember something else."""
         with self._lock:
             self._section("facts")[name] = value
+            self._save()
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that the stack was given, by the names of their variables."""
+        with self._lock:
+            return dict(self._section("settings"))
+
+    def remember_settings(self, settings: Mapping[str, str]) -> None:
+        """Remember *settings* instead of those before."""
+        with self._lock:
+            self._document["settings"] = dict(settings)
             self._save()
 
     def _section(self, name: str) -> dict[str, Any]:

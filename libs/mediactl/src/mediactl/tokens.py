@@ -8,6 +8,7 @@ from uuid import UUID
 
 from mediactl.credentials import JWT_AUDIENCE, JWT_ISSUER, MIN_JWT_SECRET_BYTES
 from mediactl.errors import MediactlError, UsageError
+from mediactl.settings import in_force
 from mediactl.state import State
 
 DEFAULT_PERMISSIONS = ("media:upload", "media:read")
@@ -57,6 +58,7 @@ def local_token(
     Raises UsageError for a bad company or time to live, MediactlError where no secret is known.
     """
     company_id = parse_company(company)
+    environ = in_force(state, environ)
     return mint_token(
         secret=_secret(state, environ),
         company_id=company_id,

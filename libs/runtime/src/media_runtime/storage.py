@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 from urllib.parse import quote_plus, unquote_plus, urlsplit
@@ -37,6 +38,7 @@ T = TypeVar("T")
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _THREADS = 16
+_PAGE = 1000
 _MISSING = frozenset(
     {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "NoSuchUpload", "MethodNotAllowed"}
 )
@@ -332,6 +334,12 @@ class ObjectStore:
         return await self._run(
             lambda: list(self._list(bucket, prefix, all_versions=all_versions)), prefix
         )
+
+    async def pages(self, bucket: str) -> AsyncIterator[list[StoredObject]]:
+        """Yield the newest version of every object of a bucket in order of keys, by pages."""
+        listing = self._list(bucket, "")
+        while page := await self._run(lambda: list(islice(listing, _PAGE)), bucket):
+            yield page
 
     def _list(
         self, bucket: str, prefix: str, *, all_versions: bool = False

@@ -7,7 +7,8 @@ import sys
 from media_runtime.server import serve
 from media_runtime.telemetry import configure_logging
 from media_runtime.tracing import configure_tracing
-from watcher.commands import FOUND, QUIET, add_commands, answer
+from watcher.answers import FOUND, QUIET
+from watcher.commands import add_commands, answer
 from watcher.main import build_app, watch_once
 from watcher.settings import WatcherSettings, WatchSettings
 

@@ -15,7 +15,7 @@ from media_runtime.postgres import Database
 from media_runtime.storage import ObjectMissingError, ObjectStore
 from watcher.findings import Finding, Kind
 from watcher.metrics import CLEANUP_DUE, CLEANUP_OLDEST_SECONDS
-from watcher.retention import plan_retention
+from watcher.retention import plan_all
 from watcher.rules import Rule
 from watcher.settings import CleanupSettings
 from watcher.sweep import Sweep
@@ -112,12 +112,14 @@ async def plan_cleanup(
     """
     Return what each rule would remove now; raises TransientError.
 
-    Objects are those of the *assets* that come first, and bytes of retention those of a round.
+    Objects are those of the *assets* that come first; retention is counted whole.
     """
     found = await count_by_rule(database, settings)
-    retiring = await plan_retention(database, settings)
+    retiring = (await plan_all(database, settings)).companies
     found[Rule.RETENTION] = replace(
-        found[Rule.RETENTION], bytes=sum(asset.bytes for asset in retiring)
+        found[Rule.RETENTION],
+        due=sum(share.assets for share in retiring),
+        bytes=sum(share.bytes for share in retiring),
     )
     for rule, (objects, size) in (await Sweep(database, store, settings).plan(assets)).items():
         found[rule] = replace(found[rule], objects=objects, bytes=size)

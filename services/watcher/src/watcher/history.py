@@ -96,7 +96,13 @@ async def _events(settings: KafkaSettings, asset: Asset) -> Any:
                 for topic in _EVENTS
                 for event in await _read_events(settings, topic, asset.id, asset.created_at)
             ]
-    except (KafkaError, TimeoutError, OSError) as error:
+    except TimeoutError:
+        since = asset.created_at.isoformat(timespec="seconds")
+        return {
+            "error": f"The events since {since} were not read in time ({_SECONDS:.0f} s): Kafka is "
+            "away, or its topics have too many."
+        }
+    except (KafkaError, OSError) as error:
         return {"error": f"Kafka: {error!r}"}
 
 

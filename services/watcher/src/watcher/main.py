@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from datetime import timedelta
 
 from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
@@ -20,12 +19,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from watcher.channels import Channels
 from watcher.incidents import Incidents
-from watcher.orphans import Orphan, find_orphans, remove_object
 from watcher.provision import MakeBuckets
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
 from watcher.retention import Retention
 from watcher.rounds import Part, repeating
-from watcher.settings import OrphanSettings, WatcherSettings, WatchSettings
+from watcher.settings import WatcherSettings, WatchSettings
 from watcher.sweep import Sweep
 from watcher.watch import Seen, Watch
 
@@ -82,17 +80,6 @@ async def watch_once(settings: WatchSettings) -> Seen:
     """Look once, without a word to channels and without cleaning up, and return what is wrong."""
     async with connected(settings) as database:
         return await Watch.at_everything(database, settings)()
-
-
-async def orphans_now(
-    settings: OrphanSettings, *, min_age: timedelta, remove: bool
-) -> AsyncIterator[Orphan]:
-    """Yield orphans that are older than *min_age*, and *remove* the objects among them."""
-    async with ObjectStore.connect(settings) as store, connected(settings) as database:
-        async for orphan in find_orphans(database, store, min_age=min_age):
-            yield orphan
-            if remove and orphan.kind == "object":
-                await remove_object(store, orphan)
 
 
 @asynccontextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import datetime
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,7 +20,6 @@ from media_records.tables import Asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
 from watcher.quotas import read_usage
-from watcher.retention import Retiring
 
 _BACKLOG_OF = """
     SELECT c.company_id, count(*) AS waiting,
@@ -34,12 +34,27 @@ _FAILED = """
     SELECT id AS asset_id, company_id, file_name, content_type, size, attempt, error_code,
         error_message, processed_at
     FROM media_assets
+    WHERE processed_at >= $1 AND status = 'failed' AND (processed_at, id) < ($4, $5)
+        AND ($2::uuid IS NULL OR company_id = $2) AND ($3::text IS NULL OR error_code = $3)
+    ORDER BY processed_at DESC, id DESC LIMIT $6
+"""
+_COUNT_FAILED = """
+    SELECT error_code, count(*) FROM media_assets
     WHERE processed_at >= $1 AND status = 'failed'
         AND ($2::uuid IS NULL OR company_id = $2) AND ($3::text IS NULL OR error_code = $3)
-    ORDER BY processed_at DESC LIMIT $4
+    GROUP BY error_code
+"""
+_AFTER_ALL = datetime.max.replace(tzinfo=UTC), UUID(int=2**128 - 1)
+_PAGE = 1000
+_POLICY = """
+    SELECT retention_days AS days, retention_keeps_thumbnails AS keeps_thumbnails
+    FROM companies WHERE company_id = $1
 """
 _SET_POLICY = """
-    UPDATE companies SET retention_days = $2, retention_keeps_thumbnails = $3
+    UPDATE companies SET
+        retention_days = CASE WHEN $4 THEN NULL ELSE coalesce($2, retention_days) END,
+        retention_keeps_thumbnails =
+            CASE WHEN $4 THEN NULL ELSE coalesce($3, retention_keeps_thumbnails) END
     WHERE company_id = $1 RETURNING 1
 """
 _SET_QUOTA = "UPDATE companies SET quota_bytes = $2 WHERE company_id = $1 RETURNING bucket"
@@ -53,17 +68,51 @@ class CompanyNotFoundError(Exception):
     """No company of this id has a bucket."""
 
 
+@dataclass(frozen=True)
+class Failures:
+    """Which failed assets are asked for: since when, of which company, with which code."""
+
+    since: datetime
+    company: UUID | None = None
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class PolicyChange:
+    """A change of a company's policy: None leaves a column; *default* clears both."""
+
+    days: int | None = None
+    keeps_thumbnails: bool | None = None
+    default: bool = False
+
+    def __bool__(self) -> bool:
+        """Return whether it changes anything."""
+        return self != PolicyChange()
+
+
 async def backlog_by_company(database: Database) -> list[Row]:
     """Return how much waits for its outcome, by company; raises TransientError."""
     return [dict(row) for row in await database.fetch(_BACKLOG_OF)]
 
 
-async def failed_assets(
-    database: Database, *, since: datetime, company: UUID | None, code: str | None, limit: int
-) -> list[Row]:
-    """Return assets whose last attempt failed *since* then, the newest first."""
-    rows = await database.fetch(_FAILED, since, company, code, limit)
-    return [dict(row) for row in rows]
+async def failed_assets(database: Database, wanted: Failures) -> AsyncIterator[Row]:
+    """Yield assets whose last attempt failed, the newest first, page by page."""
+    last = _AFTER_ALL
+    while True:
+        rows = await database.fetch(
+            _FAILED, wanted.since, wanted.company, wanted.code, *last, _PAGE
+        )
+        for row in rows:
+            yield dict(row)
+        if len(rows) < _PAGE:
+            return
+        last = rows[-1]["processed_at"], rows[-1]["asset_id"]
+
+
+async def count_failed(database: Database, wanted: Failures) -> Mapping[str, int]:
+    """Return how many assets failed, all of them, by error code."""
+    rows = await database.fetch(_COUNT_FAILED, wanted.since, wanted.company, wanted.code)
+    return Counter({row["error_code"]: row["count"] for row in rows})
 
 
 async def quotas(database: Database) -> list[Row]:
@@ -87,33 +136,19 @@ async def set_quota(database: Database, company: UUID, quota_bytes: int) -> str:
     return str(row["bucket"])
 
 
-async def set_policy(
-    database: Database, company: UUID, *, days: int | None, keeps_thumbnails: bool | None
-) -> None:
-    """Set how long a company keeps assets; None is what the settings say."""
-    if await database.fetchrow(_SET_POLICY, company, days, keeps_thumbnails) is None:
+async def read_policy(database: Database, company: UUID) -> Row:
+    """Return a company's own policy, None for what the settings say; CompanyNotFoundError."""
+    row = await database.fetchrow(_POLICY, company)
+    if row is None:
         raise CompanyNotFoundError
+    return dict(row)
 
 
-def retention_plan(due: Sequence[Retiring]) -> list[Row]:
-    """Return what retention would delete, by company."""
-    companies: dict[UUID, dict[str, Any]] = {}
-    for one in due:
-        plan = companies.setdefault(
-            one.company_id,
-            {
-                "company_id": one.company_id,
-                "assets": 0,
-                "bytes": 0,
-                "kept_thumbnails": 0,
-                "oldest": one.created_at,
-            },
-        )
-        plan["assets"] += 1
-        plan["bytes"] += one.bytes
-        plan["kept_thumbnails"] += one.keeps_thumbnail
-        plan["oldest"] = min(plan["oldest"], one.created_at)
-    return list(companies.values())
+async def set_policy(database: Database, company: UUID, change: PolicyChange) -> None:
+    """Change how long a company keeps assets; raises CompanyNotFoundError."""
+    arguments = change.days, change.keeps_thumbnails, change.default
+    if await database.fetchrow(_SET_POLICY, company, *arguments) is None:
+        raise CompanyNotFoundError
 
 
 class Operator:

@@ -1,22 +1,41 @@
 """
 Compares all of storage with all rows: objects that no row explains, rows whose files are gone.
 
-It lists every bucket, so it runs when somebody asks. Invariant: what is younger than
-*min_age* may be on its way, and what waits to be swept is no orphan; neither is reported.
+It lists every bucket, so it runs when somebody asks, and holds a page of it at a time. Invariant:
+what is younger than *min_age* may be on its way, and what waits to be swept is no orphan; neither
+is reported. Only what was reported is ever removed, and only while it is still an orphan.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, ObjectRef
 from media_records.tables import Asset
-from media_runtime.postgres import Database
+from media_runtime.postgres import Connection, Database
 from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject, output_owner
 from watcher.sweep import is_garbage
+
+_COMPANIES = "SELECT company_id, bucket FROM companies ORDER BY company_id"
+_ASSETS = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"
+# The server keeps the sorted keys on its disk: neither our memory nor a transaction holds them.
+_DECLARE = """
+    DECLARE needed NO SCROLL CURSOR WITH HOLD FOR
+    SELECT k.key, a.id AS asset_id FROM media_assets a, unnest(
+        CASE a.status WHEN 'processing' THEN ARRAY[a.upload_key]
+            WHEN 'ready' THEN ARRAY[a.processed_key, a.thumbnail_key] END
+    ) AS k (key)
+    WHERE a.company_id = $1 AND a.status IN ('processing', 'ready') AND a.updated_at <= $2
+        AND k.key IS NOT NULL
+    ORDER BY k.key COLLATE "C"
+"""
+_SORT_SECONDS = 600.0
+_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -34,75 +53,152 @@ class Orphan:
     key: str
     size: int
     why: str
+    modified_at: datetime | None = None
 
 
 async def find_orphans(
     database: Database, store: ObjectStore, *, min_age: timedelta = timedelta(hours=1)
 ) -> AsyncIterator[Orphan]:
     """Yield the orphans of every company; raises TransientError."""
-    for row in await database.fetch("SELECT company_id, bucket FROM companies ORDER BY company_id"):
-        company, bucket = row["company_id"], row["bucket"]
-        began = datetime.now(UTC) - min_age
-        try:
-            objects = await store.objects(bucket)
-        except ObjectMissingError:
-            objects = []
-        rows = await database.fetch("SELECT * FROM media_assets WHERE company_id = $1", company)
-        assets = {row["id"]: Asset(**dict(row)) for row in rows}
-        for found in _unexplained(company, assets, objects, began):
-            yield found
-        for found in _missing(assets.values(), {stored.key for stored in objects}, began):
-            yield found
+    for row in await database.fetch(_COMPANIES):
+        company = _Company(database, store, row["company_id"], row["bucket"])
+        async for orphan in company.orphans(datetime.now(UTC) - min_age):
+            yield orphan
 
 
-async def remove_object(store: ObjectStore, orphan: Orphan) -> None:
-    """Remove every version of an orphaned object."""
-    await store.delete_prefix(orphan.bucket, orphan.key, lambda stored: stored.key == orphan.key)
+async def remove_orphans(
+    database: Database, store: ObjectStore, listed: Sequence[Orphan], *, rate: float | None = None
+) -> AsyncIterator[bool]:
+    """
+    Yield of each of the *listed* whether it was removed, at most *rate* a second.
+
+    What has changed since it was listed stays. Raises TransientError.
+    """
+    for orphan in listed:
+        company = _Company(database, store, orphan.company_id, orphan.bucket)
+        yield orphan.kind == "object" and await company.remove(orphan)
+        if rate:
+            await asyncio.sleep(1 / rate)
 
 
-def _unexplained(
-    company: UUID, assets: Mapping[UUID, Asset], objects: Iterable[StoredObject], began: datetime
-) -> Iterator[Orphan]:
-    for stored in objects:
-        if stored.modified_at is not None and stored.modified_at > began:
-            continue
-        owner = stored.owner or output_owner(stored.key)
-        asset = assets.get(owner[1]) if owner is not None and owner[0] == company else None
-        if asset is None:
-            why = "No asset has this key."
-        elif asset.sweep_at is None and is_garbage(asset, stored):
-            why = f"Its asset is {asset.status} and refers to other objects."
-        else:
-            continue
-        yield Orphan(
-            kind="object",
-            company_id=company,
-            asset_id=owner[1] if owner else None,
-            bucket=stored.bucket,
-            key=stored.key,
-            size=stored.size,
-            why=why,
+@dataclass(frozen=True)
+class _Company:
+    database: Database
+    store: ObjectStore
+    id: UUID
+    bucket: str
+
+    async def orphans(self, began: datetime) -> AsyncIterator[Orphan]:
+        """Walk once through its objects and the keys that its rows need, both in order of keys."""
+        async with self._needed(began) as needed:
+            wanted = await anext(needed, None)
+            async for page in self._pages():
+                for orphan in await self._unexplained(page, began):
+                    yield orphan
+                for stored in page:
+                    while wanted is not None and _order(wanted[0]) <= _order(stored.key):
+                        if wanted[0] != stored.key and (lost := await self._lost(*wanted)):
+                            yield lost
+                        wanted = await anext(needed, None)
+            while wanted is not None:
+                if lost := await self._lost(*wanted):
+                    yield lost
+                wanted = await anext(needed, None)
+
+    async def remove(self, orphan: Orphan) -> bool:
+        """Remove the versions of an object that were there when it was listed."""
+        found = await self.store.objects(self.bucket, orphan.key)
+        same = [stored for stored in found if stored.key == orphan.key]
+        if not await self._unexplained(same, orphan.modified_at):
+            return False
+        removed = await self.store.delete_prefix(
+            self.bucket,
+            orphan.key,
+            lambda one: one.key == orphan.key and not _is_after(one, orphan.modified_at),
         )
+        return removed > 0
+
+    @asynccontextmanager
+    async def _needed(self, began: datetime) -> AsyncIterator[AsyncIterator[tuple[str, UUID]]]:
+        async with self.database.session() as connection:
+            await connection.execute("BEGIN")
+            await connection.execute(_DECLARE, self.id, began)
+            await connection.execute("COMMIT", timeout=_SORT_SECONDS)
+            yield _fetched(connection)
+
+    async def _pages(self) -> AsyncIterator[list[StoredObject]]:
+        try:
+            async for page in self.store.pages(self.bucket):
+                yield page
+        except ObjectMissingError:
+            return  # a bucket that is gone has no objects
+
+    async def _unexplained(
+        self, page: Sequence[StoredObject], began: datetime | None
+    ) -> list[Orphan]:
+        old = [stored for stored in page if not _is_after(stored, began)]
+        assets = await self._assets({owner[1] for stored in old if (owner := _owner(stored))})
+        return [
+            Orphan(
+                kind="object",
+                company_id=self.id,
+                asset_id=owner[1] if (owner := _owner(stored)) else None,
+                bucket=self.bucket,
+                key=stored.key,
+                size=stored.size,
+                why=why,
+                modified_at=stored.modified_at,
+            )
+            for stored in old
+            if (why := self._why(stored, assets)) is not None
+        ]
+
+    def _why(self, stored: StoredObject, assets: Mapping[UUID, Asset]) -> str | None:
+        owner = _owner(stored)
+        asset = assets.get(owner[1]) if owner is not None and owner[0] == self.id else None
+        if asset is None:
+            return "No asset has this key."
+        if asset.sweep_at is None and is_garbage(asset, stored):
+            return f"Its asset is {asset.status} and refers to other objects."
+        return None
+
+    async def _lost(self, key: str, asset_id: UUID) -> Orphan | None:
+        """Return what to say of a key that was not listed, unless all has changed meanwhile."""
+        asset = (await self._assets({asset_id})).get(asset_id)
+        if asset is None or key not in _needs(asset):
+            return None
+        try:
+            await self.store.stat(ObjectRef(bucket=self.bucket, key=key))
+        except ObjectMissingError:
+            why = f"The asset is {asset.status}, and its file is gone."
+            return Orphan("file", self.id, asset_id, self.bucket, key, 0, why)
+        return None
+
+    async def _assets(self, ids: set[UUID]) -> Mapping[UUID, Asset]:
+        rows = await self.database.fetch(_ASSETS, self.id, list(ids)) if ids else []
+        return {row["id"]: Asset(**dict(row)) for row in rows}
 
 
-def _missing(assets: Iterable[Asset], keys: set[str], began: datetime) -> Iterator[Orphan]:
-    for asset in assets:
-        if asset.updated_at > began:
-            continue
-        for key in _needed(asset):
-            if key not in keys:
-                yield Orphan(
-                    kind="file",
-                    company_id=asset.company_id,
-                    asset_id=asset.id,
-                    bucket=asset.bucket,
-                    key=key,
-                    size=0,
-                    why=f"The asset is {asset.status}, and its file is gone.",
-                )
+async def _fetched(connection: Connection) -> AsyncIterator[tuple[str, UUID]]:
+    while rows := await connection.fetch(f"FETCH {_PAGE} FROM needed"):
+        for row in rows:
+            yield row["key"], row["asset_id"]
 
 
-def _needed(asset: Asset) -> Iterator[str]:
+def _order(key: str) -> bytes:
+    return key.encode()
+
+
+def _owner(stored: StoredObject) -> tuple[UUID, UUID] | None:
+    return stored.owner or output_owner(stored.key)
+
+
+def _is_after(stored: StoredObject, moment: datetime | None) -> bool:
+    at = stored.modified_at
+    return at is not None and moment is not None and at > moment
+
+
+def _needs(asset: Asset) -> Iterator[str]:
     """Yield the keys without which an asset is not what it says."""
     if asset.status == AssetStatus.PROCESSING:
         yield asset.upload_key

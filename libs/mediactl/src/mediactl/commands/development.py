@@ -142,6 +142,8 @@ class _test_stack:  # noqa: N801 - used as a context manager only
             if self._wiped:
                 stack.down(self._home, progress)
                 stack.wipe(self._home)
+            # What another run was given is not this one's.
+            State(self._home.state_file).remember_settings({})
             variables = stack.up(self._home, progress)
         # Roles belong to the whole server: a test that migrates another database keeps them.
         passwords = stack_credentials(State(self._home.state_file), os.environ)

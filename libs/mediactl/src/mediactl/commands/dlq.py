@@ -17,10 +17,13 @@ from typing import Annotated, Any
 
 import typer
 from media_contracts import TOPICS
+from mediactl.answers import Json, Yes, ask, print_json
 from mediactl.dead_letters import DeadLetters, Filter, Letter
 from mediactl.errors import MediactlError, UsageError
 from mediactl.home import Home
 from mediactl.published import read_variables, wide_console
+from mediactl.settings import topic_prefix
+from mediactl.state import State
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
@@ -50,7 +53,6 @@ Match = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Only letters that have this text anywhere.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; do nothing.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @app.command("list")
@@ -77,9 +79,12 @@ def list_letters(  # noqa: PLR0917 - typer names them all
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Show one dead letter: where it came from, why it is here, and its bytes."""
     (letter,) = _chosen(_read(), [name], [], done_too=True)
+    if as_json:
+        print_json({**_as_json(letter), **_contents(letter)})
+        return
     table = Table(show_header=False, box=None, pad_edge=False)
     for title, text in (
         ("id", letter.id),
@@ -111,18 +116,24 @@ def redrive(  # noqa: PLR0917 - typer names them all
         int, typer.Option(metavar="N", min=1, help="Leave those that came back N times.")
     ] = 3,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Send dead letters to their topic again, byte for byte; consumers absorb repetitions."""
     wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
     letters = _chosen(_read(), ids, wanted)
     tired = [letter for letter in letters if letter.redrives >= max_redrives]
     fresh = [letter for letter in letters if letter.redrives < max_redrives]
-    if tired:
+    if tired and not as_json:
         sys.stdout.write(
             f"{_counted(tired)} came back {max_redrives} times already, and are left alone.\n"
         )
-    if _is_to_do(fresh, "send again", dry_run=dry_run, yes=yes):
+    done = _is_to_do(fresh, "send again", dry_run=dry_run, yes=yes, as_json=as_json)
+    if done:
         asyncio.run(_redrive(fresh, rate))
+    if as_json:
+        document = {"sent": done, "letters": _all_as_json(fresh), "left_alone": _all_as_json(tired)}
+        print_json(document)
+    elif done:
         sys.stdout.write(f"{_counted(fresh)} sent again.\n")
 
 
@@ -138,14 +149,19 @@ def discard(  # noqa: PLR0917 - typer names them all
     all_: Annotated[bool, typer.Option("--all", help="Each that is open.")] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
+    as_json: Json = False,
 ) -> None:
     """Count dead letters as done with, without sending them; Kafka keeps them for its time."""
     wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
     if not (ids or wanted or all_):
         raise UsageError("Say which to discard: ids, filters, or --all.")
     letters = _chosen(_read(), ids, wanted)
-    if _is_to_do(letters, "discard", dry_run=dry_run, yes=yes):
+    done = _is_to_do(letters, "discard", dry_run=dry_run, yes=yes, as_json=as_json)
+    if done:
         asyncio.run(_stack().letters().resolve(letters))
+    if as_json:
+        print_json({"discarded": done, "letters": _all_as_json(letters)})
+    elif done:
         sys.stdout.write(f"{_counted(letters)} discarded.\n")
 
 
@@ -179,12 +195,19 @@ class _Kafka:
 
 
 def _stack() -> _Kafka:
-    """Return the broker that the environment names, or that of the stack that was started."""
-    prefix = os.environ.get("KAFKA_TOPIC_PREFIX", "")
-    given = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    if given:
-        return _Kafka(given, prefix)
-    return _Kafka(read_variables(Home.from_environment())["KAFKA_BOOTSTRAP_SERVERS"], prefix)
+    """
+    Return the broker that the environment names, or that of the stack that was started.
+
+    A stack's own broker is read with its own prefix, whether its env file was sourced or not.
+    """
+    home = Home.from_environment()
+    given, prefix = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("KAFKA_TOPIC_PREFIX")
+    if given and (prefix is not None or not home.env_file.exists()):
+        return _Kafka(given, prefix or "")
+    own = read_variables(home)["KAFKA_BOOTSTRAP_SERVERS"]
+    if prefix is None and given in {None, "", own}:
+        prefix = topic_prefix(State(home.state_file))
+    return _Kafka(given or own, prefix or "")
 
 
 def _read() -> list[Letter]:
@@ -216,7 +239,14 @@ def _chosen(
     ]
 
 
-def _is_to_do(letters: Sequence[Letter], what: str, *, dry_run: bool, yes: bool) -> bool:
+def _is_to_do(
+    letters: Sequence[Letter], what: str, *, dry_run: bool, yes: bool, as_json: bool
+) -> bool:
+    """Show what would be done, unless as JSON, and return whether to do it; asks where it must."""
+    if as_json:
+        if letters and not dry_run:
+            ask(f"{what.capitalize()}: {_counted(letters)}?", yes)
+        return bool(letters) and not dry_run
     if not letters:
         sys.stdout.write(f"There is nothing to {what}.\n")
         return False
@@ -271,6 +301,21 @@ def _as_json(letter: Letter) -> dict[str, Any]:
         "company": letter.field("company"),
         "asset": letter.field("asset"),
         "redrives": letter.redrives,
+    }
+
+
+def _all_as_json(letters: Sequence[Letter]) -> list[dict[str, Any]]:
+    return [_as_json(letter) for letter in letters]
+
+
+def _contents(letter: Letter) -> dict[str, Any]:
+    """Return all that a letter holds; bytes that are no text have backslashes for them."""
+    return {
+        "key": None if letter.key is None else _text(letter.key),
+        "value": None if letter.value is None else _text(letter.value),
+        "headers": [
+            [name, None if value is None else _text(value)] for name, value in letter.headers
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""The commands that look: status, logs, env, doctor."""
+"""The commands that look: status, logs, settings, env, doctor."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Annotated
 
 import typer
 from mediactl import logs as log_reader
+from mediactl import settings as settings_of_a_stack
 from mediactl import stack
+from mediactl.answers import facts, print_json
 from mediactl.doctor import examine, findings_table
 from mediactl.errors import MediactlError
 from mediactl.home import Home
 from mediactl.published import read_variables, wide_console
-from mediactl.state import State
+from mediactl.state import State, exclusive
 from mediactl.status import Row, status_table
 from rich.live import Live
 
@@ -70,7 +72,10 @@ def doctor(
 ) -> None:
     """Look for what is missing or unsafe; the exit code is 0 only when all is well."""
     home = Home.from_environment()
-    findings = examine(read_variables(home) if home.env_file.exists() else {})
+    provider = stack.provider_of(home, State(home.state_file))
+    findings = examine(provider, read_variables(home) if home.env_file.exists() else {})
+    if not as_json:
+        sys.stdout.write(f"For the provider {provider}:\n")
     if as_json:
         document = {"findings": [finding.as_json() for finding in findings]}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
@@ -78,6 +83,30 @@ def doctor(
         wide_console().print(findings_table(findings))
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def settings(
+    assignments: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE…]", help="NAME= forgets one.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+) -> None:
+    """Show the settings that the stack was given, secrets apart; or change some."""
+    home = Home.from_environment()
+    if assignments:
+        given = settings_of_a_stack.assigned(assignments)
+        with exclusive(home.lock_file):
+            names = settings_of_a_stack.remember(State(home.state_file), given)
+        if names and not as_json:
+            sys.stdout.write(f"{settings_of_a_stack.told(names)}\n")
+    known = State(home.state_file).settings()
+    shown = {name: settings_of_a_stack.shown(name, known[name]) for name in sorted(known)}
+    if as_json:
+        print_json({"settings": shown})
+    elif shown:
+        wide_console().print(facts(shown))
+    else:
+        sys.stdout.write("None: all is by default.\n")
 
 
 def env() -> None:

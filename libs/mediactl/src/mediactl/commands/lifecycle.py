@@ -1,4 +1,4 @@
-"""The commands that change what runs: up, down, start, stop, restart."""
+"""The commands that change what runs: up, down, start, stop, restart, scale."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import sys
 from typing import Annotated
 
 import typer
-from mediactl import stack
+from mediactl import settings, stack
 from mediactl.home import Home
 from mediactl.progress import progress_on
 from mediactl.published import endpoint_table, wide_console
+from mediactl.services import SCALABLE
 from mediactl.state import State, exclusive
 
 ServiceName = Annotated[
@@ -23,11 +24,20 @@ def up(
         typer.Option(help="env, compose or native. Default: the first of them that works."),
     ] = None,
 ) -> None:
-    """Start infrastructure and services, wait until all is ready, print the endpoints."""
+    """
+    Start infrastructure and services, wait until all is ready, print the endpoints.
+
+    Settings of the environment are remembered for later commands: see 'mediactl settings'.
+    """
     home = Home.from_environment()
     with exclusive(home.lock_file), progress_on() as progress:
+        before = State(home.state_file)
         variables = stack.up(home, progress, wanted=provider)
     wide_console().print(endpoint_table(variables))
+    after = State(home.state_file).settings()
+    changed = settings.changed(before.settings(), after)
+    if before.running() and changed:
+        sys.stdout.write(f"\n{settings.told(changed)}\n")
     sys.stdout.write(f"\nEverything, secrets included, is in {home.env_file}\n")
 
 
@@ -52,7 +62,9 @@ def start(name: ServiceName) -> None:
     """Start one part of a stack that is up."""
     home = Home.from_environment()
     with exclusive(home.lock_file):
-        stack.open_running_stack(home, State(home.state_file)).start(name)
+        running = stack.open_running_stack(home, State(home.state_file))
+        running.start(name)
+        stack.publish(home, running)
     sys.stdout.write(f"{name} is ready.\n")
 
 
@@ -77,7 +89,21 @@ def restart(
         running = stack.open_running_stack(home, State(home.state_file))
         _stop(running, name, kill=kill)
         running.start(name)
+        stack.publish(home, running)
     sys.stdout.write(f"{name} is ready.\n")
+
+
+def scale(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(SCALABLE)}.")],
+    count: Annotated[int, typer.Argument(metavar="N", min=1, max=100)],
+) -> None:
+    """Have N replicas of a service; 'down' and 'up' keep that number."""
+    home = Home.from_environment()
+    with exclusive(home.lock_file), progress_on() as progress:
+        running = stack.open_running_stack(home, State(home.state_file))
+        running.scale(name, count, progress)
+        stack.publish(home, running)
+    sys.stdout.write(f"{count} of {name} {'is' if count == 1 else 'are'} ready.\n")
 
 
 def _stop(running: stack.Stack, name: str, *, kill: bool) -> None:

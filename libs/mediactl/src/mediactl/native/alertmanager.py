@@ -13,8 +13,8 @@ from pathlib import Path
 from mediactl.native.prometheus import scrape_seconds
 from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
+from mediactl.settings import WEBHOOKS
 
-WEBHOOKS = ("ALERTMANAGER_WEBHOOK_URL", "ALERTMANAGER_PAGE_URL")
 RETENTION_TIME = "120h"
 
 

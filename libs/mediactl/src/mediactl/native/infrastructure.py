@@ -146,6 +146,7 @@ class NativeInfrastructure:
             secret_key=self.state.secret("s3_secret_key"),
             kafka_bootstrap_servers=self.kafka.bootstrap_servers,
             topic_prefix=self.options.topic_prefix,
+            allow_origin=self.options.environ.get("MINIO_API_CORS_ALLOW_ORIGIN"),
             process=self.state.process("minio"),
         )
 

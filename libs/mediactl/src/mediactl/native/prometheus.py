@@ -16,7 +16,7 @@ from typing import Any
 from mediactl.errors import MediactlError
 from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
-from mediactl.services import SERVICES
+from mediactl.services import SERVICES, split_replica
 
 JOBS = (*SERVICES, "minio", "prometheus", "alertmanager")
 RETENTION_TIME, RETENTION_SIZE = "15d", "1GB"
@@ -119,8 +119,9 @@ def configuration(rules: Path, seconds: int, runbooks: str) -> dict[str, Any]:
 def write_targets(data: Path, ports: Mapping[str, int]) -> None:
     """Tell the server whose data lies in *data* the ports of its jobs; it notices by itself."""
     for job in JOBS:
-        address = [{"targets": [f"127.0.0.1:{ports[job]}"]}] if job in ports else []
-        _replace(data / _targets_file(job), json.dumps(address) + "\n")
+        found = [port for name, port in ports.items() if split_replica(name)[0] == job]
+        group = [{"targets": [f"127.0.0.1:{port}" for port in found]}] if found else []
+        _replace(data / _targets_file(job), json.dumps(group) + "\n")
 
 
 def scrape_seconds(environ: Mapping[str, str]) -> int:
