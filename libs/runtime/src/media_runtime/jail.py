@@ -62,12 +62,14 @@ class Jail:
         self.kind: JailKind = kind
         if kind == "none":
             log.warning("no_jail", advice="Never in production: set JAIL=bubblewrap.")
-        elif problem := _problem(_closing()):
+        elif problem := _problem(()):
             raise JailError(
                 f"The jail does not work here: {problem} Install bubblewrap and allow user"
                 " namespaces; or, where nobody uploads but you, set JAIL=none and"
                 " MEDIA_ENV=development."
             )
+        else:
+            _closing()  # not while the event loop waits
 
     def command(
         self,
