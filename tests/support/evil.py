@@ -267,6 +267,23 @@ def _untrue(folder: Path) -> Iterator[Evil]:
         )  # fmt: skip
 
 
+def sealed_matroska() -> bytes:
+    """Return the head of a film with one encrypted track."""
+    names = ("18538067", "1654ae6b", "ae", "6d80", "6240", "5035")
+    content = b""
+    for name in reversed(names):
+        element = bytes.fromhex(name)
+        content = element + struct.pack(">H", 0x4000 | len(content)) + content
+    return b"\x1aE\xdf\xa3\x84\x42\x86\x81\x01" + content
+
+
+def sealed_stream(stream: bytes) -> bytes:
+    """Return a transport stream whose packets say that they are scrambled."""
+    changed = bytearray(stream)
+    changed[3::188] = bytes(byte | 0x80 for byte in changed[3::188])
+    return bytes(changed)
+
+
 def _lasting(film: bytes, milliseconds: float) -> bytes:
     """Return a Matroska film that claims to last so long."""
     at = film.index(b"\x44\x89\x88") + 3
@@ -301,7 +318,10 @@ def _halves(folder: Path) -> Iterator[Evil]:
         codecs = ("-c:v", "libvpx", "-c:a", "libopus") if suffix == "webm" else ()
         path = make_video(folder / f"half.{suffix}", size="320x240", seconds=2, options=codecs)
         data = path.read_bytes()
+        if suffix == "ts":
+            yield Evil("scrambled", content_type, sealed_stream(data), ("encrypted_media",))
         yield Evil(f"half of a .{suffix}", content_type, data[: len(data) // 2], (code,))
+    yield Evil("encrypted Matroska", "video/webm", sealed_matroska(), ("encrypted_media",))
     raw = make_video(folder / "raw.m2v", size="320x240", sound=False)
     yield Evil("a film without a container", "video/mpeg", raw.read_bytes(), (READY,))
 

@@ -141,6 +141,10 @@ def test_an_encrypted_video_is_refused(tmp_path):
     )
     size = path.stat().st_size
     assert refusal(check_file, path, upload(size=size)) == "encrypted_media"
+    # As many boxes as a recording in fragments has.
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x08free" * 20_000)
+    size = path.stat().st_size
+    assert refusal(check_file, path, upload(size=size)) == "encrypted_media"
 
 
 def test_another_size_or_type_than_granted_is_refused(tmp_path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 from media_runtime import jail
@@ -59,6 +59,12 @@ def test_it_reads_its_input_and_writes_its_folder(inside, tmp_path):
         "ls /sys",
         "mount -t tmpfs tmpfs /mnt",
         "unshare --user true && mount -t tmpfs tmpfs /mnt",
+        "unshare --user --map-root-user true",
+        "echo x > /x",
+        "echo x > /tmp/x",
+        "echo x > /dev/x",
+        "echo x > /dev/shm/x",
+        "mkdir /run /var",
     ],
 )
 def test_it_reaches_nothing_else(inside, tmp_path, script):
@@ -69,10 +75,17 @@ def test_it_reaches_nothing_else(inside, tmp_path, script):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["canary", "folder", "input"]
 
 
-def test_what_it_writes_elsewhere_is_gone(inside, tmp_path):
-    inside('echo x > "$1/outside"; echo x > /tmp/elsewhere')
-    assert not (tmp_path / "outside").exists()
-    assert not Path("/tmp/elsewhere").exists()
+def test_nothing_but_its_folder_can_be_written(inside, tmp_path):
+    """What is in memory is no file of ours, but memory that no limit counts."""
+    find = "find / -maxdepth 3 -writable -type d -not -path '/proc/*' -not -path /dev/pts"
+    assert inside(f"{find}; echo x > /dev/null && echo null").stdout == "null\n"
+    mounts = inside("cat /proc/self/mounts").stdout.splitlines()
+    writable = {
+        folder
+        for _, folder, kind, options, *_ in map(str.split, mounts)
+        if "rw" in options.split(",") and kind not in {"proc", "devpts", "devtmpfs"}
+    }
+    assert writable == {str(tmp_path / "folder")}
 
 
 def test_it_has_no_network(inside):
@@ -145,11 +158,34 @@ def test_without_a_jail_that_works_nothing_starts(tmp_path, monkeypatch):
         "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
     )
     false.chmod(0o755)
+    jail._closing.cache_clear()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(JailError, match="No permissions to create"):
         Jail("bubblewrap")
     assert Jail("none").kind == "none"
     assert "bwrap" not in Jail("none").command("/bin/true", [], reads=false, limits=jail.Limits(1))
+    jail._closing.cache_clear()
+
+
+def test_an_older_bubblewrap_leaves_one_wall_away_and_says_so(tmp_path, monkeypatch, capsys):
+    """It is still a jail; which is not so of one that fails altogether."""
+    older = tmp_path / "bwrap"
+    older.write_text(
+        "#!/bin/sh\n"
+        'case " $* " in *" --disable-userns "*)'
+        " echo 'bwrap: Unknown option --disable-userns' >&2; exit 1;; esac\n"
+        f'exec {shutil.which("bwrap")} "$@"\n'
+    )
+    older.chmod(0o755)
+    jail._closing.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        command = Jail("bubblewrap").command("/bin/true", [], limits=LIMITS)
+        assert "--disable-userns" not in command
+        assert subprocess.run(command, check=False).returncode == 0
+    assert "Unknown option --disable-userns" in capsys.readouterr().out
+    jail._closing.cache_clear()
+    assert "--disable-userns" in Jail("bubblewrap").command("/bin/true", [], limits=LIMITS)
 
 
 def test_an_input_that_is_missing_or_a_link_out_opens_nothing(tmp_path):

@@ -2,8 +2,9 @@
 The jail in which programs open what strangers uploaded.
 
 Invariant: a jailed program has no network and no capability, sees the system's programs, the
-one file that it reads and the one folder that it writes, and nothing of the environment; its
-memory, its time, its processes and what it writes are limited.
+one file that it reads and the one folder that it writes, and nothing of the environment; it
+writes nowhere else, not even into memory; each process's memory and time, their number, and the
+size of each file are limited.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class Limits:
     """
     What one program may use. ``cpu_seconds`` is of all its threads together.
 
-    The kernel does not count the ``processes`` of root: no service should run as root.
+    The kernel does not count the ``processes`` of root: no service should run as root. Memory
+    is of each process, address space and not what is used: all of them together, and what they
+    share by memfd or shm, are for the service's own cgroup to limit.
     """
 
     cpu_seconds: int
@@ -59,12 +62,14 @@ class Jail:
         self.kind: JailKind = kind
         if kind == "none":
             log.warning("no_jail", advice="Never in production: set JAIL=bubblewrap.")
-        elif problem := _problem():
+        elif problem := _problem(()):
             raise JailError(
                 f"The jail does not work here: {problem} Install bubblewrap and allow user"
                 " namespaces; or, where nobody uploads but you, set JAIL=none and"
                 " MEDIA_ENV=development."
             )
+        else:
+            _closing()  # not while the event loop waits
 
     def command(
         self,
@@ -88,7 +93,7 @@ class Jail:
         walls: list[str] = []
         if self.kind == "bubblewrap":
             own = [] if program.startswith(_SYSTEM) else [Path(program).parent]
-            walls = _walls([*own, *libraries], reads, writes, variables)
+            walls = _walls([*own, *libraries], reads, writes, variables, _closing())
         limited = [*_limited(limits), program, *arguments]
         return [*_with_environment(variables), *_dying_with_us(), *walls, *limited]
 
@@ -98,6 +103,7 @@ def _walls(
     reads: Path | None,
     writes: Path | None,
     variables: Mapping[str, str],
+    closing: Sequence[str],
 ) -> list[str]:
     folder = [] if writes is None else ["--bind", str(writes), str(writes)]
     file = [] if reads is None else ["--ro-bind", str(reads), str(reads)]
@@ -107,11 +113,12 @@ def _walls(
         "--clearenv",
         *(word for name, value in variables.items() for word in ("--setenv", name, value)),
         *_system(),
-        *("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108 - its own
+        *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
         *(word for path in libraries for word in ("--ro-bind", str(path), str(path))),
         *folder,
         *file,
-        *("--chdir", "/", "--"),
+        # All is mounted on memory: half of the machine's, which no limit counts.
+        *("--remount-ro", "/", *closing, "--chdir", "/", "--"),
     ]
 
 
@@ -155,9 +162,25 @@ def _system() -> tuple[str, ...]:
     return tuple(words)
 
 
-def _problem() -> str | None:
+@cache
+def _closing() -> tuple[str, ...]:
+    """
+    Return the option that forbids further user namespaces, where it works.
+
+    In one of its own a program would be root, and reach more of the kernel. bubblewrap has the
+    option since 0.8, and needs a /proc/sys that can be written, which not all containers have.
+    """
+    option = ("--disable-userns",)
+    problem = _problem(option)
+    if problem is None:
+        return option
+    log.warning("jail_allows_user_namespaces", why=problem)
+    return ()
+
+
+def _problem(closing: Sequence[str]) -> str | None:
     """Return why bubblewrap does not work here, as a sentence, or None."""
-    walls = _walls([], None, None, {})
+    walls = _walls([], None, None, {}, closing)
     command = [*_with_environment({}), *walls, *_limited(Limits(cpu_seconds=1)), _find("true")]
     try:
         done = subprocess.run(  # noqa: S603 - our own words

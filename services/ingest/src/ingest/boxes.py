@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-_MOST_BOXES = 10_000
+# Of the file itself, which a recording in fragments of a second has many of; and on the way to
+# the sample entries.
+_MOST_BOXES = 100_000
+_MOST_ON_THE_WAY = 10_000
 _SHORT_HEADER, _LONG_HEADER = 8, 16
 # Sample entries of protected streams (ISO/IEC 14496-12, 8.12).
 _PROTECTED = frozenset({b"encv", b"enca", b"encs", b"enct"})
@@ -39,18 +42,20 @@ def read(path: Path) -> Layout:
     """Return what the boxes of the file at *path* say; broken ones are left to the demuxer."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        reader = _Reader(file)
+        entries = _Reader(file, _MOST_ON_THE_WAY).entries(size)
+        encrypted = any(kind in _PROTECTED for kind in entries)
         # Bytes that somebody appended are no box, whatever length they spell.
-        truncated = any(box.end > size for box in reader.boxes(0, size) if box.kind in _MEDIA)
-        return Layout(truncated, any(kind in _PROTECTED for kind in reader.entries(size)))
+        boxes = _Reader(file, _MOST_BOXES).boxes(0, size)
+        truncated = any(box.end > size for box in boxes if box.kind in _MEDIA)
+        return Layout(truncated, encrypted)
 
 
 class _Reader:
-    """Reads box headers; after _MOST_BOXES of them it sees no more."""
+    """Reads box headers; after so many of them it sees no more."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
-        self._left = _MOST_BOXES
+        self._left = most
 
     def boxes(self, start: int, end: int) -> Iterator[_Box]:
         """Yield the boxes between two positions; the last may claim to end later."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ingest import boxes
 from ingest.domain import HEADER_BYTES, family_of, family_of_container, family_of_image, sniff
+from ingest.encryption import is_encrypted
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.media_info import MediaInfo, VideoStream
@@ -66,6 +67,8 @@ def check_file(path: Path, asset: Asset) -> None:
         raise _other_type(asset)
     if found == "isobmff":
         _check_boxes(path)
+    elif found in {"matroska", "mpeg"} and is_encrypted(path, found):
+        raise _encrypted()
 
 
 def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
@@ -120,7 +123,7 @@ def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
 def _check_boxes(path: Path) -> None:
     layout = boxes.read(path)
     if layout.is_encrypted:
-        raise RefusedFileError("encrypted_media", "The video is encrypted.")
+        raise _encrypted()
     if layout.is_truncated:
         raise _truncated()
 
@@ -141,6 +144,10 @@ def _check_total(video: VideoStream, seconds: float, limits: Limits) -> None:
         raise RefusedFileError(
             "too_much_video", "The video is too long for its size and frame rate."
         )
+
+
+def _encrypted() -> RefusedFileError:
+    return RefusedFileError("encrypted_media", "The video is encrypted.")
 
 
 def _check_side(side: int, limits: Limits) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ingest.gate import Limits
+from media_runtime.cores import usable_cores
 from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings, StorageSettings
 from pydantic import Field
 
@@ -14,7 +14,7 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
     """What ingest is told by its environment; times in seconds, sizes in pixels."""
 
     scratch_dir: Path
-    ingest_workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=0)
+    ingest_workers: int = Field(default_factory=usable_cores, ge=0)
     """Jobs that this process works on at once."""
     ingest_image_workers: int = Field(default=1, ge=0)
     """Further ones, for images alone: none waits until a film has ended."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from media_runtime.cores import usable_cores
 from media_runtime.settings import JailSettings, KafkaSettings, StorageSettings
 from pydantic import Field
 
@@ -14,7 +14,7 @@ class ThumbnailerSettings(KafkaSettings, StorageSettings, JailSettings):
 
     scratch_dir: Path
     """A folder of this process alone: it is emptied at the start."""
-    thumbnailer_consumers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    thumbnailer_consumers: int = Field(default_factory=usable_cores, ge=1)
     """Requests that this process works on at once, each with a picture process of its own."""
     thumbnailer_render_timeout_seconds: float = Field(default=30, gt=0)
     thumbnailer_frame_timeout_seconds: float = Field(default=60, gt=0)
