@@ -43,6 +43,8 @@ _COLOURS = {
     "orange": "#d9731a",
 }
 _CYCLE = ["#3a6fb0", "#d9731a", "#3a8f47", "#8a5bb5", "#c4343f", "#2a9d9d", "#8c6d4f", "#777777"]
+_TABLE_ROWS = 8
+_SEVERITIES = {"page": _COLOURS["red"], "ticket": _COLOURS["yellow"], "info": _COLOURS["blue"]}
 _INK, _FAINT, _PAPER = "#24292e", "#6a737d", "#f2f4f6"
 
 Value = tuple[str, float]
@@ -62,6 +64,10 @@ class Prometheus:
         """Return the series of an instant query with their values."""
         found = self._ask("query", query, time=self.end)
         return [(_legend(query, one["metric"]), float(one["value"][1])) for one in found]
+
+    def rows(self, query: PublishedQuery) -> list[dict[str, str]]:
+        """Return the labels of the series of an instant query."""
+        return [one["metric"] for one in self._ask("query", query, time=self.end)]
 
     def curves(self, query: PublishedQuery) -> list[Curve]:
         """Return the series of a range query."""
@@ -133,6 +139,8 @@ def _draw(figure: Figure, panel: PublishedPanel, rows: int, server: Prometheus) 
     )
     if panel.kind == "text":
         _draw_text(box, panel)
+    elif panel.kind == "table":
+        _draw_table(box, panel, server.rows(panel.queries[0]))
     elif panel.kind == "stat":
         _draw_numbers(box, panel, [one for query in panel.queries for one in server.now(query)])
     else:
@@ -147,6 +155,20 @@ def _draw_text(box: Axes, panel: PublishedPanel) -> None:
     plain = re.sub(r"\*\*|(?<!\w)\*|\*(?!\w)|`", "", panel.document["options"]["content"])
     lines = [line for part in plain.split("\n") for line in (textwrap.wrap(part, width) or [""])]
     box.text(0.02, 0.86, "\n".join(lines), transform=box.transAxes, va="top", linespacing=1.35)
+
+
+def _draw_table(box: Axes, panel: PublishedPanel, found: Sequence[dict[str, str]]) -> None:
+    columns = [name for name in panel.columns if any(name in one for one in found)]
+    lines = [columns, *([one.get(name, "") for name in columns] for one in found)]
+    for number, line in enumerate(lines[:_TABLE_ROWS]):
+        for place, text in enumerate(line):
+            at = (0.008 + place * 0.16, 0.78 - number * 0.105)
+            colour = _SEVERITIES.get(text, _INK) if number else _FAINT
+            weight = "bold" if number and not place else "normal"
+            box.text(*at, text, transform=box.transAxes, va="top", color=colour, weight=weight)
+    if not found:
+        nothing = panel.defaults["noValue"]
+        box.text(0.5, 0.4, nothing, transform=box.transAxes, ha="center", color=_FAINT)
 
 
 def _draw_numbers(box: Axes, panel: PublishedPanel, values: Sequence[Value]) -> None:

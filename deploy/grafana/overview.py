@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from panels import GREEN, RED, YELLOW, Levels, Query, bars, board, curves, number, quantiles, rate
+from panels import (
+    GREEN,
+    RED,
+    YELLOW,
+    Levels,
+    Query,
+    bars,
+    board,
+    curves,
+    number,
+    quantiles,
+    rate,
+    rows,
+)
 
 _SERVICES = 'job=~"sign_api|ingest|thumbnailer|notifier|watcher"'
 _SIGN = 'job="sign_api", route="/api/media/sign"'
@@ -13,6 +26,11 @@ _COLOURS = {"ready": GREEN, "refused": YELLOW, "failed": RED}
 
 def _increase(selector: str) -> str:
     return f"sum(increase({selector}[$__range]))"
+
+
+def _alerts(page: str) -> str:
+    by = "alertname, severity, service, instance, topic"
+    return f'max by ({by}) (ALERTS{{alertstate="firing", severity{page}"page"}})'
 
 
 _SIGNS = _increase(f"http_request_duration_seconds_count{{{_SIGN}}}")
@@ -143,6 +161,18 @@ _NOW = [
     ),
 ]
 
+_FIRING = [
+    rows(
+        "Firing alerts",
+        "What fires now, pages first; its link in Alertmanager leads to its runbook.",
+        Query(
+            f"sort_desc(2 * {_alerts('=')} or {_alerts('!=')})",
+        ),
+        ("severity", "alertname", "service", "instance", "topic"),
+        nothing="none fires",
+    ),
+]
+
 _WORK = [
     bars(
         "Findings by kind",
@@ -227,6 +257,18 @@ _WAITING = [
         Query("max by (producer) (watcher_outbox_oldest_seconds)", "{{producer}}"),
     ),
     curves(
+        "Outbox: delay to Kafka",
+        "Time from a change to Kafka's confirmation of what is told of it, by service.",
+        "s",
+        *quantiles("outbox_delay_seconds_bucket", by="job", which="50 99"),
+    ),
+    curves(
+        "Unused grants",
+        "Grants that lapsed without an upload, until they are swept: clients that cannot upload.",
+        "none",
+        Query("max(watcher_unused_grants)", "grants"),
+    ),
+    curves(
         "Jobs of silent workers",
         "Jobs whose lease has expired, as the watcher sees them.",
         "none",
@@ -267,6 +309,7 @@ def dashboard() -> Dashboard:
         "For operators: what is wrong now, and since when.",
         {
             "Now": _NOW,
+            "Alerts": _FIRING,
             "Work": _WORK,
             "What waits": _WAITING,
             "Room": _ROOM,

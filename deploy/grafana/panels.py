@@ -1,6 +1,6 @@
 """
-The vocabulary of the dashboards: numbers, curves, bars and notes, each with a title, a sentence
-that explains it, a unit and its queries.
+The vocabulary of the dashboards: numbers, curves, bars, tables and notes, each with a title, a
+sentence that explains it, a unit and its queries.
 
 Invariant: places and ids of panels follow from their order, so the same code gives the same files.
 """
@@ -17,12 +17,14 @@ from grafana_foundation_sdk.builders import (
     dashboard,
     prometheus,
     stat,
+    table,
     text,
     timeseries,
 )
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import common as options
 from grafana_foundation_sdk.models import dashboard as model
+from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 from grafana_foundation_sdk.models.text import TextMode
 
 SOURCE = model.DataSourceRef(type_val="prometheus", uid="prometheus")
@@ -30,7 +32,7 @@ RATE = "$__rate_interval"
 GREEN, YELLOW, RED = "green", "yellow", "red"
 
 Panel = Builder[model.Panel]
-Described = TypeVar("Described", stat.Panel, timeseries.Panel, bargauge.Panel)
+Described = TypeVar("Described", stat.Panel, timeseries.Panel, bargauge.Panel, table.Panel)
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,25 @@ def curves(
         )
         panel.override_by_name(series, [fixed])
     return _described(panel, title, about, unit, queries, instant=False)
+
+
+def rows(
+    title: str, about: str, query: Query, columns: Sequence[str], *, nothing: str, span: int = 24
+) -> Panel:
+    """Return a table of the series that there are now; *columns* are labels of theirs."""
+    hidden = dict.fromkeys(("Time", "Value", "__name__"), True)
+    organised = model.DataTransformerConfig(
+        id_val="organize",
+        options={
+            "excludeByName": hidden,
+            "indexByName": {name: place for place, name in enumerate(columns)},
+            "renameByName": {},
+        },
+    )
+    panel = table.Panel().with_transformation(organised).no_value(nothing).height(6).span(span)
+    panel.title(title).description(about).unit("none").datasource(SOURCE)
+    target = prometheus.Dataquery().expr(query.expr).ref_id("A").datasource(SOURCE)
+    return panel.with_target(target.format(PromQueryFormat.TABLE).instant())
 
 
 def note(title: str, about: str, content: str, *, span: int = 8, height: int = 8) -> Panel:

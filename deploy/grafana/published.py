@@ -41,7 +41,7 @@ class PublishedPanel:
 
     @property
     def kind(self) -> str:
-        """What Grafana draws: stat, timeseries, bargauge, text or row."""
+        """What Grafana draws: stat, timeseries, bargauge, table, text or row."""
         return str(self.document["type"])
 
     @property
@@ -49,6 +49,13 @@ class PublishedPanel:
         """How its values are shown: unit, thresholds and the like."""
         found: Mapping[str, Any] = self.document.get("fieldConfig", {}).get("defaults", {})
         return found
+
+    @property
+    def columns(self) -> list[str]:
+        """The labels that a table shows, in their order."""
+        (organised,) = self.document["transformations"]
+        places: Mapping[str, int] = organised["options"]["indexByName"]
+        return sorted(places, key=lambda name: places[name])
 
     @property
     def queries(self) -> list[PublishedQuery]:

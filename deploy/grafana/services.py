@@ -152,6 +152,7 @@ def _ingest() -> Sequence[Panel]:
             "suffix:x",
             *quantiles(f"ingest_encode_speed_ratio_bucket{{{here}}}", which="50 05"),
         ),
+        _bytes("ingest"),
         _curves(
             "ingest: wait of a job",
             "Age of jobs when they were claimed.",
@@ -224,8 +225,19 @@ def _thumbnailer() -> Sequence[Panel]:
             *quantiles(f"thumbnailer_request_seconds_bucket{{{here}}}", by="kind", which="95"),
         ),
         _consumed("thumbnailer"),
+        _bytes("thumbnailer"),
         *_process("thumbnailer", " What picture processes and ffmpeg take is not in it."),
     ]
+
+
+def _bytes(service: str) -> Panel:
+    return _curves(
+        f"{service}: bytes",
+        "Bytes of files fetched from object storage (in), and put there (out), in a second.",
+        "Bps",
+        Query(rate(f"{service}_bytes_total{{{_of(service)}}}", "direction"), "{{direction}}"),
+        colours={"in": "blue", "out": "orange"},
+    )
 
 
 def _consumed(service: str) -> Panel:
@@ -344,6 +356,17 @@ def _watcher() -> Sequence[Panel]:
             "ops",
             Query(_none_is_zero(rate(f"watcher_reconciled_total{{{here}}}")), "assets"),
             Query(rate(f"watcher_buckets_repaired_total{{{here}}}"), "buckets"),
+        ),
+        _curves(
+            "watcher: clean-up",
+            "What it removed, in a second: objects that nothing refers to, assets by their"
+            " company's retention; and originals moved into quarantine, or out of it.",
+            "ops",
+            Query(rate(f"watcher_objects_removed_total{{{here}}}"), "objects removed"),
+            Query(_none_is_zero(rate(f"watcher_assets_retired_total{{{here}}}")), "assets retired"),
+            Query(
+                _none_is_zero(rate(f"watcher_originals_moved_total{{{here}}}")), "originals moved"
+            ),
         ),
         *_process("watcher"),
     ]
