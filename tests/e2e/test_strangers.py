@@ -10,10 +10,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
+from mediactl.ports import free_port
 
 from support.clients import JSON, Company, Listener
+from support.eventually import eventually
 from support.media_files import make_photo
-from support.surroundings import restarted, variable
+from support.surroundings import Parts, restarted, variable
 from support.wire import events_on
 
 # How a stranger asks for another's asset, by route; a route that is missing here is an error.
@@ -131,16 +133,12 @@ async def test_a_grant_is_for_ones_own_bucket_whatever_is_asked(victim, stranger
 
 
 async def test_an_event_stream_tells_of_ones_own_assets_alone(victim, stranger, tmp_path):
-    """Also when it asks for another's asset, and resumes where the other company's stream was."""
+    """Also when it asks for another's asset."""
     base = f"{variable('MEDIA_EVENTS_URL')}/api/media/events"
     photo = make_photo(tmp_path / "photo.jpg")
-    resumed = stranger.headers | {"Last-Event-ID": victim.listener.events[0].last_id}
     with restarted("notifier", NOTIFIER_HEARTBEAT_SECONDS="1"):
-        for url, headers, ears in (
-            (f"{base}?assetId={victim.ready['assetId']}", resumed, False),
-            (base, resumed, True),
-        ):
-            async with stranger.http.stream("GET", url, headers=headers) as stream:
+        for url, ears in ((f"{base}?assetId={victim.ready['assetId']}", False), (base, True)):
+            async with stranger.http.stream("GET", url, headers=stranger.headers) as stream:
                 assert stream.status_code == 200
                 await victim.company.ready(await victim.company.upload(photo))
                 own = await stranger.upload(photo)
@@ -148,6 +146,36 @@ async def test_an_event_stream_tells_of_ones_own_assets_alone(victim, stranger, 
                 heard = await _heard(stream, own if ears else None)
             assert not victim.is_in(heard)
             assert (own in heard) is ears
+
+
+async def test_where_anothers_stream_was_is_like_what_nobody_was_given(victim, stranger):
+    url = f"{variable('MEDIA_EVENTS_URL')}/api/media/events"
+    theirs = victim.listener.events[0].last_id
+    answers = [
+        await stranger.http.get(url, headers=stranger.headers | {"Last-Event-ID": last_id})
+        for last_id in (theirs, theirs[:-8] + "AAAAAAAA")
+    ]
+    assert told(answers[0]) == told(answers[1])
+    assert answers[0].status_code == 400
+
+
+async def test_what_a_company_does_changes_nothing_on_anothers_stream(
+    company, other_company, tmp_path
+):
+    """Neither when something comes, nor how much, nor in the ids: they count what all do."""
+    url, photo = f"{variable('MEDIA_EVENTS_URL')}/api/media/events", make_photo(tmp_path / "p.jpg")
+    shapes, ids = [], []
+    with restarted("notifier", NOTIFIER_HEARTBEAT_SECONDS="1"):
+        for uploads in (0, 3):
+            async with company.http.stream("GET", url, headers=company.headers) as stream:
+                for _ in range(uploads):
+                    await other_company.ready(await other_company.upload(photo))
+                lines = (await _heard(stream, None)).splitlines()
+            ids += [line for line in lines if line.startswith("id: ")]
+            shapes.append([line for line in lines if not line.startswith("id: ")])
+    assert shapes[0] == shapes[1]
+    assert len(set(ids)) == len(ids) > 2
+    assert len({len(line) for line in ids}) == 1
 
 
 async def _heard(stream: httpx.Response, own: str | None) -> str:
@@ -232,13 +260,31 @@ async def test_every_record_names_its_company_and_no_other(victim, stranger, top
         assert not any(other in event.model_dump_json() for other in others)
 
 
-async def test_metrics_and_health_name_nobody(victim, http):
+async def test_metrics_and_health_of_what_clients_reach_name_nobody(victim, stranger, http):
+    await eventually(lambda: _watched(http, victim), timeout=30)
     for variable_name in (
         "MEDIA_API_URL", "MEDIA_EVENTS_URL", "INGEST_METRICS_URL", "THUMBNAILER_METRICS_URL",
-        "WATCHER_METRICS_URL",
     ):  # fmt: skip
         base = variable(variable_name).removesuffix("/metrics")
         for path in ("/metrics", "/healthz", "/readyz"):
-            answer = await http.get(f"{base}{path}")
+            answer = await http.get(f"{base}{path}", headers=stranger.headers)
             assert answer.status_code == 200
             assert not victim.is_in(answer.text)
+            assert "watcher_" not in answer.text
+
+
+async def _watched(http, victim: Victim) -> bool:
+    """Tell whether the watcher's metrics, which are for operators, name the company by now."""
+    return str(victim.company.id) in (await http.get(variable("WATCHER_METRICS_URL"))).text
+
+
+@pytest.mark.parametrize("service", ["sign_api", "notifier"])
+async def test_metrics_can_be_taken_off_the_port_that_clients_reach(service, stranger, http):
+    port = free_port()
+    setting = {f"{service.upper()}_METRICS_HTTP_PORT": str(port)}
+    async with Parts().another(service, **setting) as url:
+        answer = await http.get(f"{url}/metrics", headers=stranger.headers)
+        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        metrics = await http.get(f"http://127.0.0.1:{port}/metrics")
+    assert metrics.status_code == 200
+    assert "http_requests_total" in metrics.text

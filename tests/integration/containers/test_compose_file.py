@@ -167,6 +167,22 @@ def test_an_image_holds_its_own_world_and_no_root(name):
     assert ("sqlalchemy==" in lock) is (name != "thumbnailer")
 
 
+def test_metrics_of_what_clients_reach_are_scraped_at_a_port_that_is_not_published():
+    prometheus = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    scraped = {
+        name: config["port"]
+        for job in prometheus["scrape_configs"]
+        for config in job.get("dns_sd_configs", [])
+        for name in config["names"]
+    }
+    for name in sorted(SETTINGS):
+        service = COMPOSE["services"][name]
+        own = service["environment"].get("METRICS_HTTP_PORT")
+        assert scraped[name] == int(own or 8080)
+        assert (own is not None) == (name in {"sign_api", "notifier"})
+        assert all(port.endswith(":8080") for port in service["ports"])
+
+
 def test_locks_name_no_registry_and_no_machine():
     for lock in [ROOT / "requirements.lock", *ROOT.glob("*/*/requirements.lock")]:
         text = lock.read_text()
