@@ -7,8 +7,8 @@ the records of its own service, and what lapses is deleted by the watcher alone.
 
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -63,4 +63,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("0008 narrows rights; restore a backup to go back")
+    raise NotImplementedError("0007 narrows rights; restore a backup to go back")

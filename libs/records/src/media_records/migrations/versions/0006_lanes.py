@@ -8,7 +8,7 @@ a few of each company's requests, not all of one's before anybody else's.
 
 from alembic import op
 
-revision = "0007"
+revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
@@ -43,4 +43,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("0007 knows jobs by their kind; restore a backup to go back")
+    raise NotImplementedError("0006 knows jobs by their kind; restore a backup to go back")
