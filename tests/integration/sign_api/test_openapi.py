@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from support.surroundings import variable
 
-ANY_REQUEST = {"413", "431"}
+ANY_REQUEST = {"408", "413", "431"}
 ROUTES = {
     ("post", "/api/media/sign"): {"201", "400", "401", "403", "415", "422", "429", "503"},
     ("get", "/api/media/assets/{asset_id}"): {"200", "400", "401", "403", "404", "429", "503"},
