@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -192,8 +192,9 @@ class Ffmpeg:
         is up, when it makes no progress for *stall_seconds*, when the task is cancelled, or
         when *on_progress* raises. Raises FfmpegError with code ``transcode_failed``,
         ``transcode_timeout`` or ``transcode_stalled``; or FfmpegInterruptedError, which is
-        worth another try.
+        worth another try. An input from a file that lacks ``input_options`` is a ValueError.
         """
+        _refuse_open_inputs(arguments, self.input_options)
         limits = Limits(cpu_seconds=_cpu_seconds(timeout_seconds))
         command = self._jail.command(
             _find("ffmpeg"), (*_RUN_OPTIONS, *arguments), reads=reads, writes=writes, limits=limits
@@ -236,6 +237,18 @@ class Ffmpeg:
         if info is None:
             raise UnreadableMediaError("no streams")
         return info
+
+
+def _refuse_open_inputs(arguments: Sequence[str], options: Iterable[str]) -> None:
+    """Raise ValueError for an input from a file that does not have all *options* before it."""
+    start = 0
+    for at, word in enumerate(arguments):
+        if word == "-i":
+            given = arguments[start:at]
+            missing = [name for name in options if f"-{name}" not in given]
+            if missing and "lavfi" not in given:
+                raise ValueError(f"input without {missing}: pass Ffmpeg.input_options to it")
+            start = at + 2
 
 
 def _cpu_seconds(timeout_seconds: float) -> int:
