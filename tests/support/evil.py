@@ -32,6 +32,8 @@ from support.canaries import (
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
 
 READY = "ready"
+# Of a film without a frame to show, whoever is first says so: ingest or the thumbnailer.
+_NO_FRAMES = ("transcode_failed", "no_frame")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _embedded(folder: Path, canary_file: Path, url: str) -> Iterator[Evil]:
     }
     for name, reference in references.items():
         film = referring_movie(canary_file, reference)
-        yield Evil(f"media behind {name}", "video/quicktime", film, ("transcode_failed",))
+        yield Evil(f"media behind {name}", "video/quicktime", film, _NO_FRAMES)
     for kind, data in playlists(str(canary_file)).items():
         # ffmpeg looks for a demuxer for subtitles of this kind by their first bytes.
         yield Evil(f"{kind} as an AVI's subtitles", "video/x-msvideo", _avi(data), (READY,))
@@ -257,13 +259,13 @@ def _untrue(folder: Path) -> Iterator[Evil]:
     )
     yield Evil(
         "a full disk by its name", "video/x-matroska",
-        _called(broken, b"No space left on device"), ("transcode_failed",),
+        _called(broken, b"No space left on device"), _NO_FRAMES,
     )  # fmt: skip
     for length in range(7):
         name = b"-" * length + b"bwrap: " * 130
         yield Evil(
             f"a broken jail by its name, {length}", "video/x-matroska",
-            _called(broken, name), ("transcode_failed",),
+            _called(broken, name), _NO_FRAMES,
         )  # fmt: skip
 
 
@@ -346,7 +348,7 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         *("-pix_fmt", "rgba64be", "-c:v", "png", str(deep)),
     )
     # Of few enough pixels, but 318 MB: more than ffmpeg may take at once (-max_alloc).
-    yield Evil("a frame of 318 MB", "video/x-msvideo", deep.read_bytes(), ("transcode_failed",))
+    yield Evil("a frame of 318 MB", "video/x-msvideo", deep.read_bytes(), _NO_FRAMES)
     slides = folder / "slides.mp4"
     run_ffmpeg(
         *("-f", "lavfi", "-i", "color=size=64x64:rate=1/600:duration=12000"),

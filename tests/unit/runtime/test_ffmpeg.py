@@ -90,7 +90,7 @@ async def test_progress_is_reported_in_seconds_of_output(tmp_path):
 
     source = make_video(tmp_path / "in.mp4")
     await run_ffmpeg(
-        ["-i", f"file:{source}", str(tmp_path / "out.mp4")],
+        [*INPUT_WORDS, "-i", f"file:{source}", str(tmp_path / "out.mp4")],
         timeout_seconds=30,
         on_progress=on_progress,
     )
@@ -195,8 +195,9 @@ async def test_a_signal_from_outside_is_worth_another_try(tmp_path, number):
 async def test_error_for_people_names_no_path(tmp_path):
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"\0" * 1000)
+    words = [*INPUT_WORDS, "-i", f"file:{broken}", str(tmp_path / "o.mp4")]
     with pytest.raises(FfmpegError) as caught:
-        await run_ffmpeg(["-i", f"file:{broken}", str(tmp_path / "o.mp4")], timeout_seconds=10)
+        await run_ffmpeg(words, timeout_seconds=10)
     assert caught.value.code == "transcode_failed"
     assert str(tmp_path) not in str(caught.value)
     assert "Invalid data" in caught.value.stderr

@@ -134,13 +134,15 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
     script.write_text(f"ffconcat version 1.0\nfile '{canary}'\n")
     target = tmp_path / "folder" / "out.mp4"
     arguments = ["-f", "concat", "-safe", "0", "-i", f"file:{script}", str(target)]
+    walled, bare = Ffmpeg(JAIL), Ffmpeg(Jail("none"))
+    with pytest.raises(ValueError, match="input without"):
+        await walled.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
+    walled.input_options = bare.input_options = {}
     with pytest.raises(FfmpegError) as caught:
-        await Ffmpeg(JAIL).run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
+        await walled.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
     assert "No such file" in caught.value.stderr
     # Without walls it does.
-    await Ffmpeg(Jail("none")).run(
-        arguments, reads=script, writes=target.parent, timeout_seconds=20
-    )
+    await bare.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
     assert target.stat().st_size > 0
     assert Ffmpeg(JAIL).input_options["protocol_whitelist"] == "file"
 

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -214,7 +214,9 @@ class Ffmpeg:
         *on_progress* raises. *niceness* is what it leaves to others, up to 19. Raises FfmpegError
         with code ``transcode_failed``, ``transcode_timeout`` (on the CPU), ``transcode_stalled``
         or ``output_too_large``; FfmpegTimeoutError, FfmpegKilledError or FfmpegInterruptedError.
+        An input from a file that lacks ``input_options`` is a ValueError.
         """
+        _refuse_open_inputs(arguments, self.input_options)
         limits = Limits(
             cpu_seconds=cpu_seconds or _cpu_seconds(timeout_seconds), file_bytes=max_bytes
         )
@@ -277,6 +279,18 @@ class Ffmpeg:
         if info is None:
             raise UnreadableMediaError("no streams")
         return info
+
+
+def _refuse_open_inputs(arguments: Sequence[str], options: Iterable[str]) -> None:
+    """Raise ValueError for an input from a file that does not have all *options* before it."""
+    start = 0
+    for at, word in enumerate(arguments):
+        if word == "-i":
+            given = arguments[start:at]
+            missing = [name for name in options if f"-{name}" not in given]
+            if missing and "lavfi" not in given:
+                raise ValueError(f"input without {missing}: pass Ffmpeg.input_options to it")
+            start = at + 2
 
 
 def _cpu_seconds(timeout_seconds: float) -> int:
