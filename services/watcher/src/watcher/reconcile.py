@@ -18,6 +18,7 @@ import structlog
 from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
 from media_records.lifecycle import Lifecycle, find_asset
 from media_records.tables import Asset
+from media_runtime.errors import TransientError
 from media_runtime.kafka import OutgoingRecord
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database, Record
@@ -230,10 +231,14 @@ class VerifyBuckets:
     async def _abort(self, bucket: str) -> None:
         kept = timedelta(seconds=self._settings.multipart_keep_seconds)
         before = datetime.now(UTC) - kept
-        uploads = await self._store.unfinished_uploads(bucket)
-        for upload in [one for one in uploads if one.begun_at < before][:_ABORTS]:
-            await self._store.abort_upload(upload)
-            CLEANED.labels(Rule.MULTIPART).inc()
+        try:
+            uploads = await self._store.unfinished_uploads(bucket)
+            for upload in [one for one in uploads if one.begun_at < before][:_ABORTS]:
+                await self._store.abort_upload(upload)
+                CLEANED.labels(Rule.MULTIPART).inc()
+        except TransientError as error:
+            # The bucket was verified all the same: a login may not have this right yet.
+            log.warning("abort_waits", bucket=bucket, error=str(error))
 
 
 def _unfinished(row: Record) -> Unfinished:
