@@ -162,7 +162,7 @@ def _draw_table(box: Axes, panel: PublishedPanel, found: Sequence[dict[str, str]
     lines = [columns, *([one.get(name, "") for name in columns] for one in found)]
     for number, line in enumerate(lines[:_TABLE_ROWS]):
         for place, text in enumerate(line):
-            at = (0.008 + place * 0.16, 0.78 - number * 0.105)
+            at = (0.008 + place * 0.16, 0.8 - number * 0.098)
             colour = _SEVERITIES.get(text, _INK) if number else _FAINT
             weight = "bold" if number and not place else "normal"
             box.text(*at, text, transform=box.transAxes, va="top", color=colour, weight=weight)
