@@ -78,7 +78,11 @@ def test_every_replica_of_a_service_is_scraped_at_its_port(service):
     (found,) = job["dns_sd_configs"]
 
     assert (found["names"], found["type"]) == ([service], "A")
-    assert COMPOSE["services"][service]["ports"][0].endswith(f":{found['port']}")
+    container = COMPOSE["services"][service]
+    # Those that clients reach have a port for metrics that is not published.
+    inside = container["environment"].get("METRICS_HTTP_PORT", "8080")
+    assert inside == str(found["port"])
+    assert all(port.endswith(":8080") for port in container["ports"])
 
 
 def test_alertmanager_tells_nobody_unless_it_is_given_a_webhook(tmp_path):
