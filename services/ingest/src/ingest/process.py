@@ -6,6 +6,7 @@ Everything slow happens outside transactions; what it leads to is written by Out
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -86,7 +87,7 @@ class ProcessUpload:
             with _timed("download"):
                 await self._store.download(job.source(asset), source)
             BYTES.labels("in").inc(source.stat().st_size)
-            check_file(source, asset)
+            await asyncio.to_thread(check_file, source, asset)
             if kind_of(asset.content_type) is MediaKind.VIDEO:
                 await self._video(job, asset, source, folder / "video.mp4")
             else:
@@ -233,7 +234,8 @@ class ProcessUpload:
         try:
             yield folder
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            # Unlinking a large file takes its time, which the event loop has not.
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 class _Progress:
