@@ -34,6 +34,7 @@ class Traced:
     collector: Collector
     trace_id: str
     client_span: str
+    asset_id: str
     stored: str
     secrets: list[str]
 
@@ -66,9 +67,13 @@ async def traced_services(collector: Collector) -> AsyncIterator[str]:
         "WATCHER_WATCH_INTERVAL_SECONDS": "0.5",
     }
     async with AsyncExitStack() as stack:
-        starting = (stack.enter_async_context(parts.another(n, **settings)) for n in SERVICES)
-        sign_api, *_ = await asyncio.gather(*starting)
-        yield sign_api
+        # Where one does not start, the others are stopped and not left to act.
+        async with asyncio.TaskGroup() as tasks:
+            starting = [
+                tasks.create_task(stack.enter_async_context(parts.another(name, **settings)))
+                for name in SERVICES
+            ]
+        yield starting[0].result()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ async def traced(tmp_path_factory) -> Traced:
     policy = grant["upload"]["fields"]["policy"]
     token = company.headers["Authorization"].removeprefix("Bearer ")
     hidden = [FILE_NAME, token, policy, "do-not-tell", variable("S3_SECRET_KEY")]
-    return Traced(collector, trace_id, client_span, stored, hidden)
+    return Traced(collector, trace_id, client_span, grant["assetId"], stored, hidden)
 
 
 def test_all_five_services_are_in_the_trace_of_the_client(traced: Traced):
@@ -139,15 +144,16 @@ def test_a_notification_is_taken_in_the_trace_of_its_asset(traced: Traced):
 
 
 @pytest.mark.parametrize(
-    ("producer", "topic", "consumer"),
+    ("producer", "topic", "consumer", "group"),
     [
-        ("ingest", "media_thumbnail", "thumbnailer"),
-        ("thumbnailer", "media_thumbnailed", "ingest"),
-        ("ingest", "media_processed", "notifier"),
+        ("ingest", "media_thumbnail", "thumbnailer", "thumbnailer"),
+        ("thumbnailer", "media_thumbnailed", "ingest", "ingest_results"),
+        # Each notifier reads all of it: it is in no group.
+        ("ingest", "media_processed", "notifier", None),
     ],
 )
 def test_what_is_consumed_is_a_child_of_what_was_created(
-    traced: Traced, producer: str, topic: str, consumer: str
+    traced: Traced, producer: str, topic: str, consumer: str, group: str | None
 ):
     created = traced.one(producer, f"create {topic}")
     taken = traced.one(consumer, f"process {topic}")
@@ -157,6 +163,11 @@ def test_what_is_consumed_is_a_child_of_what_was_created(
         assert span.attributes["messaging.system"] == "kafka"
         assert span.attributes["messaging.destination.name"] == topic
         assert span.attributes["messaging.operation.type"] == operation
+        assert span.attributes["messaging.operation.name"] == operation
+    assert created.attributes["messaging.kafka.message.key"] == traced.asset_id
+    assert taken.attributes.get("messaging.consumer.group.name") == group
+    assert taken.attributes["messaging.kafka.offset"] >= 0
+    assert 0 <= int(taken.attributes["messaging.destination.partition.id"]) < 12
 
 
 def test_one_chain_leads_from_the_request_through_kafka_to_the_client(traced: Traced):

@@ -75,15 +75,16 @@ def processing(record: ConsumerRecord[Any, Any]) -> Iterator[None]:
         f"process {record.topic}",
         kind=SpanKind.CONSUMER,
         parent=parent,
-        attributes={
-            **_processed(record),
-            _SYSTEM: "kafka",
-            "messaging.destination.partition.id": str(record.partition),
-            "messaging.kafka.offset": record.offset,
-        },
+        attributes={**_processed(record), _SYSTEM: "kafka"},
     ):
         yield
 
 
 def _processed(record: ConsumerRecord[Any, Any]) -> dict[str, str | int | bool]:
-    return {_DESTINATION: record.topic, _NAME: "process", _TYPE: "process"}
+    return {
+        _DESTINATION: record.topic,
+        _NAME: "process",
+        _TYPE: "process",
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+    }
