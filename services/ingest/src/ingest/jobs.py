@@ -111,9 +111,11 @@ _ASK = """
     UPDATE ingest_jobs SET asked_at = now()
     WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING 1
 """
+# It waits for nobody, since who answers holds the asset; what is missed here lapses by itself.
 _ANSWERED = """
-    UPDATE ingest_jobs SET asked_at = NULL
-    WHERE asset_id = $1 AND attempt = $2 AND asked_at IS NOT NULL RETURNING 1
+    UPDATE ingest_jobs SET asked_at = NULL WHERE id = (
+        SELECT id FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2 AND asked_at IS NOT NULL
+        FOR UPDATE SKIP LOCKED)
 """
 # A job whose asset was deleted, or went on to another attempt, has lost its reason as well.
 _BEAT = """
@@ -260,7 +262,7 @@ async def ask(connection: Connection, job: Job) -> None:
 
 
 async def answered(connection: Connection, asset_id: UUID, attempt: int) -> None:
-    """Note that the thumbnailer's answer is here; call it before the asset is locked."""
+    """Note that the thumbnailer's answer is here."""
     await connection.fetchrow(_ANSWERED, asset_id, attempt)
 
 

@@ -107,24 +107,29 @@ class Outcomes:
     async def thumbnailed(self, event: CloudEvent[Any]) -> None:
         """Take the thumbnailer's answer; one for another attempt changes nothing."""
         async with self._database.transaction() as connection:
-            await jobs.answered(connection, event.subject, event.data.attempt)
             asset = await self._current(connection, event.subject, event.data.attempt)
             if asset is None or asset.company_id != event.companyid:
                 STALE_RESULTS.inc()
                 await self._sweep_what_is_stale(connection, event)
-                return
-            match event.data:
-                case ThumbnailMade() as made:
-                    await self._add(
-                        connection, asset, PICTURES, made.model_dump_json(), Stage.THUMBNAILED
-                    )
-                case ThumbnailFailed(error=error):
-                    # A request that was delivered twice may be answered twice, differently.
-                    if PICTURES not in await self._results(connection, asset):
-                        await self._fail(connection, asset, error)
+            else:
+                await self._answered(connection, asset, event.data)
+            await jobs.answered(connection, event.subject, event.data.attempt)
         self._outbox.wake()
         # The company may ask for more pictures now.
         self._new_job.set()
+
+    async def _answered(
+        self, connection: Connection, asset: Asset, answer: ThumbnailMade | ThumbnailFailed
+    ) -> None:
+        match answer:
+            case ThumbnailMade() as made:
+                await self._add(
+                    connection, asset, PICTURES, made.model_dump_json(), Stage.THUMBNAILED
+                )
+            case ThumbnailFailed(error=error):
+                # A request that was delivered twice may be answered twice, differently.
+                if PICTURES not in await self._results(connection, asset):
+                    await self._fail(connection, asset, error)
 
     async def give_up(self, connection: Connection, asset: Asset) -> None:
         """Fail the attempt of a locked asset; call wake() of the outbox after the commit."""
