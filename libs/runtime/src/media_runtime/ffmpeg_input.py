@@ -1,0 +1,66 @@
+"""
+What ffmpeg may open of an upload: demuxers, decoders, and up to how much.
+
+Invariant: these options stand before every input that is a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+# Decoders by ffmpeg's own names: what cameras, phones, browsers and editors write, cover art and
+# subtitles. A decoder for some old game's films is somebody's way in, and nobody's upload.
+_DECODERS = (
+    *("h264", "hevc", "vp8", "vp9", "libdav1d", "libaom-av1", "av1", "theora", "vp3"),
+    *("mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4v2", "msmpeg4", "mjpeg"),
+    *("prores", "dnxhd", "dvvideo", "rawvideo"),
+    *("aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "mp1float", "ac3", "eac3", "dca"),
+    *("opus", "libopus", "vorbis", "flac", "alac", "amrnb", "amrwb", "adpcm_ms", "adpcm_ima_wav"),
+    *("adpcm_ima_qt", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be"),
+    *("pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
+    *("pcm_bluray", "pcm_dvd", "png", "mov_text", "subrip", "srt", "ass", "ssa", "webvtt"),
+    *("text", "cc_dec", "dvdsub", "dvbsub", "pgssub"),
+)
+_FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi"),
+    *("mpeg", "mpegts", "mpegvideo"),
+)
+
+
+@dataclass(frozen=True)
+class InputLimits:
+    """The most that a file may have: pixels of a picture, and streams."""
+
+    pixels: int = 40_000_000
+    streams: int = 16
+
+
+def input_options(limits: InputLimits) -> dict[str, str | int]:
+    """
+    Return the options of every input, as keywords for ffmpeg-python's ``input``.
+
+    A playlist or concat script under another name would open further files, and a rare decoder
+    is a weak one: only what is listed may run, whatever the bytes look like.
+    """
+    return {
+        "protocol_whitelist": "file",
+        "format_whitelist": ",".join(_FORMATS),
+        "codec_whitelist": ",".join(_DECODERS),
+        "max_streams": limits.streams,
+        "max_pixels": limits.pixels,
+        "probesize": 10_000_000,
+        "analyzeduration": 10_000_000,
+    }
+
+
+def refuse_open_inputs(arguments: Sequence[str], options: Iterable[str]) -> None:
+    """Raise ValueError for an input from a file that does not have all *options* before it."""
+    start = 0
+    for at, word in enumerate(arguments):
+        if word == "-i":
+            given = arguments[start:at]
+            missing = [name for name in options if f"-{name}" not in given]
+            if missing and "lavfi" not in given:
+                raise ValueError(f"input without {missing}: pass Ffmpeg.input_options to it")
+            start = at + 2
