@@ -175,7 +175,8 @@ async def test_ffmpeg_dies_with_its_parent(tmp_path, loop):
     )
     parent = start_python(program, *endless(marker))
     try:
-        await eventually(lambda: commands_with(marker))
+        # A jail that is still being set up is not yet bound to its parent: see jail.py.
+        await eventually(lambda: encoder_with(marker))
     finally:
         parent.kill()
         parent.wait()

@@ -144,7 +144,9 @@ def _with_environment(variables: Mapping[str, str]) -> list[str]:
 @cache
 def _dying_with_us() -> tuple[str, ...]:
     # The kernel kills the child when the thread that forked it ends, and asyncio forks on the
-    # thread of the event loop: kill -9 of this process leaves no ffmpeg behind.
+    # thread of the event loop: kill -9 of this process leaves no ffmpeg behind. bubblewrap binds
+    # what is inside only once the walls stand: killed in those milliseconds, this process leaves
+    # a program that runs on alone, up to the limit of its CPU time.
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--") if setpriv else ()
 
