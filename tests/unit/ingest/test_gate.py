@@ -55,10 +55,24 @@ def test_what_is_within_the_limits_passes():
     check_image(IMAGE, upload("image/jpeg"), LIMITS)
 
 
+def test_an_avi_that_is_cut_is_refused_before_it_is_opened(tmp_path):
+    whole = make_video(tmp_path / "whole.avi", seconds=0.5).read_bytes()
+    path = tmp_path / "upload"
+
+    def checked(data: bytes) -> None:
+        path.write_bytes(data)
+        check_file(path, upload("video/x-msvideo", size=len(data)))
+
+    checked(whole)
+    checked(whole + b"appended")
+    assert refusal(checked, whole[:-1]) == "truncated_file"
+    checked(whole[:4] + b"\xff" * 4 + whole[8:-100])
+
+
 def test_what_was_made_tells_how_long_the_source_is():
     claimed, matroska = replace(INFO, duration_seconds=10.0), upload("video/x-matroska")
     assert check_made(INFO, claimed, matroska, LIMITS) is VIDEO
-    assert check_made(replace(INFO, duration_seconds=8.1), claimed, matroska, LIMITS) is VIDEO
+    assert check_made(replace(INFO, duration_seconds=8.6), claimed, matroska, LIMITS) is VIDEO
     half = replace(INFO, duration_seconds=5.0)
     assert refusal(check_made, half, claimed, matroska, LIMITS) == "truncated_file"
     assert check_made(half, replace(claimed, duration_seconds=None), matroska, LIMITS) is VIDEO

@@ -21,8 +21,9 @@ from media_runtime.pictures import ImageInfo
 _TS_PACKET = 188
 # A black frame that lasts for an hour is an honest file; below this many seconds, so is any.
 _SHORT_SECONDS = 60.0
+_NOT_CLOSED = 0xFFFFFFFF
 # Of a cut file most of the rest is missing; an honest one may end a little before its claim.
-_WHOLE_PART, _WHOLE_SLACK_SECONDS = 0.9, 1.0
+_WHOLE_PART, _WHOLE_SLACK_SECONDS = 0.9, 0.5
 
 
 class RefusedFileError(PermanentError):
@@ -67,6 +68,8 @@ def check_file(path: Path, asset: Asset) -> None:
         raise _other_type(asset)
     if found == "isobmff":
         _check_boxes(path)
+    elif found == "avi" and size < _riff_bytes(header):
+        raise _truncated()
     elif found in {"matroska", "mpeg"} and is_encrypted(path, found):
         raise _encrypted()
 
@@ -126,6 +129,12 @@ def _check_boxes(path: Path) -> None:
         raise _encrypted()
     if layout.is_truncated:
         raise _truncated()
+
+
+def _riff_bytes(header: bytes) -> int:
+    """Return how long a RIFF file says that it is; a recording that was not closed says nothing."""
+    said = int.from_bytes(header[4:8], "little")
+    return 0 if said == _NOT_CLOSED else said + 8
 
 
 def _truncated() -> RefusedFileError:
