@@ -254,6 +254,7 @@ def test_wishes_that_contradict_each_other_are_errors_of_usage(words):
 async def test_what_another_policy_would_delete_is_shown_first(
     company: Company, aged, parts: Parts
 ):
+    await company.sign()  # the watcher makes its bucket
     with parts.down("watcher"):
         await aged(3, days=10)
         about = ("retention", "--company", str(company.id), "--days", "9")
@@ -269,6 +270,7 @@ async def test_what_another_policy_would_delete_is_shown_first(
 async def test_all_that_is_due_is_shown_and_then_deleted_at_a_rate(
     company: Company, aged, parts: Parts, rows: Rows
 ):
+    await company.sign()  # the watcher makes its bucket
     with parts.down("watcher"):
         assets = await aged(3, days=10)
         answer("retention", "--company", str(company.id), "--days", "9", "--yes")
