@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from media_runtime.errors import PermanentError
+from media_runtime.errors import PermanentError, SuspectError
 from media_runtime.ffmpeg import Ffmpeg
 from media_runtime.jail import Jail, JailKind
 
@@ -119,11 +119,11 @@ async def fallen_for(
     upload, target = _written(trap.data(world), folder), folder / "out.mp4"
     world.visits.clear()
     found = set()
-    with suppress(PermanentError):
+    with suppress(PermanentError, SuspectError):
         video = (await ffmpeg.probe(upload, timeout_seconds=5)).video
         if video is not None and video.pixel_format:
             found.add("ffprobe has seen pictures")
-    with suppress(PermanentError):
+    with suppress(PermanentError, SuspectError):
         await ffmpeg.run(
             [*words, "-i", f"file:{upload}", "-t", "0.5", str(target)],
             reads=upload,
