@@ -17,6 +17,7 @@ GIVEN = {
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
     "LOG_LEVEL": "DEBUG",
     "PROMETHEUS_SCRAPE_SECONDS": "5",
+    "RUNBOOK_BASE_URL": "https://runbooks.example",
 }
 NO_SETTINGS = {"PATH": "/bin", "JWT_SECRET": "s", "INGEST_METRICS_PORT": "1", "AWS_SECRET": "x",
                "WATCHER_DB_PASSWORD": "p", "INGEST_S3_SECRET": "p"}  # fmt: skip
