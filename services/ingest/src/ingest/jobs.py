@@ -114,8 +114,8 @@ _ASK = """
 # It waits for nobody, since who answers holds the asset; what is missed here lapses by itself.
 _ANSWERED = """
     UPDATE ingest_jobs SET asked_at = NULL WHERE id = (
-        SELECT id FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2 AND asked_at IS NOT NULL
-        FOR UPDATE SKIP LOCKED)
+        SELECT id FROM ingest_jobs WHERE company_id = $1 AND asset_id = $2 AND attempt = $3
+            AND asked_at IS NOT NULL FOR UPDATE SKIP LOCKED)
 """
 # A job whose asset was deleted, or went on to another attempt, has lost its reason as well.
 _BEAT = """
@@ -261,9 +261,9 @@ async def ask(connection: Connection, job: Job) -> None:
         raise LostLeaseError
 
 
-async def answered(connection: Connection, asset_id: UUID, attempt: int) -> None:
-    """Note that the thumbnailer's answer is here."""
-    await connection.fetchrow(_ANSWERED, asset_id, attempt)
+async def answered(connection: Connection, company_id: UUID, asset_id: UUID, attempt: int) -> None:
+    """Note that the thumbnailer's answer is here; one in another company's name is none."""
+    await connection.fetchrow(_ANSWERED, company_id, asset_id, attempt)
 
 
 async def end(connection: Connection, job: Job, state: str, *, why: str | None = None) -> None:

@@ -113,7 +113,7 @@ class Outcomes:
                 await self._sweep_what_is_stale(connection, event)
             else:
                 await self._answered(connection, asset, event.data)
-            await jobs.answered(connection, event.subject, event.data.attempt)
+            await jobs.answered(connection, event.companyid, event.subject, event.data.attempt)
         self._outbox.wake()
         # The company may ask for more pictures now.
         self._new_job.set()
