@@ -29,6 +29,7 @@ from chaos.rig import Rig
 
 _COMPANIES = 4
 _CONCURRENCY = 8
+_BATCH = 12
 # Granted and not ended: what its client is still uploading is under way, too.
 _IN_FLIGHT = """
     SELECT count(*) FROM media_assets WHERE company_id = ANY($1::uuid[])
@@ -162,6 +163,27 @@ class Run:
         except BaseException:
             task.cancel()
             raise
+        await task
+
+    @asynccontextmanager
+    async def traffic(self, least: int, **options: Any) -> AsyncIterator[None]:
+        """Upload for as long as the block lasts, however slow the machine, and *least* files."""
+        ends = asyncio.Event()
+
+        async def upload() -> None:
+            sent = 0
+            while sent < least or not ends.is_set():
+                count = min(least, _BATCH)
+                await self.load(count, **options)
+                sent += count
+
+        task = asyncio.create_task(upload())
+        try:
+            yield
+        except BaseException:
+            task.cancel()
+            raise
+        ends.set()
         await task
 
     async def fault(self, name: str, inflict: Awaitable[object], *, lasts: bool = False) -> None:

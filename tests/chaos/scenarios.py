@@ -45,8 +45,8 @@ _FENCES = "ingest_fence_rejections_total"
 async def kill_services(run: Run) -> None:
     """F1: kill -9 of each service at random moments, each started again at once."""
     times = run.scale.of(20, 2)
-    count = run.scale.of(400, 40)
-    async with run.rig.kept_alive(), run.loading(count, rate=3.0, mix=_HEAVY):
+    count = run.scale.of(400, 24)
+    async with run.rig.kept_alive(), run.traffic(count, rate=3.0, mix=_HEAVY):
         await asyncio.gather(*(_kill_often(run, name, times) for name in SERVICES))
 
 
@@ -112,7 +112,7 @@ def _three(run: Run) -> list[Sample]:
 async def broker_away(run: Run) -> None:
     """F3: the broker stopped and killed during uploads, and away for a minute."""
     times, away = run.scale.of(4, 1), run.scale.of(60, 5)
-    async with run.loading(run.scale.of(140, 30), rate=4.0, mix=_HEAVY):
+    async with run.traffic(run.scale.of(140, 12), rate=4.0, mix=_HEAVY):
         for inflict in (run.rig.stop, run.rig.kill):
             for _ in range(times):
                 await asyncio.sleep(run.chance.uniform(1, 3))
@@ -139,7 +139,7 @@ async def broker_away(run: Run) -> None:
 async def database_away(run: Run) -> None:
     """F4: PostgreSQL stopped at once, killed, and frozen during uploads."""
     times = run.scale.of(5, 1)
-    async with run.loading(run.scale.of(200, 50), rate=3.0, mix=_HEAVY):
+    async with run.traffic(run.scale.of(200, 12), rate=3.0, mix=_HEAVY):
         for number in range(2 * times):
             await asyncio.sleep(run.chance.uniform(2, 5))
             if number % 2:
@@ -166,7 +166,7 @@ async def _freeze(run: Run, name: str, seconds: float) -> None:
 
 async def storage_away(run: Run) -> None:
     """F5: MinIO killed; its waiting notifications kept, torn, deleted; none sent at all."""
-    async with run.loading(run.scale.of(200, 40), rate=4.0, mix=_HEAVY):
+    async with run.traffic(run.scale.of(200, 12), rate=4.0, mix=_HEAVY):
         for _ in range(run.scale.of(8, 1)):
             await asyncio.sleep(run.chance.uniform(2, 5))
             await run.fault("kill minio", run.rig.kill("minio"))
@@ -286,13 +286,13 @@ async def _held(run: Run, fence: int, count: int) -> bool:
 
 async def rebalances(run: Run) -> None:
     """F7: consumers join and leave, in good order and killed, every few seconds."""
-    async with run.loading(run.scale.of(200, 24), rate=3.0, mix=_HEAVY) as load:
-        while not load.done():
-            name = run.chance.choice(("ingest", "thumbnailer"))
+    async with run.traffic(run.scale.of(200, 12), rate=3.0, mix=_HEAVY):
+        for number in range(run.scale.of(12, 2)):
+            name = ("ingest", "thumbnailer")[number % 2]
             async with run.rig.another(name) as pid:
                 stay = asyncio.sleep(run.chance.uniform(1, 3))
                 await run.fault(f"another {name} joins", stay, lasts=True)
-                if run.chance.random() < 0.5:
+                if number % 4 < 2:  # half of each are killed, the others leave
                     await run.fault(f"kill the other {name}", _kill_process(pid))
 
 

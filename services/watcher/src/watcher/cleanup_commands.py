@@ -26,7 +26,6 @@ from watcher.reconcile import SERVICE
 from watcher.retention import Plan, Retention, Share, plan_all
 from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
-from watcher.sweep import count_due
 
 
 def add_commands(commands: Any) -> None:
@@ -55,12 +54,10 @@ async def _retention(arguments: argparse.Namespace) -> Answer:
         return await _of_company(settings, arguments)
     async with connected(settings) as database:
         plan = await plan_all(database, settings)
-        due = await count_due(database, settings)
     return (FOUND if plan.companies else QUIET), {
         **_default(settings),
         "at_once": settings.retention_batch,
         **asdict(plan),
-        "other_garbage": due,
     }
 
 

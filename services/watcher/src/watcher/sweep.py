@@ -34,7 +34,7 @@ from media_runtime.storage import (
 )
 from watcher.metrics import CLEANED, QUARANTINED, REMOVED, SWEEPS_FAILED
 from watcher.rules import Rule
-from watcher.settings import CleanupSettings, RetentionSettings
+from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)
 
@@ -87,21 +87,6 @@ _LAPSED = {
 }
 _ROWS_AT_ONCE = 1000
 _PART_OF_INTERVAL = 0.5
-
-_COUNT_DUE = """
-    SELECT (SELECT count(*) FROM media_assets WHERE sweep_at <= now()) AS assets_to_sweep,
-        (SELECT count(*) FROM media_assets WHERE status = 'expired'
-            AND updated_at < now() - make_interval(secs => $1)) AS unused_grants,
-        (SELECT count(*) FROM idempotency_keys
-            WHERE created_at < now() - interval '24 hours') AS idempotency_keys,
-        (SELECT count(*) FROM event_tickets WHERE expires_at < now()) AS tickets
-"""
-
-
-async def count_due(database: Database, settings: RetentionSettings) -> dict[str, int]:
-    """Return how much the next rounds remove besides what retention deletes, by its kind."""
-    (row,) = await database.fetch(_COUNT_DUE, settings.expired_keep_seconds)
-    return dict(row)
 
 
 def is_garbage(asset: Asset, stored: StoredObject) -> bool:

@@ -182,12 +182,9 @@ def _show_plan(plan: Mapping[str, Any], as_json: bool) -> None:
         print_json(plan)
         return
     _show_shares(plan)
-    garbage = ", ".join(
-        f"{count} {name.replace('_', ' ')}" for name, count in plan["other_garbage"].items()
-    )
     sys.stdout.write(
-        f"The default is {plan['days']} days; a round deletes at most {plan['at_once']}.\n"
-        f"The next rounds remove besides: {garbage}.\n"
+        f"The default is {plan['days']} days; a round deletes at most {plan['at_once']}. "
+        "What else is due: mediactl cleanup --dry-run.\n"
     )
 
 
