@@ -6,13 +6,16 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 
 import pytest
 from media_runtime import jail
 from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
 from media_runtime.jail import Jail, JailError, Limits
 
+from support.eventually import eventually
 from support.media_files import make_video
+from support.surroundings import command_lines_with
 
 LIMITS = Limits(cpu_seconds=5)
 JAIL = Jail("bubblewrap")
@@ -145,6 +148,41 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
     await bare.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
     assert target.stat().st_size > 0
     assert Ffmpeg(JAIL).input_options["protocol_whitelist"] == "file"
+
+
+STARTS_MANY = """
+import subprocess, sys
+from media_runtime.jail import Jail, Limits
+jail = Jail(sys.argv[1])
+for _ in range(40):
+    command = jail.command("/bin/sleep", [sys.argv[2]], limits=Limits(5))
+    subprocess.Popen(command, start_new_session=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("kind", ["bubblewrap", "none"])
+@pytest.mark.parametrize("started", range(1, 6))
+async def test_whoever_is_killed_leaves_no_program_behind(kind, started):
+    """Not even one whose walls are being set up just then, as some are at any of these moments."""
+    seconds = f"{3600 + os.getpid()}.{started}"
+
+    def running() -> int:
+        return len(command_lines_with(seconds))
+
+    command = [sys.executable, "-P", "-c", STARTS_MANY, kind, seconds]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as starter:  # noqa: ASYNC220
+        await eventually(lambda: running() > started)
+        starter.kill()
+    await eventually(lambda: running() == 0)
+
+
+def test_what_was_started_by_somebody_who_died_does_not_start():
+    command = JAIL.command("/bin/echo", ["here"], limits=LIMITS)
+    assert subprocess.run(command, capture_output=True, check=False).stdout == b"here\n"
+    orphan = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])"]
+    done = subprocess.run([*orphan, *command], capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"", b"")
 
 
 async def test_a_jail_that_breaks_is_not_the_files_fault(tmp_path):

@@ -65,7 +65,7 @@ _OUT_OF_BYTES = _codes(signal.SIGXFSZ)
 _CORES = os.cpu_count() or 1
 MAX_OUTPUT_BYTES = 4 * 1024**3
 _LEAST_FREE_BYTES = 64 * 1024**2
-_JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ")
+_JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
 _RUN_OPTIONS = (
     "-hide_banner", "-nostdin", "-loglevel", "warning", *_MAX_ALLOC,
     "-nostats", "-progress", "pipe:1", "-y",

@@ -88,6 +88,9 @@ class Jail:
         It may read the file *reads* and write into the folder *writes*, at the paths that
         they have outside; where the file lies in the folder, it stays read-only. *libraries*
         are folders that the program itself needs, and *environment* is all that it gets.
+
+        Start it in a session of its own, from a thread that outlives it, and end it by SIGKILL to
+        its process group. When this process dies, all of the group is killed.
         """
         variables = {"LANG": "C.UTF-8", **(environment or {})}
         walls: list[str] = []
@@ -109,7 +112,7 @@ def _walls(
     file = [] if reads is None else ["--ro-bind", str(reads), str(reads)]
     return [
         *(_bubblewrap(), "--unshare-all", "--unshare-user", "--uid", _NOBODY, "--gid", _NOBODY),
-        *("--cap-drop", "ALL", "--die-with-parent", "--new-session"),
+        *("--cap-drop", "ALL", "--die-with-parent"),
         "--clearenv",
         *(word for name, value in variables.items() for word in ("--setenv", name, value)),
         *_system(),
@@ -141,14 +144,25 @@ def _with_environment(variables: Mapping[str, str]) -> list[str]:
     return [_find("env"), "-i", *(f"{name}={value}" for name, value in variables.items())]
 
 
-@cache
+# The kernel sends a signal when the thread that forked a process ends, though not to processes of
+# that process: bubblewrap's own waits for it, for ever, where it dies while it sets the walls up.
+# Hence a shell between, which then kills the whole group. One whose parent had died before it
+# asked for the signal gets none, but has another parent.
+_KILL_ALL_WITH_US = """
+[ "$PPID" = "$1" ] || exit 1
+shift
+trap 'kill -s KILL 0' TERM
+"$@" <&0 &
+wait "$!"
+"""
+
+
 def _dying_with_us() -> tuple[str, ...]:
-    # The kernel kills the child when the thread that forked it ends, and asyncio forks on the
-    # thread of the event loop: kill -9 of this process leaves no ffmpeg behind. bubblewrap binds
-    # what is inside only once the walls stand: killed in those milliseconds, this process leaves
-    # a program that runs on alone, up to the limit of its CPU time.
     setpriv = shutil.which("setpriv")
-    return (setpriv, "--pdeathsig", "KILL", "--no-new-privs", "--") if setpriv else ()
+    if setpriv is None:
+        return ()
+    shell = ("/bin/sh", "-c", _KILL_ALL_WITH_US, "sh", str(os.getpid()))
+    return (setpriv, "--pdeathsig", "TERM", "--no-new-privs", "--", *shell)
 
 
 @cache
