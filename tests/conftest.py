@@ -1,9 +1,16 @@
-"""Settings of hypothesis and of logs, for all tests."""
+"""Settings of hypothesis and of logs, for all tests, and which stack is theirs."""
 
 from __future__ import annotations
 
+import json
+import os
+
 import structlog
 from hypothesis import HealthCheck, settings
+
+# Each of several test processes has a stack of its own, as tests kill servers.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    os.environ.update(json.loads(os.environ["TEST_STACKS"])[int(worker.removeprefix("gw"))])
 
 # Machines are shared: a slow example is no failure.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])

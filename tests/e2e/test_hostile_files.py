@@ -66,7 +66,8 @@ async def unharmed(other_company, parts: Parts, tmp_path):
     )
     assert {name: parts.pid(name) for name in OPENERS} == before
     assert max(took) < 30
-    await eventually(lambda: not command_lines_with("/scratch/"), timeout=30)
+    scratch = str(parts.home.data / "scratch")
+    await eventually(lambda: not command_lines_with(scratch), timeout=30)
 
 
 async def outcome(company: Company, evil: Evil) -> tuple[str, str]:

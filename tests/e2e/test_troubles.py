@@ -20,8 +20,11 @@ from typing import Any
 import httpx
 import pytest
 from media_contracts import MEDIA_THUMBNAIL
+from media_runtime.bucket_setup import admin_client
 from media_runtime.kafka import OutgoingRecord, Producer
-from media_runtime.settings import KafkaSettings
+from media_runtime.settings import KafkaSettings, StorageSettings
+from media_runtime.storage_users import PROVISIONER, access_key
+from urllib3 import PoolManager
 
 import published
 from support.clients import Company
@@ -277,3 +280,35 @@ async def test_a_database_that_is_away_is_seen_and_its_runbook_cures_it(
         NightShift(quota_bytes=1).follow(firing()["MediaDatabaseAway"][0])
     await company.sign()
     await all_true(resolved("MediaDatabaseAway"), timeout=60)
+
+
+@pytest.mark.timeout(300)
+async def test_buckets_that_cannot_be_made_are_seen_and_their_runbook_cures_it(
+    company: Company, other_company: Company, parts: Parts, photo
+):
+    await other_company.sign()
+    log = Log(parts)
+    administrator = StorageSettings()
+    provisioner = access_key(administrator.s3_bucket_prefix, PROVISIONER)
+    admin_client(administrator, PoolManager()).policy_unset(provisioner, user=provisioner)
+
+    asked = {"fileName": "p.jpg", "size": len(photo), "type": "image/jpeg"}
+    refused = await company.post("/sign", json=asked)
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_not_ready")
+    assert int(refused.headers["Retry-After"]) > 0
+    await other_company.ready(await other_company.upload_bytes("p.jpg", photo, "image/jpeg"))
+    await all_true(
+        {
+            "log": lambda: "bucket_not_made" in {one["event"] for one in log.lines()},
+            "metric": lambda: value("watcher_bucket_failures_total") > 0,
+            "alert": lambda: "MediaBucketsNotMade" in firing(),
+        },
+        timeout=90,
+    )
+    NightShift(quota_bytes=1).follow(firing()["MediaBucketsNotMade"][0])
+
+    async def is_signed() -> bool:
+        return (await company.post("/sign", json=asked)).status_code == 201
+
+    await eventually(is_signed, timeout=60)
+    await company.ready(await company.upload_bytes("p.jpg", photo, "image/jpeg"))

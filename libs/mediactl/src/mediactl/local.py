@@ -59,8 +59,8 @@ class LocalStack:
         self._start_infrastructure(progress)
         around = self._surroundings()
         services = self._services(around)
-        if not all(service.is_alive for service in services):
-            provision(around, progress)
+        # Where all runs as well: what somebody took away from the servers is what is mended here.
+        provision(around, progress)
         run_all([partial(self._start, service, progress) for service in services])
         return self.published()
 

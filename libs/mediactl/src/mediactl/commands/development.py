@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -49,15 +52,41 @@ PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST AR
 
 
 def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command, no test
-    """Run linters, type checks, import rules and all tests, against a stack of its own."""
+    """Run linters, type checks, import rules and all tests, against stacks of their own."""
     home = Home.from_environment()
-    failed = [] if arguments else [" ".join(check) for check in _CHECKS if not _check(home, check)]
-    with _test_stack(home, _QUICK) as environment:
-        command = [sys.executable, "-m", "pytest", *(arguments or [])]
-        code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
+    if arguments:
+        with _test_stack(home, _QUICK) as environment:
+            code = _pytest(home, arguments, environment)
+    else:
+        code = _test_all(home)
+    raise typer.Exit(code)
+
+
+def _test_all(home: Home) -> int:
+    with ThreadPoolExecutor(1) as beside, ExitStack() as stacks:
+        checks = beside.submit(_failed_checks, home)
+        one = _test_stack(home, _QUICK)
+        environments = [stacks.enter_context(one)]
+        words: list[str] = []
+        if one.provider == "native":
+            # Tests wait more than they compute, and some kill servers: two run at a time, each
+            # with a stack of its own.
+            environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
+            words = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
+        failed = checks.result()
+        code = _pytest(home, words, {**environments[0], "TEST_STACKS": json.dumps(environments)})
     for check in failed:
         sys.stdout.write(f"FAILED: {check}\n")
-    raise typer.Exit(code or (1 if failed else 0))
+    return code or (1 if failed else 0)
+
+
+def _pytest(home: Home, words: list[str], environment: Mapping[str, str]) -> int:
+    command = [sys.executable, "-m", "pytest", *words]
+    return subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
+
+
+def _failed_checks(home: Home) -> list[str]:
+    return [" ".join(check) for check in _CHECKS if not _check(home, check)]
 
 
 def bench(arguments: PytestArguments = None) -> None:
@@ -106,10 +135,15 @@ def _member_names(root: Path) -> list[str]:
 
 
 def _check(home: Home, command: tuple[str, ...]) -> bool:
-    sys.stdout.write(f"$ {' '.join(command)}\n")
-    sys.stdout.flush()
     program, *rest = command
-    return subprocess.run([_tool(program), *rest], cwd=home.root, check=False).returncode == 0
+    done = subprocess.run(
+        [_tool(program), *rest], cwd=home.root, check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    # Whole, as the stack's start is told of meanwhile.
+    sys.stdout.write(f"$ {' '.join(command)}\n{done.stdout}")
+    sys.stdout.flush()
+    return done.returncode == 0
 
 
 def _tool(name: str) -> str:
@@ -135,6 +169,11 @@ class _test_stack:  # noqa: N801 - used as a context manager only
         }
         self._home = Home.from_environment(self._environment)
         self._wiped = wiped
+
+    @property
+    def provider(self) -> str | None:
+        """Where its servers come from, once it is up."""
+        return State(self._home.state_file).provider
 
     def __enter__(self) -> dict[str, str]:
         os.environ.update(self._environment)
