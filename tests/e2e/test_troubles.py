@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.bucket_setup import admin_client
 from media_runtime.kafka import OutgoingRecord, Producer
 from media_runtime.settings import KafkaSettings, StorageSettings
+from media_runtime.storage import ObjectStore
 from media_runtime.storage_users import PROVISIONER, access_key
 from urllib3 import PoolManager
 
@@ -282,16 +284,20 @@ async def test_a_database_that_is_away_is_seen_and_its_runbook_cures_it(
     await all_true(resolved("MediaDatabaseAway"), timeout=60)
 
 
+def disown(user: str) -> None:
+    """Take all its rights in storage from a user."""
+    settings = StorageSettings()
+    name = access_key(settings.s3_bucket_prefix, user)
+    admin_client(settings, PoolManager()).policy_unset(name, user=name)
+
+
 @pytest.mark.timeout(300)
 async def test_buckets_that_cannot_be_made_are_seen_and_their_runbook_cures_it(
     company: Company, other_company: Company, parts: Parts, photo
 ):
     await other_company.sign()
     log = Log(parts)
-    administrator = StorageSettings()
-    provisioner = access_key(administrator.s3_bucket_prefix, PROVISIONER)
-    admin_client(administrator, PoolManager()).policy_unset(provisioner, user=provisioner)
-
+    disown(PROVISIONER)
     asked = {"fileName": "p.jpg", "size": len(photo), "type": "image/jpeg"}
     refused = await company.post("/sign", json=asked)
     assert (refused.status_code, refused.json()["code"]) == (503, "storage_not_ready")
@@ -312,3 +318,31 @@ async def test_buckets_that_cannot_be_made_are_seen_and_their_runbook_cures_it(
 
     await eventually(is_signed, timeout=60)
     await company.ready(await company.upload_bytes("p.jpg", photo, "image/jpeg"))
+
+
+@pytest.mark.timeout(300)
+async def test_a_cleanup_that_fails_is_seen_and_its_runbook_cures_it(
+    company: Company, parts: Parts, photo
+):
+    log = Log(parts)
+    assets = [await company.upload_bytes("p.jpg", photo, "image/jpeg") for _ in range(5)]
+    for asset in assets:
+        await company.ready(asset)
+    disown("watcher")
+    for asset in assets:
+        assert (await company.call("DELETE", f"/assets/{asset}")).status_code == 204
+    await all_true(
+        {
+            "log": lambda: {"sweep_failed", "sweep_waits"} & {one["event"] for one in log.lines()},
+            "metric": lambda: value("watcher_sweeps_failed_total") > 0,
+            "alert": lambda: "MediaCleanupFails" in firing(),
+        },
+        timeout=90,
+    )
+    settings = StorageSettings()
+    bucket = f"{settings.s3_bucket_prefix}{company.id}"
+    store = ObjectStore(settings)._client
+    listed = partial(store.list_objects, bucket, recursive=True, include_version=True)
+    assert list(listed())
+    NightShift(quota_bytes=1).follow(firing()["MediaCleanupFails"][0])
+    await eventually(lambda: not list(listed()), timeout=60)
