@@ -86,6 +86,17 @@ class Rows:
             if after in {"ready", "failed"}
         ]
 
+    async def ready_before(self, asset_id: str, others: Iterable[str]) -> int:
+        """Return how many of *others* were ready before an asset that is."""
+        count: int = await self.connection.fetchval(
+            "SELECT count(*) FROM asset_transitions one, asset_transitions other"
+            " WHERE one.asset_id = $1 AND other.asset_id = ANY($2::uuid[])"
+            " AND one.to_status = 'ready' AND other.to_status = 'ready' AND other.id < one.id",
+            UUID(asset_id),
+            list(map(UUID, others)),
+        )
+        return count
+
     async def job(self, asset_id: str) -> dict[str, Any]:
         """Return the newest job of an asset."""
         row = await self.connection.fetchrow(
