@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
@@ -18,7 +18,7 @@ from media_runtime.settings import AuthSettings
 
 SECRET = "s" * 32
 OTHER_SECRET = "o" * 32
-COMPANY = uuid4()
+COMPANY = UUID("13937268-0f85-431e-8157-8bf1af627ae2")
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 

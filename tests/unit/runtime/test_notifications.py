@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,8 @@ from media_runtime.storage import (
 )
 
 AT = datetime(2026, 11, 23, 12, 0, 0, 123_456, tzinfo=UTC)
-COMPANY, ASSET = uuid4(), uuid4()
+COMPANY = UUID("85babafe-f20f-4fe8-94de-edd889a4030e")
+ASSET = UUID("1bd2de0d-ca5e-4587-b540-f52812ab34cd")
 
 # Taken from MinIO's Kafka target, cut to the fields that matter.
 REAL = {
