@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from ingest import jobs
 from ingest.intake import Intake
 from ingest.jobs import JobQueue, LostLeaseError
+from ingest.metrics import JOBS
 from ingest.outcomes import Outcomes
 from ingest.settings import IngestSettings
 from ingest.wakeup import Wakeup
@@ -267,6 +269,32 @@ async def test_work_is_stopped_when_its_lease_is_lost(workers, work, asset_id, a
         await eventually(lambda: work.stopped)
     job = await job_now()
     assert (job["state"], job["owner"], job["fence"]) == ("running", "another", 2)
+    del asset_id
+
+
+async def test_work_that_has_ended_its_job_may_tidy_up(
+    workers, work, asset_id, database, job_now, monkeypatch
+):
+    """A heart that beats meanwhile finds its job ended, and has not lost it."""
+    tidied, beats = asyncio.Event(), []
+    work.ends = [tidied]
+    beat = JobQueue.beat
+
+    async def noted(self, job):
+        beats.append(await beat(self, job))
+        return beats[-1]
+
+    monkeypatch.setattr(JobQueue, "beat", noted)
+    done, lost = (JOBS.labels(outcome)._value.get() for outcome in ("done", "lost_lease"))
+    async with workers.running():
+        ((job, _),) = await eventually(lambda: work.jobs)
+        async with database.transaction() as connection:
+            await jobs.end(connection, job, "done")
+        await eventually(lambda: False in beats)
+        tidied.set()
+        await eventually(lambda: JOBS.labels("done")._value.get() == done + 1)
+    assert (work.stopped, JOBS.labels("lost_lease")._value.get()) == (0, lost)
+    assert (await job_now())["state"] == "done"
     del asset_id
 
 

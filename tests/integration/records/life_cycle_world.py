@@ -364,10 +364,9 @@ class World:
     async def beat(self, worker: Working) -> bool:
         """Return whether the worker could renew its lease."""
         try:
-            await self._queue.beat(worker.job)
+            return await self._queue.beat(worker.job)
         except LostLeaseError:
             return False
-        return True
 
     async def delete_as_it_was_read(self, asset: Asset) -> Asset | None:
         """Change an asset that was read some time ago, without a look at what it is now."""

@@ -125,6 +125,7 @@ _BEAT = """
         AND media_assets.attempt = ingest_jobs.attempt AND media_assets.status = 'processing'
     RETURNING 1
 """
+_IS_DONE = "SELECT 1 FROM ingest_jobs WHERE id = $1 AND fence = $2 AND state = 'done'"
 _END = """
     UPDATE ingest_jobs SET state = $3, last_error = $4, finished_at = now(), lease_until = NULL
     WHERE id = $1 AND fence = $2 AND state = 'running' RETURNING 1
@@ -221,12 +222,15 @@ class JobQueue:
             LEASES_EXPIRED.inc()
         return _job(row)
 
-    async def beat(self, job: Job) -> None:
-        """Renew the lease; raises LostLeaseError."""
+    async def beat(self, job: Job) -> bool:
+        """Renew the lease; False when this claim has ended the job. Raises LostLeaseError."""
         row = await self._database.fetchrow(_BEAT, job.id, job.fence, self._lease_seconds)
-        if row is None:
-            FENCE_REJECTIONS.labels("beat").inc()
-            raise LostLeaseError
+        if row is not None:
+            return True
+        if await self._database.fetchrow(_IS_DONE, job.id, job.fence) is not None:
+            return False
+        FENCE_REJECTIONS.labels("beat").inc()
+        raise LostLeaseError
 
     async def is_in_the_way(self, job: Job, *, seconds: float) -> bool:
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +24,7 @@ from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_e
 from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
 from media_runtime.postgres import Database
+from media_runtime.scratch import empty_folder
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 
@@ -40,7 +40,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
 
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
-        _empty_scratch(settings)
+        empty_folder(settings.scratch_dir)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(producer.close)
             database = await stack.enter_async_context(
@@ -119,9 +119,3 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
 
 def _owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _empty_scratch(settings: IngestSettings) -> None:
-    # A worker that was killed leaves its files; nobody else writes into this folder.
-    shutil.rmtree(settings.scratch_dir, ignore_errors=True)
-    settings.scratch_dir.mkdir(parents=True, exist_ok=True)

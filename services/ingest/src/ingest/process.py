@@ -7,10 +7,9 @@ Everything slow happens outside transactions; what it leads to is written by Out
 from __future__ import annotations
 
 import asyncio
-import shutil
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,6 +42,7 @@ from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import probe_image
 from media_runtime.postgres import Connection, Database
+from media_runtime.scratch import scratch_folder
 from media_runtime.storage import ObjectStore, output_key
 
 CACHE_CONTROL = "public, max-age=3600"
@@ -82,7 +82,8 @@ class ProcessUpload:
         Raises PermanentError when the file is at fault, TransientError when something is away,
         LostLeaseError when another worker has taken over.
         """
-        async with self._scratch(job) as folder:
+        name = f"{job.asset_id}-{job.attempt}-{job.fence}"
+        async with scratch_folder(self._settings.scratch_dir / name) as folder:
             source = folder / "source"
             with _timed("download"):
                 await self._store.download(job.source(asset), source)
@@ -226,16 +227,6 @@ class ProcessUpload:
             size=size,
             duration_seconds=made.duration_seconds,
         )
-
-    @asynccontextmanager
-    async def _scratch(self, job: Job) -> AsyncIterator[Path]:
-        folder = self._settings.scratch_dir / f"{job.asset_id}-{job.attempt}-{job.fence}"
-        folder.mkdir(parents=True)
-        try:
-            yield folder
-        finally:
-            # Unlinking a large file takes its time, which the event loop has not.
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 class _Progress:

@@ -216,15 +216,14 @@ class Workers:
         return "retried"
 
     async def _run_leased(self, job: Job, asset: Asset) -> None:
-        """Run the job and its heartbeat; whichever ends first decides."""
+        """Run the job and its heartbeat; whichever fails first decides."""
         work = asyncio.create_task(self._process(job, asset))
         heart = asyncio.create_task(self._beat(job))
         try:
             await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                await work
-            else:
+            if not work.done():
                 await heart
+            await work
         finally:
             for task in (work, heart):
                 task.cancel()
@@ -232,19 +231,21 @@ class Workers:
             await asyncio.gather(work, heart, return_exceptions=True)
 
     async def _beat(self, job: Job) -> None:
-        """Renew the lease until cancelled; raises LostLeaseError once it is, or may be, gone."""
+        """Renew the lease until the job ends; raises LostLeaseError once it is, or may be, gone."""
         loop = asyncio.get_running_loop()
         valid_until = loop.time() + self._settings.lease_seconds
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             asked = loop.time()
             try:
-                await self._queue.beat(job)
+                renewed = await self._queue.beat(job)
             except TransientError as error:
                 log.warning("heartbeat_missed", error=str(error))
                 if loop.time() > valid_until:
                     raise LostLeaseError from error
             else:
+                if not renewed:
+                    return  # all that is left to do is to tidy up
                 valid_until = asked + self._settings.lease_seconds
                 await self._make_way(job)
 

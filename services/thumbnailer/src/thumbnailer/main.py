@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
@@ -13,6 +11,7 @@ from media_runtime.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.jail import Jail
 from media_runtime.kafka import Producer, consuming, make_broker, on_events
 from media_runtime.picture_pool import PicturePool
+from media_runtime.scratch import empty_folder
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from thumbnailer.handlers import SERVICE, OnThumbnailRequested
@@ -32,7 +31,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         # FastStream starts the broker inside this context, and stops it before leaving it.
-        _empty(settings.scratch_dir)
+        empty_folder(settings.scratch_dir)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(producer.close)
             store = await stack.enter_async_context(ObjectStore.connect(settings))
@@ -60,9 +59,3 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
         lifespan=lifespan,
         logger=None,
     )
-
-
-def _empty(folder: Path) -> None:
-    # A process that was killed leaves its files behind.
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
 from media_runtime import tracing
 from media_runtime.ffmpeg import Ffmpeg
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import RenderedPicture, WantedPicture, render
+from media_runtime.scratch import scratch_folder
 from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
 from thumbnailer.frames import FindFrame
 from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
@@ -51,7 +49,7 @@ class MakePictures:
             made_before = await self._find(request)
             if made_before is not None:
                 return made_before
-            async with self._scratch() as folder:
+            async with scratch_folder(self._settings.scratch_dir / uuid4().hex) as folder:
                 source = folder / "source"
                 with tracing.span("download"):
                     await self._store.download(request.source, source)
@@ -118,15 +116,6 @@ class MakePictures:
             height=picture.height,
             size=len(picture.data),
         )
-
-    @asynccontextmanager
-    async def _scratch(self) -> AsyncIterator[Path]:
-        folder = Path(tempfile.mkdtemp(dir=self._settings.scratch_dir))
-        try:
-            yield folder
-        finally:
-            # Unlinking a large file takes its time, which the event loop has not.
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _as_picture(spec: PictureSpec, stored: StoredObject) -> Picture:
