@@ -5,11 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
+from media_contracts import (
+    MEDIA_PROCESSED,
+    MEDIA_STATUS,
+    MEDIA_THUMBNAIL,
+    MEDIA_THUMBNAILED,
+    CloudEvent,
+)
 from mediactl.ports import free_port
 
 from support.clients import JSON, Company, Listener
@@ -250,10 +257,15 @@ async def test_every_record_names_its_company_and_no_other(victim, stranger, top
     owners = {UUID(one): victim.company.id for one in victim.ids} | {
         UUID(own["assetId"]): stranger.id
     }
-    found = await events_on(topic, [str(one) for one in owners])
-    assert {event.subject for event in found} >= {
-        UUID(victim.ready["assetId"]), UUID(own["assetId"])
-    }  # fmt: skip
+
+    async def sent() -> list[CloudEvent[Any]]:
+        """A row is there before its records are."""
+        found = await events_on(topic, [str(one) for one in owners])
+        ready = {UUID(victim.ready["assetId"]), UUID(own["assetId"])}
+        assert {event.subject for event in found} >= ready
+        return found
+
+    found = await eventually(sent, timeout=30)
     for event in found:
         assert event.companyid == owners[event.subject]
         others = {str(company) for company in owners.values()} - {str(event.companyid)}
