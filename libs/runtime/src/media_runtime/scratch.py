@@ -23,7 +23,7 @@ def empty_folder(folder: Path) -> None:
 @asynccontextmanager
 async def scratch_folder(folder: Path) -> AsyncIterator[Path]:
     """Make *folder* for the block; it is gone, with all that is in it, when the block is left."""
-    folder.mkdir(parents=True)  # noqa: ASYNC240 - at once, on a local disk
+    folder.mkdir(0o700, parents=True)  # noqa: ASYNC240 - at once, on a local disk
     try:
         yield folder
     finally:
