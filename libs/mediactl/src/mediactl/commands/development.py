@@ -68,7 +68,7 @@ def _test_all(home: Home) -> int:
         one = _test_stack(home, _QUICK)
         environments = [stacks.enter_context(one)]
         words: list[str] = []
-        if one.provider == "native":
+        if one.provider == "native" and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
             # Tests wait more than they compute, and some kill servers: two run at a time, each
             # with a stack of its own.
             environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
