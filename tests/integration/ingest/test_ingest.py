@@ -249,6 +249,20 @@ async def test_a_grant_used_again_leaves_garbage(sign_api, intake, database):
     assert (await asset_now(database, asset)).sweep_at is not None
 
 
+async def test_garbage_of_a_grant_is_swept_though_its_asset_became_ready_meanwhile(
+    sign_api, intake, database, queue, lifecycle, outcomes
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset, version="first")
+    job = await begin(database, queue, lifecycle)
+    await notify(intake, company, asset, version="second")
+    due = (await asset_now(database, asset)).sweep_at
+    await outcomes.thumbnailed(made(company, asset))
+    await outcomes.rendition_made(job, rendition())
+    ready = await asset_now(database, asset)
+    assert (ready.status, ready.sweep_at) == ("ready", due)
+
+
 async def test_a_grant_used_again_after_its_file_was_quarantined_leaves_garbage(
     sign_api, intake, database, admin
 ):

@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from media_contracts import ObjectRef
 from media_runtime import storage
 from media_runtime.storage import output_key, upload_key
 from watcher import orphans
 from watcher.orphans import find_orphans, remove_orphans
+from watcher.sweep import Sweep
 
 NO_AGE = timedelta(0)
 
@@ -38,7 +40,33 @@ def put(store, company):
 
 
 @pytest.fixture
-def ready(add, store, company, put):
+def pin(store, company, admin):
+    """Make the newest version of an asset's original the one that counts; return it."""
+
+    async def pin_version(asset):
+        original = ObjectRef(bucket=store.bucket_of(company), key=upload_key(company, asset))
+        version = (await store.stat(original)).version_id
+        await admin.execute(
+            "UPDATE media_assets SET upload_version_id = $2 WHERE id = $1", asset, version
+        )
+        return version
+
+    return pin_version
+
+
+@pytest.fixture
+def sweep_now(database, store, settings, admin):
+    """Sweep an asset as it is now."""
+
+    async def sweep(asset):
+        await admin.execute("UPDATE media_assets SET sweep_at = now() WHERE id = $1", asset)
+        await Sweep(database, store, settings)()
+
+    return sweep
+
+
+@pytest.fixture
+def ready(add, store, company, put, pin):
     """Make a ready asset with all its files."""
 
     async def make(**columns):
@@ -46,6 +74,7 @@ def ready(add, store, company, put):
         video = output_key(company, asset, 1, "video.mp4", fence=1)
         picture = output_key(company, asset, 1, "thumbnail.jpg")
         await put(upload_key(company, asset), video, picture)
+        await pin(asset)
         return asset, video, picture
 
     return make
@@ -116,7 +145,7 @@ async def test_orphans_are_removed_where_somebody_asks_and_rows_stay(
     everything = await listed(database, store)
     assert {one.key for one in everything} == {"readme.txt", "readme.txt.more", video}
     removed = [done async for done in remove_orphans(database, store, everything)]
-    assert sorted(removed) == [False, True, True]
+    assert sorted(removed) == [False, True, True, True]
     left = {one.key for one in await listed(database, store)}
     assert left == {video}, "a row whose file is gone is for people"
     assert await admin.fetchval("SELECT count(*) FROM media_assets") == 1
@@ -134,11 +163,64 @@ async def test_only_what_was_listed_is_removed_and_only_while_it_is_an_orphan(
         "UPDATE media_assets SET id = $2, upload_key = $3 WHERE id = $1",
         asset, UUID(uploaded.rpartition("/")[2]), uploaded,
     )  # fmt: skip
-    removed = [done async for done in remove_orphans(database, store, before)]
-    assert removed == [False, False], "one has a newer version, one has a row now"
-    assert {one.key for one in await store.objects(store.bucket_of(company))} == {
-        "later.txt", "readme.txt", uploaded,
-    }  # fmt: skip
+    removed = {
+        one.key: done
+        for one, done in zip(
+            before, [done async for done in remove_orphans(database, store, before)], strict=True
+        )
+    }
+    assert removed == {"readme.txt": True, uploaded: False}, "one has a row now"
+    left = await store.objects(store.bucket_of(company), all_versions=True)
+    assert sorted(one.key for one in left) == sorted(["later.txt", "readme.txt", uploaded])
+
+
+async def test_of_many_versions_only_those_that_nothing_refers_to_are_removed(
+    database, store, ready, put, pin, admin, company
+):
+    asset, video, picture = await ready()
+    await refer(admin, asset, video, picture)
+    original, bucket = upload_key(company, asset), store.bucket_of(company)
+    await put(original)
+    pinned = await pin(asset)
+    await put(original, original, picture)
+    everything = await store.objects(bucket, all_versions=True)
+    counts = {one.key: one.version_id for one in everything if one.is_latest}
+    counts[original] = pinned
+    orphaned = await listed(database, store)
+    assert sorted(one.key for one in orphaned) == sorted([original] * 3 + [picture])
+    assert all([done async for done in remove_orphans(database, store, orphaned)])
+    left = await store.objects(bucket, all_versions=True)
+    assert {one.key: one.version_id for one in left} == counts
+    assert len(left) == 3
+    assert await listed(database, store) == []
+
+
+@pytest.mark.parametrize("hidden", ["video", "original"])
+async def test_a_delete_marker_over_a_file_that_a_row_needs_makes_it_no_orphan(
+    database, store, ready, admin, company, sweep_now, hidden
+):
+    asset, video, picture = await ready()
+    await refer(admin, asset, video, picture)
+    key = video if hidden == "video" else upload_key(company, asset)
+    store._client.remove_object(store.bucket_of(company), key)
+    before = await store.objects(store.bucket_of(company), all_versions=True)
+    expected = {("file", video)} if hidden == "video" else set()
+    assert await found(database, store) == expected
+    await sweep_now(asset)
+    assert await store.objects(store.bucket_of(company), all_versions=True) == before
+
+
+async def test_an_original_whose_version_is_gone_is_missing_though_its_key_is_there(
+    database, store, ready, put, admin, company
+):
+    asset, *_ = await ready()
+    bucket, key = store.bucket_of(company), upload_key(company, asset)
+    await admin.execute("UPDATE media_assets SET status = 'processing', sweep_at = now()")
+    await put(key)
+    assert await found(database, store) == set()
+    pinned = await admin.fetchval("SELECT upload_version_id FROM media_assets")
+    await store.delete_prefix(bucket, key, lambda one: one.version_id == pinned)
+    assert await found(database, store) == {("file", key)}
 
 
 async def test_removing_takes_its_time_where_it_is_told_to(database, store, put):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -94,6 +94,8 @@ class StoredObject:
 
     ``size`` is in bytes. ``sequencer`` orders the events of one key, compared as text.
     ``about`` is what stat() finds beside the bytes: what was given to upload_bytes().
+    A delete marker has no bytes and hides the versions below it; ``is_superseded`` says of a
+    listed version that a newer one has bytes.
     """
 
     bucket: str
@@ -104,6 +106,8 @@ class StoredObject:
     sequencer: str = ""
     modified_at: datetime | None = None
     is_latest: bool = True
+    is_delete_marker: bool = False
+    is_superseded: bool = False
     content_type: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
 
@@ -336,41 +340,54 @@ class ObjectStore:
         )
 
     async def pages(self, bucket: str) -> AsyncIterator[list[StoredObject]]:
-        """Yield the newest version of every object of a bucket in order of keys, by pages."""
-        listing = self._list(bucket, "")
+        """
+        Yield every version of all objects of a bucket, by pages.
+
+        Keys come in order, and of each the newest version first; delete markers come anywhere.
+        """
+        listing = self._list(bucket, "", all_versions=True)
         while page := await self._run(lambda: list(islice(listing, _PAGE)), bucket):
             yield page
 
     def _list(
         self, bucket: str, prefix: str, *, all_versions: bool = False
     ) -> Iterator[StoredObject]:
+        before = None
         for found in self._client.list_objects(
             bucket, prefix=prefix, recursive=True, include_version=all_versions
         ):
+            key = found.object_name or ""
             yield StoredObject(
                 bucket=bucket,
-                key=found.object_name or "",
+                key=key,
                 version_id=found.version_id,
                 size=found.size or 0,
                 etag=found.etag or "",
                 modified_at=found.last_modified,
                 is_latest=found.is_latest != "false",
+                is_delete_marker=found.is_delete_marker,
+                is_superseded=not found.is_delete_marker and key == before,
             )
+            if not found.is_delete_marker:
+                before = key
+
+    async def delete_versions(self, bucket: str, versions: Sequence[StoredObject]) -> int:
+        """Delete exactly these versions for good; return how many."""
+        return await self._run(lambda: self._delete(bucket, versions), bucket)
 
     async def delete_prefix(
         self, bucket: str, prefix: str, doomed: Callable[[StoredObject], bool] | None = None
     ) -> int:
         """Delete every version under *prefix* that *doomed* picks, or all; return how many."""
-        return await self._run(lambda: self._delete(bucket, prefix, doomed), prefix)
 
-    def _delete(
-        self, bucket: str, prefix: str, doomed: Callable[[StoredObject], bool] | None
-    ) -> int:
-        objects = [
-            DeleteObject(found.key, found.version_id)
-            for found in self._list(bucket, prefix, all_versions=True)
-            if doomed is None or doomed(found)
-        ]
+        def delete() -> int:
+            found = self._list(bucket, prefix, all_versions=True)
+            return self._delete(bucket, [one for one in found if doomed is None or doomed(one)])
+
+        return await self._run(delete, prefix)
+
+    def _delete(self, bucket: str, versions: Sequence[StoredObject]) -> int:
+        objects = [DeleteObject(one.key, one.version_id) for one in versions]
         problems = list(self._client.remove_objects(bucket, objects)) if objects else []
         if problems:
             raise StorageUnavailableError(f"cannot delete {problems[0].name}: {problems[0].code}")

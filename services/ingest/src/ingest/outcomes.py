@@ -212,7 +212,8 @@ class Outcomes:
     async def _sweep_at(connection: Connection, asset: Asset, now: datetime) -> datetime | None:
         claims = await connection.fetchval(_CLAIMS, asset.id, asset.attempt)
         once = asset.attempt == 1 and (claims or 0) <= 1
-        return None if once else now + _SWEEP_AFTER
+        # A sweep that is due already, say of a grant that was used again, stays due.
+        return asset.sweep_at if once else now + _SWEEP_AFTER
 
     async def _fail(self, connection: Connection, asset: Asset, error: ErrorInfo) -> None:
         now = datetime.now(UTC)

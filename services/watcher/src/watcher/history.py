@@ -71,7 +71,7 @@ async def _objects(store: ObjectStore, asset: Asset) -> Any:
         found = [
             stored
             for prefix in (asset.upload_key, output_prefix(asset.company_id, asset.id))
-            for stored in await store.objects(asset.bucket, prefix)
+            for stored in await store.objects(asset.bucket, prefix, all_versions=True)
         ]
     except (ObjectMissingError, TransientError) as error:
         return {"error": str(error)}

@@ -1,9 +1,9 @@
 """
-Compares all of storage with all rows: objects that no row explains, rows whose files are gone.
+Compares all of storage with all rows: versions that no row explains, rows whose files are gone.
 
 It lists every bucket, so it runs when somebody asks, and holds a page of it at a time. Invariant:
 what is younger than *min_age* may be on its way, and what waits to be swept is no orphan; neither
-is reported. Only what was reported is ever removed, and only while it is still an orphan.
+is reported. Only versions that were reported are ever removed, and only while they are orphans.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ _ASSETS = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uui
 # The server keeps the sorted keys on its disk: neither our memory nor a transaction holds them.
 _DECLARE = """
     DECLARE needed NO SCROLL CURSOR WITH HOLD FOR
-    SELECT k.key, a.id AS asset_id FROM media_assets a, unnest(
+    SELECT k.key, a.id AS asset_id,
+        CASE a.status WHEN 'processing' THEN a.upload_version_id END AS version_id
+    FROM media_assets a, unnest(
         CASE a.status WHEN 'processing' THEN ARRAY[a.upload_key]
             WHEN 'ready' THEN ARRAY[a.processed_key, a.thumbnail_key] END
     ) AS k (key)
@@ -35,6 +37,7 @@ _DECLARE = """
     ORDER BY k.key COLLATE "C"
 """
 _SORT_SECONDS = 600.0
+_CLOCKS_APART = timedelta(hours=1)
 _PAGE = 1000
 
 
@@ -43,7 +46,8 @@ class Orphan:
     """
     One finding. ``kind`` is ``object`` (nothing refers to it) or ``file`` (it is missing).
 
-    ``size`` is in bytes, and 0 for what is missing; ``why`` is a sentence for people.
+    An object is one version of its key. ``size`` is in bytes, and 0 for what is missing; ``why``
+    is a sentence for people.
     """
 
     kind: str
@@ -54,6 +58,21 @@ class Orphan:
     size: int
     why: str
     modified_at: datetime | None = None
+    version_id: str | None = None
+
+
+@dataclass(frozen=True)
+class _Needed:
+    """A key that a row needs: in that version, or whatever the newest one is."""
+
+    key: str
+    asset_id: UUID
+    version_id: str | None
+
+    def is_met_by(self, stored: StoredObject) -> bool:
+        if stored.is_delete_marker or stored.key != self.key:
+            return False
+        return stored.version_id == self.version_id if self.version_id else stored.is_latest
 
 
 async def find_orphans(
@@ -96,30 +115,28 @@ class _Company:
                 for orphan in await self._unexplained(page, began):
                     yield orphan
                 for stored in page:
-                    while wanted is not None and _order(wanted[0]) <= _order(stored.key):
-                        if wanted[0] != stored.key and (lost := await self._lost(*wanted)):
+                    while wanted is not None and _order(wanted.key) < _order(stored.key):
+                        if lost := await self._lost(wanted):
                             yield lost
                         wanted = await anext(needed, None)
+                    if wanted is not None and wanted.is_met_by(stored):
+                        wanted = await anext(needed, None)
             while wanted is not None:
-                if lost := await self._lost(*wanted):
+                if lost := await self._lost(wanted):
                     yield lost
                 wanted = await anext(needed, None)
 
     async def remove(self, orphan: Orphan) -> bool:
-        """Remove the versions of an object that were there when it was listed."""
-        found = await self.store.objects(self.bucket, orphan.key)
-        same = [stored for stored in found if stored.key == orphan.key]
-        if not await self._unexplained(same, orphan.modified_at):
+        """Remove the version that was listed, where it is an orphan still."""
+        found = await self.store.objects(self.bucket, orphan.key, all_versions=True)
+        listed = orphan.key, orphan.version_id
+        same = [stored for stored in found if (stored.key, stored.version_id) == listed]
+        if not await self._unexplained(same, None):
             return False
-        removed = await self.store.delete_prefix(
-            self.bucket,
-            orphan.key,
-            lambda one: one.key == orphan.key and not _is_after(one, orphan.modified_at),
-        )
-        return removed > 0
+        return await self.store.delete_versions(self.bucket, same) > 0
 
     @asynccontextmanager
-    async def _needed(self, began: datetime) -> AsyncIterator[AsyncIterator[tuple[str, UUID]]]:
+    async def _needed(self, began: datetime) -> AsyncIterator[AsyncIterator[_Needed]]:
         async with self.database.session() as connection:
             await connection.execute("BEGIN")
             await connection.execute(_DECLARE, self.id, began)
@@ -136,7 +153,7 @@ class _Company:
     async def _unexplained(
         self, page: Sequence[StoredObject], began: datetime | None
     ) -> list[Orphan]:
-        old = [stored for stored in page if not _is_after(stored, began)]
+        old = [stored for stored in page if not _is_young(stored, began)]
         assets = await self._assets({owner[1] for stored in old if (owner := _owner(stored))})
         return [
             Orphan(
@@ -148,6 +165,7 @@ class _Company:
                 size=stored.size,
                 why=why,
                 modified_at=stored.modified_at,
+                version_id=stored.version_id,
             )
             for stored in old
             if (why := self._why(stored, assets)) is not None
@@ -162,16 +180,19 @@ class _Company:
             return f"Its asset is {asset.status} and refers to other objects."
         return None
 
-    async def _lost(self, key: str, asset_id: UUID) -> Orphan | None:
+    async def _lost(self, needed: _Needed) -> Orphan | None:
         """Return what to say of a key that was not listed, unless all has changed meanwhile."""
+        key, asset_id, version_id = needed.key, needed.asset_id, needed.version_id
         asset = (await self._assets({asset_id})).get(asset_id)
         if asset is None or key not in _needs(asset):
             return None
         try:
-            await self.store.stat(ObjectRef(bucket=self.bucket, key=key))
+            await self.store.stat(ObjectRef(bucket=self.bucket, key=key, version_id=version_id))
         except ObjectMissingError:
             why = f"The asset is {asset.status}, and its file is gone."
-            return Orphan("file", self.id, asset_id, self.bucket, key, 0, why)
+            return Orphan(
+                "file", self.id, asset_id, self.bucket, key, 0, why, version_id=version_id
+            )
         return None
 
     async def _assets(self, ids: set[UUID]) -> Mapping[UUID, Asset]:
@@ -179,10 +200,10 @@ class _Company:
         return {row["id"]: Asset(**dict(row)) for row in rows}
 
 
-async def _fetched(connection: Connection) -> AsyncIterator[tuple[str, UUID]]:
+async def _fetched(connection: Connection) -> AsyncIterator[_Needed]:
     while rows := await connection.fetch(f"FETCH {_PAGE} FROM needed"):
         for row in rows:
-            yield row["key"], row["asset_id"]
+            yield _Needed(row["key"], row["asset_id"], row["version_id"])
 
 
 def _order(key: str) -> bytes:
@@ -193,9 +214,10 @@ def _owner(stored: StoredObject) -> tuple[UUID, UUID] | None:
     return stored.owner or output_owner(stored.key)
 
 
-def _is_after(stored: StoredObject, moment: datetime | None) -> bool:
+def _is_young(stored: StoredObject, began: datetime | None) -> bool:
     at = stored.modified_at
-    return at is not None and moment is not None and at > moment
+    # Whoever stores may name the time of it: one that is still to come is made up.
+    return at is not None and began is not None and began < at < datetime.now(UTC) + _CLOCKS_APART
 
 
 def _needs(asset: Asset) -> Iterator[str]:

@@ -92,16 +92,18 @@ _PART_OF_INTERVAL = 0.5
 def is_garbage(asset: Asset, stored: StoredObject) -> bool:
     """Return whether nothing refers to a version of an object of *asset*, and never will."""
     if asset.status in {AssetStatus.DELETED, AssetStatus.CANCELLED}:
-        is_kept = asset.thumbnail_kept and stored.key == asset.thumbnail_key and stored.is_latest
-        return not is_kept
+        is_kept = asset.thumbnail_kept and stored.key == asset.thumbnail_key
+        return not is_kept or stored.is_superseded
     if stored.owner is not None and (asset.original_gone or stored.key != asset.upload_key):
         return True  # it has moved into quarantine, or out of it, or is no longer kept
     if stored.key == asset.upload_key:
         # A grant can be used again: the first version counts, the others only take space.
         pinned = asset.upload_version_id
-        return pinned is not None and stored.version_id != pinned
+        is_other = pinned is not None and stored.version_id != pinned
+        return is_other and not stored.is_delete_marker
     if stored.key in {asset.processed_key, asset.thumbnail_key}:
-        return not stored.is_latest
+        # A delete marker hides the version that is served, and makes it no garbage.
+        return stored.is_superseded
     attempt = attempt_of(stored.key)
     if attempt is None or attempt > asset.attempt:
         return False

@@ -92,7 +92,7 @@ def cleanup(
 
 
 def orphans(
-    remove: Annotated[bool, typer.Option("--remove", help="Remove the objects found.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the versions found.")] = False,
     rate: Rate = None,
     min_age: Annotated[
         float, typer.Option(metavar="SECONDS", min=0, help="What is younger may be on its way.")
@@ -100,24 +100,30 @@ def orphans(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """List objects that nothing refers to, and assets whose files are gone; exit code 2 if any."""
+    """List versions that nothing refers to, and assets whose files are gone; exit code 2 if any."""
     if rate is not None and not remove:
         raise UsageError("--rate goes with --remove.")
     code, rows = ask_watcher("orphans", "--min-age", str(min_age))
-    columns = {"kind": "kind", "size": lambda row: f"{row['size']:,}", "key": "key", "why": "why"}
+    columns = {
+        "kind": "kind",
+        "size": lambda row: f"{row['size']:,}",
+        "key": "key",
+        "version": "version_id",
+        "why": "why",
+    }
     if not as_json:
         show(rows, columns, as_json)
         size = sum(row["size"] for row in rows)
         sys.stdout.write(f"{len(rows)} found, {size:,} bytes.\n")
     doomed = [row for row in rows if row["kind"] == "object"]
     if remove and doomed:
-        ask(f"Remove these {len(doomed)} objects for good?", yes)
+        ask(f"Remove these {len(doomed)} versions for good?", yes)
         words = ["--rate", str(rate)] if rate else []
         _, removed = ask_watcher("orphans", "--remove", *words, document=doomed)
         for row, done in zip(doomed, removed, strict=True):
             row["removed"] = done
         if not as_json:
-            sys.stdout.write(f"{sum(removed)} objects removed.\n")
+            sys.stdout.write(f"{sum(removed)} versions removed.\n")
     if as_json:
         print_json(rows)
     raise typer.Exit(code)
