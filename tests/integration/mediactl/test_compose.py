@@ -52,7 +52,7 @@ def test_up_starts_the_containers_with_ports_and_secrets_of_the_stack(docker, ho
     variables = stack.up(home, SilentProgress())
 
     (up,) = [call for call in calls(docker) if " up " in call]
-    assert "-d --build --wait" in up
+    assert "-d --wait --build" in up
     given = home.compose_env_file.read_text()
     assert f"JWT_SECRET='{variables['JWT_SECRET']}'" in given
     assert "\nEVENT_ID_SECRET='" in given
@@ -79,7 +79,10 @@ def test_webhooks_of_the_shell_reach_alertmanager(docker, home, monkeypatch):
 
 def test_a_second_up_keeps_the_addresses_of_running_containers(docker, home):
     first = stack.up(home, SilentProgress())
-    lists(docker, [{"Service": "kafka", "State": "running", "Health": "healthy"}])
+    lists(
+        docker,
+        [{"Service": "kafka", "ID": "a1b2c3d4e5f6", "State": "running", "Health": "healthy"}],
+    )
 
     assert stack.up(home, SilentProgress()) == first
 
@@ -119,8 +122,9 @@ def test_replicas_are_kept_by_every_later_command(docker, home):
     lists(
         docker,
         [
-            {"Service": "ingest", "Name": f"media-1-ingest-{number}", "State": "running",
-             "Health": "healthy", "Publishers": [{"PublishedPort": 0}, {"PublishedPort": port}]}
+            {"Service": "ingest", "Name": f"media-1-ingest-{number}", "ID": f"{number:012}",
+             "State": "running", "Health": "healthy",
+             "Publishers": [{"PublishedPort": 0}, {"PublishedPort": port}]}
             for number, port in ((2, 32_002), (1, 32_001))
         ],
     )  # fmt: skip
@@ -152,8 +156,8 @@ def test_status_tells_healthy_from_starting_from_stopped(docker, home):
     lists(
         docker,
         [
-            {"Service": "kafka", "State": "running", "Health": "healthy"},
-            {"Service": "ingest", "State": "running", "Health": "starting"},
+            {"Service": "kafka", "ID": "a1b2c3d4e5f6", "State": "running", "Health": "healthy"},
+            {"Service": "ingest", "ID": "f6e5d4c3b2a1", "State": "running", "Health": "starting"},
             {"Service": "watcher", "State": "exited", "Health": ""},
             {"Service": "migrations", "State": "exited", "Health": ""},
         ],

@@ -105,8 +105,8 @@ def test_a_bill_of_materials_names_every_locked_package(service, has):
                 "pkg:deb/debian/bubblewrap?distro=bookworm",
                 "pkg:deb/debian/ffmpeg?distro=bookworm",
                 "pkg:docker/apache/kafka@4.3.0",
-                "pkg:docker/postgres@17-bookworm",
-                "pkg:docker/python@3.11-slim-bookworm",
+                "pkg:docker/postgres@17.11-bookworm",
+                "pkg:docker/python@3.11.17-slim-bookworm",
                 f"pkg:golang/github.com/minio/minio@{MINIO_VERSION}",
                 "pkg:maven/org.apache.kafka/kafka_2.13@4.3.0",
                 "pkg:maven/org.apache.logging.log4j/log4j-slf4j-impl@2.25.4",
@@ -117,10 +117,10 @@ def test_a_bill_of_materials_names_every_locked_package(service, has):
             {
                 "pkg:deb/debian/bubblewrap?distro=bookworm",
                 "pkg:deb/debian/ffmpeg?distro=bookworm",
-                "pkg:docker/python@3.11-slim-bookworm",
+                "pkg:docker/python@3.11.17-slim-bookworm",
             },
         ),
-        ("sign_api", {"pkg:docker/python@3.11-slim-bookworm"}),
+        ("sign_api", {"pkg:docker/python@3.11.17-slim-bookworm"}),
     ],
 )
 def test_a_bill_of_materials_names_what_is_not_python(service, has):

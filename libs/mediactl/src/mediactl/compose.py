@@ -13,8 +13,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from mediactl import containers
+from mediactl.containers import Usage
 from mediactl.credentials import Credentials, stack_credentials
 from mediactl.endpoints import local_endpoints
 from mediactl.errors import MediactlError, UsageError
@@ -43,6 +46,9 @@ from mediactl.status import NOT_READY, READY, STOPPED, Row
 COMPOSED = "composed"
 """The fact that there may be volumes to remove."""
 
+# What mediactl's own commands reach on this machine is published beside what clients do.
+_FILES = ("docker-compose.yml", "deploy/ports.yml")
+_LAST_LINES = 20
 _SERVERS = ("kafka", "postgres", "minio")
 _MONITORS = ("prometheus", "alertmanager", "grafana")
 # Those that clients reach serve their metrics on a port that is not published.
@@ -70,8 +76,8 @@ class ComposeStack:
         self._state.provider = COMPOSE
         self._state.remember_fact(COMPOSED, "yes")
         self._write_variables()
-        with step(progress, "compose", "building and starting containers"):
-            self._run("up", "-d", "--build", "--wait", *self._scales(SCALABLE))
+        with step(progress, "compose", "building and starting containers; at first for minutes"):
+            self._up("--build", *self._scales(SCALABLE))
         return self.published()
 
     def published(self) -> dict[str, str]:
@@ -89,19 +95,21 @@ class ComposeStack:
         return {**published, **self._grafana()}
 
     def down(self, progress: Progress) -> None:
-        """Remove the containers; their volumes stay."""
+        """Remove the containers and the files of their work; volumes with a name stay."""
         with step(progress, "compose", "stopping", done="stopped"):
-            self._run("down")
+            self._down()
 
     def wipe(self) -> None:
         """Remove containers, networks and volumes."""
-        self._run("down", "--volumes", "--remove-orphans")
+        self._down("--volumes", "--remove-orphans")
 
     def rows(self) -> list[Row]:
         """Return how each container is."""
         found = self._found()
+        every = [one for some in found.values() for one in some]
+        used = containers.usage([one["ID"] for one in every if one["State"] == "running"])
         return [
-            self._row(replica_name(name, number), container)
+            self._row(replica_name(name, number), container, used)
             for name in _PARTS
             for number, container in enumerate(self._expected(name, found.get(name, [])), start=1)
         ]
@@ -110,7 +118,7 @@ class ComposeStack:
         """Start one part, with all its replicas, and wait until it is healthy."""
         self._refuse_replica(name)
         self._write_variables()
-        self._run("up", "-d", "--wait", "--no-deps", *self._scales([name]), name)
+        self._up("--no-deps", *self._scales([name]), name)
 
     def stop(self, name: str) -> None:
         """Stop one part, with all its replicas."""
@@ -156,12 +164,21 @@ class ComposeStack:
         if number > 1:
             raise UsageError(f"Compose treats all replicas alike: name {service}, not {name}.")
 
-    def _row(self, name: str, container: Mapping[str, Any] | None) -> Row:
+    def _row(
+        self, name: str, container: Mapping[str, Any] | None, used: Mapping[str, Usage]
+    ) -> Row:
         port = self._state.port(name) if name in _PUBLISHED else _port(container)
         if container is None or container.get("State") != "running":
             return Row(name, STOPPED, port)
         healthy = container.get("Health") in {"healthy", ""}
-        return Row(name, READY if healthy else NOT_READY, port)
+        usage = used.get(container["ID"])
+        return Row(
+            name,
+            READY if healthy else NOT_READY,
+            port,
+            uptime_seconds=usage.uptime_seconds if usage else None,
+            memory_bytes=usage.memory_bytes if usage else None,
+        )
 
     def _containers(self) -> Iterator[dict[str, Any]]:
         # Compose prints a JSON array in some versions, and an object a line in others.
@@ -173,7 +190,7 @@ class ComposeStack:
     def _variables(self) -> dict[str, str]:
         endpoints, ports = local_endpoints(self._state), self._state.ports()
         return {
-            **{PORT_VARIABLES[name]: str(ports[name]) for name in _PUBLISHED},
+            **{PORT_VARIABLES[name]: str(ports[name]) for name in _PUBLISHED if name in ports},
             "POSTGRES_PASSWORD": self._state.secret("postgres_password"),
             "S3_ACCESS_KEY": endpoints.s3_access_key,
             "S3_SECRET_KEY": endpoints.s3_secret_key,
@@ -200,7 +217,7 @@ class ComposeStack:
     def _argv(self, *words: str) -> list[str]:
         digest = hashlib.sha256(str(self._home.path).encode()).hexdigest()[:8]
         files = ["--env-file", str(self._home.compose_env_file)]
-        files += ["-f", str(self._home.root / "docker-compose.yml")]
+        files += [word for name in _FILES for word in ("-f", str(self._home.root / name))]
         return ["docker", "compose", "-p", f"media-{digest}", *files, *words]
 
     def _environment(self) -> dict[str, str]:
@@ -211,13 +228,44 @@ class ComposeStack:
             if name not in ours and not is_setting(name) and name not in PORT_VARIABLES.values()
         }
 
+    def _up(self, *words: str) -> None:
+        try:
+            self._run("up", "-d", "--wait", *words)
+        except MediactlError as error:
+            raise MediactlError(f"{error}{self._failed_migration()}") from error
+
+    def _failed_migration(self) -> str:
+        """Return why the step before the services failed, if it is what failed."""
+        ended = [one for one in self._found().get("migrate", []) if one.get("ExitCode")]
+        if not ended:
+            return ""
+        lines = self._output("logs", "--no-log-prefix", "--tail", str(_LAST_LINES), "migrate")
+        return f"\nThe last lines of migrate:\n{lines.rstrip()}"
+
+    def _down(self, *words: str) -> None:
+        # Docker keeps volumes without a name for ever, and after a kill they hold uploads.
+        self._write_variables()  # an older version may have written fewer
+        ids = [one["ID"] for one in self._containers()]
+        scratch = containers.anonymous_volumes(ids)
+        self._run("down", *words)
+        containers.remove_volumes(scratch)
+
     def _run(self, *words: str) -> None:
-        done = subprocess.run(
-            self._argv(*words), env=self._environment(), stdout=sys.stderr, check=False
-        )
+        """Run compose: on a terminal as it is, else with what it says in a log alone."""
+        argv, log = self._argv(*words), self._home.log_file("compose")
+        if sys.stderr.isatty():
+            done = subprocess.run(argv, env=self._environment(), stdout=sys.stderr, check=False)
+            told = "see above"
+        else:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("w") as file:
+                done = subprocess.run(
+                    argv, env=self._environment(), stdout=file, stderr=file, check=False
+                )
+            told = f"{_last_lines(log)}\nsee {log}" if done.returncode else ""
         if done.returncode:
             raise MediactlError(
-                f"'docker compose {words[0]}' failed: see above, and './mediactl logs'."
+                f"'docker compose {words[0]}' failed: {told}, and './mediactl logs'."
             )
 
     def _output(self, *words: str) -> str:
@@ -237,6 +285,10 @@ def _assignments(variables: Mapping[str, str]) -> str:
     # Compose expands $ outside of single quotes.
     quoted = {name: value.replace("'", "\\'") for name, value in variables.items()}
     return "".join(f"{name}='{value}'\n" for name, value in quoted.items())
+
+
+def _last_lines(log: Path) -> str:
+    return "\n".join(["", *log.read_text(errors="replace").splitlines()[-_LAST_LINES:]])
 
 
 def _number(container: Mapping[str, Any]) -> int:

@@ -16,10 +16,12 @@ from typing import TypeAlias
 Component: TypeAlias = dict[str, str]
 
 _IMAGE = re.compile(r"^\s+image: (\S+)", re.MULTILINE)
-_BASE = re.compile(r"^FROM (\S+)", re.MULTILINE)
+_STAGE = re.compile(r"^FROM (\S+)(?: AS (\S+))?\n((?:(?!FROM ).*\n)*)", re.MULTILINE)
 _PACKAGES = re.compile(r"apt-get install -y --no-install-recommends ([^\\&\n]+)")
 _GO_PROGRAM = re.compile(r"go install (\S+)@(\S+)")
 _DISTRIBUTION = re.compile(r"\b(bookworm|trixie)\b")
+_MEDIA = "media"
+"""The stage of deploy/service/Dockerfile with the programs that open uploads."""
 _OURS = "media-pipeline/"
 _POM = {"": "http://maven.apache.org/POM/4.0.0"}
 
@@ -27,7 +29,8 @@ _POM = {"": "http://maven.apache.org/POM/4.0.0"}
 def components(root: Path, service: str | None) -> list[Component]:
     """Return what a service's own image is made of, or what the whole system is, by purl."""
     if service:
-        found = list(_of_dockerfile(root / "services" / service / "Dockerfile"))
+        programs = _programs(root / "docker-compose.yml", service)
+        found = list(_of_dockerfile(root / "deploy" / "service" / "Dockerfile", programs))
     else:
         found = [
             *_of_compose(root / "docker-compose.yml"),
@@ -47,16 +50,29 @@ def _of_compose(path: Path) -> Iterator[Component]:
             yield _image(image)
 
 
-def _of_dockerfile(path: Path) -> Iterator[Component]:
-    text = path.read_text()
-    for image in _BASE.findall(text):
-        yield _image(image)
-    distribution = _DISTRIBUTION.findall(text)
+def _programs(path: Path, service: str) -> str:
+    """Return the stage on which the image of *service* stands."""
+    _, _, block = path.read_text().partition(f"\n  {service}:\n")
+    found = re.search(r"PROGRAMS: (\w+)", re.split(r"\n  \w+:\n", block)[0])
+    return found[1] if found else "plain"
+
+
+def _of_dockerfile(path: Path, programs: str = _MEDIA) -> Iterator[Component]:
+    """Return what a Dockerfile's image is made of, where PROGRAMS is the stage *programs*."""
+    stages = _STAGE.findall(path.read_text().replace("${PROGRAMS}", programs))
+    names = {name for _, name, _ in stages}
+    distribution = next(found[0] for one in stages if (found := _DISTRIBUTION.findall(one[0])))
+    for image, name, text in stages:
+        if image not in names:
+            yield _image(image)
+        if name != _MEDIA or programs == _MEDIA:
+            yield from _of_stage(text, distribution)
+
+
+def _of_stage(text: str, distribution: str) -> Iterator[Component]:
     for names in _PACKAGES.findall(text):
         for name in names.split():
-            yield _component(
-                "application", f"pkg:deb/debian/{name}?distro={distribution[-1]}", name
-            )
+            yield _component("application", f"pkg:deb/debian/{name}?distro={distribution}", name)
     for name, version in _GO_PROGRAM.findall(text):
         yield _component("application", f"pkg:golang/{name}@{version}", name, version)
 

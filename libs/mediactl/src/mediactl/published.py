@@ -88,8 +88,21 @@ def endpoint_table(variables: Mapping[str, str]) -> Table:
 def read_variables(home: Home) -> dict[str, str]:
     """Return the variables that ``up`` published; raises MediactlError before the first up."""
     try:
-        lines = home.env_file.read_text().splitlines()
+        return parse_assignments(home.env_file.read_text())
     except FileNotFoundError as error:
         raise MediactlError("There is no stack yet: run './mediactl up' first.") from error
-    pairs = (shlex.split(line)[0].partition("=") for line in lines if line)
+
+
+def read_dotenv(home: Home) -> dict[str, str]:
+    """Return the variables of a stack that ``docker compose`` runs by hand; none without .env."""
+    try:
+        return parse_assignments((home.root / ".env").read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def parse_assignments(text: str) -> dict[str, str]:
+    """Return the variables that lines such as ``NAME='value'`` assign."""
+    words = (shlex.split(line, comments=True) for line in text.splitlines())
+    pairs = (first[0].partition("=") for first in words if first)
     return {name: value for name, _, value in pairs}

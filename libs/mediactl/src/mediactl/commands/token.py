@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from mediactl.home import Home
+from mediactl.published import read_dotenv
 from mediactl.state import State
 from mediactl.tokens import DEFAULT_PERMISSIONS, local_token, parse_ttl
 
@@ -22,9 +23,13 @@ def token(
     subject: Annotated[str, typer.Option(help="Who it speaks of.")] = "mediactl",
 ) -> None:
     """Print a bearer token for local use, and nothing else."""
+    home = Home.from_environment()
+    state = State(home.state_file)
+    # A stack of mediactl's own that is up comes before one that compose runs by hand.
+    by_hand = {} if state.provider else read_dotenv(home)
     minted = local_token(
-        State(Home.from_environment().state_file),
-        os.environ,
+        state,
+        {**by_hand, **os.environ},
         company=company,
         permissions=permission or DEFAULT_PERMISSIONS,
         ttl_seconds=parse_ttl(ttl),
