@@ -29,6 +29,12 @@ from support.canaries import (
     session,
     url_reference,
 )
+from support.costly import (
+    jpeg_of_scans,
+    tiff_of_overlapping_directories,
+    tiff_of_pages,
+    tiff_of_shared_strips,
+)
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
 
 READY = "ready"
@@ -407,6 +413,15 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
     )
     yield Evil("a JPEG of 4 billion pixels", "image/jpeg", jpeg, ("too_many_pixels",))
+    for scans in (101, 2500):
+        data = jpeg_of_scans(scans)
+        yield Evil(f"a JPEG of {scans} scans", "image/jpeg", data, ("too_many_scans",))
+    for about, data in (
+        ("directories that overlap", tiff_of_overlapping_directories()),
+        ("directories that lead back", tiff_of_pages(5, back_to=2)),
+        ("strips that share their bytes", tiff_of_shared_strips()),
+    ):
+        yield Evil(f"a TIFF of {about}", "image/tiff", data, ("unreadable_image",))
 
 
 def _broken_images() -> Iterator[Evil]:

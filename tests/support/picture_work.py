@@ -71,3 +71,8 @@ def look_around(own: BinaryIO, other: str) -> dict[str, str]:
         with suppress(OSError):
             left.write_text("left by the one before")
     return found
+
+
+def spin() -> None:
+    """Use the CPU within one call of C, as a decoder does."""
+    sum(range(10**15))

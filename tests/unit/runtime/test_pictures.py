@@ -279,6 +279,16 @@ async def test_time_out_ends_the_work(pool, tmp_path):
     assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
 
 
+async def test_time_on_the_cpu_is_limited_by_pixels(pool):
+    """One that runs out of it gets no second try."""
+    started = time.monotonic()
+    with pytest.raises(PictureError) as caught:
+        await pool.run(picture_work.spin, None, timeout_seconds=60)
+    assert caught.value.code == "image_timeout"
+    assert time.monotonic() - started > 5
+    assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
+
+
 async def test_cancellation_frees_the_worker(pool):
     tasks = [
         asyncio.create_task(pool.run(picture_work.rest, None, 60.0, timeout_seconds=90))

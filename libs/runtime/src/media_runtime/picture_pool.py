@@ -25,7 +25,15 @@ from typing import Any, Self, TypeVar
 import structlog
 from media_runtime.errors import TransientError
 from media_runtime.jail import Jail, Limits
-from media_runtime.picture_worker import BROKEN, DONE, READY, REFUSAL, REFUSED, results_of
+from media_runtime.picture_worker import (
+    BROKEN,
+    DONE,
+    OUT_OF_CPU,
+    READY,
+    REFUSAL,
+    REFUSED,
+    results_of,
+)
 from media_runtime.pictures import MAX_PIXELS, PictureError
 from pydantic import ValidationError
 
@@ -102,9 +110,10 @@ class PicturePool:
 
         *work* is a module-level function that declares what it returns, its arguments are
         picklable. A process that dies is replaced and the work tried once more: the kernel may
-        have killed it for another's hunger. One whose time is up, or whose task is cancelled,
-        is killed. Raises PictureError, also for any other PermanentError of *work*, or
-        PicturePoolError, which is worth another try.
+        have killed it for another's hunger. One is killed when its time is up, of the clock or,
+        by the pixels of its image, on the CPU, and when its task is cancelled. Raises
+        PictureError, also for any other PermanentError of *work*, or PicturePoolError, which is
+        worth another try.
         """
         worker = await self._idle.get()
         try:
@@ -117,7 +126,7 @@ class PicturePool:
                 except _WorkerDiedError:
                     log.warning("picture_worker_died", work=work.__name__)
         except TimeoutError as error:
-            raise PictureError("image_timeout", "The image took too long to decode.") from error
+            raise _too_slow() from error
         finally:
             self._idle.put_nowait(worker)
         raise PictureError("image_crashed_decoder", "The image cannot be decoded.")
@@ -196,7 +205,7 @@ class _Worker:
         with ExitStack() as stack:
             files = [stack.enter_context(path.open("rb")) for path in (source,) if path]
             ours, theirs = os.pipe()
-            pipe = stack.enter_context(os.fdopen(ours, "rb"))
+            pipe = stack.enter_context(os.fdopen(ours, "rb", buffering=0))
             try:
                 with os.fdopen(theirs, "wb") as answer:
                     handed = [answer.fileno(), *(file.fileno() for file in files)]
@@ -223,10 +232,16 @@ class _Worker:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
+def _too_slow() -> PictureError:
+    return PictureError("image_timeout", "The image took too long to decode.")
+
+
 def _read_all(pipe: Any) -> bytes:
     chunks: list[bytes] = []
     size = 0
     while chunk := pipe.read(_CHUNK_BYTES):
+        if chunk[:1] == OUT_OF_CPU and not chunks:
+            return OUT_OF_CPU  # it goes on until it is ended
         chunks.append(chunk)
         size += len(chunk)
         if size > _MOST_ANSWER_BYTES:
@@ -237,6 +252,8 @@ def _read_all(pipe: Any) -> bytes:
 def _understood(answer: bytes, work: Callable[..., Any]) -> Any:
     """Return the value of an answer, or raise what it tells; a hostile one tells nothing."""
     kind, payload = answer[:1], answer[1:]
+    if kind == OUT_OF_CPU:
+        raise _too_slow()
     try:
         if kind == REFUSED:
             refusal = REFUSAL.validate_json(payload)

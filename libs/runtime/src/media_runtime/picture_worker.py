@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import pickle
+import resource
 import signal
 import socket
 import sys
@@ -28,7 +30,10 @@ READY = b"ready"
 DONE = b"done"
 """Says that the answer was read: nothing of the last work may go on."""
 VALUE, REFUSED, BROKEN = b"V", b"R", b"B"
+OUT_OF_CPU = bytes([signal.SIGXCPU])
 MOST_REQUEST_BYTES = 64 * 1024
+# What the slowest honest format takes is a fifth of it.
+_CPU_SECONDS, _CPU_SECONDS_A_MEGAPIXEL = 5, 0.5
 _PR_SET_PDEATHSIG = 1
 _C = ctypes.CDLL(None)
 REFUSAL = TypeAdapter(tuple[str, str, str])
@@ -44,7 +49,7 @@ def results_of(work: Callable[..., Any]) -> TypeAdapter[Any]:
 def main(descriptor: int, max_pixels: int) -> None:
     """Work until the other end of the socket is closed."""
     control = socket.socket(fileno=descriptor)
-    pictures.open_up_to(max_pixels)
+    pictures.open_up_to(max_pixels, before_decoding=_limit_cpu)
     # Code and decoders load on first use, and each fork would load them anew: 35 ms an image.
     Image.init()
     for work in (pictures.probe_image, pictures.render, pictures.brightness):
@@ -80,11 +85,28 @@ def _work(request: bytes, files: Sequence[int]) -> None:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
             os.dup2(nowhere, stream)
+        _tell_when_out_of_cpu(files[0])
+        _limit_cpu(0)
         answer = _answer(request, files[1:])
+        signal.set_wakeup_fd(-1)
+        os.set_blocking(files[0], True)
         with os.fdopen(files[0], "wb") as pipe:
             pipe.write(answer)
     finally:
         os._exit(0)
+
+
+def _tell_when_out_of_cpu(pipe: int) -> None:
+    """Have the signal's own number written to *pipe*: no Python runs while a decoder does."""
+    os.set_blocking(pipe, False)
+    signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
+    signal.signal(signal.SIGXCPU, lambda *_: None)
+
+
+def _limit_cpu(pixels: int) -> None:
+    seconds = _CPU_SECONDS + math.ceil(_CPU_SECONDS_A_MEGAPIXEL * pixels / 1_000_000)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (min(seconds, hard), hard))
 
 
 def _answer(request: bytes, files: Sequence[int]) -> bytes:

@@ -8,24 +8,24 @@ the formats that are accepted for upload are decoded, and no metadata survives.
 from __future__ import annotations
 
 import io
+import mmap
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pillow_heif
 from media_runtime.errors import PermanentError
-from PIL import GifImagePlugin, Image, ImageCms, ImageStat
+from media_runtime.image_structure import Data, check_jpeg, count_tiff_pages
+from PIL import GifImagePlugin, Image, ImageCms, ImageFile, ImageStat
 from pydantic import Base64Bytes
 
 MAX_PIXELS = 40_000_000
 MAX_FRAMES = 3000
 # Cameras add previews to a JPEG; it is still one picture.
 _CAMERA_JPEG = "MPO"
-# Others say in their header how many frames they have.
-_COUNTED_BY_LOOKING = frozenset({"GIF", "TIFF"})
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
 _JPEG_QUALITY = 85
 # How much larger than wanted a JPEG is decoded, and any image is box-filtered, before the
@@ -49,6 +49,7 @@ Source: TypeAlias = Path | BinaryIO
 
 pillow_heif.register_heif_opener()
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+_before_decoding: Callable[[int], None] | None = None
 
 
 class PictureError(PermanentError):
@@ -99,16 +100,23 @@ class RenderedPicture:
     data: Base64Bytes
 
 
-def open_up_to(pixels: int) -> None:
-    """Let this process open images of up to so many pixels; at first it is MAX_PIXELS."""
+def open_up_to(pixels: int, *, before_decoding: Callable[[int], None] | None = None) -> None:
+    """
+    Let this process open images of up to so many pixels; at first it is MAX_PIXELS.
+
+    *before_decoding* is called with the pixels of each image, as its header gives them.
+    """
+    global _before_decoding  # noqa: PLW0603 - like Pillow's own limit, of the process
     Image.MAX_IMAGE_PIXELS = pixels
+    _before_decoding = before_decoding
 
 
 def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
     """
     Return what the header of the image *source* says; raises PictureError.
 
-    Of frames beyond *max_frames* it sees one at most.
+    Of frames beyond *max_frames* it sees one at most. An image whose structure makes it cost far
+    more than its size raises CostlyImageError.
     """
     with _opened(source) as image:
         width, height = image.size
@@ -153,6 +161,8 @@ def _opened(source: Source) -> Iterator[Image.Image]:
                 Image.open(file, formats=_FORMATS) as image,
             ):
                 _check_pixels(image)
+                if _before_decoding is not None:
+                    _before_decoding(image.width * image.height)
                 yield image
         except (PermanentError, MemoryError):
             raise
@@ -196,24 +206,40 @@ def _orientation(image: Image.Image) -> int:
 
 def _count_frames(image: Image.Image, limit: int) -> int:
     """Return how many frames *image* has, or any number beyond *limit*."""
-    if image.format == _CAMERA_JPEG:
+    if image.format in {"JPEG", _CAMERA_JPEG}:
+        with _bytes_of(image) as data:
+            check_jpeg(data, _most_pixels())
         return 1
-    if image.format in _COUNTED_BY_LOOKING:
-        # Pillow's n_frames goes to the end: seconds for a million.
-        for number in range(1, limit + 1):
-            try:
-                _to_frame(image, number)
-            except EOFError:
-                return number
-        return limit + 1
+    if image.format == "TIFF":
+        with _bytes_of(image) as data:
+            return count_tiff_pages(data, limit)
+    if isinstance(image, GifImagePlugin.GifImageFile):
+        return _count_gif_frames(image, limit)
     return int(getattr(image, "n_frames", 1))
 
 
-def _to_frame(image: Image.Image, number: int) -> None:
-    if isinstance(image, GifImagePlugin.GifImageFile):
-        image._seek(number, update_image=False)  # noqa: SLF001 - seek() decodes all on the way
-    else:
-        image.seek(number)
+def _count_gif_frames(image: GifImagePlugin.GifImageFile, limit: int) -> int:
+    # Pillow's n_frames goes to the end: seconds for a million. And seek() decodes all on the way.
+    for number in range(1, limit + 1):
+        try:
+            image._seek(number, update_image=False)  # noqa: SLF001
+        except EOFError:
+            return number
+    return limit + 1
+
+
+@contextmanager
+def _bytes_of(image: Image.Image) -> Iterator[Data]:
+    assert isinstance(image, ImageFile.ImageFile)  # noqa: S101 - it was just opened
+    assert image.fp is not None  # noqa: S101
+    with ExitStack() as stack:
+        try:
+            mapped = mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ)
+        except io.UnsupportedOperation:  # no file of the system
+            image.fp.seek(0)
+            yield image.fp.read()
+        else:
+            yield stack.enter_context(mapped)
 
 
 def _target(wanted: WantedPicture, source: tuple[int, int], orientation: int) -> tuple[int, int]:
