@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import random
 import tempfile
 import time
@@ -14,6 +13,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer
 from media_contracts import MEDIA_PROCESSED
+from media_runtime.settings import KafkaSettings
 from mediactl.client import MediaClient
 from PIL import Image, ImageOps
 
@@ -91,7 +91,7 @@ class _Outcomes:
         self.changed = asyncio.Event()
         self._consumer = AIOKafkaConsumer(
             MEDIA_PROCESSED.name,
-            bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
+            **KafkaSettings().client_arguments(),
             auto_offset_reset="latest",
         )
 

@@ -90,7 +90,7 @@ async def send_strangers(
     """
     if stranger in {one.company_id for one in known}:
         raise ValueError(f"{stranger} is no stranger: give a company that has none of the assets.")
-    producer = AIOKafkaProducer(bootstrap_servers=target.kafka)
+    producer = AIOKafkaProducer(**target.kafka.client_arguments())
     await producer.start()
     sent = 0
     try:
@@ -148,7 +148,7 @@ async def _join(
     # It never commits, so whoever gets its partitions begins where the last one of ours ended.
     ghost = AIOKafkaConsumer(
         target.topic_prefix + topic.name,
-        bootstrap_servers=target.kafka,
+        **target.kafka.client_arguments(),
         group_id=target.topic_prefix + group,
         enable_auto_commit=False,
         session_timeout_ms=10_000,

@@ -44,14 +44,17 @@ async def broker_line(rig: Rig, *, seed: int = 0) -> AsyncIterator[BreakingProxy
 
 def second_listener(server: KafkaServer, *, behind: int, before: int) -> str:
     """Return properties for a listener on port *behind* that is advertised as *before*."""
-    first = f"PLAINTEXT://127.0.0.1:{server.port}"
+    first = f"CLIENTS://127.0.0.1:{server.port}"
     controller = f"CONTROLLER://127.0.0.1:{server._controller_port}"
     # Of a property that is there twice, the last one counts.
     return (
         f"listeners={first},{controller},SECOND://127.0.0.1:{behind}\n"
         f"advertised.listeners={first},SECOND://127.0.0.1:{before}\n"
         "listener.security.protocol.map="
-        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECOND:PLAINTEXT\n"
+        "CLIENTS:SASL_PLAINTEXT,CONTROLLER:SASL_PLAINTEXT,SECOND:SASL_PLAINTEXT\n"
+        "listener.name.second.sasl.enabled.mechanisms=SCRAM-SHA-256\n"
+        "listener.name.second.scram-sha-256.sasl.jaas.config="
+        "org.apache.kafka.common.security.scram.ScramLoginModule required;\n"
     )
 
 

@@ -324,7 +324,7 @@ async def _dump(target: Target) -> list[Message]:
     """Return every record of every topic and its dead letters, as far as they reach now."""
     names = [name for topic in TOPICS for name in (topic.name, topic.dlq)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=target.kafka,
+        **target.kafka.client_arguments(),
         enable_auto_commit=False,
         # What is compressed or transactional is read as other teams read it.
         isolation_level="read_committed",
@@ -421,8 +421,8 @@ async def _lasting_lag(target: Target) -> dict[str, int]:
 
 async def consumer_lag(target: Target) -> dict[str, int]:
     """Return how many records each group of this stack still has before it, by group/topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=target.kafka)
-    consumer = AIOKafkaConsumer(bootstrap_servers=target.kafka)
+    admin = AIOKafkaAdminClient(**target.kafka.client_arguments())
+    consumer = AIOKafkaConsumer(**target.kafka.client_arguments())
     try:
         await admin.start()
         await consumer.start()

@@ -41,7 +41,7 @@ async def replay(
 async def _set_back(target: Target, group: str) -> int:
     parts = _parts(target, GROUPS[group])
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=target.kafka,
+        **target.kafka.client_arguments(),
         group_id=target.topic_prefix + group,
         enable_auto_commit=False,
     )
@@ -58,7 +58,7 @@ async def _set_back(target: Target, group: str) -> int:
 
 async def length(target: Target, topic: Topic) -> int:
     """Return how many records a topic has had."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=target.kafka)
+    consumer = AIOKafkaConsumer(**target.kafka.client_arguments())
     await consumer.start()
     try:
         return sum((await consumer.end_offsets(_parts(target, topic))).values())
@@ -91,9 +91,12 @@ async def _echo(target: Target, chance: random.Random, times: int, sent: list[in
     topic = target.topic_prefix + MEDIA_INGEST.name
     # Committed, so that a producer's own echoes are told apart by their header.
     consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=target.kafka, auto_offset_reset="latest", enable_auto_commit=False
+        topic,
+        **target.kafka.client_arguments(),
+        auto_offset_reset="latest",
+        enable_auto_commit=False,
     )
-    producer = AIOKafkaProducer(bootstrap_servers=target.kafka)
+    producer = AIOKafkaProducer(**target.kafka.client_arguments())
     await consumer.start()
     await producer.start()
     heap: list[tuple[bytes | None, bytes]] = []
@@ -152,7 +155,7 @@ def poison() -> dict[str, tuple[bytes | None, list[tuple[str, bytes | None]]]]:
 
 async def plant(target: Target, topic: Topic) -> int:
     """Send every kind of poison to a topic, keyed differently; return how many."""
-    producer = AIOKafkaProducer(bootstrap_servers=target.kafka, max_request_size=2_000_000)
+    producer = AIOKafkaProducer(**target.kafka.client_arguments(), max_request_size=2_000_000)
     await producer.start()
     found = poison()
     try:

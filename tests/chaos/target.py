@@ -10,11 +10,20 @@ from pathlib import Path
 from typing import Self
 from uuid import UUID
 
+from media_runtime.settings import KafkaSettings
 from mediactl.credentials import JWT_AUDIENCE, JWT_ISSUER
+from mediactl.endpoints import KAFKA_LOGIN
 from mediactl.home import Home
 from mediactl.tokens import mint_token
 
 _TOKEN_SECONDS = 24 * 3600
+
+
+def _kafka(given: Mapping[str, str]) -> KafkaSettings:
+    names = ("KAFKA_BOOTSTRAP_SERVERS", *KAFKA_LOGIN)
+    return KafkaSettings.model_validate(
+        {name.lower(): given[name] for name in names if name in given}
+    )
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,7 @@ class Target:
     events_url: str
     jwt_secret: str = field(repr=False)
     database_url: str = field(repr=False)
-    kafka: str
+    kafka: KafkaSettings = field(repr=False)
     s3_url: str
     s3_access_key: str = field(repr=False)
     s3_secret_key: str = field(repr=False)
@@ -52,7 +61,7 @@ class Target:
             jwt_issuer=given.get("JWT_ISSUER") or JWT_ISSUER,
             jwt_audience=given.get("JWT_AUDIENCE") or JWT_AUDIENCE,
             database_url=given["DATABASE_URL"],
-            kafka=given["KAFKA_BOOTSTRAP_SERVERS"],
+            kafka=_kafka(given),
             topic_prefix=given.get("KAFKA_TOPIC_PREFIX", ""),
             s3_url=given["S3_ENDPOINT_URL"],
             s3_access_key=given["S3_ACCESS_KEY"],

@@ -60,7 +60,7 @@ async def effects(target: Target, companies: list[UUID]) -> Effects:
 
 async def dead_letters(target: Target) -> dict[str, int]:
     """Return the end of each dead-letter topic of ingest's."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=target.kafka)
+    consumer = AIOKafkaConsumer(**target.kafka.client_arguments())
     await consumer.start()
     try:
         places = [

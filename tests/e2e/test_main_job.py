@@ -26,8 +26,7 @@ from support.media_files import (
     picture,
     probe_video,
 )
-from support.surroundings import variable
-from support.wire import Rows, events_on
+from support.wire import Rows, as_another_team, events_on
 
 ODD = ("-pix_fmt", "yuv444p")
 MADE: dict[str, Callable[[Path], Path]] = {
@@ -244,8 +243,8 @@ async def test_another_team_hears_each_outcome_with_contracts_alone(company, tmp
     """As the README tells other teams to do it: any Kafka client, and media_contracts."""
     consumer = AIOKafkaConsumer(
         os.environ.get("KAFKA_TOPIC_PREFIX", "") + MEDIA_PROCESSED.name,
-        bootstrap_servers=variable("KAFKA_BOOTSTRAP_SERVERS"),
-        group_id=f"another-team-{company.id}",
+        **as_another_team().client_arguments(),
+        group_id=f"{os.environ.get('KAFKA_TOPIC_PREFIX', '')}subscriber.{company.id}",
         auto_offset_reset="latest",
     )
     async with consumer:

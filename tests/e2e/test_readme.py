@@ -34,10 +34,11 @@ def test_the_subscriber_has_about_twenty_lines_and_needs_contracts_alone():
 async def test_the_subscriber_prints_the_outcome_of_an_upload(company: Company, tmp_path):
     # Its group starts at the earliest record, however many tests ran before.
     code = subscriber().replace("my-team", f"my-team-{company.id}")
-    servers = variable("KAFKA_BOOTSTRAP_SERVERS")
+    names = ("BOOTSTRAP_SERVERS", "SUBSCRIBER_USERNAME", "SUBSCRIBER_PASSWORD")
+    given = {f"KAFKA_{name}": variable(f"KAFKA_{name}") for name in names}
     running = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code),
-        env={"PATH": os.environ["PATH"], "KAFKA_BOOTSTRAP_SERVERS": servers},
+        env={"PATH": os.environ["PATH"], **given},
         stdout=asyncio.subprocess.PIPE,
     )
     assert running.stdout is not None

@@ -45,7 +45,7 @@ async def kafka_settings() -> AsyncIterator[KafkaSettings]:
     )
     await create_topics(settings)
     yield settings
-    client = AIOKafkaAdminClient(bootstrap_servers=servers)
+    client = AIOKafkaAdminClient(**settings.client_arguments())
     await client.start()
     await client.delete_topics([t.name for t in wanted_topics(settings.kafka_topic_prefix)])
     await client.close()

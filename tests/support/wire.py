@@ -17,12 +17,19 @@ from media_runtime.settings import KafkaSettings
 from support.surroundings import variable
 
 
+def as_another_team() -> KafkaSettings:
+    """Return the stack's broker with the login that other teams are given."""
+    return KafkaSettings().with_login(
+        variable("KAFKA_SUBSCRIBER_USERNAME"), variable("KAFKA_SUBSCRIBER_PASSWORD")
+    )
+
+
 async def events_on(topic: Topic, asset_ids: Iterable[str]) -> list[CloudEvent[Any]]:
     """Return every event on *topic* that tells of these assets, repetitions included."""
     wanted = {UUID(asset_id) for asset_id in asset_ids}
     name = os.environ.get("KAFKA_TOPIC_PREFIX", "") + topic.name
     partitions = [TopicPartition(name, number) for number in range(topic.partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=variable("KAFKA_BOOTSTRAP_SERVERS"))
+    consumer = AIOKafkaConsumer(**KafkaSettings().client_arguments())
     await consumer.start()
     try:
         consumer.assign(partitions)
@@ -56,7 +63,7 @@ async def commit_end(settings: KafkaSettings, topic: Topic, group: str) -> None:
     prefix = settings.kafka_topic_prefix
     partitions = [TopicPartition(prefix + topic.name, n) for n in range(topic.partitions)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **settings.client_arguments(),
         group_id=prefix + group,
         enable_auto_commit=False,
     )

@@ -104,9 +104,7 @@ def listed(dlq):
 
 
 async def send(settings, topic, *records):
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap_servers, max_request_size=2_000_000
-    )
+    producer = AIOKafkaProducer(**settings.client_arguments(), max_request_size=2_000_000)
     await producer.start()
     for key, value, headers in records:
         await producer.send_and_wait(
@@ -125,7 +123,7 @@ def a_letter(offset):
 
 async def arrived(settings, topic=MEDIA_THUMBNAIL):
     """Return key, value and headers of every record of a topic."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    consumer = AIOKafkaConsumer(**settings.client_arguments())
     await consumer.start()
     parts = [TopicPartition(settings.kafka_topic_prefix + topic.name, n) for n in range(12)]
     consumer.assign(parts)
@@ -263,7 +261,7 @@ async def test_a_null_key_or_value_comes_back_as_null(settings, consumer, listed
 async def test_a_record_of_nothing_at_all_does_not_stop_its_partition(settings, consumer, listed):
     """aiokafka sends none without key and value; other clients do."""
     topic = settings.kafka_topic_prefix + MEDIA_THUMBNAIL.name
-    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers) as producer:
+    async with AIOKafkaProducer(**settings.client_arguments()) as producer:
         batch = producer.create_batch()
         batch.append(key=None, value=None, timestamp=None)
         batch.append(key=b"behind it", value=b"{", timestamp=None)
@@ -317,7 +315,7 @@ async def test_hostile_letters_are_shown_without_harm(settings, listed, dlq):
 async def test_what_the_broker_cannot_remember_is_refused_before_anything_is_sent(
     letters, listed, dlq, settings
 ):
-    known = DeadLetters(settings.kafka_bootstrap_servers, settings.kafka_topic_prefix)
+    known = DeadLetters(settings)
     # "1001,1003,…" leaves room for ",3" and for no more.
     count = (METADATA_BYTES - 1) // len("1001,")
     await known.resolve([a_letter(1001 + 2 * number) for number in range(count)])
@@ -376,7 +374,7 @@ async def test_a_stacks_own_letters_are_found_by_its_own_prefix(
     monkeypatch.delenv("KAFKA_TOPIC_PREFIX", raising=False)
     for given in ("", servers):
         monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", given)
-        assert len(await _stack().letters().read()) == len(POISON)
+        assert len(await DeadLetters(_stack()).read()) == len(POISON)
 
 
 async def test_letters_are_handled_by_programs(letters, listed, dlq, settings):

@@ -10,7 +10,6 @@ import pytest
 from mediactl import processes
 from mediactl.home import Home
 from mediactl.native import NativeInfrastructure, NativeOptions
-from mediactl.native.kafka import knows_brokers
 from mediactl.native.postgres import remove_outside_data
 from minio import Minio
 from minio.notificationconfig import NotificationConfig, QueueConfig
@@ -103,7 +102,7 @@ def test_an_upload_is_waiting_for_kafka_when_kafka_is_away(infrastructure):
     queue = QueueConfig(queue="arn:minio:sqs::INGEST:kafka", events=["s3:ObjectCreated:*"])
     client.set_bucket_notification(bucket, NotificationConfig(queue_config_list=[queue]))
     kafka.kill()
-    assert not knows_brokers("127.0.0.1", kafka.port)
+    assert not kafka.is_ready()
 
     client.put_object(bucket, "photo.jpg", io.BytesIO(b"x"), 1)
 

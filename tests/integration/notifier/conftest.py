@@ -55,7 +55,7 @@ async def database() -> str:
 
 @asynccontextmanager
 async def _topics(prefix: str):
-    admin = AIOKafkaAdminClient(bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+    admin = AIOKafkaAdminClient(**KafkaSettings().client_arguments())
     await admin.start()
     ours = tuple(prefix + topic.name for topic in (MEDIA_STATUS, MEDIA_PROCESSED))
     new = [one for one in wanted_topics(prefix) if one.name.startswith(ours)]
@@ -83,7 +83,7 @@ def recreate_topics(wire):
     """Delete this module's topics and make them anew."""
 
     async def recreate() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+        admin = AIOKafkaAdminClient(**KafkaSettings().client_arguments())
         await admin.start()
         names = [wire.prefix + topic.name for topic in (MEDIA_STATUS, MEDIA_PROCESSED)]
         try:

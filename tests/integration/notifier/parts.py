@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import time
@@ -27,6 +26,7 @@ from media_contracts import (
     new_event,
 )
 from media_runtime.kafka import OutgoingRecord, Producer, event_record
+from media_runtime.settings import KafkaSettings
 
 from support.eventually import eventually
 
@@ -233,7 +233,7 @@ class Wire:
 
     async def dead_letters(self, topic: str) -> list:
         place = TopicPartition(f"{self.prefix}{topic}_dlq", 0)
-        consumer = AIOKafkaConsumer(bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+        consumer = AIOKafkaConsumer(**KafkaSettings().client_arguments())
         await consumer.start()
         try:
             consumer.assign([place])

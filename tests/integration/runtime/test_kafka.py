@@ -32,7 +32,7 @@ async def consuming(settings, handler, *, events=False):
 
 
 async def send(settings, topic, *records):
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    producer = AIOKafkaProducer(**settings.client_arguments())
     await producer.start()
     for value, headers in records:
         # One partition: what comes later shows that it moved on.
@@ -45,7 +45,7 @@ async def send(settings, topic, *records):
 async def dead_letters(settings, topic, count):
     consumer = AIOKafkaConsumer(
         settings.kafka_topic_prefix + topic.dlq,
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **settings.client_arguments(),
         auto_offset_reset="earliest",
     )
     await consumer.start()

@@ -45,7 +45,7 @@ async def running(settings, handler, *, topic=MEDIA_INGEST, consumers=1):
 
 
 async def send(settings, topic, *records):
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    producer = AIOKafkaProducer(**settings.client_arguments())
     await producer.start()
     for key, value in records:
         await producer.send_and_wait(settings.kafka_topic_prefix + topic.name, value, key=key)
@@ -54,7 +54,7 @@ async def send(settings, topic, *records):
 
 async def committed(settings, topic):
     """Return how far the group has come, over all partitions."""
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    client = AIOKafkaAdminClient(**settings.client_arguments())
     await client.start()
     try:
         name = settings.kafka_topic_prefix + topic.name

@@ -31,7 +31,7 @@ async def database(database_name):
 async def received(settings, count):
     consumer = AIOKafkaConsumer(
         settings.kafka_topic_prefix + "media_status",
-        bootstrap_servers=settings.kafka_bootstrap_servers,
+        **settings.client_arguments(),
         auto_offset_reset="earliest",
     )
     await consumer.start()

@@ -16,7 +16,7 @@ from support.eventually import eventually
 
 @pytest.fixture
 async def admin_client(kafka_settings):
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka_settings.kafka_bootstrap_servers)
+    client = AIOKafkaAdminClient(**kafka_settings.client_arguments())
     await client.start()
     yield client
     await client.close()
@@ -46,7 +46,7 @@ async def test_a_topic_with_other_partitions_is_an_error():
         kafka_bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"],
         kafka_topic_prefix=f"t_{secrets.token_hex(4)}_",
     )
-    client = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    client = AIOKafkaAdminClient(**settings.client_arguments())
     await client.start()
     wrong = settings.kafka_topic_prefix + MEDIA_STATUS.name
     try:

@@ -265,7 +265,7 @@ async def consuming(settings, handler):
 
 
 async def send(settings, headers):
-    producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    producer = AIOKafkaProducer(**settings.client_arguments())
     await producer.start()
     topic = settings.kafka_topic_prefix + MEDIA_INGEST.name
     for value, fields in headers.items():

@@ -29,6 +29,7 @@ from media_contracts import (
     new_event,
 )
 from media_runtime.kafka import OutgoingRecord, Producer, event_record
+from media_runtime.kafka_users import make_users, user_name
 from media_runtime.settings import KafkaSettings
 from media_runtime.topics import create_topics, wanted_topics
 from minio import Minio
@@ -111,7 +112,7 @@ class Wire:
         await self._producer.send(OutgoingRecord(MEDIA_THUMBNAIL.name, "key", value))
 
     async def records(self, topic: str, partitions: int) -> list:
-        consumer = AIOKafkaConsumer(bootstrap_servers=os.environ["KAFKA_BOOTSTRAP_SERVERS"])
+        consumer = AIOKafkaConsumer(**KafkaSettings().client_arguments())
         await consumer.start()
         try:
             parts = [TopicPartition(self._prefix + topic, n) for n in range(partitions)]
@@ -183,7 +184,7 @@ async def prefix():
     settings = KafkaSettings(kafka_topic_prefix=name)
     await create_topics(settings)
     yield name
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(**settings.client_arguments())
     await admin.start()
     await admin.delete_topics([topic.name for topic in wanted_topics(name)])
     await admin.close()
@@ -214,6 +215,8 @@ def storage():
 
 @pytest.fixture(scope="module")
 async def service(prefix, tmp_path_factory):
+    settings = KafkaSettings(kafka_topic_prefix=prefix)
+    await make_users(settings, {"thumbnailer": "its password"})
     scratch = tmp_path_factory.mktemp("thumbnailer") / "scratch"
     scratch.mkdir()
     (scratch / "left-by-a-killed-process").touch()
@@ -221,6 +224,8 @@ async def service(prefix, tmp_path_factory):
         {
             **Parts().environment_of("thumbnailer"),
             "KAFKA_TOPIC_PREFIX": prefix,
+            "KAFKA_SASL_USERNAME": user_name(prefix, "thumbnailer"),
+            "KAFKA_SASL_PASSWORD": "its password",
             "SCRATCH_DIR": str(scratch),
             "THUMBNAILER_CONSUMERS": "2",
         }

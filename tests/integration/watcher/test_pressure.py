@@ -119,7 +119,7 @@ async def test_open_dead_letters_are_counted_until_somebody_deals_with_them(
     assert (found.kind, found.details) == (Kind.DEAD_LETTERS, {"media_ingest": 3})
     assert value("dead_letters", topic="media_ingest") == 3
     assert value("dead_letters", topic=MEDIA_STATUS.name) == 0
-    letters = DeadLetters(kafka_settings.kafka_bootstrap_servers, kafka_settings.kafka_topic_prefix)
+    letters = DeadLetters(kafka_settings)
     first, _, last = await letters.read()
     await letters.resolve([first, last])
     await look_at_kafka()

@@ -13,7 +13,13 @@ from chaos.broker_line import by_second_way, second_listener
 
 def a_broker(data: Path) -> KafkaServer:
     return KafkaServer(
-        tools=Mock(), config=data, data=data, log_file=data / "log", port=1001, controller_port=1002
+        tools=Mock(),
+        config=data,
+        data=data,
+        log_file=data / "log",
+        port=1001,
+        controller_port=1002,
+        password="secret",
     )
 
 

@@ -17,19 +17,23 @@ JWT_AUDIENCE = "media-pipeline"
 MIN_JWT_SECRET_BYTES = 32
 DATABASE_SERVICES = ("sign_api", "ingest", "notifier", "watcher")
 STORAGE_USERS = ("sign_api", "ingest", "thumbnailer", "watcher", "provisioner")
+SUBSCRIBER = "subscriber"
+KAFKA_USERS = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher", "minio", SUBSCRIBER)
 
 
 @dataclass(frozen=True)
 class Credentials:
     """
     ``database_passwords`` has one entry for each service with a login of its own,
-    ``storage_secrets`` one for each user of the object store.
+    ``storage_secrets`` one for each user of the object store, ``kafka_passwords`` one for each of
+    the broker.
     """
 
     jwt_secret: str
     event_id_secret: str
     database_passwords: Mapping[str, str]
     storage_secrets: Mapping[str, str]
+    kafka_passwords: Mapping[str, str]
     jwt_issuer: str = JWT_ISSUER
     jwt_audience: str = JWT_AUDIENCE
 
@@ -53,6 +57,10 @@ class Credentials:
         """Return the secrets of the store's users as environment variables."""
         return {f"{name.upper()}_S3_SECRET": s for name, s in self.storage_secrets.items()}
 
+    def kafka_variables(self) -> dict[str, str]:
+        """Return the passwords of the broker's users as environment variables."""
+        return {f"{name.upper()}_KAFKA_PASSWORD": p for name, p in self.kafka_passwords.items()}
+
 
 def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
     """
@@ -64,6 +72,9 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
         name: _secret(state, environ, f"{name.upper()}_DB_PASSWORD") for name in DATABASE_SERVICES
     }
     storage = {name: _secret(state, environ, f"{name.upper()}_S3_SECRET") for name in STORAGE_USERS}
+    kafka = {
+        name: _secret(state, environ, f"{name.upper()}_KAFKA_PASSWORD") for name in KAFKA_USERS
+    }
     jwt_secret = _secret(state, environ, "JWT_SECRET")
     if len(jwt_secret.encode()) < MIN_JWT_SECRET_BYTES:
         raise UsageError(f"JWT_SECRET must hold at least {MIN_JWT_SECRET_BYTES} bytes.")
@@ -72,6 +83,7 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
         event_id_secret=_secret(state, environ, "EVENT_ID_SECRET"),
         database_passwords=passwords,
         storage_secrets=storage,
+        kafka_passwords=kafka,
         jwt_issuer=environ.get("JWT_ISSUER") or JWT_ISSUER,
         jwt_audience=environ.get("JWT_AUDIENCE") or JWT_AUDIENCE,
     )

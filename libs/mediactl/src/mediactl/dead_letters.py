@@ -20,6 +20,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.errors import KafkaError
 from media_contracts import DLQ_PARTITIONS, TOPICS
 from media_runtime.resolved import GROUP, Resolved, ResolvedOffsets, ResolvedOffsetsError
+from media_runtime.settings import KafkaSettings
 from mediactl.errors import MediactlError, UsageError
 
 _REDRIVES = "dlq-redrives"
@@ -135,15 +136,15 @@ class Filter:
 class DeadLetters:
     """The dead letters of one stack."""
 
-    def __init__(self, bootstrap_servers: str, prefix: str) -> None:
-        self._servers = bootstrap_servers
-        self._prefix = prefix
-        self._group = f"{prefix}{GROUP}"
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._prefix = settings.kafka_topic_prefix
+        self._group = f"{self._prefix}{GROUP}"
 
     async def read(self) -> list[Letter]:
         """Return every letter that Kafka still has, the oldest first; raises MediactlError."""
         async with _translated():
-            async with ResolvedOffsets.connect(self._servers, self._group) as offsets:
+            async with ResolvedOffsets.connect(self._settings, self._group) as offsets:
                 resolved = await offsets.read()
             records = await self._records()
         nothing = Resolved()
@@ -177,8 +178,8 @@ class DeadLetters:
         found = [name for name in wanted if name in set(names)]
         if not found:
             raise MediactlError(
-                f"Kafka at {self._servers} has none of the topics {wanted[0]}, …: "
-                "check KAFKA_BOOTSTRAP_SERVERS and KAFKA_TOPIC_PREFIX."
+                f"Kafka at {self._settings.kafka_bootstrap_servers} has none of the topics "
+                f"{wanted[0]}, …: check KAFKA_BOOTSTRAP_SERVERS and KAFKA_TOPIC_PREFIX."
             )
         return [TopicPartition(name, number) for name in found for number in range(DLQ_PARTITIONS)]
 
@@ -205,7 +206,7 @@ class DeadLetters:
         in_order = sorted(letters, key=lambda one: (one.topic, one.partition, one.offset))
         async with (
             _translated(),
-            ResolvedOffsets.connect(self._servers, self._group) as offsets,
+            ResolvedOffsets.connect(self._settings, self._group) as offsets,
             self._producer() as producer,
         ):
             await offsets.check(self._by_partition(in_order))
@@ -226,7 +227,7 @@ class DeadLetters:
         """Count letters as done with, without sending them."""
         async with (
             _translated(),
-            ResolvedOffsets.connect(self._servers, self._group) as offsets,
+            ResolvedOffsets.connect(self._settings, self._group) as offsets,
         ):
             await offsets.add(self._by_partition(letters))
 
@@ -240,7 +241,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers,
+            **self._settings.client_arguments(),
             enable_auto_commit=False,
             max_partition_fetch_bytes=_MAX_RECORD_BYTES,
         )
@@ -253,7 +254,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _producer(self) -> AsyncIterator[AIOKafkaProducer]:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._settings.client_arguments(),
             acks="all",
             enable_idempotence=True,
             max_request_size=_MAX_RECORD_BYTES,

@@ -8,10 +8,11 @@ Invariant: each process is in the state before anyone waits for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 
 from mediactl.credentials import stack_credentials
-from mediactl.endpoints import Endpoints, endpoints_from_environment
+from mediactl.endpoints import KAFKA_LOGIN, Endpoints, endpoints_from_environment
 from mediactl.errors import UsageError
 from mediactl.home import Home
 from mediactl.native.infrastructure import (
@@ -21,6 +22,7 @@ from mediactl.native.infrastructure import (
     tell_prometheus,
 )
 from mediactl.native.install import ensure_media_tools
+from mediactl.native.kafka import FIRST_LOGIN
 from mediactl.parallel import run_all
 from mediactl.program import Program
 from mediactl.progress import Progress, SilentProgress, step
@@ -60,7 +62,7 @@ class LocalStack:
         around = self._surroundings()
         services = self._services(around)
         # Where all runs as well: what somebody took away from the servers is what is mended here.
-        provision(around, progress)
+        provision(around, progress, first_login=FIRST_LOGIN if self._native else None)
         run_all([partial(self._start, service, progress) for service in services])
         return self.published()
 
@@ -194,15 +196,15 @@ class LocalStack:
     def _remember_endpoints(self) -> None:
         given = endpoints_from_environment(self._environ)
         if given is not None:
-            for name, value in given.variables().items():
-                self._state.remember_secret(f"given_{name.lower()}", value)
+            for name, value in asdict(given).items():
+                self._state.remember_secret(f"given_{name}", value)
 
     def _endpoints(self) -> Endpoints:
         if self._native:
             return self._infrastructure().endpoints()
         names = Endpoints.__dataclass_fields__
         known = {name: self._state.known_secret(f"given_{name}") or "" for name in names}
-        if not all(known.values()):
+        if not all(known[name] for name in names if name.upper() not in KAFKA_LOGIN):
             raise UsageError(
                 "Provider env needs KAFKA_BOOTSTRAP_SERVERS, DATABASE_URL, S3_ENDPOINT_URL, "
                 "S3_ACCESS_KEY and S3_SECRET_KEY in the environment: set all of them."

@@ -1,5 +1,5 @@
 """
-The one step between infrastructure and services: roles, migrations, storage users, topics.
+The one step between infrastructure and services: database, storage users, topics and their users.
 
 Repeating it changes nothing.
 """
@@ -14,15 +14,20 @@ from functools import partial
 from mediactl.errors import MediactlError
 from mediactl.parallel import run_all
 from mediactl.progress import Progress, step
-from mediactl.services import Surroundings, inherited
+from mediactl.services import Surroundings, inherited, makes_kafka_users
 
 _TIMEOUT_SECONDS = 180
 _LINES_SHOWN = 12
 
 
-def provision(around: Surroundings, progress: Progress) -> None:
-    """Bring the database, the storage users and the topics up to date; raises MediactlError."""
-    steps = (_migrate, _make_storage_users, _create_topics)
+def provision(around: Surroundings, progress: Progress, *, first_login: str | None = None) -> None:
+    """
+    Bring the database, the storage users and the topics up to date; raises MediactlError.
+
+    *first_login* is the mechanism by which Kafka's administrator comes in before there are users.
+    """
+    topics = partial(_create_topics, first_login=first_login)
+    steps = (_migrate, _make_storage_users, topics)
     run_all([partial(one, around, progress) for one in steps])
 
 
@@ -47,11 +52,15 @@ def _make_storage_users(around: Surroundings, progress: Progress) -> None:
         _run("media_runtime.storage_users", env)
 
 
-def _create_topics(around: Surroundings, progress: Progress) -> None:
+def _create_topics(
+    around: Surroundings, progress: Progress, *, first_login: str | None = None
+) -> None:
     env = {
         **inherited(around.environ),
-        "KAFKA_BOOTSTRAP_SERVERS": around.endpoints.kafka_bootstrap_servers,
         "KAFKA_TOPIC_PREFIX": around.topic_prefix,
+        **{k: v for k, v in around.endpoints.variables().items() if k.startswith("KAFKA_")},
+        **({"KAFKA_SASL_MECHANISM": first_login} if first_login else {}),
+        **(around.credentials.kafka_variables() if makes_kafka_users(around) else {}),
     }
     with step(progress, "topics", "creating what is missing", done="done"):
         _run("media_runtime.topics", env)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Mapping
 
-from mediactl.credentials import Credentials
+from mediactl.credentials import SUBSCRIBER, Credentials
 from mediactl.endpoints import Endpoints
 from mediactl.errors import MediactlError
 from mediactl.home import Home
@@ -55,7 +55,16 @@ def published_variables(
         },
         **({"KAFKA_TOPIC_PREFIX": topic_prefix} if topic_prefix else {}),
         **{f"{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in monitors},
+        **(subscriber_login(credentials, topic_prefix) if endpoints.kafka_has_logins else {}),
         **credentials.token_variables(),
+    }
+
+
+def subscriber_login(credentials: Credentials, topic_prefix: str) -> dict[str, str]:
+    """Return the login with which other teams read outcomes from Kafka."""
+    return {
+        "KAFKA_SUBSCRIBER_USERNAME": f"{topic_prefix}{SUBSCRIBER}",
+        "KAFKA_SUBSCRIBER_PASSWORD": credentials.kafka_passwords[SUBSCRIBER],
     }
 
 

@@ -30,6 +30,7 @@ _MAKE_BUCKETS = ("watcher",)
 _TOKENS = ("sign_api", "notifier")
 _EVENT_IDS = ("notifier",)
 _SCRATCH = ("ingest", "thumbnailer")
+_MAKE_USERS = "KAFKA_MAKE_USERS"
 
 # What any program needs of the person's environment.
 _INHERITED = (
@@ -43,7 +44,10 @@ SHARED_PREFIX = "OTEL_"
 """Settings that all services share."""
 
 # Named after a service, but meant for mediactl itself.
-NOT_FOR_SERVICES = ("_METRICS_PORT", "_METRICS_URL", "_DB_PASSWORD", "_S3_SECRET")
+NOT_FOR_SERVICES = (
+    *("_METRICS_PORT", "_METRICS_URL"),
+    *("_DB_PASSWORD", "_S3_SECRET", "_KAFKA_PASSWORD"),
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,7 @@ def _reached(name: str, around: Surroundings) -> dict[str, str]:
         variables["DATABASE_URL"] = url
     if name in _KAFKA:
         variables["KAFKA_BOOTSTRAP_SERVERS"] = endpoints.kafka_bootstrap_servers
+        variables |= kafka_login(name, around)
     if name in _STORAGE:
         variables["S3_REGION"] = around.environ.get("S3_REGION") or "us-east-1"
         variables["S3_ENDPOINT_URL"] = endpoints.s3_endpoint_url
@@ -157,6 +162,26 @@ def _reached(name: str, around: Surroundings) -> dict[str, str]:
     if name in _SCRATCH:
         variables["SCRATCH_DIR"] = str(around.scratch / name)
     return variables
+
+
+def makes_kafka_users(around: Surroundings) -> bool:
+    """Return whether the broker's users are ours to make, and not their provider's."""
+    return around.endpoints.kafka_has_logins and around.environ.get(_MAKE_USERS) != "no"
+
+
+def kafka_login(user: str, around: Surroundings) -> dict[str, str]:
+    """Return the variables with which one of the broker's users logs in, where any does."""
+    protocol = around.endpoints.kafka_security_protocol
+    reached = {"KAFKA_SECURITY_PROTOCOL": protocol} if protocol else {}
+    if not makes_kafka_users(around):
+        return reached
+    return {
+        **reached,
+        "KAFKA_SASL_MECHANISM": "SCRAM-SHA-256",
+        # As media_runtime.kafka_users names it.
+        "KAFKA_SASL_USERNAME": f"{around.topic_prefix}{user}",
+        "KAFKA_SASL_PASSWORD": around.credentials.kafka_passwords[user],
+    }
 
 
 def _storage_login(prefix: str, user: str, around: Surroundings) -> dict[str, str]:

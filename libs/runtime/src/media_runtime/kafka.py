@@ -21,6 +21,7 @@ from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
+from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
 from media_contracts import DLQ_MAX_MESSAGE_BYTES, CloudEvent, ContractError, Topic
 from media_runtime import kafka_tracing, tracing
 from media_runtime.errors import PermanentError, TransientError
@@ -50,6 +51,12 @@ RETRIED = Counter(
 
 DLQ_REDRIVES = "dlq-redrives"
 """The header that counts how often a dead letter was sent again."""
+
+_MECHANISMS: Mapping[str, type[SASLPlaintext | SASLScram256 | SASLScram512]] = {
+    "PLAIN": SASLPlaintext,
+    "SCRAM-SHA-256": SASLScram256,
+    "SCRAM-SHA-512": SASLScram512,
+}
 
 EventHandler = Callable[[CloudEvent[Any]], Awaitable[None]]
 BytesHandler = Callable[[bytes], Awaitable[None]]
@@ -153,7 +160,7 @@ class Producer:
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._settings.kafka_bootstrap_servers,
+                    **self._settings.client_arguments(),
                     client_id=self._name,
                     acks="all",
                     enable_idempotence=True,
@@ -190,6 +197,7 @@ def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> Ka
     return MendingBroker(
         settings.kafka_bootstrap_servers,
         client_id=name,
+        security=_security(settings),
         consumer_only=True,
         allow_auto_create_topics=False,
         ack_policy=AckPolicy.NACK_ON_ERROR,
@@ -203,6 +211,19 @@ def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> Ka
         ],
         logger=None,
     )
+
+
+def _security(settings: KafkaSettings) -> BaseSecurity:
+    """Return the login of *settings* in FastStream's words."""
+    arguments = settings.client_arguments()
+    encrypted = {"ssl_context": arguments["ssl_context"], "use_ssl": settings.kafka_is_encrypted}
+    if not settings.kafka_has_logins:
+        return BaseSecurity(**encrypted)
+    login = {
+        "username": arguments["sasl_plain_username"],
+        "password": arguments["sasl_plain_password"],
+    }
+    return _MECHANISMS[settings.kafka_sasl_mechanism](**login, **encrypted)
 
 
 def on_events(

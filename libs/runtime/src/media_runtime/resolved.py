@@ -14,6 +14,7 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
+from media_runtime.settings import KafkaSettings
 
 GROUP = "mediactl_dlq"
 """The consumer group, without the stack's prefix."""
@@ -104,11 +105,11 @@ class ResolvedOffsets:
 
     @classmethod
     @asynccontextmanager
-    async def connect(cls, servers: str, group: str) -> AsyncIterator[Self]:
+    async def connect(cls, settings: KafkaSettings, group: str) -> AsyncIterator[Self]:
         """Give the group's state for the block."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+        admin = AIOKafkaAdminClient(**settings.client_arguments())
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=servers, group_id=group, enable_auto_commit=False
+            **settings.client_arguments(), group_id=group, enable_auto_commit=False
         )
         try:
             await admin.start()

@@ -7,6 +7,7 @@ A secret may be given as ``NAME_FILE``, the path of a file that holds it.
 from __future__ import annotations
 
 import os
+import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -75,6 +76,69 @@ class KafkaSettings(Settings):
     kafka_bootstrap_servers: str
     kafka_topic_prefix: str = ""
     kafka_instance_id: str = ""
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-256"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+
+    @property
+    def kafka_has_logins(self) -> bool:
+        """Whether the broker wants a login."""
+        return self.kafka_security_protocol.startswith("SASL_")
+
+    @property
+    def kafka_is_encrypted(self) -> bool:
+        """Whether the connection is; the broker's certificate is then checked."""
+        return self.kafka_security_protocol.endswith("SSL")
+
+    def client_arguments(self) -> dict[str, Any]:
+        """Return how any client of aiokafka reaches the broker, with this login."""
+        login = {
+            "sasl_mechanism": self.kafka_sasl_mechanism,
+            "sasl_plain_username": self.kafka_sasl_username,
+            "sasl_plain_password": self.kafka_sasl_password.get_secret_value(),
+        }
+        return {
+            "bootstrap_servers": self.kafka_bootstrap_servers,
+            "security_protocol": self.kafka_security_protocol,
+            "ssl_context": ssl.create_default_context() if self.kafka_is_encrypted else None,
+            **(login if self.kafka_has_logins else {}),
+        }
+
+    def with_login(self, username: str, password: str) -> Self:
+        """Return the same broker with the login of a SCRAM-SHA-256 user."""
+        login = {
+            "kafka_sasl_mechanism": "SCRAM-SHA-256",
+            "kafka_sasl_username": username,
+            "kafka_sasl_password": SecretStr(password),
+        }
+        return self.model_copy(update=login)
+
+
+class KafkaAdministratorSettings(KafkaSettings):
+    """
+    The broker's administrator, and the passwords that its users are to have.
+
+    Users without one are not made: where a provider makes them, or where nobody logs in.
+    """
+
+    sign_api_kafka_password: SecretStr | None = None
+    ingest_kafka_password: SecretStr | None = None
+    thumbnailer_kafka_password: SecretStr | None = None
+    notifier_kafka_password: SecretStr | None = None
+    watcher_kafka_password: SecretStr | None = None
+    minio_kafka_password: SecretStr | None = None
+    subscriber_kafka_password: SecretStr | None = None
+
+    def passwords(self) -> dict[str, str]:
+        """Return the password of each user, by name."""
+        suffix = "_kafka_password"
+        given = {
+            name.removesuffix(suffix): getattr(self, name)
+            for name in type(self).model_fields
+            if name.endswith(suffix)
+        }
+        return {user: value.get_secret_value() for user, value in given.items() if value}
 
 
 class PostgresSettings(Settings):

@@ -1,5 +1,5 @@
 """
-Creates the topics of the contracts: ``python -m media_runtime.topics``, once before services.
+Creates topics and the broker's users: ``python -m media_runtime.topics``, once before services.
 
 Invariant: a topic that exists is left as it is; one with another partition count is an error,
 because changing it would send records of one asset to two partitions.
@@ -19,7 +19,8 @@ from media_contracts import (
     TOPICS,
     Topic,
 )
-from media_runtime.settings import KafkaSettings
+from media_runtime.kafka_users import make_users, user_name
+from media_runtime.settings import KafkaAdministratorSettings, KafkaSettings
 
 _NO_ERROR = 0
 
@@ -56,7 +57,7 @@ def wanted_topics(prefix: str = "", *, replication_factor: int = 1) -> list[NewT
 async def create_topics(settings: KafkaSettings, *, replication_factor: int = 1) -> list[str]:
     """Create what is missing and return its names; raises TopicError."""
     wanted = wanted_topics(settings.kafka_topic_prefix, replication_factor=replication_factor)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(**settings.client_arguments())
     await admin.start()
     try:
         response = await admin.create_topics(wanted)
@@ -89,11 +90,21 @@ async def _verify(admin: AIOKafkaAdminClient, prefix: str) -> None:
             )
 
 
+async def _provision(settings: KafkaAdministratorSettings) -> str:
+    created = await create_topics(settings)
+    told = f"topics: {len(created)} created\n"
+    passwords = settings.passwords()
+    if not passwords:
+        return told
+    is_checked = await make_users(settings, passwords)
+    names = ", ".join(user_name(settings.kafka_topic_prefix, user) for user in passwords)
+    rights = "" if is_checked else "; this broker checks no rights"
+    return f"{told}users: {names}{rights}\n"
+
+
 def main() -> None:
-    """Create the topics of the stack that the environment describes."""
-    settings = KafkaSettings()
-    created = asyncio.run(create_topics(settings))
-    sys.stdout.write(f"topics: {len(created)} created\n")
+    """Create the topics and users of the stack that the environment describes."""
+    sys.stdout.write(asyncio.run(_provision(KafkaAdministratorSettings())))
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ class LogReader:
     async def consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
         """Connect a consumer that reads nothing yet; see start_from()."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            **self._settings.client_arguments(),
             client_id="notifier",
             group_id=None,
             enable_auto_commit=False,

@@ -113,9 +113,7 @@ async def _read_events(
     # Records of one key lie in one partition, which its producers choose in this way.
     number = DefaultPartitioner()(key, list(range(topic.partitions)), list(range(topic.partitions)))
     part = TopicPartition(settings.kafka_topic_prefix + topic.name, number)
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap_servers, enable_auto_commit=False
-    )
+    consumer = AIOKafkaConsumer(**settings.client_arguments(), enable_auto_commit=False)
     found = []
     try:
         await consumer.start()

@@ -39,8 +39,8 @@ class Standing:
 
 async def read_standing(settings: KafkaSettings) -> Standing:
     """Return how far our consumer groups are; raises KafkaUnavailableError."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = AIOKafkaAdminClient(**settings.client_arguments())
+    consumer = AIOKafkaConsumer(**settings.client_arguments())
     try:
         async with asyncio.timeout(_SECONDS):
             await admin.start()

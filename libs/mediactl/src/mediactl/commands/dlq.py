@@ -11,14 +11,15 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from media_contracts import TOPICS
+from media_runtime.settings import KafkaSettings
 from mediactl.answers import Json, Yes, ask, print_json
 from mediactl.dead_letters import DeadLetters, Filter, Letter
+from mediactl.endpoints import KAFKA_LOGIN
 from mediactl.errors import MediactlError, UsageError
 from mediactl.home import Home
 from mediactl.published import read_variables, wide_console
@@ -158,7 +159,7 @@ def discard(  # noqa: PLR0917 - typer names them all
     letters = _chosen(_read(), ids, wanted)
     done = _is_to_do(letters, "discard", dry_run=dry_run, yes=yes, as_json=as_json)
     if done:
-        asyncio.run(_stack().letters().resolve(letters))
+        asyncio.run(DeadLetters(_stack()).resolve(letters))
     if as_json:
         print_json({"discarded": done, "letters": _all_as_json(letters)})
     elif done:
@@ -185,33 +186,30 @@ def _wanted(filters: Sequence[str] | None, **named: str | None) -> list[Filter]:
     ]
 
 
-@dataclass(frozen=True)
-class _Kafka:
-    servers: str
-    prefix: str
-
-    def letters(self) -> DeadLetters:
-        return DeadLetters(self.servers, self.prefix)
-
-
-def _stack() -> _Kafka:
+def _stack() -> KafkaSettings:
     """
     Return the broker that the environment names, or that of the stack that was started.
 
-    A stack's own broker is read with its own prefix, whether its env file was sourced or not.
+    A stack's own broker is read with its own prefix and login, whether its env file was sourced
+    or not.
     """
     home = Home.from_environment()
     given, prefix = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("KAFKA_TOPIC_PREFIX")
     if given and (prefix is not None or not home.env_file.exists()):
-        return _Kafka(given, prefix or "")
-    own = read_variables(home)["KAFKA_BOOTSTRAP_SERVERS"]
-    if prefix is None and given in {None, "", own}:
+        return KafkaSettings(kafka_bootstrap_servers=given, kafka_topic_prefix=prefix or "")
+    known = read_variables(home)
+    own = known["KAFKA_BOOTSTRAP_SERVERS"]
+    is_own = given in {None, "", own}
+    if prefix is None and is_own:
         prefix = topic_prefix(State(home.state_file))
-    return _Kafka(given or own, prefix or "")
+    login = {name.lower(): known[name] for name in KAFKA_LOGIN if is_own and name in known}
+    return KafkaSettings.model_validate(
+        {"kafka_bootstrap_servers": given or own, "kafka_topic_prefix": prefix or "", **login}
+    )
 
 
 def _read() -> list[Letter]:
-    return asyncio.run(_stack().letters().read())
+    return asyncio.run(DeadLetters(_stack()).read())
 
 
 def _chosen(
@@ -259,7 +257,7 @@ def _is_to_do(
 
 
 async def _redrive(letters: Sequence[Letter], rate: float | None) -> None:
-    sent = _stack().letters().redrive(letters, rate=rate)
+    sent = DeadLetters(_stack()).redrive(letters, rate=rate)
     for done in track(range(len(letters)), "sending", transient=True):
         try:
             await anext(sent)

@@ -122,6 +122,7 @@ class NativeInfrastructure:
             log_file=self.home.log_file("kafka"),
             port=self.state.port("kafka") or 0,
             controller_port=self.state.port("kafka_controller") or 0,
+            password=self.state.secret("kafka_admin_password"),
             process=self.state.process("kafka"),
         )
 
@@ -145,6 +146,7 @@ class NativeInfrastructure:
             access_key=self.state.secret("s3_access_key"),
             secret_key=self.state.secret("s3_secret_key"),
             kafka_bootstrap_servers=self.kafka.bootstrap_servers,
+            kafka_password=self.state.secret("minio_kafka_password"),
             topic_prefix=self.options.topic_prefix,
             allow_origin=self.options.environ.get("MINIO_API_CORS_ALLOW_ORIGIN"),
             process=self.state.process("minio"),

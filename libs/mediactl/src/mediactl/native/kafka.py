@@ -1,7 +1,8 @@
 """
 One Kafka broker in KRaft mode, run from its Maven artifacts.
 
-Invariant: topics are created by provisioning alone; the broker never makes one by itself.
+Invariant: topics and users are made by provisioning alone, with the administrator's login;
+nobody gets in without one, or does what nothing allows.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from typing import Any
 
+from mediactl.endpoints import KAFKA_ADMIN
 from mediactl.errors import MediactlError
 from mediactl.native.tools import Tools
 from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program
+from mediactl.state import write_private
 
 HEAP = "-Xmx512m"
-_METADATA_KEY, _METADATA_VERSION = 3, 1
+FIRST_LOGIN = "PLAIN"
+"""How the administrator, whom the configuration names, comes in before there are users."""
+
+_METADATA, _SASL_HANDSHAKE, _SASL_AUTHENTICATE = (3, 1), (17, 1), (36, 0)
 
 
 class KafkaServer(Program):
@@ -35,6 +42,7 @@ class KafkaServer(Program):
         log_file: Path,
         port: int,
         controller_port: int,
+        password: str,
         process: ProcessRef | None = None,
     ) -> None:
         super().__init__("kafka", log_file, process)
@@ -43,6 +51,7 @@ class KafkaServer(Program):
         self._config = config
         self._data = data
         self._controller_port = controller_port
+        self._password = password
 
     @property
     def bootstrap_servers(self) -> str:
@@ -57,7 +66,7 @@ class KafkaServer(Program):
         """Write the configuration and, before the first start, format the storage."""
         self._data.mkdir(parents=True, exist_ok=True)
         base = (self._config / "server.properties").read_text()
-        self._properties.write_text(base + self._local_properties())
+        write_private(self._properties, base + self._local_properties())
         if not (self._data / "log" / "meta.properties").exists():
             self._format()
 
@@ -67,15 +76,22 @@ class KafkaServer(Program):
 
     def is_ready(self) -> bool:
         """Return whether the broker has joined its cluster and serves clients."""
-        return knows_brokers("127.0.0.1", self.port)
+        return knows_brokers("127.0.0.1", self.port, self._password)
 
     def _local_properties(self) -> str:
+        login = (
+            "org.apache.kafka.common.security.plain.PlainLoginModule required "
+            f'username="{KAFKA_ADMIN}" password="{self._password}" '
+            f'user_{KAFKA_ADMIN}="{self._password}";'
+        )
         return (
-            f"\nlisteners=PLAINTEXT://127.0.0.1:{self.port},"
+            f"\nlisteners=CLIENTS://127.0.0.1:{self.port},"
             f"CONTROLLER://127.0.0.1:{self._controller_port}\n"
-            f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}\n"
+            f"advertised.listeners=CLIENTS://127.0.0.1:{self.port}\n"
             f"controller.quorum.voters=1@127.0.0.1:{self._controller_port}\n"
             f"log.dirs={self._data / 'log'}\n"
+            f"listener.name.clients.plain.sasl.jaas.config={login}\n"
+            f"listener.name.controller.plain.sasl.jaas.config={login}\n"
         )
 
     def _format(self) -> None:
@@ -103,22 +119,39 @@ class KafkaServer(Program):
         ]
 
 
-def knows_brokers(host: str, port: int, *, timeout_seconds: float = 2) -> bool:
+def knows_brokers(host: str, port: int, password: str, *, timeout_seconds: float = 2) -> bool:
     """
-    Return whether the server's metadata names a broker.
+    Return whether the server lets the administrator in, and its metadata names a broker.
 
     A broker that listens but has not joined its cluster yet names none, and would refuse to
     create topics. Answered by the bare protocol: a client library would retry and log.
     """
-    request = struct.pack(">hhih", _METADATA_KEY, _METADATA_VERSION, 1, -1) + struct.pack(">i", 0)
+    name, login = FIRST_LOGIN.encode(), f"\0{KAFKA_ADMIN}\0{password}".encode()
     try:
         with socket.create_connection((host, port), timeout=timeout_seconds) as connection:
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            reply = connection.makefile("rb")
-            size, _correlation, brokers = struct.unpack(">iii", reply.read(12))
+            _ask(connection, _SASL_HANDSHAKE, struct.pack(">h", len(name)) + name)
+            answer = _ask(connection, _SASL_AUTHENTICATE, struct.pack(">i", len(login)) + login)
+            (error,) = struct.unpack_from(">h", answer)
+            (brokers,) = struct.unpack_from(">i", _ask(connection, _METADATA, struct.pack(">i", 0)))
     except (OSError, struct.error):
         return False
-    return bool(size >= 8 and brokers > 0)  # noqa: PLR2004 - the two fields after the size
+    return bool(error == 0 and brokers > 0)
+
+
+def _ask(connection: socket.socket, request: tuple[int, int], body: bytes) -> bytes:
+    """Send one request and return what its answer holds."""
+    message = struct.pack(">hhih", *request, 1, -1) + body
+    connection.sendall(struct.pack(">i", len(message)) + message)
+    with connection.makefile("rb", buffering=0) as stream:
+        size, _correlation = struct.unpack(">ii", _read(stream, 8))
+        return _read(stream, size - 4)
+
+
+def _read(stream: Any, size: int) -> bytes:
+    found = b""
+    while len(found) < size and (more := stream.read(size - len(found))):
+        found += more
+    return found
 
 
 def _environment() -> dict[str, str]:

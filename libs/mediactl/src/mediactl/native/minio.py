@@ -38,6 +38,7 @@ class MinioServer(Program):
         access_key: str,
         secret_key: str,
         kafka_bootstrap_servers: str,
+        kafka_password: str,
         topic_prefix: str = "",
         overrides: Mapping[str, str] | None = None,
         name: str = "minio",
@@ -52,7 +53,8 @@ class MinioServer(Program):
         self._binary = binary
         self._data = data
         self._kafka = kafka_bootstrap_servers
-        self._topic = f"{topic_prefix}media_ingest"
+        self._kafka_password = kafka_password
+        self._topic_prefix = topic_prefix
         self._overrides = dict(overrides or {})
 
     @property
@@ -105,6 +107,10 @@ class MinioServer(Program):
         return {
             f"MINIO_NOTIFY_KAFKA_ENABLE_{name}": "on",
             f"MINIO_NOTIFY_KAFKA_BROKERS_{name}": self._kafka,
-            f"MINIO_NOTIFY_KAFKA_TOPIC_{name}": self._topic,
+            f"MINIO_NOTIFY_KAFKA_TOPIC_{name}": f"{self._topic_prefix}media_ingest",
             f"MINIO_NOTIFY_KAFKA_VERSION_{name}": KAFKA_PROTOCOL_VERSION,
+            f"MINIO_NOTIFY_KAFKA_SASL_{name}": "on",
+            f"MINIO_NOTIFY_KAFKA_SASL_MECHANISM_{name}": "sha256",
+            f"MINIO_NOTIFY_KAFKA_SASL_USERNAME_{name}": f"{self._topic_prefix}minio",
+            f"MINIO_NOTIFY_KAFKA_SASL_PASSWORD_{name}": self._kafka_password,
         }
