@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,36 @@ def test_each_service_logs_in_to_the_database_as_itself(state):
 
     password = credentials.database_passwords["ingest"]
     assert url == f"postgresql://media_ingest:{password}@db:5432/media"
+
+
+SASL = Endpoints(
+    **{**vars(ENDPOINTS), "kafka_security_protocol": "SASL_SSL", "kafka_sasl_mechanism": "PLAIN"},
+)
+
+
+def test_each_service_logs_in_to_kafka_as_itself_where_anybody_does(state, monkeypatch):
+    passwords = stack_credentials(state, {}).kafka_passwords
+    assert not [name for name in environment(state, "ingest") if "SASL" in name]
+
+    monkeypatch.setattr(sys.modules[__name__], "ENDPOINTS", SASL)
+    for name in SERVICES:
+        given = environment(state, name)
+        assert given["KAFKA_SECURITY_PROTOCOL"] == "SASL_SSL"
+        assert given["KAFKA_SASL_MECHANISM"] == "SCRAM-SHA-256"
+        assert given["KAFKA_SASL_USERNAME"] == f"p_{name}"
+        assert given["KAFKA_SASL_PASSWORD"] == passwords[name]
+        assert [value for value in given.values() if value in passwords.values()] == [
+            passwords[name]
+        ]
+
+
+def test_a_providers_users_are_given_by_hand(state, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ENDPOINTS", SASL)
+    own = {"INGEST_KAFKA_SASL_USERNAME": "theirs", "INGEST_KAFKA_SASL_PASSWORD": "x"}
+    given = environment(state, "ingest", {"KAFKA_MAKE_USERS": "no", **own})
+    assert (given["KAFKA_SASL_USERNAME"], given["KAFKA_SASL_PASSWORD"]) == ("theirs", "x")
+    other = environment(state, "watcher", {"KAFKA_MAKE_USERS": "no"})
+    assert not [name for name in other if "SASL_" in name and name != "KAFKA_SECURITY_PROTOCOL"]
 
 
 def test_each_service_logs_in_to_storage_as_itself(state):
