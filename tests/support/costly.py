@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import struct
 import zlib
+from pathlib import Path
+
+from support.canaries import box
+from support.media_files import make_video
 
 _END_OF_BAND_RUN = 32_767
 _RUN_BITS = 14
@@ -84,6 +88,112 @@ def tiff_of_shared_strips(*, rows: int = 16_000, strip_bytes: int = 80_000) -> b
         file += struct.pack("<HHII", tag, 4, count, values.get(tag, value))
     file += struct.pack("<I", 0) + struct.pack("<I", 8) * rows
     return file + struct.pack("<I", len(nothing)) * rows
+
+
+def film_of_one_frame(folder: Path, *, times: int, size: str = "3840x2160") -> bytes:
+    """Return an MP4 of one frame that its index names so many times."""
+    frame, description = _one_frame(folder, size)
+    sizes = box(b"stsz", struct.pack(">III", 0, len(frame), times))
+    return _film(frame, description, times=times, sizes=sizes)
+
+
+def film_of_tiny_frames(folder: Path, *, times: int) -> bytes:
+    """Return an MP4 of frames of 15 bytes, whose sizes take half a byte each."""
+    _, description = _one_frame(folder, "640x360")
+    sizes = box(b"stz2", struct.pack(">III", 0, 4, times) + b"\xff" * ((times + 1) // 2))
+    return _film(bytes(15), description, times=times, sizes=sizes, per_chunk=times)
+
+
+def film_of_edits(folder: Path, *, edits: int, seconds: float = 10, size: str = "640x360") -> bytes:
+    """Return an MP4 whose edit list shows all of it so many times."""
+    path = folder / "edited.mp4"
+    make_video(path, size=size, seconds=seconds, sound=False)
+    whole = path.read_bytes()
+    listed = struct.pack(">IiI", round(seconds * 1000), 0, 1 << 16) * edits
+    table = box(b"edts", box(b"elst", struct.pack(">II", 0, edits) + listed))
+    old = _found(whole, b"edts")
+    grown = whole.replace(old, table)
+    for kind in (b"moov", b"trak"):
+        at = grown.index(kind) - 4
+        length = int.from_bytes(grown[at : at + 4], "big") + len(table) - len(old)
+        grown = grown[:at] + struct.pack(">I", length) + grown[at + 4 :]
+    return grown
+
+
+def film_of_one_fragment(folder: Path, *, times: int, size: str = "3840x2160") -> bytes:
+    """Return a fragmented MP4, each of whose fragments names the same frame."""
+    frame, description = _one_frame(folder, size)
+    tables = (description, *(box(kind, bytes(8)) for kind in (b"stts", b"stsc", b"stco")))
+    defaults = struct.pack(">IIIIII", 0, 1, 1, 1, len(frame), 0)
+    movie = _movie((*tables, box(b"stsz", bytes(12))), 0, box(b"mvex", box(b"trex", defaults)))
+    head = box(b"ftyp", b"isom\0\0\2\0isom") + movie + box(b"mdat", frame)
+    place = len(head) - len(frame)
+    runs = b""
+    for number in range(times):
+        track = box(b"tfhd", struct.pack(">IIQ", 1, 1, place))
+        track += box(b"tfdt", struct.pack(">II", 0, number))
+        track += box(b"trun", struct.pack(">II", 0, 1))
+        runs += box(b"moof", box(b"mfhd", struct.pack(">II", 0, number)) + box(b"traf", track))
+    return head + runs
+
+
+def avi_of_one_frame(folder: Path, *, times: int) -> bytes:
+    """Return an AVI whose index names its only frame so many times."""
+    path = folder / "one-frame.avi"
+    make_video(path, size="1280x720", seconds=0.04, sound=False, options=("-c:v", "mjpeg"))
+    whole = path.read_bytes()
+    at = whole.index(b"idx1")
+    entry = whole[at + 8 : at + 24]
+    index = b"idx1" + struct.pack("<I", 16 * times) + entry * times
+    return b"RIFF" + struct.pack("<I", at + len(index) - 8) + whole[8:at] + index
+
+
+def _film(
+    frame: bytes, description: bytes, *, times: int, sizes: bytes, per_chunk: int = 1
+) -> bytes:
+    head = box(b"ftyp", b"isom\0\0\2\0isom")
+    chunks = times // per_chunk
+    tables = (
+        description,
+        box(b"stts", struct.pack(">IIII", 0, 1, times, 1)),
+        box(b"stsc", struct.pack(">IIIII", 0, 1, 1, per_chunk, 1)),
+        sizes,
+        box(b"stco", struct.pack(">II", 0, chunks) + struct.pack(">I", len(head) + 8) * chunks),
+    )
+    return head + box(b"mdat", frame) + _movie(tables, times)
+
+
+def _one_frame(folder: Path, size: str) -> tuple[bytes, bytes]:
+    """Return the bytes of a frame and the description of its stream."""
+    path = make_video(folder / "one-frame.mp4", size=size, seconds=0.04, sound=False)
+    whole = path.read_bytes()
+    return _found(whole, b"mdat")[8:], _found(whole, b"stsd")
+
+
+def _found(data: bytes, kind: bytes) -> bytes:
+    at = data.index(kind) - 4
+    return data[at : at + int.from_bytes(data[at : at + 4], "big")]
+
+
+def _movie(tables: tuple[bytes, ...], duration: int, extra: bytes = b"") -> bytes:
+    """Return the header of a film of 25 frames a second."""
+    matrix = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    header = struct.pack(">IIIII", 0, 0, 0, 25, duration) + struct.pack(">IH10x", 1 << 16, 256)
+    track = struct.pack(">IIIIII", 3, 0, 0, 1, 0, duration) + bytes(16) + matrix + bytes(8)
+    reference = box(b"dref", struct.pack(">II", 0, 1) + box(b"url ", b"\0\0\0\1"))
+    media = (
+        box(b"mdhd", struct.pack(">IIIIIHH", 0, 0, 0, 25, duration, 0, 0)),
+        box(b"hdlr", bytes(8) + b"vide" + bytes(13)),
+        box(
+            b"minf",
+            box(b"vmhd", b"\0\0\0\1" + bytes(8))
+            + box(b"dinf", reference)
+            + box(b"stbl", b"".join(tables)),
+        ),
+    )
+    whole = box(b"trak", box(b"tkhd", track) + box(b"mdia", b"".join(media)))
+    ending = matrix + bytes(24) + struct.pack(">I", 2)
+    return box(b"moov", box(b"mvhd", header + ending) + whole + extra)
 
 
 def _page(pixels: int) -> tuple[tuple[int, int], ...]:

@@ -30,6 +30,11 @@ from support.canaries import (
     url_reference,
 )
 from support.costly import (
+    avi_of_one_frame,
+    film_of_edits,
+    film_of_one_fragment,
+    film_of_one_frame,
+    film_of_tiny_frames,
     jpeg_of_scans,
     tiff_of_overlapping_directories,
     tiff_of_pages,
@@ -67,6 +72,7 @@ def evil_files(folder: Path, *, canary_file: Path, canary_url: str) -> list[Evil
         *_broken_videos(folder),
         *_untrue(folder),
         *_halves(folder),
+        *_costly(folder),
         *_bombs(folder),
         *_broken_images(),
         *_polyglots(folder),
@@ -332,6 +338,21 @@ def _halves(folder: Path) -> Iterator[Evil]:
     yield Evil("encrypted Matroska", "video/webm", sealed_matroska(), ("encrypted_media",))
     raw = make_video(folder / "raw.m2v", size="320x240", sound=False)
     yield Evil("a film without a container", "video/mpeg", raw.read_bytes(), (READY,))
+
+
+def _costly(folder: Path) -> Iterator[Evil]:
+    """Yield small films that would cost minutes, by tables that name the same bytes again."""
+    for about, data in (
+        ("one frame named 20000 times", film_of_one_frame(folder, times=20_000)),
+        ("one frame in 400000 samples", film_of_one_frame(folder, times=400_000)),
+        ("frames of half a byte each", film_of_tiny_frames(folder, times=100_000)),
+        ("one frame in 2000 fragments", film_of_one_fragment(folder, times=2000)),
+    ):
+        yield Evil(about, "video/mp4", data, ("samples_overlap",))
+    edited = film_of_edits(folder, edits=2000, seconds=2)
+    yield Evil("a film shown 2000 times", "video/mp4", edited, ("edits_too_long",))
+    avi = avi_of_one_frame(folder, times=5000)
+    yield Evil("one frame of an AVI", "video/x-msvideo", avi, ("samples_overlap",))
 
 
 def _bombs(folder: Path) -> Iterator[Evil]:

@@ -13,6 +13,7 @@ from ingest.domain import (
     kind_of,
     retry_delay_seconds,
     sniff,
+    transcode_cpu_seconds,
     transcode_limit_seconds,
 )
 from media_contracts import MediaKind
@@ -186,3 +187,10 @@ def test_waits_differ_by_their_jitter():
     assert retry_delay_seconds(1, base_seconds=10, jitter=0) == pytest.approx(8)
     assert retry_delay_seconds(1, base_seconds=10, jitter=1) == pytest.approx(12)
     assert retry_delay_seconds(0, base_seconds=10, jitter=0.5) == pytest.approx(10)
+
+
+def test_time_on_the_cpu_grows_with_the_pixels_of_all_frames():
+    full = Size(1920, 1080)
+    assert transcode_cpu_seconds(0.1, 25.0, Size(64, 64)) == 61
+    assert transcode_cpu_seconds(60.0, 30.0, full) == 60 + 30 + 560
+    assert transcode_cpu_seconds(60.0, None, full) == transcode_cpu_seconds(60.0, 60.0, full)

@@ -92,6 +92,13 @@ def test_what_was_made_tells_how_long_the_source_is():
         (replace(INFO, video=replace(VIDEO, frame_rate=121.0)), 10**7, "frame_rate_too_high"),
         (replace(INFO, duration_seconds=3601.0), 10**9, "duration_too_long"),
         (INFO, 74_999, "bitrate_too_low"),
+        # For as many pixels, however short it is.
+        (replace(INFO, duration_seconds=1.0), 64, "bitrate_too_low"),
+        (
+            replace(INFO, duration_seconds=9.0, video=replace(VIDEO, width=8000, height=5000)),
+            11_000,
+            "bitrate_too_low",
+        ),
         (
             replace(INFO, duration_seconds=3599.0, video=replace(VIDEO, frame_rate=26.0)),
             10**9,

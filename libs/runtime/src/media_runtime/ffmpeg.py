@@ -63,6 +63,9 @@ _KILLED = {_ASKED_TO_END, *_codes(signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _OUT_OF_CPU = _codes(signal.SIGXCPU)
 _OUT_OF_BYTES = _codes(signal.SIGXFSZ)
 _CORES = os.cpu_count() or 1
+_MAX_CPU_SECONDS = 2**31
+# Of a probe, which decodes no more than the first few frames.
+_PROBE_CPU_SECONDS, _PROBE_CPU_SECONDS_A_MEGAPIXEL = 5, 0.25
 MAX_OUTPUT_BYTES = 4 * 1024**3
 _LEAST_FREE_BYTES = 64 * 1024**2
 _JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
@@ -173,7 +176,8 @@ class Ffmpeg:
         """
         refuse_open_inputs(arguments, self.input_options)
         limits = Limits(
-            cpu_seconds=cpu_seconds or _cpu_seconds(timeout_seconds), file_bytes=max_bytes
+            cpu_seconds=min(cpu_seconds or _MAX_CPU_SECONDS, _cpu_seconds(timeout_seconds)),
+            file_bytes=max_bytes,
         )
         command = self._jail.command(
             _find("ffmpeg"), (*_RUN_OPTIONS, *arguments), reads=reads, writes=writes, limits=limits
@@ -198,12 +202,13 @@ class Ffmpeg:
             raise FfmpegError("transcode_failed", "The file cannot be processed.", stderr)
 
     async def probe(
-        self, path: Path, *, cpu_seconds: int = 30, timeout_seconds: float = 120
+        self, path: Path, *, cpu_seconds: int | None = None, timeout_seconds: float = 120
     ) -> MediaInfo:
         """
         Return what the file at *path* holds; raises UnreadableMediaError.
 
-        When the clock runs out, and not its time on the CPU, it raises FfmpegTimeoutError.
+        When the clock runs out, and not its time on the CPU, it raises FfmpegTimeoutError. It has
+        as much CPU as frames of the most pixels take.
         """
         options = [
             text for name, value in self.input_options.items() for text in (f"-{name}", str(value))
@@ -212,6 +217,8 @@ class Ffmpeg:
             "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
             *options, "-i", f"file:{path}",
         )  # fmt: skip
+        most = self._limits.pixels / 1_000_000 * _PROBE_CPU_SECONDS_A_MEGAPIXEL
+        cpu_seconds = cpu_seconds or math.ceil(_PROBE_CPU_SECONDS + most)
         limits = Limits(cpu_seconds=cpu_seconds, file_bytes=0)
         command = self._jail.command(_find("ffprobe"), arguments, reads=path, limits=limits)
         async with _started(command) as running:

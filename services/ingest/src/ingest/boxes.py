@@ -32,7 +32,9 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class _Box:
+class Box:
+    """What it is, and between which positions its content stands."""
+
     kind: bytes
     start: int
     end: int
@@ -42,22 +44,27 @@ def read(path: Path) -> Layout:
     """Return what the boxes of the file at *path* say; broken ones are left to the demuxer."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        entries = _Reader(file, _MOST_ON_THE_WAY).entries(size)
+        entries = Reader(file, _MOST_ON_THE_WAY).entries(size)
         encrypted = any(kind in _PROTECTED for kind in entries)
         # Bytes that somebody appended are no box, whatever length they spell.
-        boxes = _Reader(file, _MOST_BOXES).boxes(0, size)
+        boxes = Reader(file, _MOST_BOXES).boxes(0, size)
         truncated = any(box.end > size for box in boxes if box.kind in _MEDIA)
         return Layout(truncated, encrypted)
 
 
-class _Reader:
+class Reader:
     """Reads box headers; after so many of them it sees no more."""
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
         self._left = most
 
-    def boxes(self, start: int, end: int) -> Iterator[_Box]:
+    @property
+    def is_spent(self) -> bool:
+        """Whether there may be more than it saw."""
+        return self._left <= 0
+
+    def boxes(self, start: int, end: int) -> Iterator[Box]:
         """Yield the boxes between two positions; the last may claim to end later."""
         while start + _SHORT_HEADER <= end and self._left > 0:
             self._left -= 1
@@ -70,7 +77,7 @@ class _Reader:
                 length = end - start
             if length < content:
                 return
-            yield _Box(kind, start + content, start + length)
+            yield Box(kind, start + content, start + length)
             start += length
 
     def entries(self, size: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ video/mp4 is the same kind of file, a photo declared as a video is not.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from media_contracts import MediaKind
@@ -65,6 +66,9 @@ _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 # QuickTime files older than the ftyp box begin with one of these.
 _QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 _SECONDS_PER_MINUTE_OF_SOURCE = 300.0
+_LEAST_CPU_SECONDS = 60
+_CPU_SECONDS_OF_SOUND, _CPU_SECONDS_A_MEGAPIXEL = 0.5, 0.15
+_UNKNOWN_FRAME_RATE = 60.0
 _LEAST_OUTPUT_BYTES = 256 * 1024**2
 
 
@@ -146,6 +150,19 @@ def transcode_limit_seconds(duration_seconds: float | None) -> float:
     """Return how long a transcode may take: 5 minutes for each minute of source, at least 5."""
     minutes = (duration_seconds or 0.0) / 60
     return _SECONDS_PER_MINUTE_OF_SOURCE * max(1.0, minutes)
+
+
+def transcode_cpu_seconds(duration_seconds: float, frame_rate: float | None, size: Size) -> int:
+    """
+    Return what a transcode may take on the CPU, of all its threads together.
+
+    That is many times what the pixels of all frames cost; a film that claims fewer than it has
+    ends there.
+    """
+    rate = frame_rate or _UNKNOWN_FRAME_RATE
+    megapixels = duration_seconds * rate * size.width * size.height / 1_000_000
+    seconds = _CPU_SECONDS_OF_SOUND * duration_seconds + _CPU_SECONDS_A_MEGAPIXEL * megapixels
+    return math.ceil(_LEAST_CPU_SECONDS + seconds)
 
 
 def most_output_bytes(source_bytes: int) -> int:

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest import boxes
+from ingest import boxes, sample_tables
 from ingest.domain import HEADER_BYTES, family_of, family_of_container, family_of_image, sniff
 from ingest.encryption import is_encrypted
+from ingest.sample_tables import Tables
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.media_info import MediaInfo, VideoStream
@@ -31,8 +32,9 @@ class RefusedFileError(PermanentError):
     The stored file is not what its grant allowed, or more than is worked on.
 
     Codes: ``size_mismatch``, ``type_mismatch``, ``truncated_file``, ``encrypted_media``,
-    ``no_video_stream``, ``dimensions_too_large``, ``duration_too_long``,
-    ``frame_rate_too_high``, ``bitrate_too_low``, ``too_much_video``, ``too_many_frames``.
+    ``samples_overlap``, ``edits_too_long``, ``unreadable_media``, ``no_video_stream``,
+    ``dimensions_too_large``, ``duration_too_long``, ``frame_rate_too_high``,
+    ``bitrate_too_low``, ``too_much_video``, ``too_many_frames``.
     """
 
 
@@ -43,7 +45,8 @@ class Limits:
 
     ``bits_per_second`` is the least that a long video has: a tiny file that claims to last for
     hours costs hours of encoding. ``total_pixels`` are those of all frames of a video together:
-    what has to be decoded.
+    what has to be decoded. ``bits_per_pixel`` is the least that a video of any length has: a frame
+    in which nothing changes takes a few bytes, whatever its size.
     """
 
     duration_seconds: float
@@ -52,6 +55,7 @@ class Limits:
     frames: int
     bits_per_second: float
     total_pixels: float
+    bits_per_pixel: float = 1e-5
 
 
 def check_file(path: Path, asset: Asset) -> None:
@@ -68,8 +72,11 @@ def check_file(path: Path, asset: Asset) -> None:
         raise _other_type(asset)
     if found == "isobmff":
         _check_boxes(path)
-    elif found == "avi" and size < _riff_bytes(header):
-        raise _truncated()
+        _check_tables(sample_tables.read_isobmff(path), size)
+    elif found == "avi":
+        if size < _riff_bytes(header):
+            raise _truncated()
+        _check_tables(sample_tables.read_avi(path), size)
     elif found in {"matroska", "mpeg"} and is_encrypted(path, found):
         raise _encrypted()
 
@@ -88,10 +95,7 @@ def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
     seconds = info.duration_seconds or 0
     _check_duration(seconds, limits)
     _check_total(info.video, seconds, limits)
-    if seconds > _SHORT_SECONDS and asset.size * 8 / seconds < limits.bits_per_second:
-        raise RefusedFileError(
-            "bitrate_too_low", "The video is far too small for as long as it claims to last."
-        )
+    _check_bits(info.video, seconds, asset.size * 8, limits)
     return info.video
 
 
@@ -131,6 +135,19 @@ def _check_boxes(path: Path) -> None:
         raise _truncated()
 
 
+def _check_tables(tables: Tables, size: int) -> None:
+    if tables.is_absurd:
+        raise RefusedFileError("unreadable_media", "The file is not a video that can be read.")
+    if tables.overlap(size):
+        raise RefusedFileError(
+            "samples_overlap", "The file's index uses the same data many times over."
+        )
+    if tables.repeats:
+        raise RefusedFileError(
+            "edits_too_long", "The file's edit list repeats the video many times over."
+        )
+
+
 def _riff_bytes(header: bytes) -> int:
     """Return how long a RIFF file says that it is; a recording that was not closed says nothing."""
     said = int.from_bytes(header[4:8], "little")
@@ -147,9 +164,23 @@ def _check_duration(seconds: float, limits: Limits) -> None:
         raise RefusedFileError("duration_too_long", f"The video is longer than {hours:g} hours.")
 
 
+def _check_bits(video: VideoStream, seconds: float, bits: int, limits: Limits) -> None:
+    least = _pixels(video, seconds) * limits.bits_per_pixel
+    if seconds > _SHORT_SECONDS:
+        least = max(least, seconds * limits.bits_per_second)
+    if bits < least:
+        raise RefusedFileError(
+            "bitrate_too_low", "The video is far too small for as long as it claims to last."
+        )
+
+
+def _pixels(video: VideoStream, seconds: float) -> float:
+    """Return how many pixels all frames of a video have together, as far as it is known."""
+    return seconds * (video.frame_rate or 0) * video.width * video.height
+
+
 def _check_total(video: VideoStream, seconds: float, limits: Limits) -> None:
-    frames = seconds * (video.frame_rate or 0)
-    if frames * video.width * video.height > limits.total_pixels:
+    if _pixels(video, seconds) > limits.total_pixels:
         raise RefusedFileError(
             "too_much_video", "The video is too long for its size and frame rate."
         )

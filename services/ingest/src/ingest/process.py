@@ -14,7 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest import jobs
-from ingest.domain import Size, fit_video, kind_of, most_output_bytes, transcode_limit_seconds
+from ingest.domain import (
+    Size,
+    fit_video,
+    kind_of,
+    most_output_bytes,
+    transcode_cpu_seconds,
+    transcode_limit_seconds,
+)
 from ingest.encode import EncodePlan, encode_command
 from ingest.gate import check_file, check_image, check_made, check_video
 from ingest.jobs import Job
@@ -190,12 +197,18 @@ class ProcessUpload:
         progress = _Progress(self._producer, asset, info.duration_seconds)
         started = time.monotonic()
         limit = transcode_limit_seconds(info.duration_seconds)
+        cpu_seconds = transcode_cpu_seconds(
+            info.duration_seconds or settings.upload_max_seconds,
+            video.frame_rate,
+            Size(video.width, video.height),
+        )
         try:
             await self._ffmpeg.run(
                 encode_command(source, target, plan, self._ffmpeg.input_options),
                 reads=source,
                 writes=target.parent,
                 timeout_seconds=min(limit, settings.transcode_max_seconds),
+                cpu_seconds=cpu_seconds,
                 max_bytes=most_output_bytes(asset.size),
                 niceness=settings.transcode_niceness,
                 on_progress=progress.report,

@@ -38,6 +38,8 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
     """Frames of an animated image."""
     upload_min_bits_per_second: float = Field(default=1000, ge=0)
     """What a video of more than a minute has at least."""
+    upload_min_bits_per_pixel: float = Field(default=1e-5, ge=0)
+    """Of all frames together, for a video of any length."""
     upload_max_total_pixels: float = Field(default=4e12, gt=0)
     """Of all frames of a video together; the default is 4 hours of 3840x2160 at 30 a second."""
     transcode_max_seconds: float = Field(default=6 * 3600, gt=0)
@@ -67,4 +69,5 @@ class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSetti
             frames=self.upload_max_frames,
             bits_per_second=self.upload_min_bits_per_second,
             total_pixels=self.upload_max_total_pixels,
+            bits_per_pixel=self.upload_min_bits_per_pixel,
         )

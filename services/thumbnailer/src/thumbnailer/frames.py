@@ -29,7 +29,10 @@ _SECONDS = (1.0, 5.0, 15.0, 0.0)
 _KEYFRAMES = 3
 # What one look may take on the CPU. The clock is not the file's alone: it has more of it.
 _LOOK_CPU_SECONDS = 10
+# A file that ran out of it so often is given no further look.
+_MOST_OUT_OF_CPU = 2
 _LOOK_SECONDS = 30.0
+_OUT_OF_CPU = frozenset({"transcode_timeout", "image_timeout"})
 # Frames are handed on larger than wanted, so that the final filter has something to choose from.
 _OVERSIZE = 2
 
@@ -39,6 +42,10 @@ class NoFrameError(PermanentError):
 
     def __init__(self) -> None:
         super().__init__("no_frame", "No picture of the video can be decoded.")
+
+
+class _OutOfCpuError(Exception):
+    """A look took all of its time on the CPU."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,7 @@ class FindFrame:
         )
         best: tuple[float, Path] | None = None
         killed: FfmpegKilledError | None = None
+        out_of_cpu = 0
         for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
             frame = source.with_name(f"frame-{number}.png")
             command = frame_command(source, frame, place, box, self._ffmpeg.input_options)
@@ -129,6 +137,11 @@ class FindFrame:
                 found = await self._look(command, source, frame, seconds)
             except FfmpegKilledError as error:
                 killed = error
+                continue
+            except _OutOfCpuError:
+                out_of_cpu += 1
+                if out_of_cpu >= _MOST_OUT_OF_CPU:
+                    break
                 continue
             if found is not None and (best is None or found > best[0]):
                 best = found, frame
@@ -164,4 +177,6 @@ class FindFrame:
         except (FfmpegError, PictureError) as error:
             why = getattr(error, "stderr", "") or getattr(error, "detail", "")
             log.info("no_frame_here", code=error.code, why=why)
+            if error.code in _OUT_OF_CPU:
+                raise _OutOfCpuError from error
             return None
