@@ -19,6 +19,8 @@ import pytest
 from support.clients import Company
 from support.eventually import eventually
 from support.media_files import make_photo, make_video
+from support.modes import readable_by_others
+from support.modes import readable_by_others
 from support.surroundings import Parts, restarted, variable
 from support.wire import Rows
 
@@ -296,6 +298,10 @@ def test_doctor_finds_a_service_that_has_no_jail():
     assert done.returncode == 1
     wrong = [one["name"] for one in json.loads(done.stdout)["findings"] if not one["ok"]]
     assert wrong == ["jail of thumbnailer"]
+
+
+def test_nothing_of_a_stack_is_readable_by_other_users(parts: Parts):
+    assert readable_by_others(parts.home.path) == []
 
 
 def test_env_prints_what_tests_are_given():

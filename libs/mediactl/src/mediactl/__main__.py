@@ -13,6 +13,8 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command that the arguments name."""
+    # All that is made here may hold secrets or customers' files, logs included.
+    os.umask(0o077)
     try:
         app(prog_name="mediactl")
     except MediactlError as error:

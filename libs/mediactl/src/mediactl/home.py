@@ -8,13 +8,16 @@ its own user could not reach there (see ``native.postgres``).
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mediactl.errors import MediactlError
 
 _ROOT_MARK = Path("deploy/local/pom.xml")
+_WAY, _OTHERS = 0o711, 0o077
 
 
 @dataclass(frozen=True)
@@ -79,14 +82,24 @@ class Home:
     def create(self) -> None:
         """Make the directories; others of this machine may not read what is in them."""
         try:
-            self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
-            for directory in (self.logs, self.data, self.tools / "bin"):
+            for directory in (self.path, self.logs, self.data, self.tools / "bin"):
                 directory.mkdir(parents=True, exist_ok=True)
+            self._close()
         except OSError as error:
             raise MediactlError(
                 f"Cannot create {error.filename}: {error.strerror}. Set MEDIACTL_HOME (and "
                 "MEDIACTL_TOOLS) to a directory you may write to."
             ) from error
+
+    def _close(self) -> None:
+        """Shut others out, from what an earlier version left open as well."""
+        # Root lends PostgreSQL another user, who must get through to its data and no further.
+        ways = {self.path, self.data} if os.geteuid() == 0 else set()
+        for entry in (self.path, *self.path.iterdir(), *self.data.iterdir()):
+            with suppress(FileNotFoundError):
+                found = entry.lstat()
+                if found.st_uid == os.geteuid() and not stat.S_ISLNK(found.st_mode):
+                    entry.chmod(_WAY if entry in ways else stat.S_IMODE(found.st_mode) & ~_OTHERS)
 
 
 def checkout_root(environ: Mapping[str, str]) -> Path:

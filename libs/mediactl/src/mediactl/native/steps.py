@@ -23,6 +23,8 @@ def run_logged(argv: Sequence[str], *, env: Mapping[str, str], log_file: Path) -
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                # What packages install is for everybody, unlike all else that mediactl makes.
+                umask=0o022,
                 check=False,
             )
         except OSError as error:
