@@ -30,7 +30,7 @@ VALUES = {
     "ID": "media_thumbnail:0:0", "BYTES": "1000000000", "N": "2",
 }  # fmt: skip
 # Of mediactl, of MinIO, and of the log.
-NO_SETTINGS = {"PROMETHEUS_URL", "RUNBOOK_BASE_URL", "MINIO_PROMETHEUS_AUTH_TYPE", "ALERT"}
+NO_SETTINGS = {"PROMETHEUS_URL", "RUNBOOK_BASE_URL", "ALERT"}
 SETTINGS = {
     name.upper()
     for settings in (

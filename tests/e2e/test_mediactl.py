@@ -20,7 +20,6 @@ from support.clients import Company
 from support.eventually import eventually
 from support.media_files import make_photo, make_video
 from support.modes import readable_by_others
-from support.modes import readable_by_others
 from support.surroundings import Parts, restarted, variable
 from support.wire import Rows
 

@@ -22,7 +22,8 @@ from media_runtime.storage import (
     quarantine_key,
     upload_key,
 )
-from media_runtime.storage_users import PROVISIONER, USERS, access_key, make_users
+from media_runtime.storage_metrics import METRICS_PATH, metrics_token
+from media_runtime.storage_users import METRICS, PROVISIONER, USERS, access_key, make_users
 from minio import Minio
 from minio.error import MinioAdminException, S3Error
 from minio.notificationconfig import NotificationConfig
@@ -186,6 +187,7 @@ MAY = {
         "read outputs", "delete outputs",
     },
     PROVISIONER: {"make a bucket", "silence the bucket"},
+    METRICS: set(),
 }  # fmt: skip
 
 
@@ -245,6 +247,25 @@ async def test_nobody_may_administer(users, user):
     ):
         with pytest.raises(MinioAdminException, match="AccessDenied"):
             await asyncio.to_thread(call)
+
+
+async def test_metrics_are_read_by_those_who_watch_alone(users):
+    async def code(token: str | None) -> int:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(trust_env=False) as client:
+            url = users["watcher"].s3_endpoint_url + METRICS_PATH
+            return (await client.get(url, headers=headers)).status_code
+
+    def token(user: str, secret: str | None = None) -> str:
+        own = users[user].s3_secret_key.get_secret_value()
+        return metrics_token(users[user].s3_access_key, secret or own)
+
+    assert {user for user in USERS if await code(token(user)) == 200} == {"watcher", METRICS}
+    assert await code(None) == 403
+    assert await code(token(METRICS, "another secret")) == 403
+    head, _, signature = token(METRICS).rpartition(".")
+    unsigned = f"{head}.{signature[::-1]}"
+    assert await code(unsigned) == 403
 
 
 async def test_an_administrator_is_refused_in_production_alone(admin, users):

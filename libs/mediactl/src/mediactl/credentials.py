@@ -16,7 +16,7 @@ JWT_ISSUER = "media-pipeline"
 JWT_AUDIENCE = "media-pipeline"
 MIN_JWT_SECRET_BYTES = 32
 DATABASE_SERVICES = ("sign_api", "ingest", "notifier", "watcher")
-STORAGE_USERS = ("sign_api", "ingest", "thumbnailer", "watcher", "provisioner")
+STORAGE_USERS = ("sign_api", "ingest", "thumbnailer", "watcher", "provisioner", "metrics")
 SUBSCRIBER = "subscriber"
 KAFKA_USERS = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher", "minio", SUBSCRIBER)
 

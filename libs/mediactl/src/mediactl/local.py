@@ -19,6 +19,7 @@ from mediactl.native.infrastructure import (
     MONITORS,
     NativeInfrastructure,
     NativeOptions,
+    storage_token_file,
     tell_prometheus,
 )
 from mediactl.native.install import ensure_media_tools
@@ -179,6 +180,7 @@ class LocalStack:
             topic_prefix=topic_prefix(self._state),
             scratch=self._home.data / "scratch",
             environ=self._environ,
+            metrics_token=storage_token_file(self._home) if self._native else None,
         )
 
     def _infrastructure(self) -> NativeInfrastructure:

@@ -45,6 +45,7 @@ def _make_storage_users(around: Surroundings, progress: Progress) -> None:
     env = {
         **inherited(around.environ),
         **around.credentials.storage_variables(),
+        **({"METRICS_TOKEN_PATH": str(around.metrics_token)} if around.metrics_token else {}),
         "S3_REGION": around.environ.get("S3_REGION") or "us-east-1",
         **{k: v for k, v in around.endpoints.variables().items() if k.startswith("S3_")},
     }

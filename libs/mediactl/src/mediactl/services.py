@@ -59,6 +59,8 @@ class Surroundings:
     topic_prefix: str
     scratch: Path
     environ: Mapping[str, str]
+    metrics_token: Path | None = None
+    """Where Prometheus looks for what it shows the object store, if there is one of ours."""
 
 
 def replica_name(service: str, number: int) -> str:

@@ -183,6 +183,9 @@ class AdministratorSettings(StorageSettings):
     thumbnailer_s3_secret: SecretStr
     watcher_s3_secret: SecretStr
     provisioner_s3_secret: SecretStr
+    metrics_s3_secret: SecretStr
+    metrics_token_path: Path | None = None
+    """Where Prometheus looks for the token that shows it the store's metrics."""
 
     def secrets(self) -> dict[str, str]:
         """Return the secret of each user, by name."""

@@ -13,13 +13,17 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import urllib3
 from media_runtime.bucket_setup import admin_client
 from media_runtime.settings import AdministratorSettings
+from media_runtime.storage_metrics import metrics_token
 from minio.error import MinioAdminException
 
 PROVISIONER = "provisioner"
+METRICS = "metrics"
+"""The user as which Prometheus reads the store's metrics."""
 _TRIES = 10
 _TIMEOUT_SECONDS = 30.0
 
@@ -43,6 +47,7 @@ _OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "outputs": (*_READ, *_DELETE, "s3:AbortMultipartUpload"),
     },
     PROVISIONER: {},
+    METRICS: {},
 }
 USERS = tuple(_OBJECTS)
 """Every user, by the name of its service; the provisioner is the watcher's second one."""
@@ -62,7 +67,11 @@ _BUCKETS = {
 # The store lets every user do these for itself unless told otherwise: a stolen login could change
 # its secret, or leave another one behind that outlives a new secret.
 _NOT_EVEN_FOR_ITSELF = ["admin:CreateServiceAccount", "admin:CreateUser"]
-_ADMIN = {PROVISIONER: ["admin:GetBucketQuota", "admin:SetBucketQuota"]}
+_ADMIN = {
+    PROVISIONER: ["admin:GetBucketQuota", "admin:SetBucketQuota"],
+    METRICS: ["admin:Prometheus"],
+    "watcher": ["admin:Prometheus"],
+}
 
 
 def access_key(bucket_prefix: str, user: str) -> str:
@@ -112,10 +121,21 @@ def _make(settings: AdministratorSettings, user: str, secret: str) -> None:
         admin.policy_set(name, user=name)
 
 
+def write_metrics_token(settings: AdministratorSettings, file: Path) -> None:
+    """Have Prometheus find in *file* what it shows the store."""
+    secret = settings.metrics_s3_secret.get_secret_value()
+    draft = file.with_name(f".{file.name}")
+    draft.write_text(metrics_token(access_key(settings.s3_bucket_prefix, METRICS), secret))
+    draft.chmod(0o644)  # in a directory that Prometheus, another user in a container, has alone
+    draft.replace(file)
+
+
 def main() -> None:
     """Make the users that the environment describes."""
     settings = AdministratorSettings()
     make_users(settings, settings.secrets())
+    if settings.metrics_token_path:
+        write_metrics_token(settings, settings.metrics_token_path)
     names = ", ".join(access_key(settings.s3_bucket_prefix, user) for user in USERS)
     sys.stdout.write(f"storage users: {names}\n")
 

@@ -96,7 +96,7 @@ class WatchSettings(LimitSettings, KafkaSettings, CleanupSettings):
     """What one look at everything needs."""
 
     s3_metrics_token: SecretStr | None = None
-    """The bearer token for MinIO's metrics, unless MINIO_PROMETHEUS_AUTH_TYPE is public."""
+    """The bearer token for the store's metrics, where MinIO does not take that of our login."""
 
 
 class OrphanSettings(PostgresSettings, StorageSettings):

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import httpx
 from media_runtime.errors import TransientError
+from media_runtime.storage_metrics import METRICS_PATH, metrics_token
 from prometheus_client.parser import text_string_to_metric_families
 from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import SPACE
 from watcher.settings import WatchSettings
 
-_PATH = "/minio/v2/metrics/cluster"
 _TOTAL = "minio_cluster_capacity_usable_total_bytes"
 _FREE = "minio_cluster_capacity_usable_free_bytes"
 _SECONDS = 10.0
@@ -33,11 +33,9 @@ class Space:
 
 async def read_space(settings: WatchSettings) -> Space:
     """Return what is left; raises StorageAwayError."""
-    token = settings.s3_metrics_token
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
     try:
         async with httpx.AsyncClient(base_url=settings.s3_endpoint_url, timeout=_SECONDS) as client:
-            answer = await client.get(_PATH, headers=headers)
+            answer = await client.get(METRICS_PATH, headers=_login(settings))
             answer.raise_for_status()
         told = {
             sample.name: sample.value
@@ -47,6 +45,12 @@ async def read_space(settings: WatchSettings) -> Space:
         return Space(told[_TOTAL], told[_FREE])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise StorageAwayError(f"object storage tells no metrics: {error!r}") from error
+
+
+def _login(settings: WatchSettings) -> dict[str, str]:
+    given = settings.s3_metrics_token
+    own = metrics_token(settings.s3_access_key, settings.s3_secret_key.get_secret_value())
+    return {"Authorization": f"Bearer {given.get_secret_value() if given else own}"}
 
 
 class LookAtSpace:

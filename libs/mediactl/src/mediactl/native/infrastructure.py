@@ -181,5 +181,10 @@ def tell_prometheus(home: Home, state: State) -> None:
     write_targets(_prometheus_data(home), state.ports())
 
 
+def storage_token_file(home: Home) -> Path:
+    """Return where Prometheus looks for what it shows the object store."""
+    return _prometheus_data(home) / "minio.token"
+
+
 def _prometheus_data(home: Home) -> Path:
     return home.data / "prometheus"

@@ -91,7 +91,7 @@ class MinioServer(Program):
             "MINIO_REGION": REGION,
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
-            "MINIO_PROMETHEUS_AUTH_TYPE": "public",
+            "MINIO_PROMETHEUS_AUTH_TYPE": "jwt",
             "MINIO_API_CORS_ALLOW_ORIGIN": self._allow_origin,
             # With it on, an upload would wait for a Kafka that is away. It would not close the
             # gap between storing and telling either: that is what reconciliation is for.

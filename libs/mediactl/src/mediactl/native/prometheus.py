@@ -25,6 +25,8 @@ _SCRAPE_VARIABLE = "PROMETHEUS_SCRAPE_SECONDS"
 _RUNBOOKS_VARIABLE = "RUNBOOK_BASE_URL"
 _USER_ASSETS = "/user"
 _PATHS = {"minio": "/minio/v2/metrics/cluster"}
+_TOKENS = {"minio": "minio.token"}
+"""Files, beside the configuration, with what a job shows to be let in."""
 
 
 class PrometheusServer(Program):
@@ -109,6 +111,7 @@ def configuration(rules: Path, seconds: int, runbooks: str) -> dict[str, Any]:
             {
                 "job_name": job,
                 "metrics_path": _PATHS.get(job, "/metrics"),
+                **_shown(job),
                 **_discovered(job),
             }
             for job in JOBS
@@ -132,6 +135,10 @@ def scrape_seconds(environ: Mapping[str, str]) -> int:
             f"{_SCRAPE_VARIABLE} must be a whole number of seconds, 1 or more, not {text!r}."
         )
     return int(text)
+
+
+def _shown(job: str) -> dict[str, Any]:
+    return {"authorization": {"credentials_file": _TOKENS[job]}} if job in _TOKENS else {}
 
 
 def _discovered(job: str) -> dict[str, Any]:
