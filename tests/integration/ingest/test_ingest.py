@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from ingest import jobs
+from ingest.answers import picture_key
 from ingest.intake import Intake
 from ingest.jobs import JobQueue, LostLeaseError
 from ingest.metrics import FENCE_REJECTIONS
@@ -32,11 +33,13 @@ from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage import (
     MalformedNotificationError,
+    ObjectStore,
     build_notification,
     quarantine_key,
 )
 
 from support.assets import asset_now, sign_asset, stored
+from support.buckets import our_store, remove_buckets
 from support.databases import service_url
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -80,13 +83,59 @@ def intake(database, outbox, lifecycle, outcomes):
 
 
 @pytest.fixture
-def outcomes(database, outbox, lifecycle):
-    return Outcomes(database, outbox, lifecycle, Wakeup())
+async def store():
+    settings = our_store()
+    found = ObjectStore(settings)
+    yield found
+    found.close()
+    remove_buckets(settings)
+
+
+@pytest.fixture
+def outcomes(database, store, outbox, lifecycle):
+    return Outcomes(database, store, outbox, lifecycle, Wakeup())
+
+
+@pytest.fixture
+def put(store, admin):
+    """Store a picture of an asset, as the thumbnailer does, and return what it says of it."""
+
+    async def store_picture(company, asset, attempt=1, name="thumbnail"):
+        bucket = await store.ensure_bucket(company, quota_bytes=10**9)
+        await admin.execute("UPDATE media_assets SET bucket = $2 WHERE id = $1", asset, bucket)
+        key = picture_key(company, asset, attempt, name)
+        await store.upload_bytes(
+            bucket, key, b"a picture", content_type="image/jpeg", cache_control="no-store",
+            about={"width": "320", "height": "240"},
+        )  # fmt: skip
+        return Picture(
+            name=name, bucket=bucket, key=key, content_type="image/jpeg", width=320, height=240,
+            size=9,
+        )  # fmt: skip
+
+    return store_picture
+
+
+@pytest.fixture
+def made(put):
+    """Store a video's picture and return the answer that tells of it."""
+
+    async def make(company, asset, attempt=1):
+        picture = await put(company, asset, attempt)
+        return answer(ThumbnailMade(attempt=attempt, pictures=[picture]), company, asset)
+
+    return make
 
 
 @pytest.fixture
 def queue(database):
     return JobQueue(database, owner="t", lease_seconds=30)
+
+
+_A_PICTURE = Picture(
+    name="thumbnail", bucket="b", key="company/outputs/asset/1/thumbnail.jpg",
+    content_type="image/jpeg", width=320, height=240, size=9,
+)  # fmt: skip
 
 
 async def notify(intake, company, asset, **changes):
@@ -117,14 +166,6 @@ def rendition(name="video.mp4"):
         bucket="b", key=f"k/{name}", content_type="video/mp4", width=4, height=2, size=9,
         duration_seconds=1.5,
     )  # fmt: skip
-
-
-def made(company, asset, attempt=1, key="k/thumbnail.jpg"):
-    picture = Picture(
-        name="thumbnail", bucket="b", key=key, content_type="image/jpeg", width=320, height=240,
-        size=9,
-    )  # fmt: skip
-    return answer(ThumbnailMade(attempt=attempt, pictures=[picture]), company, asset)
 
 
 def answer(payload, company, asset):
@@ -193,7 +234,7 @@ async def test_a_slow_upload_that_is_stored_after_its_grant_lapsed_is_processed(
 
 
 async def test_an_attempt_whose_pictures_never_came_is_started_again(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, made
 ):
     """Its request may lie in the dead letters; the watcher announces the upload again."""
     company, asset = await sign_asset(sign_api)
@@ -208,7 +249,7 @@ async def test_an_attempt_whose_pictures_never_came_is_started_again(
     again = await claim(database, queue)
     assert (again.id, again.fence, again.tries) == (job.id, 2, 1)
     await outcomes.rendition_made(again, rendition("again.mp4"))
-    await outcomes.thumbnailed(made(company, asset))
+    await outcomes.thumbnailed(await made(company, asset))
     ready = await asset_now(database, asset)
     assert (ready.status, ready.processed_key) == ("ready", "k/video.mp4"), "the first one counts"
     assert ready.sweep_at is not None, "and the second one is garbage"
@@ -250,14 +291,14 @@ async def test_a_grant_used_again_leaves_garbage(sign_api, intake, database):
 
 
 async def test_garbage_of_a_grant_is_swept_though_its_asset_became_ready_meanwhile(
-    sign_api, intake, database, queue, lifecycle, outcomes
+    sign_api, intake, database, queue, lifecycle, outcomes, made
 ):
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset, version="first")
     job = await begin(database, queue, lifecycle)
     await notify(intake, company, asset, version="second")
     due = (await asset_now(database, asset)).sweep_at
-    await outcomes.thumbnailed(made(company, asset))
+    await outcomes.thumbnailed(await made(company, asset))
     await outcomes.rendition_made(job, rendition())
     ready = await asset_now(database, asset)
     assert (ready.status, ready.sweep_at) == ("ready", due)
@@ -288,7 +329,7 @@ async def test_every_job_has_one_holder(sign_api, intake, database, queue):
 
 
 async def test_a_silent_workers_job_is_taken_over_and_its_writes_are_refused(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, made
 ):
     """Red when a statement forgets the fence."""
     company, asset = await sign_asset(sign_api)
@@ -316,7 +357,7 @@ async def test_a_silent_workers_job_is_taken_over_and_its_writes_are_refused(
     assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
     await queue.beat(taken)
     await outcomes.rendition_made(taken, rendition())
-    await outcomes.thumbnailed(made(company, asset))
+    await outcomes.thumbnailed(await made(company, asset))
     assert (await asset_now(database, asset)).processed_key == "k/video.mp4"
 
 
@@ -358,23 +399,104 @@ async def test_a_job_given_back_is_claimed_again(
 
 @pytest.mark.parametrize("pictures_first", [True, False])
 async def test_results_join_in_either_order_to_one_outcome(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, pictures_first
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, pictures_first, made
 ):
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
     job = await begin(database, queue, lifecycle)
     if pictures_first:
-        await outcomes.thumbnailed(made(company, asset))
+        await outcomes.thumbnailed(await made(company, asset))
     await outcomes.rendition_made(job, rendition())
     if not pictures_first:
-        await outcomes.thumbnailed(made(company, asset))
-    await outcomes.thumbnailed(made(company, asset, key="k/late.jpg"))
+        await outcomes.thumbnailed(await made(company, asset))
+    await outcomes.thumbnailed(await made(company, asset))
     ready = await asset_now(database, asset)
-    assert (ready.status, ready.thumbnail_key) == ("ready", "k/thumbnail.jpg")
+    assert (ready.status, ready.thumbnail_key) == (
+        "ready", picture_key(company, asset, 1, "thumbnail"),
+    )  # fmt: skip
     assert (ready.width, ready.height, ready.duration_seconds) == (4, 2, 1.5)
     assert [data["outcome"] for data in await told(admin, "media_processed")] == ["ready"]
     ended = await admin.fetch("SELECT 1 FROM asset_transitions WHERE to_status = 'ready'")
     assert len(ended) == 1
+
+
+def forgeries(honest):
+    """Return what somebody who can write to the topic may say of a video's picture."""
+    mine, other = honest.model_copy, uuid4()
+    parts = honest.key.split("/")
+
+    def key(at, value):
+        return "/".join([*parts[:at], value, *parts[at + 1 :]])
+
+    return {
+        "another company's key": [mine(update={"key": key(0, str(other))})],
+        "another company's bucket": [mine(update={"bucket": f"media-{other}"})],
+        "another asset's key": [mine(update={"key": key(2, str(other))})],
+        "another attempt's key": [mine(update={"key": key(3, "2")})],
+        "an original's key": [mine(update={"key": f"{parts[0]}/uploads/{parts[2]}"})],
+        "another name": [mine(update={"name": "display"})],
+        "a picture that nobody asked for": [honest, mine(update={"name": "display"})],
+        "one picture often": [honest, honest],
+    }
+
+
+@pytest.mark.parametrize("forged", [*forgeries(_A_PICTURE), "an object that is not there"])
+async def test_a_forged_answer_changes_nothing_and_the_asset_still_ends(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, put, store, forged
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    job = await begin(database, queue, lifecycle)
+    await outcomes.rendition_made(job, rendition())
+    before = await admin.fetchval("SELECT sum(bytes) FROM company_usage")
+    honest = await put(company, asset)
+    if forged == "an object that is not there":
+        await store.delete_prefix(honest.bucket, honest.key)
+    lies = forgeries(honest).get(forged, [honest])
+    lies = [one.model_copy(update={"size": 18 * 10**15}) for one in lies]
+    await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=lies), company, asset))
+    assert (await asset_now(database, asset)).status == "processing"
+    assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == before
+
+    honest = await put(company, asset)
+    await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=[honest]), company, asset))
+    ready = await asset_now(database, asset)
+    assert (ready.status, ready.thumbnail_key) == ("ready", honest.key)
+    assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == before + 9 + 9
+
+
+async def test_after_a_forged_answer_the_attempt_asks_again(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, put
+):
+    """The right answer may be lost: what is left is an attempt that has come to a stand."""
+    company, asset = await sign_asset(sign_api)
+    await notify(intake, company, asset)
+    await outcomes.rendition_made(await begin(database, queue, lifecycle), rendition())
+    forged = _A_PICTURE.model_copy(update={"key": "k"})
+    await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=[forged]), company, asset))
+    await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
+    await notify(intake, company, asset)
+    assert (await claim(database, queue)).asset_id == asset
+
+
+async def test_an_answers_sizes_are_those_in_storage(
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, put
+):
+    company, asset = await sign_asset(sign_api, content_type="image/jpeg")
+    await notify(intake, company, asset)
+    await begin(database, queue, lifecycle)
+    pictures = [await put(company, asset, name=name) for name in ("thumbnail", "display")]
+    lies = {"size": 18 * 10**15, "width": 2**40, "height": 2**40, "content_type": "text/html"}
+    made = ThumbnailMade(attempt=1, pictures=[one.model_copy(update=lies) for one in pictures])
+    await outcomes.thumbnailed(answer(made, company, asset))
+    ready = await asset_now(database, asset)
+    assert (ready.status, ready.stored_bytes) == ("ready", 2 * 9)
+    assert (ready.width, ready.height) == (320, 240)
+    (told_of,) = await told(admin, "media_processed")
+    shown = told_of["rendition"]
+    assert (shown["key"], shown["size"], shown["width"], shown["contentType"]) == (
+        pictures[1].key, 9, 320, "image/jpeg",
+    )  # fmt: skip
 
 
 async def test_a_picture_that_cannot_be_made_fails_the_asset_once(
@@ -395,13 +517,13 @@ async def test_a_picture_that_cannot_be_made_fails_the_asset_once(
 
 
 async def test_pictures_that_are_in_cannot_fail_any_more(
-    sign_api, intake, database, queue, lifecycle, outcomes
+    sign_api, intake, database, queue, lifecycle, outcomes, made
 ):
     """A request that is delivered twice may be answered twice, and differently."""
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
     job = await begin(database, queue, lifecycle)
-    await outcomes.thumbnailed(made(company, asset))
+    await outcomes.thumbnailed(await made(company, asset))
     failed = ThumbnailFailed(attempt=1, error=ErrorInfo(code="no_frame", message="None."))
     await outcomes.thumbnailed(answer(failed, company, asset))
     assert (await asset_now(database, asset)).status == "processing"
@@ -410,7 +532,7 @@ async def test_pictures_that_are_in_cannot_fail_any_more(
 
 
 async def test_results_of_an_older_attempt_or_another_company_change_nothing(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin
+    sign_api, intake, database, queue, lifecycle, outcomes, admin, made
 ):
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
@@ -419,10 +541,10 @@ async def test_results_of_an_older_attempt_or_another_company_change_nothing(
     async with database.transaction() as connection:
         failed = await asset_now(database, asset)
         await lifecycle.change(connection, failed, AssetStatus.PROCESSING, at=AT, new_attempt=True)
-    await outcomes.thumbnailed(made(company, asset, attempt=1))
-    await outcomes.thumbnailed(made(uuid4(), asset, attempt=2))
-    assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
     await notify(intake, company, asset)
+    await outcomes.thumbnailed(await made(company, asset, attempt=1))
+    await outcomes.thumbnailed(await made(uuid4(), asset, attempt=2))
+    assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
     job = await claim(database, queue)
     assert job.attempt == 2
 

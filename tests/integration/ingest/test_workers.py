@@ -23,7 +23,7 @@ from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import build_notification
+from media_runtime.storage import ObjectStore, build_notification
 
 from support.assets import asset_now, sign_asset, stored
 from support.databases import service_url
@@ -89,6 +89,13 @@ def settings(database_name):
 
 
 @pytest.fixture
+def store(settings):
+    found = ObjectStore(settings)
+    yield found
+    found.close()
+
+
+@pytest.fixture
 def work():
     return Work()
 
@@ -99,13 +106,13 @@ def new_job():
 
 
 @pytest.fixture
-def workers(database, outbox, lifecycle, settings, work, new_job):
+def workers(database, store, outbox, lifecycle, settings, work, new_job):
     return Workers(
         settings=settings,
         database=database,
         queue=JobQueue(database, owner="t", lease_seconds=settings.lease_seconds),
         process=work,
-        outcomes=Outcomes(database, outbox, lifecycle, Wakeup()),
+        outcomes=Outcomes(database, store, outbox, lifecycle, Wakeup()),
         lifecycle=lifecycle,
         outbox=outbox,
         new_job=new_job,
@@ -113,14 +120,14 @@ def workers(database, outbox, lifecycle, settings, work, new_job):
 
 
 @pytest.fixture
-def notify(database, outbox, lifecycle, new_job):
+def notify(database, store, outbox, lifecycle, new_job):
     intake = Intake(
         reopen_seconds=60,
         give_up_seconds=3600,
         database=database,
         outbox=outbox,
         lifecycle=lifecycle,
-        outcomes=Outcomes(database, outbox, lifecycle, Wakeup()),
+        outcomes=Outcomes(database, store, outbox, lifecycle, Wakeup()),
         new_job=new_job,
     )
 

@@ -388,7 +388,7 @@ class Steps(RuleBasedStateMachine):
                 data.outcome,
                 error=data.error.code if data.error else None,
                 processed_key=data.rendition.key if data.rendition else None,
-                pictures=data.thumbnail.size if data.thumbnail else None,
+                pictures=data.thumbnail.width if data.thumbnail else None,
             )
 
 

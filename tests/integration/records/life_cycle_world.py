@@ -139,6 +139,8 @@ class Storage(ObjectStore):
         self.uploads: dict[str, StoredObject] = {}
 
     async def stat(self, ref: ObjectRef) -> StoredObject:
+        if "/outputs/" in ref.key:  # those that are told of are there
+            return StoredObject(ref.bucket, ref.key, "v1", 9, "e")
         if ref.key not in self.uploads:
             raise ObjectMissingError(ref.key)
         return self.uploads[ref.key]
@@ -270,7 +272,7 @@ class World:
         )
         self._database = database
         self._lifecycle = lifecycle = Lifecycle(outbox, service="ingest")
-        self.outcomes = Outcomes(database, outbox, lifecycle, Wakeup())
+        self.outcomes = Outcomes(database, self.storage, outbox, lifecycle, Wakeup())
         self.intake = Intake(
             reopen_seconds=limits.REOPEN,
             give_up_seconds=limits.GIVE_UP,
@@ -417,7 +419,7 @@ def answer(
         pictures = [
             Picture(
                 name=spec.name, bucket=asked.data.source.bucket, key=spec.key,
-                content_type="image/jpeg", width=8, height=8, size=number,
+                content_type="image/jpeg", width=number, height=8, size=10**15,
             )
             for spec in asked.data.pictures
         ]  # fmt: skip

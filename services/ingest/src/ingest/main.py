@@ -63,7 +63,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             await stack.enter_async_context(outbox.relaying())
             lifecycle = Lifecycle(outbox, service=SERVICE)
             new_job = Wakeup()
-            outcomes = Outcomes(database, outbox, lifecycle, new_job)
+            outcomes = Outcomes(database, store, outbox, lifecycle, new_job)
             process = ProcessUpload(
                 settings=settings,
                 database=database,

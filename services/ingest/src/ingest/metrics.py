@@ -47,4 +47,8 @@ ENCODE_SPEED = Histogram(
 BYTES = Counter(
     "ingest_bytes_total", "Bytes of files fetched from storage, and put there.", ["direction"]
 )
+ANSWERS_REFUSED = Counter(
+    "ingest_answers_refused_total",
+    "Answers of the thumbnailer with pictures that were not asked for, or are not in storage.",
+)
 STALE_RESULTS = Counter("ingest_stale_results_total", "Results of attempts that no longer matter.")

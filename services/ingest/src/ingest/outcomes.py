@@ -13,9 +13,10 @@ from typing import Any
 
 import structlog
 from ingest import jobs
+from ingest.answers import DISPLAY, PICTURES_OF, THUMBNAIL, confirmed
 from ingest.domain import kind_of
 from ingest.jobs import Job
-from ingest.metrics import OUTCOME_SECONDS, OUTCOMES, STALE_RESULTS
+from ingest.metrics import ANSWERS_REFUSED, OUTCOME_SECONDS, OUTCOMES, STALE_RESULTS
 from ingest.wakeup import Wakeup
 from media_contracts import (
     MEDIA_PROCESSED,
@@ -36,12 +37,11 @@ from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
+from media_runtime.storage import ObjectStore
 
 log = structlog.get_logger(__name__)
 
 SERVICE = "ingest"
-THUMBNAIL = "thumbnail"
-DISPLAY = "display"
 
 RENDITION = "rendition"
 PICTURES = "pictures"
@@ -75,9 +75,15 @@ class Outcomes:
     """Takes results from jobs and from the thumbnailer."""
 
     def __init__(
-        self, database: Database, outbox: Outbox, lifecycle: Lifecycle, new_job: Wakeup
+        self,
+        database: Database,
+        store: ObjectStore,
+        outbox: Outbox,
+        lifecycle: Lifecycle,
+        new_job: Wakeup,
     ) -> None:
         self._database = database
+        self._store = store
         self._outbox = outbox
         self._lifecycle = lifecycle
         self._new_job = new_job
@@ -105,14 +111,26 @@ class Outcomes:
         self._outbox.wake()
 
     async def thumbnailed(self, event: CloudEvent[Any]) -> None:
-        """Take the thumbnailer's answer; one for another attempt changes nothing."""
+        """
+        Take the thumbnailer's answer; one for another attempt changes nothing.
+
+        Nor does one that storage does not confirm: the right one may still come, and where it
+        does not, the watcher lets the attempt ask again. Raises StorageUnavailableError.
+        """
+        answer = event.data
+        if isinstance(answer, ThumbnailMade):
+            answer = await confirmed(self._store, event)
         async with self._database.transaction() as connection:
             asset = await self._current(connection, event.subject, event.data.attempt)
             if asset is None or asset.company_id != event.companyid:
                 STALE_RESULTS.inc()
                 await self._sweep_what_is_stale(connection, event)
+            elif answer is None or not _is_whole(answer, asset):
+                ANSWERS_REFUSED.inc()
+                log.warning("answer_refused", asset_id=str(asset.id), attempt=asset.attempt)
+                return
             else:
-                await self._answered(connection, asset, event.data)
+                await self._answered(connection, asset, answer)
             await jobs.answered(connection, event.companyid, event.subject, event.data.attempt)
         self._outbox.wake()
         # The company may ask for more pictures now.
@@ -257,6 +275,14 @@ class Outcomes:
         await self._outbox.put(connection, asset.company_id, record)
         _count(asset, kind, now)
         log.info("outcome", asset_id=str(asset.id), outcome=outcome.outcome, error=error)
+
+
+def _is_whole(answer: ThumbnailMade | ThumbnailFailed, asset: Asset) -> bool:
+    """Return whether an answer has all pictures that were asked for, and no others."""
+    if isinstance(answer, ThumbnailFailed):
+        return True
+    names = sorted(picture.name for picture in answer.pictures)
+    return names == sorted(PICTURES_OF[kind_of(asset.content_type)])
 
 
 def _count(asset: Asset, kind: MediaKind, now: datetime) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingest import jobs
+from ingest.answers import DISPLAY, THUMBNAIL, picture_key
 from ingest.domain import (
     Size,
     fit_video,
@@ -26,7 +27,7 @@ from ingest.encode import EncodePlan, encode_command
 from ingest.gate import check_file, check_image, check_made, check_video
 from ingest.jobs import Job
 from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, STAGE_SECONDS
-from ingest.outcomes import DISPLAY, PICTURES, RENDITION, SERVICE, THUMBNAIL, Outcomes
+from ingest.outcomes import PICTURES, RENDITION, SERVICE, Outcomes
 from ingest.settings import IngestSettings
 from media_contracts import (
     MEDIA_STATUS,
@@ -154,7 +155,7 @@ class ProcessUpload:
                 width=settings.thumbnail_width,
                 height=settings.thumbnail_height,
                 fit=Fit.COVER,
-                key=_picture_key(asset, "thumbnail.jpg"),
+                key=_key_of(asset, THUMBNAIL),
             )
         ]
         if kind is MediaKind.IMAGE:
@@ -166,7 +167,7 @@ class ProcessUpload:
                     width=side,
                     height=side,
                     fit=Fit.INSIDE,
-                    key=_picture_key(asset, "image"),
+                    key=_key_of(asset, DISPLAY),
                 )
             )
         return ThumbnailRequested(
@@ -280,9 +281,8 @@ def displayed_size(video: VideoStream) -> Size:
     return Size(max(1, round(video.width * video.pixel_aspect)), max(1, video.height))
 
 
-def _picture_key(asset: Asset, name: str) -> str:
-    # Without a fence: whoever asks again for an attempt's pictures gets those that are there.
-    return output_key(asset.company_id, asset.id, asset.attempt, name)
+def _key_of(asset: Asset, picture: str) -> str:
+    return picture_key(asset.company_id, asset.id, asset.attempt, picture)
 
 
 @contextmanager
