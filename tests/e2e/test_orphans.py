@@ -26,7 +26,8 @@ _LATER = """
     WHERE company_id = $1
 """
 _UNSETTLED = """
-    SELECT count(*) FROM media_assets WHERE company_id = $1 AND sweep_at < now() + interval '1 day'
+    SELECT count(*) FROM media_assets
+    WHERE company_id = $1 AND (NOT grant_swept OR sweep_at < now() + interval '1 day')
 """
 _FAILED = """
     UPDATE media_assets SET status = 'failed', error_code = 'duration_too_long',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from media_runtime import bucket_setup
 from media_runtime.bucket_setup import BucketSetupError
 from media_runtime.settings import StorageSettings
 from media_runtime.storage import (
+    ContentChangedError,
     ObjectMissingError,
     ObjectStore,
     QuotaExceededError,
@@ -24,7 +26,7 @@ from media_runtime.storage import (
     upload_key,
 )
 
-from support.buckets import our_store, remove_buckets
+from support.buckets import our_store, remove_buckets, replace
 
 QUOTA = 10**9
 HOUR = timedelta(hours=1)
@@ -222,6 +224,22 @@ async def test_a_version_is_read_although_a_newer_one_was_uploaded(store, compan
     path = tmp_path / "f"
     await store.download(ObjectRef(bucket=bucket, key=key, version_id=first.version_id), path)
     assert path.read_bytes() == b"first"
+
+
+async def test_other_bytes_than_those_that_were_checked_are_refused(store, company, tmp_path):
+    """A version is immutable, but for whoever uploads with its id."""
+    bucket, key = store.bucket_of(company), upload_key(company, uuid4())
+    await store.upload_bytes(bucket, key, b"checked", content_type=PNG, cache_control="no-store")
+    version = (await store.stat(ObjectRef(bucket=bucket, key=key))).version_id
+    ref = ObjectRef(bucket=bucket, key=key, version_id=version)
+    checked = await store.download(ref, tmp_path / "f")
+    assert checked == hashlib.sha256(b"checked").hexdigest()
+    pinned = ref.model_copy(update={"sha256": checked})
+    assert await store.download(pinned, tmp_path / "f") == checked
+    replace(store, ref, b"another")
+    with pytest.raises(ContentChangedError) as refused:
+        await store.download(pinned, tmp_path / "f")
+    assert refused.value.code == "content_changed"
 
 
 @pytest.mark.parametrize("version", [None, str(UUID(int=1))])

@@ -1,6 +1,7 @@
 """The thumbnailer as a process of its own, on real Kafka and MinIO."""
 
 import asyncio
+import hashlib
 import io
 import os
 import subprocess
@@ -282,6 +283,21 @@ async def test_video_that_starts_black_gets_a_frame_that_is_not(service, wire, s
     image = Image.open(io.BytesIO(data))
     assert image.size == (320, 240)
     assert image.convert("L").getextrema()[1] > 100
+
+
+async def test_no_picture_is_made_of_other_bytes_than_those_that_were_checked(
+    service, wire, storage
+):
+    photo = jpeg()
+    checked = hashlib.sha256(photo).hexdigest()
+    source = storage.put(photo).model_copy(update={"sha256": checked})
+    other = storage.put(jpeg()).model_copy(update={"sha256": checked})
+    good, bad = request(source, MediaKind.IMAGE), request(other, MediaKind.IMAGE)
+    await wire.send(good)
+    await wire.send(bad)
+    answers = {one.subject: one.data for one in await wire.results(good, bad)}
+    assert isinstance(answers[good.subject], ThumbnailMade)
+    assert answers[bad.subject].error.code == "content_changed"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,7 @@ async def test_a_plan_says_for_each_rule_what_goes_and_removes_nothing(
             "deletions": {"due": 1, "objects": 1, "bytes": 5},
             "leftovers": {"due": 1, "objects": 2, "bytes": 5},
             "quarantine": {"due": 1, "objects": 1, "bytes": 7},
+            "versions": NOTHING,
             "grants": {**NOTHING, "due": 3},
             "keys": {**NOTHING, "due": 1},
             "tickets": {**NOTHING, "due": 1},
@@ -124,4 +125,4 @@ async def test_what_is_due_is_exported_with_the_age_of_the_oldest(
 async def test_nothing_is_due_in_an_empty_database(database, store, settings):
     plan = plan_of(await plan_cleanup(database, store, settings, assets=100))
     assert plan.pop("retention") == {"due": 0, "objects": None, "bytes": 0}
-    assert list(plan.values()) == [NOTHING] * 7
+    assert list(plan.values()) == [NOTHING] * 8

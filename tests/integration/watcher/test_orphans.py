@@ -47,8 +47,9 @@ def pin(store, company, admin):
         original = ObjectRef(bucket=store.bucket_of(company), key=upload_key(company, asset))
         version = (await store.stat(original)).version_id
         await admin.execute(
-            "UPDATE media_assets SET upload_version_id = $2 WHERE id = $1", asset, version
-        )
+            "UPDATE media_assets SET upload_version_id = $2, grant_swept = true WHERE id = $1",
+            asset, version,
+        )  # fmt: skip
         return version
 
     return pin_version

@@ -17,6 +17,16 @@ NOW = datetime.now(UTC)
 
 
 @pytest.fixture
+def add(add):
+    """Insert assets whose grants lapsed long ago."""
+
+    async def insert(*words, **columns):
+        return await add(*words, **{"grant_expires_at": NOW - timedelta(days=1), **columns})
+
+    return insert
+
+
+@pytest.fixture
 def sweep(database, store, settings):
     return Sweep(database, store, settings)
 

@@ -58,11 +58,16 @@ class ErrorInfo(Data):
 
 
 class ObjectRef(Data):
-    """One immutable object in storage."""
+    """
+    One immutable object in storage.
+
+    Whoever reads it refuses other bytes than those of ``sha256`` (hexadecimal), where it is given.
+    """
 
     bucket: str = Field(min_length=1)
     key: str = Field(min_length=1)
     version_id: str | None = None
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
 class PictureSpec(Data):

@@ -104,6 +104,8 @@ class Asset(SQLModel, table=True):
     ``attempt_at`` is when the attempt began; null for the first, which begins with its upload.
     ``retired`` says of a deleted asset that its age is the reason, not somebody's wish.
     ``original_gone`` says that the original is no longer kept: its time in quarantine is over.
+    ``upload_sha256`` is that of the bytes that ingest checked: nobody reads others later.
+    ``grant_swept`` says that other versions of the original went after its grant had lapsed.
     """
 
     __tablename__ = "media_assets"
@@ -115,6 +117,11 @@ class Asset(SQLModel, table=True):
             "media_assets_to_check",
             "check_at",
             postgresql_where=text("status IN ('pending', 'processing')"),
+        ),
+        Index(
+            "media_assets_grants_to_sweep",
+            "grant_expires_at",
+            postgresql_where=text("NOT grant_swept AND upload_version_id IS NOT NULL"),
         ),
         Index("media_assets_lapsed", "updated_at", postgresql_where=text("status = 'expired'")),
         Index(
@@ -168,6 +175,8 @@ class Asset(SQLModel, table=True):
     attempt_at: datetime | None = Field(sa_column=_moment())
     retired: bool = _no()
     original_gone: bool = _no()
+    upload_sha256: str | None = Field(sa_column=_text(null=True))
+    grant_swept: bool = _no()
 
 
 class CompanyUsage(SQLModel, table=True):

@@ -8,6 +8,7 @@ time limits. Signing is arithmetic and needs no network.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
 _THREADS = 16
 _PAGE = 1000
+_CHUNK = 1024 * 1024
 _MISSING = frozenset(
     {"NoSuchKey", "NoSuchVersion", "NoSuchBucket", "NoSuchUpload", "MethodNotAllowed"}
 )
@@ -62,6 +64,13 @@ class ObjectMissingError(PermanentError):
 
     def __init__(self, key: str) -> None:
         super().__init__("object_missing", f"The uploaded file is no longer in storage ({key}).")
+
+
+class ContentChangedError(PermanentError):
+    """The object has other bytes than those that were checked."""
+
+    def __init__(self) -> None:
+        super().__init__("content_changed", "The stored file is not the one that was checked.")
 
 
 class QuotaExceededError(PermanentError):
@@ -248,14 +257,29 @@ class ObjectStore:
         """Return a URL that serves one object to whoever holds it, for *lifetime*; no I/O."""
         return self._signer.presigned_get_object(bucket, key, expires=lifetime)
 
-    async def download(self, ref: ObjectRef, path: Path) -> None:
-        """Write the object to *path*."""
-        await self._run(
-            lambda: self._client.fget_object(
-                ref.bucket, ref.key, str(path), version_id=ref.version_id
-            ),
-            ref.key,
-        )
+    async def download(self, ref: ObjectRef, path: Path) -> str:
+        """
+        Write the object to *path* and return the SHA-256 of its bytes, in hexadecimal.
+
+        Raises ContentChangedError where *ref* names another one.
+        """
+        found = await self._run(lambda: self._fetch(ref, path), ref.key)
+        if ref.sha256 not in {None, found}:
+            raise ContentChangedError
+        return found
+
+    def _fetch(self, ref: ObjectRef, path: Path) -> str:
+        digest = hashlib.sha256()
+        answer = self._client.get_object(ref.bucket, ref.key, version_id=ref.version_id)
+        try:
+            with path.open("wb") as file:
+                for chunk in answer.stream(_CHUNK):
+                    digest.update(chunk)
+                    file.write(chunk)
+        finally:
+            answer.close()
+            answer.release_conn()
+        return digest.hexdigest()
 
     async def upload(
         self, bucket: str, key: str, path: Path, *, content_type: str, cache_control: str

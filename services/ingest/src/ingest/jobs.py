@@ -165,9 +165,12 @@ class Job:
     age_seconds: float
 
     def source(self, asset: Asset) -> ObjectRef:
-        """Return the uploaded object, pinned to the version that the notification named."""
+        """Return the upload, pinned to the version that was announced and the bytes checked."""
         return ObjectRef(
-            bucket=asset.bucket, key=asset.upload_key, version_id=self.source_version_id
+            bucket=asset.bucket,
+            key=asset.upload_key,
+            version_id=self.source_version_id,
+            sha256=asset.upload_sha256,
         )
 
 

@@ -51,10 +51,14 @@ from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import probe_image
 from media_runtime.postgres import Connection, Database
 from media_runtime.scratch import scratch_folder
-from media_runtime.storage import ObjectStore, output_key
+from media_runtime.storage import ContentChangedError, ObjectStore, output_key
 
 CACHE_CONTROL = "public, max-age=3600"
 _PROGRESS_SECONDS = 1.0
+_PIN_BYTES = """
+    UPDATE media_assets SET upload_sha256 = coalesce(upload_sha256, $3)
+    WHERE id = $1 AND attempt = $2 RETURNING upload_sha256
+"""
 
 
 class ProcessUpload:
@@ -94,13 +98,26 @@ class ProcessUpload:
         async with scratch_folder(self._settings.scratch_dir / name) as folder:
             source = folder / "source"
             with _timed("download"):
-                await self._store.download(job.source(asset), source)
+                sha256 = await self._store.download(job.source(asset), source)
+            await self._pin_bytes(asset, sha256)
             BYTES.labels("in").inc(source.stat().st_size)
             await asyncio.to_thread(check_file, source, asset)
             if kind_of(asset.content_type) is MediaKind.VIDEO:
                 await self._video(job, asset, source, folder / "video.mp4")
             else:
                 await self._image(job, asset, source)
+
+    async def _pin_bytes(self, asset: Asset, sha256: str) -> None:
+        """
+        Record what is checked now, for all who read it later; raises ContentChangedError.
+
+        Another worker may have fetched it at the same time: the first one decides.
+        """
+        if asset.upload_sha256 is None:
+            row = await self._database.fetchrow(_PIN_BYTES, asset.id, asset.attempt, sha256)
+            if row is not None and row["upload_sha256"] != sha256:
+                raise ContentChangedError
+            asset.upload_sha256 = sha256
 
     async def _image(self, job: Job, asset: Asset, source: Path) -> None:
         with _timed("probe"):

@@ -44,8 +44,18 @@ _ROWS = """
         extract(epoch FROM now() - min(expires_at))::float8
     FROM event_tickets WHERE expires_at < now()
 """
-# Many a past may be due at once: it is counted up to here, and then it is many.
-_RETENTION_COUNTED = 10_000
+# Many may be due at once: they are counted up to here, and then they are many.
+_COUNTED = 10_000
+_TO_LOOK_THROUGH = """
+    SELECT 'versions' AS rule, count(*) AS due,
+        extract(epoch FROM now() - min(grant_expires_at))::float8 - $1 AS oldest_seconds
+    FROM (
+        SELECT grant_expires_at FROM media_assets
+        WHERE NOT grant_swept AND upload_version_id IS NOT NULL AND sweep_at IS NULL
+            AND grant_expires_at < now() - make_interval(secs => $1)
+        ORDER BY grant_expires_at LIMIT $2
+    ) AS found
+"""
 _TO_RETIRE = """
     SELECT 'retention' AS rule, count(*) AS due, max(late)::float8 AS oldest_seconds FROM (
         SELECT a.late FROM companies c, LATERAL (
@@ -78,7 +88,8 @@ class Due:
 async def count_by_rule(database: Database, settings: CleanupSettings) -> dict[Rule, Due]:
     """Return what the rules of the database are to remove; raises TransientError."""
     rows = [
-        *await database.fetch(_TO_RETIRE, settings.retention_days, _RETENTION_COUNTED),
+        *await database.fetch(_TO_RETIRE, settings.retention_days, _COUNTED),
+        *await database.fetch(_TO_LOOK_THROUGH, settings.late_upload_seconds, _COUNTED),
         *await database.fetch(_TO_SWEEP, settings.s3_quarantine_days),
         *await database.fetch(_ROWS, settings.expired_keep_seconds),
     ]

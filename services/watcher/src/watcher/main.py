@@ -18,6 +18,7 @@ from media_runtime.telemetry import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
 from watcher.channels import Channels
+from watcher.grants import SweepGrants
 from watcher.incidents import Incidents
 from watcher.provision import MakeBuckets
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
@@ -72,6 +73,7 @@ def parts_of_a_round(
         ),
         VerifyBuckets(database=database, store=store, settings=settings),
         Retention(database, outbox, lifecycle, settings),
+        SweepGrants(database, store, settings),
         Sweep(database, store, settings),
     ]
 

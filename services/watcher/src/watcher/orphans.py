@@ -176,7 +176,7 @@ class _Company:
         asset = assets.get(owner[1]) if owner is not None and owner[0] == self.id else None
         if asset is None:
             return "No asset has this key."
-        if asset.sweep_at is None and is_garbage(asset, stored):
+        if not _waits_for_sweep(asset, stored) and is_garbage(asset, stored):
             return f"Its asset is {asset.status} and refers to other objects."
         return None
 
@@ -204,6 +204,10 @@ async def _fetched(connection: Connection) -> AsyncIterator[_Needed]:
     while rows := await connection.fetch(f"FETCH {_PAGE} FROM needed"):
         for row in rows:
             yield _Needed(row["key"], row["asset_id"], row["version_id"])
+
+
+def _waits_for_sweep(asset: Asset, stored: StoredObject) -> bool:
+    return asset.sweep_at is not None or (stored.owner is not None and not asset.grant_swept)
 
 
 def _order(key: str) -> bytes:

@@ -12,6 +12,7 @@ class Rule(StrEnum):
     DELETIONS = "deletions"
     LEFTOVERS = "leftovers"
     QUARANTINE = "quarantine"
+    VERSIONS = "versions"
     GRANTS = "grants"
     KEYS = "keys"
     TICKETS = "tickets"
@@ -23,6 +24,7 @@ TEXTS = {
     Rule.DELETIONS: "files of assets that somebody deleted or cancelled",
     Rule.LEFTOVERS: "files of dead attempts and of retired assets, originals out of place",
     Rule.QUARANTINE: "originals whose time in quarantine is over",
+    Rule.VERSIONS: "originals whose grant has lapsed, looked through for further versions",
     Rule.GRANTS: "rows of grants that nobody used",
     Rule.KEYS: "idempotency keys that have lapsed",
     Rule.TICKETS: "tickets of event streams that have lapsed",

@@ -64,6 +64,8 @@ class CleanupSettings(RetentionSettings, StorageSettings):
     """From one round to the next; the clean-up may take half of it."""
     cleanup_batch: int = Field(default=100, ge=1)
     """How many assets are read at once to lose their garbage, those first that users deleted."""
+    late_upload_seconds: float = Field(default=900, ge=0)
+    """How long after its grant lapsed an upload, begun before, may still come in."""
     multipart_keep_seconds: float = Field(default=24 * 3600, gt=0)
     """An upload in parts that nobody completed for so long is aborted."""
 
@@ -111,8 +113,6 @@ class WatcherSettings(WatchSettings, ChannelSettings, ProvisionerSettings):
     reconcile_batch: int = Field(default=500, ge=1)
     stuck_seconds: float = Field(default=600, gt=0)
     """An attempt without a job, or any sign of life, for so long is started again."""
-    late_upload_seconds: float = Field(default=900, ge=0)
-    """How long after its grant lapsed an upload, begun before, may still come in."""
     company_quota_bytes: int = Field(default=1_000_000_000_000, ge=1)
     """What the originals and outputs of a new company may take, in all."""
     bucket_look_seconds: float = Field(default=0.1, gt=0)

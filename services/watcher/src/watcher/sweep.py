@@ -38,7 +38,7 @@ from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)
 
-# A grant can be used for an hour.
+# No lease, and no request of its worker's, lasts for longer.
 _SETTLED_SECONDS = 3700.0
 _DELETED = """
     SELECT * FROM media_assets
@@ -48,13 +48,17 @@ _DELETED = """
 _DUE = """
     SELECT * FROM media_assets WHERE sweep_at <= now() AND id <> ALL($2) ORDER BY sweep_at LIMIT $1
 """
-# Once more when nothing of the time is in use, and where it waits in quarantine, at its end.
+# Once more when no lease and no grant of the time is in use, and where it waits in quarantine, at
+# its end.
 _SWEPT = """
     UPDATE media_assets SET sweep_at = (
         SELECT min(moment) FROM unnest(ARRAY[
-            updated_at + make_interval(secs => $3),
+            greatest(
+                updated_at + make_interval(secs => $3),
+                CASE WHEN NOT grant_swept THEN grant_expires_at + make_interval(secs => $6) END),
             CASE WHEN $4 THEN updated_at + make_interval(days => $5) END
-        ]) AS moments (moment) WHERE moment > now())
+        ]) AS moments (moment) WHERE moment > now()),
+        grant_swept = grant_swept OR grant_expires_at < now() - make_interval(secs => $6)
     WHERE id = $1 AND sweep_at = $2
 """
 _MOVED = """
@@ -123,6 +127,7 @@ class Sweep:
         self._batch = settings.cleanup_batch
         self._seconds = settings.watch_interval_seconds * _PART_OF_INTERVAL
         self._quarantine_days = settings.s3_quarantine_days
+        self._late = settings.late_upload_seconds
 
     async def __call__(self) -> int:
         """Return how many objects were removed; what fails is tried again in the next round."""
@@ -185,6 +190,7 @@ class Sweep:
             _SETTLED_SECONDS,
             _in_quarantine(asset),
             self._quarantine_days,
+            self._late,
         )
         CLEANED.labels(rule).inc()
         return sum(of_asset)

@@ -1,0 +1,104 @@
+"""
+One sweep of each original once its grant has lapsed: of its versions, the one that counts stays.
+
+A grant can be used again, and in ways that nobody announces. Rows say which are due, each of them
+once, and it takes the listing of one key. Invariant: an asset whose version is not known yet is
+left alone, as is one whose objects the other sweep may be moving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from media_records.tables import Asset
+from media_runtime.errors import TransientError
+from media_runtime.postgres import Database
+from media_runtime.storage import ObjectMissingError, ObjectStore, upload_key
+from watcher.metrics import CLEANED, REMOVED, SWEEPS_FAILED
+from watcher.rules import Rule
+from watcher.settings import CleanupSettings
+from watcher.sweep import is_garbage
+
+log = structlog.get_logger(__name__)
+
+_DUE = """
+    SELECT * FROM media_assets
+    WHERE NOT grant_swept AND upload_version_id IS NOT NULL AND sweep_at IS NULL
+        AND grant_expires_at < now() - make_interval(secs => $2) AND id <> ALL($3)
+    ORDER BY grant_expires_at LIMIT $1
+"""
+_SWEPT = "UPDATE media_assets SET grant_swept = true WHERE id = ANY($1::uuid[])"
+_AT_ONCE = 8
+_PART_OF_INTERVAL = 0.25
+
+
+class SweepGrants:
+    """Removes what lapsed grants stored besides, until a quarter of the interval is over."""
+
+    def __init__(self, database: Database, store: ObjectStore, settings: CleanupSettings) -> None:
+        self._database = database
+        self._store = store
+        self._batch = settings.cleanup_batch
+        self._late = settings.late_upload_seconds
+        self._seconds = settings.watch_interval_seconds * _PART_OF_INTERVAL
+        self._lists = asyncio.Semaphore(_AT_ONCE)
+
+    async def __call__(self) -> int:
+        """
+        Return how many versions were removed; what fails is tried again in the next round.
+
+        Raises TransientError where all of a batch fails, as while storage is away.
+        """
+        until = time.monotonic() + self._seconds
+        removed, failed = 0, set[UUID]()
+        while batch := await self._next(failed):
+            swept = await asyncio.gather(
+                *(self._sweep(asset) for asset in batch), return_exceptions=True
+            )
+            removed += await self._settle(batch, swept, failed)
+            if time.monotonic() >= until:
+                break
+        return removed
+
+    async def _next(self, failed: set[UUID]) -> list[Asset]:
+        rows = await self._database.fetch(_DUE, self._batch, self._late, list(failed))
+        return [Asset(**dict(row)) for row in rows]
+
+    async def _sweep(self, asset: Asset) -> int:
+        async with self._lists:
+            try:
+                return await self._store.delete_prefix(
+                    asset.bucket,
+                    upload_key(asset.company_id, asset.id),
+                    lambda stored: is_garbage(asset, stored),
+                )
+            except ObjectMissingError:
+                return 0  # the bucket is gone
+
+    async def _settle(
+        self, batch: Sequence[Asset], swept: Sequence[int | BaseException], failed: set[UUID]
+    ) -> int:
+        done = {
+            asset.id: removed
+            for asset, removed in zip(batch, swept, strict=True)
+            if isinstance(removed, int)
+        }
+        errors = [error for error in swept if isinstance(error, BaseException)]
+        for error in errors:
+            SWEEPS_FAILED.inc()
+            if not isinstance(error, TransientError):
+                log.error("grant_sweep_failed", exc_info=error)
+        if not done:
+            raise errors[0]
+        failed.update(asset.id for asset in batch if asset.id not in done)
+        await self._database.fetch(_SWEPT, list(done))
+        CLEANED.labels(Rule.VERSIONS).inc(len(done))
+        for asset_id, removed in done.items():
+            if removed:
+                REMOVED.inc(removed)
+                log.warning("grant_used_again", asset_id=str(asset_id), removed=removed)
+        return sum(done.values())
