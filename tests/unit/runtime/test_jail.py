@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from media_runtime import ffmpeg as ffmpeg_module
 from media_runtime import jail
 from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
 from media_runtime.jail import Jail, JailError, Limits
+from media_runtime.seccomp import jail_filter
 
 from support.eventually import eventually
 from support.media_files import make_video
@@ -68,6 +74,11 @@ def test_it_reads_its_input_and_writes_its_folder(inside, tmp_path):
         "echo x > /dev/x",
         "echo x > /dev/shm/x",
         "mkdir /run /var",
+        # Whoever opens what lies in the folder would follow a link, and wait for a pipe.
+        'ln -s /etc/passwd "$1/folder/link"',
+        'ln "$1/folder/input" "$1/folder/link"',
+        'mkfifo "$1/folder/pipe"',
+        'mkdir "$1/folder/deeper"',
     ],
 )
 def test_it_reaches_nothing_else(inside, tmp_path, script):
@@ -127,6 +138,113 @@ def test_it_is_nobody_and_may_nothing(inside):
 def test_it_has_limits(inside, script, limits):
     assert inside("set -o pipefail; set -e; " + script, limits=limits).returncode != 0
     assert inside("ulimit -u", limits=limits).stdout.strip() == str(limits.processes)
+
+
+CALLS = """
+import ctypes, errno, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+for name, *words in [line.split() for line in sys.argv[1].splitlines()]:
+    ctypes.set_errno(0)
+    result = call(*(int(word, 0) for word in words))
+    print(name, "works" if result >= 0 else errno.errorcode[ctypes.get_errno()])
+"""
+NUMBERS = {
+    "x86_64": {
+        "ptrace": "101 0 0 0 0",
+        "bpf": "321 0 0 0",
+        "userfaultfd": "323 1",
+        "keyctl": "250 0 -3 0",
+        "perf_event_open": "298 0 0 -1 -1 0",
+        "io_uring_setup": "425 1 0",
+        "mount": "165 0 0 0 0 0",
+        "unshare": "272 0x10000000",
+        "clone of a namespace": "56 0x10000011 0 0 0 0",
+        "clone3": "435 0 0",
+        "socket": "41 1 1 0",
+        "memfd_create": "319 0 0",
+        "process_vm_readv": "310 1 0 0 0 0 0",
+        "a call of x32": "0x40000000 0 0 0",
+        "a call that is newer": "460 0 0 0",
+        "getpid": "39",
+    },
+}
+ANSWERS = {
+    "io_uring_setup": "ENOSYS", "clone3": "ENOSYS",
+    "a call of x32": "ENOSYS", "a call that is newer": "ENOSYS", "getpid": "works",
+}  # fmt: skip
+
+
+@pytest.mark.skipif(platform.machine() not in NUMBERS, reason="numbers are of another machine")
+def test_its_system_calls_are_those_that_decoders_need():
+    """The kernel's surface for namespaces, tracing, rings and keys is not there."""
+    calls = NUMBERS[platform.machine()]
+    words = "\n".join(f"{name.replace(' ', '-')} {call}" for name, call in calls.items())
+    command = JAIL.command(
+        sys.executable,
+        ["-I", "-c", CALLS, words],
+        libraries=[Path(sys.prefix), Path(sys.base_prefix)],
+        limits=LIMITS,
+    )
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found = dict(line.split() for line in done.stdout.splitlines())
+    assert found == {name.replace(" ", "-"): ANSWERS.get(name, "EPERM") for name in calls}
+
+
+def test_an_unnamed_file_takes_no_space_in_its_folder(inside):
+    script = "import os, sys; os.open(sys.argv[1], os.O_TMPFILE | os.O_RDWR)"
+    assert "Operation not permitted" in inside(f'python3 -c "{script}" "$1/folder"').stderr
+
+
+def test_each_machine_has_a_filter_whose_jumps_stay_inside():
+    for machine in ("x86_64", "aarch64"):
+        program = jail_filter(machine)
+        assert program is not None
+        steps = list(struct.iter_unpack("=HBBI", program))
+        assert all(at + 1 + max(step[1:3]) < len(steps) for at, step in enumerate(steps[:-1]))
+        assert steps[-1][0] == 0x06
+    assert jail_filter("riscv64") is None
+
+
+@pytest.fixture
+def scripted(tmp_path, monkeypatch):
+    """Run a shell script in place of ffmpeg, as somebody could who broke a decoder."""
+
+    def run(script: str, *, kind: str = "bubblewrap"):
+        program = Path(tempfile.mkdtemp(dir=tmp_path)) / "ffmpeg"
+        program.write_text(f'#!/bin/bash\ntarget="${{@: -1}}"\nfolder="${{target%/*}}"\n{script}\n')
+        program.chmod(0o755)
+        folder = program.parent / "folder"
+        folder.mkdir()
+        (folder / "source").write_text("from outside")
+        monkeypatch.setattr(ffmpeg_module, "_find", lambda _: str(program))
+        return Ffmpeg(Jail(kind)).run(
+            [f"{folder}/out.mp4"],
+            reads=folder / "source",
+            writes=folder,
+            timeout_seconds=60,
+            max_bytes=8 * 2**20,
+        )
+
+    return run
+
+
+async def test_all_files_of_one_run_together_are_limited(scripted):
+    """Each of them is small enough."""
+    writes = 'for n in 1 2 3; do head -c 7M /dev/zero > "$folder/$n"; done'
+    with pytest.raises(FfmpegError) as caught:
+        await scripted(f"{writes}; sleep 50")
+    assert caught.value.code == "output_too_large"
+    with pytest.raises(FfmpegError) as caught:
+        await scripted('for n in {1..1200}; do : > "$folder/$n"; done; sleep 50')
+    assert caught.value.code == "output_too_large"
+
+
+@pytest.mark.parametrize("plant", ["ln -s /etc/hostname", "mkfifo"])
+async def test_what_is_left_in_the_folder_must_be_files(scripted, plant):
+    """Where no filter is, as on rare machines, nothing but files is taken out."""
+    with pytest.raises(FfmpegError) as caught:
+        await scripted(f'{plant} "$target"', kind="none")
+    assert (caught.value.code, caught.value.stderr) == ("transcode_failed", "no plain file")
 
 
 async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):

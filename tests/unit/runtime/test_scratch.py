@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from media_runtime.scratch import empty_folder, scratch_folder
+from media_runtime.scratch import NotRegularError, empty_folder, open_regular, scratch_folder
 
 from support.eventually import eventually
 
@@ -61,3 +62,16 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     empty_folder(tmp_path / "new" / "folder")
     assert list((tmp_path / "a").iterdir()) == []
     assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_only_a_regular_file_is_opened(tmp_path):
+    (tmp_path / "file").write_bytes(b"bytes")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    os.mkfifo(tmp_path / "pipe")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"bytes"
+    for name in ("link", "pipe", ""):
+        with pytest.raises(NotRegularError):
+            open_regular(tmp_path / name)
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "missing")

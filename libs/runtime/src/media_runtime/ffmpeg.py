@@ -28,6 +28,7 @@ from media_runtime.media_info import (
     VideoStream,
     media_info,
 )
+from media_runtime.scratch import holds_regular_files, used_bytes
 
 __all__ = [
     "AudioStream",
@@ -67,6 +68,7 @@ _MAX_CPU_SECONDS = 2**31
 # Of a probe, which decodes no more than the first few frames.
 _PROBE_CPU_SECONDS, _PROBE_CPU_SECONDS_A_MEGAPIXEL = 5, 0.25
 MAX_OUTPUT_BYTES = 4 * 1024**3
+_LOOK_AT_BYTES_SECONDS = 0.25
 _LEAST_FREE_BYTES = 64 * 1024**2
 _JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
 _RUN_OPTIONS = (
@@ -167,11 +169,12 @@ class Ffmpeg:
 
         It may read the file *reads* and write into the folder *writes*. *on_progress* gets the
         seconds of output written so far, about twice a second. ffmpeg is killed when its time
-        is up, of the clock or of all its threads on the CPU, when a file grows over *max_bytes*,
-        when it makes no progress for *stall_seconds*, when the task is cancelled, or when
-        *on_progress* raises. *niceness* is what it leaves to others, up to 19. Raises FfmpegError
-        with code ``transcode_failed``, ``transcode_timeout`` (on the CPU), ``transcode_stalled``
-        or ``output_too_large``; FfmpegTimeoutError, FfmpegKilledError or FfmpegInterruptedError.
+        is up, of the clock or of all its threads on the CPU, when its files grow over
+        *max_bytes* together, when it makes no progress for *stall_seconds*, when the task is
+        cancelled, or when *on_progress* raises. *niceness* is what it leaves to others, up to
+        19. Raises FfmpegError with code ``transcode_failed``, ``transcode_timeout`` (on the
+        CPU), ``transcode_stalled`` or ``output_too_large``; FfmpegTimeoutError,
+        FfmpegKilledError or FfmpegInterruptedError.
         An input from a file that lacks ``input_options`` is a ValueError.
         """
         refuse_open_inputs(arguments, self.input_options)
@@ -186,7 +189,8 @@ class Ffmpeg:
             command = [_find("nice"), "-n", str(niceness), *command]
         clock = asyncio.get_running_loop().time
         started = clock()
-        async with _started(command) as running:
+        most = used_bytes(writes) + max_bytes
+        async with _started(command) as running, running.within(writes, most):
             try:
                 async with asyncio.timeout(timeout_seconds) as limit:
                     await _follow(running.output, on_progress, stall_seconds)
@@ -195,11 +199,15 @@ class Ffmpeg:
                 if not limit.expired():
                     raise
                 raise FfmpegTimeoutError("ffmpeg took too long") from error
+        if running.is_over_bytes:
+            raise _too_large()
         if code != 0:
             all_of_it = (clock() - started) * _CORES >= limits.cpu_seconds
             _raise_if_over_limits(code, stderr, may_have_used_all=all_of_it)
             _raise_if_interrupted(code, stderr, writes)
             raise FfmpegError("transcode_failed", "The file cannot be processed.", stderr)
+        if not holds_regular_files(writes):
+            raise FfmpegError("transcode_failed", "The file cannot be processed.", "no plain file")
 
     async def probe(
         self, path: Path, *, cpu_seconds: int | None = None, timeout_seconds: float = 120
@@ -256,6 +264,7 @@ class _Running:
         assert process.stderr is not None  # noqa: S101
         self.output = process.stdout
         self._process = process
+        self.is_over_bytes = False
         self._tail = asyncio.create_task(_tail(process.stderr))
 
     async def ended(self) -> tuple[int, str]:
@@ -263,11 +272,31 @@ class _Running:
         stderr = await asyncio.shield(self._tail)
         return await self._process.wait(), stderr
 
-    async def end(self) -> None:
-        """Kill what still runs and reap it."""
+    @asynccontextmanager
+    async def within(self, folder: Path, most_bytes: int) -> AsyncIterator[None]:
+        """Kill it once all files in *folder* together take more."""
+
+        async def look() -> None:
+            while not self.is_over_bytes:
+                await asyncio.sleep(_LOOK_AT_BYTES_SECONDS)
+                self.is_over_bytes = used_bytes(folder) > most_bytes
+            self._kill()
+
+        looking = asyncio.create_task(look())
+        try:
+            yield
+        finally:
+            looking.cancel()
+            await asyncio.wait([looking])
+
+    def _kill(self) -> None:
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+    async def end(self) -> None:
+        """Kill what still runs and reap it."""
+        self._kill()
         self._tail.cancel()
         await asyncio.wait([self._tail])
         await self._process.communicate()
@@ -346,12 +375,16 @@ async def _read_at_most(stream: asyncio.StreamReader, limit: int) -> bytes:
     return output
 
 
+def _too_large(stderr: str = "") -> FfmpegError:
+    return FfmpegError("output_too_large", "The converted video would be too large.", stderr)
+
+
 def _raise_if_over_limits(code: int, stderr: str, *, may_have_used_all: bool) -> None:
     # ffmpeg takes the signal that its CPU time is over as a request to end, and does not say so.
     if code in _OUT_OF_CPU or (code == _ASKED_TO_END and may_have_used_all):
         raise FfmpegError("transcode_timeout", "Processing took too long.", stderr)
     if code in _OUT_OF_BYTES:
-        raise FfmpegError("output_too_large", "The converted video would be too large.", stderr)
+        raise _too_large(stderr)
 
 
 def _raise_if_interrupted(code: int, stderr: str, writes: Path | None = None) -> None:

@@ -3,13 +3,14 @@ The jail in which programs open what strangers uploaded.
 
 Invariant: a jailed program has no network and no capability, sees the system's programs, the
 one file that it reads and the one folder that it writes, and nothing of the environment; it
-writes nowhere else, not even into memory; each process's memory and time, their number, and the
-size of each file are limited.
+writes nowhere else, not even into memory, and gives nothing there another name than a file's; each
+process's memory and time, their number, and the size of each file are limited.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
+from media_runtime.seccomp import jail_filter
 
 log = structlog.get_logger(__name__)
 
@@ -121,7 +123,9 @@ def _walls(
         *folder,
         *file,
         # All is mounted on memory: half of the machine's, which no limit counts.
-        *("--remount-ro", "/", *closing, "--chdir", "/", "--"),
+        *("--remount-ro", "/", *closing, "--chdir", "/"),
+        *(("--seccomp", _FILTER_FD) if _filter() else ()),
+        "--",
     ]
 
 
@@ -150,19 +154,33 @@ def _with_environment(variables: Mapping[str, str]) -> list[str]:
 # asked for the signal gets none, but has another parent.
 _KILL_ALL_WITH_US = """
 [ "$PPID" = "$1" ] || exit 1
-shift
+filter=$2
+shift 2
 trap 'kill -s KILL 0' TERM
-"$@" <&0 &
+"$@" <&0 9<"$filter" &
 wait "$!"
 """
+_FILTER_FD = "9"
 
 
 def _dying_with_us() -> tuple[str, ...]:
+    shell = ("/bin/sh", "-c", _KILL_ALL_WITH_US, "sh", str(os.getpid()), _filter() or os.devnull)
     setpriv = shutil.which("setpriv")
     if setpriv is None:
-        return ()
-    shell = ("/bin/sh", "-c", _KILL_ALL_WITH_US, "sh", str(os.getpid()))
+        return shell
     return (setpriv, "--pdeathsig", "TERM", "--no-new-privs", "--", *shell)
+
+
+@cache
+def _filter() -> str | None:
+    """Return the path of the filter of system calls, in memory that lasts as this process does."""
+    program = jail_filter()
+    if program is None:
+        log.warning("jail_filters_no_system_calls", machine=platform.machine())
+        return None
+    descriptor = os.memfd_create("jail-filter")
+    os.write(descriptor, program)
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
 @cache
@@ -197,7 +215,8 @@ def _closing() -> tuple[str, ...]:
 def _problem(closing: Sequence[str]) -> str | None:
     """Return why bubblewrap does not work here, as a sentence, or None."""
     walls = _walls([], None, None, {}, closing)
-    command = [*_with_environment({}), *walls, *_limited(Limits(cpu_seconds=1)), _find("true")]
+    limited = [*_limited(Limits(cpu_seconds=1)), _find("true")]
+    command = [*_with_environment({}), *_dying_with_us(), *walls, *limited]
     try:
         done = subprocess.run(  # noqa: S603 - our own words
             command, capture_output=True, timeout=_TRY_SECONDS, check=False

@@ -9,6 +9,7 @@ that process says, nothing is believed but JSON of the declared type.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import pickle
 import signal
@@ -35,6 +36,7 @@ from media_runtime.picture_worker import (
     results_of,
 )
 from media_runtime.pictures import MAX_PIXELS, PictureError
+from media_runtime.scratch import open_regular
 from pydantic import ValidationError
 
 T = TypeVar("T")
@@ -46,6 +48,7 @@ _CPU_SECONDS = 300
 _START_SECONDS = 30.0
 _MOST_ANSWER_BYTES = 256 * 1024**2
 _CHUNK_BYTES = 1024**2
+_FIRST_DESCRIPTOR = 10
 
 
 class PicturePoolError(TransientError):
@@ -149,24 +152,26 @@ class _Worker:
         self.kill()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_START_SECONDS)
+        # Below are descriptors that the jail uses itself.
+        handed = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, _FIRST_DESCRIPTOR)
         # Not the current folder, wherever this was started.
         paths = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
         command = self._jail.command(
             sys.executable,
             [
                 *("-P", "-m", "media_runtime.picture_worker"),
-                *(str(theirs.fileno()), str(self._max_pixels)),
+                *(str(handed), str(self._max_pixels)),
             ],
             libraries=[Path(sys.prefix), Path(sys.base_prefix), *paths],
             environment={"PYTHONPATH": os.pathsep.join(map(str, paths))},
             limits=self._limits,
         )
         # Not in a thread of the pool: PR_SET_PDEATHSIG fires when the starting thread ends.
-        with theirs:
+        with theirs, os.fdopen(handed):
             self._process = subprocess.Popen(  # noqa: ASYNC220, S603 - short, and our own words
                 command,
                 stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[handed],
                 start_new_session=True,
             )
         loop = asyncio.get_running_loop()
@@ -203,7 +208,7 @@ class _Worker:
     def _exchange(self, request: bytes, source: Path | None) -> bytes:
         assert self._control is not None  # noqa: S101 - started
         with ExitStack() as stack:
-            files = [stack.enter_context(path.open("rb")) for path in (source,) if path]
+            files = [stack.enter_context(open_regular(path)) for path in (source,) if path]
             ours, theirs = os.pipe()
             pipe = stack.enter_context(os.fdopen(ours, "rb", buffering=0))
             try:

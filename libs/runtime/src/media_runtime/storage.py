@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import io
 import json
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -27,6 +28,7 @@ import urllib3
 from media_contracts import ObjectRef
 from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError, admin_client
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.scratch import open_regular
 from media_runtime.settings import ProvisionerSettings, StorageSettings
 from minio import Minio
 from minio.commonconfig import CopySource
@@ -284,17 +286,20 @@ class ObjectStore:
     async def upload(
         self, bucket: str, key: str, path: Path, *, content_type: str, cache_control: str
     ) -> int:
-        """Store the file at *path* and return its size in bytes."""
+        """Store the regular file at *path* and return its size in bytes."""
 
         def store() -> int:
-            self._client.fput_object(
-                bucket,
-                key,
-                str(path),
-                content_type=content_type,
-                metadata={"Cache-Control": cache_control},
-            )
-            return path.stat().st_size
+            with open_regular(path) as file:
+                size = os.fstat(file.fileno()).st_size
+                self._client.put_object(
+                    bucket,
+                    key,
+                    file,
+                    size,
+                    content_type=content_type,
+                    metadata={"Cache-Control": cache_control},
+                )
+            return size
 
         return await self._run(store, key)
 

@@ -32,6 +32,7 @@ _LOOK_CPU_SECONDS = 10
 # A file that ran out of it so often is given no further look.
 _MOST_OUT_OF_CPU = 2
 _LOOK_SECONDS = 30.0
+_LOOK_BYTES = 256 * 1024**2
 _OUT_OF_CPU = frozenset({"transcode_timeout", "image_timeout"})
 # Frames are handed on larger than wanted, so that the final filter has something to choose from.
 _OVERSIZE = 2
@@ -170,6 +171,7 @@ class FindFrame:
                 writes=frame.parent,
                 timeout_seconds=seconds,
                 cpu_seconds=_LOOK_CPU_SECONDS,
+                max_bytes=_LOOK_BYTES,
             )
             if not frame.exists():  # noqa: ASYNC240 - one look at a local file
                 return None
