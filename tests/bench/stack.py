@@ -19,7 +19,7 @@ def token(company: UUID) -> str:
 def client(company: UUID | None = None) -> MediaClient:
     """Return a client of a company of its own."""
     return MediaClient(
-        os.environ["MEDIA_API_URL"], os.environ["MEDIA_EVENTS_URL"], token(company or uuid4())
+        os.environ["MEDIA_URL"], token(company or uuid4())
     )
 
 

@@ -150,17 +150,17 @@ class Company:
         self.headers = {"Authorization": f"Bearer {token_of(self.id)}"}
 
     async def post(self, path: str, **options: Any) -> httpx.Response:
-        """POST to the sign API below /api/media."""
+        """POST to the API below /api/media."""
         return await self.call("POST", path, **options)
 
     async def get(self, path: str, **options: Any) -> httpx.Response:
-        """GET from the sign API below /api/media."""
+        """GET from the API below /api/media."""
         return await self.call("GET", path, **options)
 
     async def call(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """Call the sign API; *headers* are sent besides the token."""
+        """Call the API; *headers* are sent besides the token."""
         headers = {**self.headers, **options.pop("headers", {})}
-        url = f"{variable('MEDIA_API_URL')}/api/media{path}"
+        url = f"{variable('MEDIA_URL')}/api/media{path}"
         return await self.http.request(method, url, headers=headers, **options)
 
     async def sign(
@@ -176,10 +176,10 @@ class Company:
         return grant
 
     async def store(self, grant: JSON, data: bytes, **changed: str) -> httpx.Response:
-        """POST *data* to storage with the grant's fields, some of them *changed*."""
+        """PUT *data* to storage with the grant's headers, some of them *changed*, or others."""
         upload = grant["upload"]
-        fields = {**upload["fields"], **{k.replace("_", "-"): v for k, v in changed.items()}}
-        return await self.http.post(upload["url"], data=fields, files={"file": ("f", data)})
+        headers = {**upload["headers"], **{k.replace("_", "-"): v for k, v in changed.items()}}
+        return await self.http.put(upload["url"], content=data, headers=headers)
 
     async def upload(self, path: Path, *, type: str | None = None) -> str:  # noqa: A002
         """Sign and upload a file and return its asset's id."""
@@ -197,7 +197,7 @@ class Company:
         """Sign and upload *data*, declared to have *declared* bytes; return its asset's id."""
         grant = await self.sign(name, declared or len(data), type)
         answer = await self.store(grant, data)
-        assert answer.status_code == 204, answer.text
+        assert answer.status_code == 200, answer.text
         return str(grant["assetId"])
 
     async def asset(self, asset_id: str) -> JSON:
@@ -241,7 +241,7 @@ class Company:
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[Listener]:
         """Follow the company's events for the block, from before it begins."""
-        url = f"{variable('MEDIA_EVENTS_URL')}/api/media/events"
+        url = f"{variable('MEDIA_URL')}/api/media/events"
         listener = Listener(url, self.headers["Authorization"].removeprefix("Bearer "))
         following = asyncio.create_task(listener.follow())
         try:

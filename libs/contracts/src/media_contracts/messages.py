@@ -136,7 +136,12 @@ class ThumbnailFailed(Payload):
 
 
 class AssetStatusChanged(Payload):
-    """An asset entered ``status``. ``previous_status`` is null for a new asset."""
+    """
+    An asset entered ``status``. ``previous_status`` is null for a new asset.
+
+    ``thumbnail_kept`` tells of a deletion that leaves the thumbnail; it ends with another event
+    of ``deleted``.
+    """
 
     event_type: ClassVar[str] = "media.asset.status_changed.v1"
 
@@ -144,6 +149,7 @@ class AssetStatusChanged(Payload):
     status: AssetStatus
     previous_status: AssetStatus | None = None
     error: ErrorInfo | None = None
+    thumbnail_kept: bool = False
 
 
 class AssetProgressed(Payload):

@@ -91,6 +91,7 @@ MEDIA_STATUS = Topic(
     producers=("sign_api", "ingest", "watcher"),
     consumers=("notifier",),
     messages=(AssetStatusChanged, AssetProgressed),
+    group="notifier_links",
 )
 MEDIA_PROCESSED = Topic(
     name="media_processed",

@@ -6,6 +6,7 @@ Invariant: programs that run together hold the same secrets.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ JWT_ISSUER = "media-pipeline"
 JWT_AUDIENCE = "media-pipeline"
 MIN_JWT_SECRET_BYTES = 32
 DATABASE_SERVICES = ("sign_api", "ingest", "notifier", "watcher")
-STORAGE_USERS = ("sign_api", "ingest", "thumbnailer", "watcher", "provisioner", "metrics")
+STORAGE_USERS = (
+    *("sign_api", "ingest", "thumbnailer", "edge", "watcher", "provisioner", "metrics"),
+)
 SUBSCRIBER = "subscriber"
 KAFKA_USERS = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher", "minio", SUBSCRIBER)
 
@@ -31,6 +34,7 @@ class Credentials:
 
     jwt_secret: str
     event_id_secret: str
+    edge_keys: str
     database_passwords: Mapping[str, str]
     storage_secrets: Mapping[str, str]
     kafka_passwords: Mapping[str, str]
@@ -48,6 +52,10 @@ class Credentials:
     def event_variables(self) -> dict[str, str]:
         """Return what seals the ids of events, as environment variables."""
         return {"EVENT_ID_SECRET": self.event_id_secret}
+
+    def edge_variables(self) -> dict[str, str]:
+        """Return the keys that links to files are signed with, as environment variables."""
+        return {"EDGE_KEYS": self.edge_keys}
 
     def password_variables(self) -> dict[str, str]:
         """Return the services' database passwords as environment variables."""
@@ -81,12 +89,20 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
     return Credentials(
         jwt_secret=jwt_secret,
         event_id_secret=_secret(state, environ, "EVENT_ID_SECRET"),
+        edge_keys=_edge_keys(state, environ),
         database_passwords=passwords,
         storage_secrets=storage,
         kafka_passwords=kafka,
         jwt_issuer=environ.get("JWT_ISSUER") or JWT_ISSUER,
         jwt_audience=environ.get("JWT_AUDIENCE") or JWT_AUDIENCE,
     )
+
+
+def _edge_keys(state: State, environ: Mapping[str, str]) -> str:
+    # A key has an id, by which the edge finds it while two of them are in use.
+    if state.known_secret("edge_keys") is None and not environ.get("EDGE_KEYS"):
+        state.remember_secret("edge_keys", f"k1:{secrets.token_hex(24)}")
+    return _secret(state, environ, "EDGE_KEYS")
 
 
 def _secret(state: State, environ: Mapping[str, str], variable: str) -> str:

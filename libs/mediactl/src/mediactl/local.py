@@ -7,6 +7,7 @@ Invariant: each process is in the state before anyone waits for it.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,6 +16,7 @@ from mediactl.credentials import stack_credentials
 from mediactl.endpoints import KAFKA_LOGIN, Endpoints, endpoints_from_environment
 from mediactl.errors import UsageError
 from mediactl.home import Home
+from mediactl.native.edge import EdgePorts, EdgeServer
 from mediactl.native.infrastructure import (
     MONITORS,
     NativeInfrastructure,
@@ -43,6 +45,9 @@ from mediactl.state import State, remember_free_port
 from mediactl.status import Row, external_rows, program_row
 
 
+_EDGE_BEHIND = "edge_behind"
+
+
 class LocalStack:
     """The five services natively, with or without native infrastructure."""
 
@@ -65,6 +70,7 @@ class LocalStack:
         # Where all runs as well: what somebody took away from the servers is what is mended here.
         provision(around, progress, first_login=FIRST_LOGIN if self._native else None)
         run_all([partial(self._start, service, progress) for service in services])
+        self._start_edge(progress)
         return self.published()
 
     def published(self) -> dict[str, str]:
@@ -76,12 +82,13 @@ class LocalStack:
             around.credentials,
             monitors=MONITORS if self._native else (),
             topic_prefix=around.topic_prefix,
+            public_url=around.public_url,
         )
 
     def down(self, progress: Progress) -> None:
         """Stop the services, then the native servers."""
         with step(progress, "services", "stopping", done="stopped"):
-            run_all([partial(self._stop, service) for service in self._services()])
+            run_all([partial(self._stop, one) for one in [self._edge(), *self._services()]])
         if self._native:
             with step(progress, "servers", "stopping", done="stopped"):
                 self._infrastructure().stop()
@@ -99,6 +106,7 @@ class LocalStack:
         self._choose_ports(names)
         programs = [self._program(one) for one in names]
         run_all([partial(self._start, program, SilentProgress()) for program in programs])
+        self._start_edge(SilentProgress())
 
     def stop(self, name: str) -> None:
         """Stop one part, with all its replicas."""
@@ -151,7 +159,7 @@ class LocalStack:
 
     def _programs(self) -> list[Program]:
         servers = self._infrastructure().servers() if self._native else []
-        return [*servers, *self._services()]
+        return [*servers, *self._services(), self._edge()]
 
     def _services(self, around: Surroundings | None = None) -> list[ServiceProgram]:
         around = around or self._surroundings()
@@ -166,6 +174,39 @@ class LocalStack:
             for name in self._service_names()
         ]
 
+    def _edge(self) -> EdgeServer:
+        return EdgeServer(
+            code=self._home.root / "deploy" / "edge",
+            data=self._home.data / "edge",
+            log_file=self._home.log_file("edge"),
+            ports=EdgePorts(self._state.port("edge") or 0, self._state.port("edge_internal") or 0),
+            behind=self._behind_edge(),
+            environ=self._environ,
+            process=self._state.process("edge"),
+        )
+
+    def _behind_edge(self) -> dict[str, str]:
+        around = self._surroundings()
+        prefix = self._environ.get("S3_BUCKET_PREFIX") or "media-"
+        return {
+            "EDGE_SIGN_API": f"127.0.0.1:{self._state.port('sign_api')}",
+            "EDGE_NOTIFIER": f"127.0.0.1:{self._state.port('notifier')}",
+            "EDGE_STORAGE": around.endpoints.s3_endpoint_url,
+            "EDGE_S3_ACCESS_KEY": f"{prefix}edge",
+            "EDGE_S3_SECRET_KEY": around.credentials.storage_secrets["edge"],
+            **around.credentials.edge_variables(),
+        }
+
+    def _start_edge(self, progress: Progress) -> None:
+        """Start the edge, anew where what lies behind it has moved."""
+        edge = self._edge()
+        digest = hashlib.sha256(repr(sorted(edge.command().env.items())).encode()).hexdigest()
+        if edge.is_alive and digest != self._state.fact(_EDGE_BEHIND):
+            self._stop(edge)
+            edge = self._edge()
+        self._state.remember_fact(_EDGE_BEHIND, digest)
+        self._start(edge, progress)
+
     def _service_names(self) -> list[str]:
         return [
             replica_name(service, number)
@@ -179,9 +220,15 @@ class LocalStack:
             credentials=stack_credentials(self._state, self._environ),
             topic_prefix=topic_prefix(self._state),
             scratch=self._home.data / "scratch",
+            public_url=self._public_url(),
+            edge_urls=f"http://127.0.0.1:{self._state.port('edge_internal')}",
             environ=self._environ,
             metrics_token=storage_token_file(self._home) if self._native else None,
         )
+
+    def _public_url(self) -> str:
+        given = self._environ.get("MEDIA_PUBLIC_URL")
+        return (given or f"http://127.0.0.1:{self._state.port('edge')}").rstrip("/")
 
     def _infrastructure(self) -> NativeInfrastructure:
         prefix = topic_prefix(self._state)
@@ -216,6 +263,9 @@ class LocalStack:
     def _choose_ports(self, names: Sequence[str]) -> None:
         """Choose the ports of those services among *names* that do not run."""
         running = self._state.running()
+        if "edge" not in running:
+            for name in ("edge", "edge_internal"):
+                remember_free_port(name, self._state, self._environ)
         for name in set(names) & set(self._service_names()) - set(running):
             remember_free_port(name, self._state, self._environ)
         if self._native:

@@ -22,6 +22,8 @@ PORT_VARIABLES = {
     "kafka_controller": "KAFKA_CONTROLLER_PORT",
     "postgres": "POSTGRES_PORT",
     "minio": "MINIO_PORT",
+    "edge": "MEDIA_PORT",
+    "edge_internal": "EDGE_METRICS_PORT",
     "prometheus": "PROMETHEUS_PORT",
     "alertmanager": "ALERTMANAGER_PORT",
     "grafana": "GRAFANA_PORT",

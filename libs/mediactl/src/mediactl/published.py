@@ -19,9 +19,10 @@ from rich.table import Table
 
 _WIDTH = 120
 _SHOWN = {
-    "MEDIA_API_URL": "sign API (OpenAPI at /docs)",
-    "MEDIA_EVENTS_URL": "events, SSE at /api/media/events",
-    "S3_ENDPOINT_URL": "object store",
+    "MEDIA_URL": "for clients: API, events, uploads, files",
+    "MEDIA_API_URL": "inside: sign API (OpenAPI at /docs)",
+    "MEDIA_EVENTS_URL": "inside: notifier (OpenAPI at /docs)",
+    "S3_ENDPOINT_URL": "inside: object store",
     "KAFKA_BOOTSTRAP_SERVERS": "Kafka",
     "PROMETHEUS_URL": "Prometheus",
     "ALERTMANAGER_URL": "Alertmanager",
@@ -37,6 +38,7 @@ def published_variables(
     monitors: Collection[str] = (),
     measured: Collection[str] = SERVICES,
     topic_prefix: str = "",
+    public_url: str | None = None,
 ) -> dict[str, str]:
     """
     Return the variables that ``up`` publishes of a stack in which *monitors* run.
@@ -45,6 +47,7 @@ def published_variables(
     first is named.
     """
     return {
+        "MEDIA_URL": public_url or f"http://127.0.0.1:{ports['edge']}",
         "MEDIA_API_URL": f"http://127.0.0.1:{ports['sign_api']}",
         "MEDIA_EVENTS_URL": f"http://127.0.0.1:{ports['notifier']}",
         **endpoints.variables(),
@@ -53,6 +56,7 @@ def published_variables(
             for name in measured
             if name in ports
         },
+        "EDGE_METRICS_URL": f"http://127.0.0.1:{ports['edge_internal']}/metrics",
         **({"KAFKA_TOPIC_PREFIX": topic_prefix} if topic_prefix else {}),
         **{f"{name.upper()}_URL": f"http://127.0.0.1:{ports[name]}" for name in monitors},
         **(subscriber_login(credentials, topic_prefix) if endpoints.kafka_has_logins else {}),

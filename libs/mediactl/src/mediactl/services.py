@@ -29,6 +29,8 @@ _STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
 _MAKE_BUCKETS = ("watcher",)
 _TOKENS = ("sign_api", "notifier")
 _EVENT_IDS = ("notifier",)
+_LINKS = ("sign_api",)
+_EDGES = ("notifier",)
 _SCRATCH = ("ingest", "thumbnailer")
 _MAKE_USERS = "KAFKA_MAKE_USERS"
 
@@ -38,7 +40,7 @@ _INHERITED = (
 )
 SHARED = (
     *("MEDIA_ENV", "LOG_LEVEL", "S3_REGION"),
-    *("S3_PUBLIC_ENDPOINT_URL", "S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARNS", "S3_QUARANTINE_DAYS"),
+    *("S3_BUCKET_PREFIX", "S3_NOTIFICATION_ARNS", "S3_QUARANTINE_DAYS", "CORS_ALLOW_ORIGINS"),
 )
 SHARED_PREFIX = "OTEL_"
 """Settings that all services share."""
@@ -47,6 +49,7 @@ SHARED_PREFIX = "OTEL_"
 NOT_FOR_SERVICES = (
     *("_METRICS_PORT", "_METRICS_URL"),
     *("_DB_PASSWORD", "_S3_SECRET", "_KAFKA_PASSWORD"),
+    *("EDGE_KEYS", "EDGE_URLS"),
 )
 
 
@@ -58,6 +61,8 @@ class Surroundings:
     credentials: Credentials
     topic_prefix: str
     scratch: Path
+    public_url: str
+    edge_urls: str
     environ: Mapping[str, str]
     metrics_token: Path | None = None
     """Where Prometheus looks for what it shows the object store, if there is one of ours."""
@@ -161,6 +166,11 @@ def _reached(name: str, around: Surroundings) -> dict[str, str]:
         variables |= credentials.token_variables()
     if name in _EVENT_IDS:
         variables |= credentials.event_variables()
+    if name in _LINKS:
+        variables |= credentials.edge_variables()
+        variables["MEDIA_PUBLIC_URL"] = around.public_url
+    if name in _EDGES:
+        variables["EDGE_URLS"] = around.edge_urls
     if name in _SCRATCH:
         variables["SCRATCH_DIR"] = str(around.scratch / name)
     return variables

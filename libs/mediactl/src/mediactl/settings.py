@@ -21,10 +21,11 @@ TOPIC_PREFIX = "topic_prefix"
 
 _OF_SERVERS = (
     *WEBHOOKS,
-    *("PROMETHEUS_SCRAPE_SECONDS", "RUNBOOK_BASE_URL", "MINIO_API_CORS_ALLOW_ORIGIN"),
+    *("PROMETHEUS_SCRAPE_SECONDS", "RUNBOOK_BASE_URL", "MEDIA_PUBLIC_URL"),
     *("JWT_ISSUER", "JWT_AUDIENCE", "KAFKA_MAKE_USERS"),
 )
-_PREFIXES = tuple(f"{service.upper()}_" for service in SERVICES)
+_PARTS = (*SERVICES, "edge")
+_PREFIXES = tuple(f"{part.upper()}_" for part in _PARTS)
 _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|HEADERS|CREDENTIAL|KEY(_|$)")
 _VARIABLE = "KAFKA_TOPIC_PREFIX"
 
@@ -67,8 +68,8 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 def told(names: Sequence[str]) -> str:
     """Return what to say of settings that changed while the stack runs."""
-    concerned = {service for service in SERVICES for name in names if _concerns(name, service)}
-    parts = [service for service in SERVICES if service in concerned]
+    concerned = {part for part in _PARTS for name in names if _concerns(name, part)}
+    parts = [part for part in _PARTS if part in concerned]
     parts += ["alertmanager"] if {*names} & {*WEBHOOKS} else []
     return (
         f"Remembered: {', '.join(names)}. What runs takes it with its next start: "

@@ -97,6 +97,8 @@ class Actions:
                 " WHERE id = $1",
                 asset.id,
             )
+            asset.thumbnail_kept = False
+            await self._lifecycle.thumbnail_removed(connection, asset, at=datetime.now(UTC))
         return asset
 
     @staticmethod

@@ -175,6 +175,13 @@ class Lifecycle:
         """Tell that the asset's attempt reached *stage*."""
         await self._tell(connection, asset, AssetProgressed(attempt=asset.attempt, stage=stage), at)
 
+    async def thumbnail_removed(
+        self, connection: Connection, asset: Asset, *, at: datetime
+    ) -> None:
+        """Tell that the thumbnail, which a deletion had left, is deleted as well."""
+        before = AssetStatus(asset.status)
+        await self._tell(connection, asset, _status_changed(asset, before), at)
+
     async def _tell(
         self, connection: Connection, asset: Asset, payload: Payload, at: datetime
     ) -> None:
@@ -211,4 +218,5 @@ def _status_changed(asset: Asset, before: AssetStatus) -> AssetStatusChanged:
         error=ErrorInfo(code=asset.error_code or "", message=asset.error_message or "")
         if failed
         else None,
+        thumbnail_kept=asset.thumbnail_kept,
     )

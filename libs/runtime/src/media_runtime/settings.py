@@ -7,13 +7,18 @@ A secret may be given as ``NAME_FILE``, the path of a file that holds it.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+_EDGE_KEY = r"[a-z0-9]{1,16}:[^,:\s]{32,}"
+_EDGE_KEYS = re.compile(f"{_EDGE_KEY}(,{_EDGE_KEY})*")
 
 
 class _FileSource(PydanticBaseSettingsSource):
@@ -150,7 +155,7 @@ class PostgresSettings(Settings):
 
 class StorageSettings(Settings):
     """
-    The object store. ``s3_public_endpoint_url`` is how clients reach it, where that differs.
+    The object store, which no client reaches but through the edge.
 
     ``s3_notification_arns``, separated by commas, are the store's own names for its targets
     that feed media_ingest: one with a queue on disk, which survives a Kafka outage but is read
@@ -158,7 +163,6 @@ class StorageSettings(Settings):
     """
 
     s3_endpoint_url: str
-    s3_public_endpoint_url: str | None = None
     s3_access_key: str
     s3_secret_key: SecretStr
     s3_region: str = "us-east-1"
@@ -181,6 +185,7 @@ class AdministratorSettings(StorageSettings):
     sign_api_s3_secret: SecretStr
     ingest_s3_secret: SecretStr
     thumbnailer_s3_secret: SecretStr
+    edge_s3_secret: SecretStr
     watcher_s3_secret: SecretStr
     provisioner_s3_secret: SecretStr
     metrics_s3_secret: SecretStr
@@ -195,6 +200,24 @@ class AdministratorSettings(StorageSettings):
             for name in type(self).model_fields
             if name.endswith(suffix)
         }
+
+
+class EdgeKeySettings(Settings):
+    """
+    The keys with which links to files are signed: ``id:secret``, with commas between several.
+
+    The first one signs; the edge takes all. To change keys, put a new one in front, and take the
+    old one away once its links have lapsed.
+    """
+
+    edge_keys: SecretStr
+
+    @field_validator("edge_keys")
+    @classmethod
+    def _are_keys(cls, keys: SecretStr) -> SecretStr:
+        if not _EDGE_KEYS.fullmatch(keys.get_secret_value()):
+            raise ValueError("must be id:secret,…, with secrets of at least 32 characters")
+        return keys
 
 
 class AuthSettings(Settings):

@@ -2,7 +2,7 @@
 Object storage: the one place that speaks S3, and reads the notifications of a bucket.
 
 Invariant: the SDK blocks, so every network call runs in this adapter's own threads, with
-time limits. Signing is arithmetic and needs no network.
+time limits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -32,7 +32,6 @@ from media_runtime.scratch import open_regular
 from media_runtime.settings import ProvisionerSettings, StorageSettings
 from minio import Minio
 from minio.commonconfig import CopySource
-from minio.datatypes import PostPolicy
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, MinioException, S3Error
 
@@ -87,15 +86,6 @@ class MalformedNotificationError(PermanentError):
 
     def __init__(self, why: str) -> None:
         super().__init__("malformed_notification", f"not a bucket notification: {why}")
-
-
-@dataclass(frozen=True)
-class UploadGrant:
-    """A presigned POST: send *fields*, then the file as ``file``, to *url* before *expires_at*."""
-
-    url: str
-    fields: dict[str, str]
-    expires_at: datetime
 
 
 @dataclass(frozen=True)
@@ -213,9 +203,6 @@ class ObjectStore:
         self._setup = BucketSetup(
             _client(maker, maker.s3_endpoint_url), maker, http_client=_http_client()
         )
-        public = settings.s3_public_endpoint_url or settings.s3_endpoint_url
-        self._signer = _client(settings, public)
-        self._public_url = public.rstrip("/")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
 
     @classmethod
@@ -241,23 +228,6 @@ class ObjectStore:
     def bucket_of(self, company_id: UUID) -> str:
         """Return the name of a company's own bucket."""
         return f"{self._settings.s3_bucket_prefix}{company_id}"
-
-    def grant_upload(
-        self, bucket: str, key: str, *, content_type: str, max_bytes: int, lifetime: timedelta
-    ) -> UploadGrant:
-        """Return a grant for exactly this key and type, from 1 to *max_bytes* bytes; no I/O."""
-        expires_at = datetime.now(UTC) + lifetime
-        policy = PostPolicy(bucket, expires_at)
-        policy.add_equals_condition("key", key)
-        policy.add_equals_condition("Content-Type", content_type)
-        policy.add_content_length_range_condition(1, max_bytes)
-        fields = self._signer.presigned_post_policy(policy)
-        fields = {"key": key, "Content-Type": content_type, **fields}
-        return UploadGrant(f"{self._public_url}/{bucket}", fields, expires_at)
-
-    def presign_get(self, bucket: str, key: str, *, lifetime: timedelta) -> str:
-        """Return a URL that serves one object to whoever holds it, for *lifetime*; no I/O."""
-        return self._signer.presigned_get_object(bucket, key, expires=lifetime)
 
     async def download(self, ref: ObjectRef, path: Path) -> str:
         """
@@ -585,7 +555,7 @@ def build_notification(stored: StoredObject, *, source: str, at: datetime) -> by
         "eventVersion": "2.0",
         "eventSource": source,
         "eventTime": at.astimezone(UTC).isoformat(timespec="milliseconds"),
-        "eventName": "s3:ObjectCreated:Post",
+        "eventName": "s3:ObjectCreated:Put",
         "s3": {
             "s3SchemaVersion": "1.0",
             "bucket": {"name": stored.bucket},

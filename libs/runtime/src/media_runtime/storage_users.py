@@ -37,8 +37,10 @@ _ORIGINALS = ("uploads", "quarantine")
 
 # user: what it may do with objects, by the part of their key after the company
 _OBJECTS: Mapping[str, Mapping[str, Sequence[str]]] = {
-    # What it signs, clients do in its name: upload originals and read outputs.
-    "sign_api": {"uploads": ("s3:PutObject",), "outputs": ("s3:GetObject",)},
+    # What it signs, clients do in its name: upload originals.
+    "sign_api": {"uploads": ("s3:PutObject",)},
+    # It serves files to clients; nobody may read originals through it.
+    "edge": {"outputs": ("s3:GetObject",)},
     "ingest": {**dict.fromkeys(_ORIGINALS, _READ), "outputs": (*_READ, *_WRITE)},
     "thumbnailer": {**dict.fromkeys(_ORIGINALS, _READ), "outputs": (*_READ, *_WRITE)},
     # It moves originals, and lists, looks and deletes everywhere.

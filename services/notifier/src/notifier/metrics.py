@@ -22,3 +22,4 @@ SLOW_CLIENTS = Counter(
 MALFORMED = Counter("notifier_malformed_total", "Records that are no event.", ["topic"])
 BEHIND = Gauge("notifier_log_lag_records", "Records that are in the log and not yet read.")
 RESTARTS = Counter("notifier_log_restarts_total", "Times that reading the log broke off.")
+LINKS_ENDED = Counter("notifier_links_ended_total", "Deleted assets whose links edges refuse.")

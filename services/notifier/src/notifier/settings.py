@@ -35,5 +35,7 @@ class NotifierSettings(PublicSettings, AuthSettings, KafkaSettings, PostgresSett
     """What is read for one client; where it takes more, the client is told to read anew."""
     event_id_secret: SecretStr = Field(min_length=32)
     """Seals event ids, which tell of all companies; every replica has the same."""
+    edge_urls: str = ""
+    """Where each edge listens inside, separated by commas; told which links are to end."""
     cors_allow_origins: str = ""
     """Origins of browser clients, separated by commas."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -12,16 +13,18 @@ from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
 from media_runtime.http_metrics import RequestMetrics
 from media_runtime.kafka import Producer
+from media_runtime.links import LinkSigner
 from media_runtime.openapi import describe
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
+from media_runtime.presign import UploadSigner
 from media_runtime.rates import CompanyRates
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import ops_routes
 from sign_api.routes import FIELD_CODES, Services, router
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
-from sign_api.views import FileUrls, SignRequest
+from sign_api.views import SignRequest
 from starlette.routing import Route
 
 
@@ -79,12 +82,14 @@ def _services(
     buckets = Buckets(database, store, wait_seconds=settings.bucket_wait_seconds)
     return Services(
         verifier=TokenVerifier(settings),
-        sign_upload=SignUpload(database, store, buckets, settings),
+        sign_upload=SignUpload(
+            database, UploadSigner(settings, settings.media_public_url), buckets, settings
+        ),
         assets=Assets(database, outbox),
-        urls=FileUrls(
-            store,
-            cdn_base_url=settings.cdn_base_url,
-            lifetime_seconds=settings.read_url_seconds,
+        links=LinkSigner(
+            settings,
+            settings.cdn_base_url or settings.media_public_url,
+            lifetime=timedelta(seconds=settings.read_url_seconds),
         ),
         rates=CompanyRates(settings.company_requests_per_minute),
     )

@@ -15,6 +15,7 @@ from media_records.actions import AssetNotFoundError, NotFailedError, OriginalGo
 from media_runtime import tracing
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
+from media_runtime.links import LinkSigner
 from media_runtime.rates import CompanyRates, limit_headers
 from pydantic import ValidationError
 from sign_api.use_cases import (
@@ -28,7 +29,6 @@ from sign_api.use_cases import (
 from sign_api.views import (
     AssetPage,
     AssetView,
-    FileUrls,
     SignRequest,
     SignResponse,
     asset_view,
@@ -75,7 +75,7 @@ class Services:
     verifier: TokenVerifier
     sign_upload: SignUpload
     assets: Assets
-    urls: FileUrls
+    links: LinkSigner
     rates: CompanyRates
 
 
@@ -113,10 +113,10 @@ Reader = Annotated[Caller, Depends(_reader)]
 )
 async def sign(request: Request) -> Response:
     """
-    Return a grant to upload one file straight to storage, by presigned POST.
+    Return a grant to upload one file straight to storage, by presigned PUT.
 
-    The grant lapses after an hour and allows exactly the declared type, up to the declared
-    size, under a key of the caller's company.
+    The grant lapses after an hour and allows exactly one file of the declared type and size,
+    under a key of the caller's company.
     """
     # The busiest route reads its input itself: FastAPI's resolution of parameters and
     # dependencies would take a seventh of its time.
@@ -193,7 +193,7 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
         asset = await services.assets.get(caller.company_id, asset_id)
     except AssetNotFoundError as error:
         raise _not_found() from error
-    return asset_view(asset, services.urls)
+    return asset_view(asset, services.links)
 
 
 @router.get(
@@ -218,7 +218,7 @@ async def list_assets(
     )
     page = found[:limit]
     return AssetPage(
-        items=[asset_view(asset, services.urls) for asset in page],
+        items=[asset_view(asset, services.links) for asset in page],
         next_cursor=encode_cursor(page[-1]) if len(found) > limit else None,
     )
 
@@ -246,7 +246,7 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
             "original_gone",
             "The refused file is no longer kept. Ask for a grant and upload it again.",
         ) from error
-    return asset_view(asset, services.urls)
+    return asset_view(asset, services.links)
 
 
 @router.delete(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from media_runtime.settings import (
     AuthSettings,
+    EdgeKeySettings,
     KafkaSettings,
     PostgresSettings,
     PublicSettings,
@@ -13,8 +14,17 @@ from media_runtime.settings import (
 from pydantic import Field
 
 
+_ORIGIN = r"^https?://[^/?#]+/?$"
+
+
 class SignApiSettings(
-    PublicSettings, AuthSettings, KafkaSettings, PostgresSettings, StorageSettings, RateSettings
+    PublicSettings,
+    AuthSettings,
+    KafkaSettings,
+    PostgresSettings,
+    StorageSettings,
+    RateSettings,
+    EdgeKeySettings,
 ):
     """What the sign API is told by its environment; sizes in bytes, times in seconds."""
 
@@ -25,7 +35,9 @@ class SignApiSettings(
     """How long the first grant of a new company waits for its bucket."""
     company_open_grants: int = Field(default=10_000, ge=1)
     """Grants of one company that wait for their upload."""
-    cdn_base_url: str | None = None
-    """Where set, file URLs are this followed by bucket and key, and nothing is presigned."""
+    media_public_url: str = Field(pattern=_ORIGIN)
+    """The origin under which clients reach the edge: uploads and files lie below it."""
+    cdn_base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+(/[^?#]*)?$")
+    """The address of a CDN in front of the edge, for files; uploads go to the edge itself."""
     cors_allow_origins: str = ""
     """Origins of browser clients, separated by commas."""

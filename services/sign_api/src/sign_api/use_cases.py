@@ -19,7 +19,8 @@ from media_runtime.auth import Caller
 from media_runtime.errors import PermanentError
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
-from media_runtime.storage import ObjectStore, UploadGrant, upload_key
+from media_runtime.presign import UploadGrant, UploadSigner
+from media_runtime.storage import ObjectStore, upload_key
 from sign_api.domain import VIDEO_TYPES, RefusedUploadError, check_upload
 from sign_api.metrics import GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
@@ -124,12 +125,12 @@ class SignUpload:
     def __init__(
         self,
         database: Database,
-        store: ObjectStore,
+        signer: UploadSigner,
         buckets: Buckets,
         settings: SignApiSettings,
     ) -> None:
         self._database = database
-        self._store = store
+        self._signer = signer
         self._buckets = buckets
         self._max_bytes = settings.max_upload_bytes
         self._max_grants = settings.company_open_grants
@@ -155,11 +156,11 @@ class SignUpload:
         bucket = await self._buckets.of(caller.company_id)
         asset_id = uuid4()
         key = upload_key(caller.company_id, asset_id)
-        grant = self._store.grant_upload(
+        grant = self._signer.grant(
             bucket,
             key,
             content_type=upload.content_type,
-            max_bytes=upload.size,
+            size=upload.size,
             lifetime=self._lifetime,
         )
         answer = grant_json(asset_id, grant)
@@ -261,9 +262,9 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
         {
             "assetId": str(asset_id),
             "upload": {
-                "method": "POST",
+                "method": "PUT",
                 "url": grant.url,
-                "fields": grant.fields,
+                "headers": dict(grant.headers),
                 "expiresAt": grant.expires_at.isoformat(timespec="milliseconds").replace(
                     "+00:00", "Z"
                 ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from media_contracts import AssetStatus
 from media_contracts.envelope import Timestamp
 from media_records.tables import Asset
 from media_runtime.http import ApiError
-from media_runtime.storage import ObjectStore
+from media_runtime.links import LinkKind, LinkSigner
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.domain import ACCEPTED_TYPES, MAX_NAME_CHARACTERS
@@ -43,11 +43,15 @@ class SignRequest(_View):
 
 
 class Upload(_View):
-    """Send ``fields`` and then the file as ``file``, as multipart/form-data, to ``url``."""
+    """
+    PUT the file, as it is, to ``url`` with these ``headers``.
 
-    method: str = Field(examples=["POST"])
-    url: str = Field(examples=["https://storage.example.com/media-5f0c…"])
-    fields: dict[str, str]
+    Its length must be the declared ``size``: ``curl -T holiday.mp4 -H "Content-Type: …" "$URL"``.
+    """
+
+    method: str = Field(examples=["PUT"])
+    url: str = Field(examples=["https://media.example.com/media-5f0c…/5f0c…/uploads/0d5f…?X-Amz-…"])
+    headers: dict[str, str] = Field(examples=[{"Content-Type": "video/mp4"}])
     expires_at: Timestamp
 
 
@@ -97,26 +101,7 @@ class AssetPage(_View):
     next_cursor: str | None = None
 
 
-class FileUrls:
-    """Makes the URLs under which an asset's files are served."""
-
-    def __init__(
-        self, store: ObjectStore, *, cdn_base_url: str | None, lifetime_seconds: int
-    ) -> None:
-        self._store = store
-        self._cdn = cdn_base_url.rstrip("/") if cdn_base_url else None
-        self._lifetime = timedelta(seconds=lifetime_seconds)
-
-    def of(self, bucket: str, key: str | None) -> str | None:
-        """Return the URL of one file, or None where there is no file."""
-        if key is None:
-            return None
-        if self._cdn:
-            return f"{self._cdn}/{bucket}/{key}"
-        return self._store.presign_get(bucket, key, lifetime=self._lifetime)
-
-
-def asset_view(asset: Asset, urls: FileUrls) -> AssetView:
+def asset_view(asset: Asset, links: LinkSigner) -> AssetView:
     """Return the asset as its company sees it."""
     ready = asset.status == AssetStatus.READY
     return AssetView(
@@ -126,9 +111,11 @@ def asset_view(asset: Asset, urls: FileUrls) -> AssetView:
         type=asset.content_type,
         size=asset.size,
         status=AssetStatus(asset.status),
-        processed_url=urls.of(asset.bucket, asset.processed_key) if ready else None,
-        thumbnail_url=urls.of(asset.bucket, asset.thumbnail_key)
-        if ready or asset.thumbnail_kept
+        processed_url=links.link(asset.processed_key, LinkKind.MEDIA)
+        if ready and asset.processed_key
+        else None,
+        thumbnail_url=links.link(asset.thumbnail_key, LinkKind.THUMBNAIL)
+        if (ready or asset.thumbnail_kept) and asset.thumbnail_key
         else None,
         duration_seconds=asset.duration_seconds,
         width=asset.width,

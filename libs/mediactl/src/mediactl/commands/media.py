@@ -138,7 +138,7 @@ def _client(home: Home, company: str) -> MediaClient:
     token = local_token(
         State(home.state_file), {**variables, **os.environ}, company=company, ttl_seconds=24 * 3600
     )
-    return MediaClient(variables["MEDIA_API_URL"], variables["MEDIA_EVENTS_URL"], token)
+    return MediaClient(variables["MEDIA_URL"], token)
 
 
 def _print_outcomes(tracks: list[Track]) -> None:

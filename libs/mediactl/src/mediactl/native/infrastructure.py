@@ -148,7 +148,6 @@ class NativeInfrastructure:
             kafka_bootstrap_servers=self.kafka.bootstrap_servers,
             kafka_password=self.state.secret("minio_kafka_password"),
             topic_prefix=self.options.topic_prefix,
-            allow_origin=self.options.environ.get("MINIO_API_CORS_ALLOW_ORIGIN"),
             process=self.state.process("minio"),
         )
 

@@ -15,7 +15,7 @@ from mediactl.native import kafka_jars, minio_build, packages, tools
 from mediactl.native.tools import Tools
 from mediactl.progress import Progress, SilentProgress
 
-_MEDIA = (packages.FFMPEG, packages.BUBBLEWRAP)
+_MEDIA = (packages.FFMPEG, packages.BUBBLEWRAP, packages.NGINX, packages.NGINX_JS)
 
 
 def ensure_tools(home: Home, progress: Progress | None = None) -> Tools:

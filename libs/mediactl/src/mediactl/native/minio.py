@@ -42,11 +42,9 @@ class MinioServer(Program):
         topic_prefix: str = "",
         overrides: Mapping[str, str] | None = None,
         name: str = "minio",
-        allow_origin: str | None = None,
         process: ProcessRef | None = None,
     ) -> None:
         super().__init__(name, log_file, process)
-        self._allow_origin = allow_origin or "*"
         self.port = port
         self.access_key = access_key
         self.secret_key = secret_key
@@ -92,7 +90,8 @@ class MinioServer(Program):
             "MINIO_BROWSER": "off",
             "MINIO_UPDATE": "off",
             "MINIO_PROMETHEUS_AUTH_TYPE": "jwt",
-            "MINIO_API_CORS_ALLOW_ORIGIN": self._allow_origin,
+            # No page talks to it: browsers reach the edge, which knows whose pages may.
+            "MINIO_API_CORS_ALLOW_ORIGIN": self.endpoint_url,
             # With it on, an upload would wait for a Kafka that is away. It would not close the
             # gap between storing and telling either: that is what reconciliation is for.
             "MINIO_API_SYNC_EVENTS": "off",

@@ -61,6 +61,12 @@ ALERTMANAGER = Requirement(
     tools.find_alertmanager,
     service="prometheus-alertmanager",
 )
+NGINX = Requirement(
+    "nginx", "nginx, the edge before the services and storage", tools.find_nginx, service="nginx"
+)
+NGINX_JS = Requirement(
+    "libnginx-mod-http-js", "nginx's module for JavaScript, which checks links", tools.find_nginx
+)
 MAVEN = Requirement("maven", "Maven, to fetch Kafka", tools.find_maven)
 
 

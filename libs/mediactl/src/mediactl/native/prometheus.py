@@ -18,12 +18,14 @@ from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
 from mediactl.services import SERVICES, split_replica
 
-JOBS = (*SERVICES, "minio", "prometheus", "alertmanager")
+JOBS = (*SERVICES, "edge", "minio", "prometheus", "alertmanager")
 RETENTION_TIME, RETENTION_SIZE = "15d", "1GB"
 DEFAULT_SCRAPE_SECONDS = 15
 _SCRAPE_VARIABLE = "PROMETHEUS_SCRAPE_SECONDS"
 _RUNBOOKS_VARIABLE = "RUNBOOK_BASE_URL"
 _USER_ASSETS = "/user"
+# What faces clients tells of itself elsewhere.
+_PORTS = {"edge": "edge_internal"}
 _PATHS = {"minio": "/minio/v2/metrics/cluster"}
 _TOKENS = {"minio": "minio.token"}
 """Files, beside the configuration, with what a job shows to be let in."""
@@ -122,7 +124,8 @@ def configuration(rules: Path, seconds: int, runbooks: str) -> dict[str, Any]:
 def write_targets(data: Path, ports: Mapping[str, int]) -> None:
     """Tell the server whose data lies in *data* the ports of its jobs; it notices by itself."""
     for job in JOBS:
-        found = [port for name, port in ports.items() if split_replica(name)[0] == job]
+        wanted = _PORTS.get(job, job)
+        found = [port for name, port in ports.items() if split_replica(name)[0] == wanted]
         group = [{"targets": [f"127.0.0.1:{port}" for port in found]}] if found else []
         _replace(data / _targets_file(job), json.dumps(group) + "\n")
 

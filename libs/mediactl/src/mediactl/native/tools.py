@@ -17,6 +17,7 @@ from pathlib import Path
 POSTGRES_AT_LEAST = 15
 FFMPEG_AT_LEAST = 5
 JAVA_AT_LEAST = 17
+NGINX_MODULE = Path("/usr/lib/nginx/modules/ngx_http_js_module.so")
 _POSTGRES_PROGRAMS = ("initdb", "postgres", "psql", "pg_isready")
 
 
@@ -56,6 +57,11 @@ def find_bubblewrap() -> Path | None:
 def find_prometheus() -> Path | None:
     """Return Prometheus."""
     return _path(shutil.which("prometheus"))
+
+
+def find_nginx() -> Path | None:
+    """Return nginx, where its module for JavaScript is there as well."""
+    return _path(shutil.which("nginx")) if NGINX_MODULE.exists() else None
 
 
 def find_promtool() -> Path | None:

@@ -1,0 +1,78 @@
+// What nginx cannot say in its configuration: whether a link is good, and how storage is asked.
+import crypto from 'crypto';
+
+// The kinds of files that a token may name, and the names each is good for.
+const KINDS = { media: /^(?!thumbnail\.)/, thumbnail: /^thumbnail\.[a-z]+$/ };
+
+// /v/<key id>.<expiry, hex seconds>.<company>.<kind>.<HMAC>/<asset>/<attempt-fence>/<name>
+const LINK = /^\/v\/([a-z0-9]{1,16})\.([0-9a-f]{1,12})\.([0-9a-f-]{36})\.([a-z]+)\.([A-Za-z0-9_-]{43})\/([0-9a-f-]{36})\/([0-9]+(?:-[0-9]+)?)\/((?:[A-Za-z0-9][A-Za-z0-9._-]*\/)*[A-Za-z0-9][A-Za-z0-9._-]*)$/;
+
+/** The secret of each key id: EDGE_KEYS is "id:secret,id:secret", and the first one signs. */
+function keys() {
+    const found = {};
+    (process.env.EDGE_KEYS || '').split(',').forEach(pair => {
+        const at = pair.indexOf(':');
+        if (at > 0) { found[pair.slice(0, at)] = pair.slice(at + 1); }
+    });
+    return found;
+}
+
+function same(one, other) {
+    let difference = one.length ^ other.length;
+    for (let i = 0; i < one.length; i++) {
+        difference |= one.charCodeAt(i) ^ other.charCodeAt(i);
+    }
+    return difference === 0;
+}
+
+/** The path of the object that a link leads to, or 'refused', or 'expired'. */
+function link(r) {
+    const part = LINK.exec(r.uri);
+    if (!part) { return 'refused'; }
+    const secret = keys()[part[1]];
+    const names = KINDS[part[4]];
+    if (!secret || !names || !names.test(part[8])) { return 'refused'; }
+    const signed = [part[1], part[2], part[3], part[4], part[6]].join('.');
+    const expected = crypto.createHmac('sha256', secret).update(signed).digest('base64url');
+    if (!same(part[5], expected)) { return 'refused'; }
+    if (parseInt(part[2], 16) <= Date.now() / 1000) { return 'expired'; }
+    const bucket = r.variables.bucket_prefix + part[3];
+    return ['', bucket, part[3], 'outputs', part[6], part[7], part[8]].join('/');
+}
+
+/** Now, as signatures of requests to storage have it: 20261128T120000Z. */
+function time(r) {
+    return new Date().toISOString().replace(/[-:]|\.\d+/g, '');
+}
+
+/** AWS Signature Version 4 of the GET that fetches the object. */
+function authorization(r) {
+    const at = r.variables.s3_time;
+    const region = process.env.S3_REGION || 'us-east-1';
+    const scope = [at.slice(0, 8), region, 's3', 'aws4_request'];
+    const names = 'host;x-amz-content-sha256;x-amz-date';
+    const request = ['GET', r.variables.link, '', 'host:storage',
+        'x-amz-content-sha256:UNSIGNED-PAYLOAD', 'x-amz-date:' + at, '', names,
+        'UNSIGNED-PAYLOAD'].join('\n');
+    const digest = crypto.createHash('sha256').update(request).digest('hex');
+    const text = ['AWS4-HMAC-SHA256', at, scope.join('/'), digest].join('\n');
+    let key = 'AWS4' + process.env.EDGE_S3_SECRET_KEY;
+    scope.forEach(word => { key = crypto.createHmac('sha256', key).update(word).digest(); });
+    const signature = crypto.createHmac('sha256', key).update(text).digest('hex');
+    return 'AWS4-HMAC-SHA256 Credential=' + process.env.EDGE_S3_ACCESS_KEY + '/' + scope.join('/')
+        + ', SignedHeaders=' + names + ', Signature=' + signature;
+}
+
+/** Prometheus's text format. */
+function metrics(r) {
+    const lines = ['# HELP edge_connections Connections of clients, by what they do.',
+        '# TYPE edge_connections gauge'];
+    ['active', 'reading', 'writing', 'waiting'].forEach(state => {
+        lines.push('edge_connections{state="' + state + '"} '
+            + r.variables['connections_' + state]);
+    });
+    r.headersOut['Content-Type'] = 'text/plain; version=0.0.4';
+    r.return(200, lines.join('\n') + '\n');
+}
+
+export default { link, time, authorization, metrics };
