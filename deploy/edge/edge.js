@@ -63,6 +63,13 @@ function authorization(r) {
         + ', SignedHeaders=' + names + ', Signature=' + signature;
 }
 
+/** What storage tells of itself is nobody's business. */
+function withoutStoresOwn(r) {
+    for (const name in r.headersOut) {
+        if (/^x-(amz|minio|ratelimit)/i.test(name)) { delete r.headersOut[name]; }
+    }
+}
+
 /** Prometheus's text format. */
 function metrics(r) {
     const lines = ['# HELP edge_connections Connections of clients, by what they do.',
@@ -75,4 +82,4 @@ function metrics(r) {
     r.return(200, lines.join('\n') + '\n');
 }
 
-export default { link, time, authorization, metrics };
+export default { link, time, authorization, withoutStoresOwn, metrics };

@@ -1,4 +1,4 @@
-"""What a user would write instead: FastAPI and asyncpg, one row and one signed policy."""
+"""What a user would write instead: FastAPI and asyncpg, one row and one signed URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import asyncpg
 import uvicorn
 from fastapi import FastAPI
 from minio import Minio
-from minio.datatypes import PostPolicy
 from pydantic import BaseModel
 
 _TABLE = """
@@ -56,20 +55,15 @@ async def sign(request: SignRequest) -> dict[str, Any]:
     asset_id = uuid4()
     key = f"company/uploads/{asset_id}"
     expires_at = datetime.now(UTC) + timedelta(hours=1)
-    policy = PostPolicy("media-company", expires_at)
-    policy.add_equals_condition("key", key)
-    policy.add_equals_condition("Content-Type", request.type)
-    policy.add_content_length_range_condition(1, request.size)
-    fields = storage.presigned_post_policy(policy)
+    url = storage.presigned_put_object("media-company", key, expires=timedelta(hours=1))
     await app.state.pool.execute(
         _INSERT, asset_id, request.fileName, request.size, request.type, key
     )
     return {
         "assetId": str(asset_id),
         "upload": {
-            "method": "POST",
-            "url": os.environ["S3_ENDPOINT_URL"],
-            "fields": fields,
+            "method": "PUT",
+            "url": url,
             "expiresAt": expires_at.isoformat(),
         },
     }

@@ -18,9 +18,7 @@ def token(company: UUID) -> str:
 
 def client(company: UUID | None = None) -> MediaClient:
     """Return a client of a company of its own."""
-    return MediaClient(
-        os.environ["MEDIA_URL"], token(company or uuid4())
-    )
+    return MediaClient(os.environ["MEDIA_URL"], token(company or uuid4()))
 
 
 def free_port() -> int:

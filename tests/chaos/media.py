@@ -29,17 +29,12 @@ _TRIAL_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Sample:
-    """
-    A file and what must become of it: ``ready``, or the code of the error it must fail with.
-
-    ``declared`` is the size to declare where it is not the file's own.
-    """
+    """A file and what must become of it: ``ready``, or the code of the error it must fail with."""
 
     name: str
     content_type: str
     data: bytes
     expect: str
-    declared: int | None = None
 
     @property
     def kind(self) -> str:
@@ -101,7 +96,7 @@ def _bad(chance: random.Random) -> Iterator[Sample]:
     yield Sample("head.png", "image/png", _image(chance, "PNG")[:20], "unreadable_image")
     yield Sample("sound.mp4", "video/mp4", _sound(), "no_video_stream")
     yield Sample("cut.mp4", "video/mp4", clip[: len(clip) // 3], "truncated_file")
-    yield Sample("short.jpg", "image/jpeg", jpeg, "size_mismatch", declared=len(jpeg) + 1)
+    yield Sample("none.png", "image/png", jpeg, "type_mismatch")
 
 
 def _clip(seconds: float, *, sound: bool, suffix: str, hue: int, size: str = "160x90") -> bytes:
@@ -164,7 +159,7 @@ def _write(folder: Path, found: list[Sample]) -> None:
     about = []
     for number, sample in enumerate(found):
         (beside / f"{number}").write_bytes(sample.data)
-        about.append([sample.name, sample.content_type, sample.expect, sample.declared])
+        about.append([sample.name, sample.content_type, sample.expect])
     (beside / "about.json").write_text(json.dumps(about))
     try:
         beside.rename(folder)
@@ -177,6 +172,6 @@ def _write(folder: Path, found: list[Sample]) -> None:
 def _read(folder: Path) -> list[Sample]:
     about = json.loads((folder / "about.json").read_text())
     return [
-        Sample(name, content_type, (folder / f"{number}").read_bytes(), expect, declared)
-        for number, (name, content_type, expect, declared) in enumerate(about)
+        Sample(name, content_type, (folder / f"{number}").read_bytes(), expect)
+        for number, (name, content_type, expect) in enumerate(about)
     ]

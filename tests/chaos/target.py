@@ -34,8 +34,7 @@ class Target:
     ``scratch`` are the directories in which its services work; files left there are told of.
     """
 
-    api_url: str
-    events_url: str
+    url: str
     jwt_secret: str = field(repr=False)
     database_url: str = field(repr=False)
     kafka: KafkaSettings = field(repr=False)
@@ -55,8 +54,7 @@ class Target:
         home = given.get("MEDIACTL_HOME")
         scratch = (Home.from_environment(given).data / "scratch",) if home else ()
         return cls(
-            api_url=given["MEDIA_API_URL"],
-            events_url=given["MEDIA_EVENTS_URL"],
+            url=given["MEDIA_URL"],
             jwt_secret=given["JWT_SECRET"],
             jwt_issuer=given.get("JWT_ISSUER") or JWT_ISSUER,
             jwt_audience=given.get("JWT_AUDIENCE") or JWT_AUDIENCE,

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -17,7 +18,7 @@ from media_contracts import MEDIA_STATUS
 from support.clients import Company, token_of
 from support.eventually import eventually
 from support.media_files import make_photo
-from support.surroundings import restarted, variable
+from support.surroundings import variable
 from support.wire import Rows, events_on, open_rows
 
 PHOTO = {"fileName": "photo.jpg", "size": 1000, "type": "image/jpeg"}
@@ -59,22 +60,18 @@ async def test_a_grant_is_good_for_one_key_type_and_size_for_an_hour(company):
     assert answer.status_code == 201
     assert answer.headers["content-type"] == "application/json"
     assert set(grant) == {"assetId", "upload"}
-    assert set(grant["upload"]) == {"method", "url", "fields", "expiresAt"}
-    assert grant["upload"]["method"] == "POST"
-    assert grant["upload"]["url"].startswith(variable("S3_ENDPOINT_URL"))
+    assert set(grant["upload"]) == {"method", "url", "headers", "expiresAt"}
+    assert grant["upload"]["method"] == "PUT"
+    assert grant["upload"]["url"].startswith(variable("MEDIA_URL"))
     assert str(company.id) in grant["upload"]["url"], "the company's own bucket"
     expires = datetime.fromisoformat(grant["upload"]["expiresAt"])
     assert timedelta(minutes=59) < expires - datetime.now(UTC) <= timedelta(hours=1)
 
-    fields = grant["upload"]["fields"]
+    url = urlsplit(grant["upload"]["url"])
     key = f"{company.id}/uploads/{grant['assetId']}"
-    assert (fields["key"], fields["Content-Type"]) == (key, "image/jpeg")
-    policy = json.loads(base64.b64decode(fields["policy"]))
-    conditions = [list(condition) for condition in policy["conditions"]]
-    assert ["eq", "$key", key] in conditions
-    assert ["eq", "$Content-Type", "image/jpeg"] in conditions
-    assert ["content-length-range", 1, 1000] in conditions
-    assert ["eq", "$bucket", grant["upload"]["url"].rpartition("/")[2]] in conditions
+    assert url.path == f"/media-{company.id}/{key}"
+    assert parse_qs(url.query)["X-Amz-SignedHeaders"] == ["content-length;content-type;host"]
+    assert grant["upload"]["headers"] == {"Content-Type": "image/jpeg"}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +134,7 @@ async def test_ordinary_names_are_kept_as_they_are(company, name):
 
 @pytest.mark.parametrize("size", [1, 500_000_000])
 async def test_the_smallest_and_the_largest_size_are_accepted(company, size):
-    assert (await company.sign(size=size))["upload"]["fields"]
+    assert (await company.sign(size=size))["upload"]["url"]
 
 
 def token(secret: str | None = None, algorithm: str = "HS256", **changed) -> str:
@@ -383,7 +380,7 @@ async def test_ten_first_grants_of_a_new_company_at_once_are_all_good(company, t
 
     assert len({grant["assetId"] for grant in grants}) == 10
     answers = await asyncio.gather(*(company.store(grant, photo) for grant in grants))
-    assert {answer.status_code for answer in answers} == {204}
+    assert {answer.status_code for answer in answers} == {200}
     for grant in grants:
         await company.ready(grant["assetId"])
 
@@ -492,8 +489,7 @@ async def test_a_deleted_asset_is_gone_and_so_are_its_files(company: Company, tm
         answers = [await company.http.get(asset[u]) for u in ("processedUrl", "thumbnailUrl")]
         return {answer.status_code for answer in answers} == {404}
 
-    with restarted("watcher", WATCHER_WATCH_INTERVAL_SECONDS="1"):
-        await eventually(files_are_gone, timeout=20)
+    await eventually(files_are_gone, timeout=5)
 
 
 async def test_an_asset_deleted_before_its_upload_stays_deleted(company, rows: Rows, tmp_path):
@@ -501,7 +497,7 @@ async def test_an_asset_deleted_before_its_upload_stays_deleted(company, rows: R
     grant = await company.sign(size=len(photo))
     await company.call("DELETE", f"/assets/{grant['assetId']}")
 
-    assert (await company.store(grant, photo)).status_code == 204
+    assert (await company.store(grant, photo)).status_code == 200
     await company.ready(await company.upload(tmp_path / "photo.jpg"))
     assert (await company.get(f"/assets/{grant['assetId']}")).status_code == 404
     assert (await rows.transitions(grant["assetId"]))[-1][2] == "deleted"

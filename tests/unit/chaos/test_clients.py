@@ -18,8 +18,7 @@ from chaos.target import Target
 COMPANY = UUID(int=1)
 PHOTO = Sample("photo.jpg", "image/jpeg", b"photo", READY)
 TARGET = Target(
-    api_url="http://api",
-    events_url="http://events",
+    url="http://api",
     jwt_secret="secret-of-thirty-two-bytes-or-more",
     database_url="",
     kafka="",
@@ -41,12 +40,12 @@ class Server:
         self.requests.append(request)
         is_sign = request.url.host == "api"
         answers = self.sign if is_sign else self.upload
-        answer = answers.pop(0) if answers else (201 if is_sign else 204)
+        answer = answers.pop(0) if answers else (201 if is_sign else 200)
         if isinstance(answer, Exception):
             raise answer
         if not is_sign or answer != 201:
             return httpx.Response(answer)
-        upload = {"url": "http://storage/bucket", "fields": {"key": "k"}}
+        upload = {"url": "http://storage/bucket", "headers": {"Content-Type": "image/jpeg"}}
         return httpx.Response(201, json={"assetId": str(uuid4()), "upload": upload})
 
     def at(self, host: str) -> list[httpx.Request]:

@@ -50,7 +50,7 @@ def test_everything_that_a_native_stack_runs_is_asked_for(tmp_path):
 
     assert wanted == {
         *("ffmpeg", "bubblewrap", "postgresql", "default-jre-headless", "maven"),
-        *("prometheus", "prometheus-alertmanager"),
+        *("prometheus", "prometheus-alertmanager", "nginx", "libnginx-mod-http-js"),
     }
 
 

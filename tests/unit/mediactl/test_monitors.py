@@ -44,7 +44,7 @@ def targets(tmp_path, job):
 def test_every_part_with_metrics_is_scraped(tmp_path):
     jobs = {one["job_name"]: one["metrics_path"] for one in written(tmp_path)["scrape_configs"]}
 
-    assert set(jobs) == {*SERVICES, "minio", "prometheus", "alertmanager"}
+    assert set(jobs) == {*SERVICES, "edge", "minio", "prometheus", "alertmanager"}
     assert jobs.pop("minio") == "/minio/v2/metrics/cluster"
     assert set(jobs.values()) == {"/metrics"}
 
@@ -87,6 +87,7 @@ def test_an_interval_that_is_no_number_of_seconds_is_refused(text):
 
 def test_targets_are_where_the_parts_listen_now(tmp_path):
     ports = {job: 21_000 + number for number, job in enumerate(JOBS)}
+    ports["edge_internal"] = ports["edge"]
     write_targets(tmp_path / "prometheus", ports)
     write_targets(tmp_path / "prometheus", {**ports, "ingest": 22_000})
 

@@ -25,7 +25,13 @@ def state(tmp_path):
 def environment(state, service, environ=None, port=8001):
     environ = environ or {}
     around = Surroundings(
-        ENDPOINTS, stack_credentials(state, environ), "p_", Path("/scratch"), environ
+        ENDPOINTS,
+        stack_credentials(state, environ),
+        "p_",
+        Path("/scratch"),
+        "http://front",
+        "http://edge",
+        environ,
     )
     return service_environment(service, port, around)
 
@@ -40,6 +46,9 @@ def environment(state, service, environ=None, port=8001):
         ("S3_REGION", {"sign_api", "ingest", "thumbnailer", "watcher"}),
         ("JWT_SECRET", {"sign_api", "notifier"}),
         ("EVENT_ID_SECRET", {"notifier"}),
+        ("EDGE_KEYS", {"sign_api"}),
+        ("MEDIA_PUBLIC_URL", {"sign_api"}),
+        ("EDGE_URLS", {"notifier"}),
         ("SCRATCH_DIR", {"ingest", "thumbnailer"}),
         ("HTTP_PORT", set(SERVICES)),
     ],

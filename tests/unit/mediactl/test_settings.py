@@ -97,6 +97,7 @@ def test_who_takes_a_changed_setting_is_told():
         ["ALERTMANAGER_PAGE_URL", "WATCHER_RETENTION_DAYS"]
     )
     assert "with sign_api, ingest, thumbnailer, notifier, watcher." in settings.told(["OTEL_X"])
+    assert "with edge." in settings.told(["EDGE_CACHE_BYTES"])
 
 
 def test_a_stack_of_processes_keeps_it_from_its_first_up(state, tmp_path):
@@ -113,7 +114,7 @@ def test_commands_of_the_watcher_work_with_what_up_was_given(state, tmp_path):
     settings.keep_topic_prefix(state, {"KAFKA_TOPIC_PREFIX": "p_"})
     settings.remember(state, GIVEN)
     names = ("KAFKA_BOOTSTRAP_SERVERS", "DATABASE_URL", "S3_ENDPOINT_URL", "S3_ACCESS_KEY",
-             "S3_SECRET_KEY")  # fmt: skip
+             "S3_SECRET_KEY", "MEDIA_URL", "EDGE_METRICS_URL")  # fmt: skip
     home.env_file.write_text("".join(f"{name}=x\n" for name in names))
 
     around = surroundings(home)

@@ -149,7 +149,7 @@ class AssetStatusChanged(Payload):
     status: AssetStatus
     previous_status: AssetStatus | None = None
     error: ErrorInfo | None = None
-    thumbnail_kept: bool = False
+    thumbnail_kept: bool | None = None
 
 
 class AssetProgressed(Payload):

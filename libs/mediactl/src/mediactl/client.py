@@ -133,7 +133,7 @@ class MediaClient:
 
 
 async def _pieces(path: Path, on_bytes: Callable[[int], None]) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:  # noqa: ASYNC230 - of a disk, in pieces
+    with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):
             yield piece
             on_bytes(len(piece))

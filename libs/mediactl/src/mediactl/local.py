@@ -7,7 +7,6 @@ Invariant: each process is in the state before anyone waits for it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -44,8 +43,7 @@ from mediactl.settings import keep_topic_prefix, topic_prefix
 from mediactl.state import State, remember_free_port
 from mediactl.status import Row, external_rows, program_row
 
-
-_EDGE_BEHIND = "edge_behind"
+_EDGE_DIGEST = "edge_digest"
 
 
 class LocalStack:
@@ -198,13 +196,13 @@ class LocalStack:
         }
 
     def _start_edge(self, progress: Progress) -> None:
-        """Start the edge, anew where what lies behind it has moved."""
+        """Start the edge, anew where its configuration is another by now."""
         edge = self._edge()
-        digest = hashlib.sha256(repr(sorted(edge.command().env.items())).encode()).hexdigest()
-        if edge.is_alive and digest != self._state.fact(_EDGE_BEHIND):
+        digest = edge.digest()
+        if edge.is_alive and digest != self._state.fact(_EDGE_DIGEST):
             self._stop(edge)
             edge = self._edge()
-        self._state.remember_fact(_EDGE_BEHIND, digest)
+        self._state.remember_fact(_EDGE_DIGEST, digest)
         self._start(edge, progress)
 
     def _service_names(self) -> list[str]:

@@ -78,6 +78,8 @@ def told(names: Sequence[str]) -> str:
 
 
 def _concerns(name: str, service: str) -> bool:
+    if service == "edge":
+        return name.startswith("EDGE_") or name == "CORS_ALLOW_ORIGINS"
     return name.startswith((f"{service.upper()}_", SHARED_PREFIX)) or name in SHARED
 
 

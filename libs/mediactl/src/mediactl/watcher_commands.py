@@ -99,5 +99,7 @@ def surroundings(home: Home) -> Surroundings:
         credentials=stack_credentials(state, environ),
         topic_prefix=topic_prefix(state),
         scratch=home.data / "scratch",
+        public_url=variables["MEDIA_URL"],
+        edge_urls=variables["EDGE_METRICS_URL"].removesuffix("/metrics"),
         environ=environ,
     )

@@ -218,5 +218,5 @@ def _status_changed(asset: Asset, before: AssetStatus) -> AssetStatusChanged:
         error=ErrorInfo(code=asset.error_code or "", message=asset.error_message or "")
         if failed
         else None,
-        thumbnail_kept=asset.thumbnail_kept,
+        thumbnail_kept=asset.thumbnail_kept or None,
     )

@@ -16,7 +16,6 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-
 _EDGE_KEY = r"[a-z0-9]{1,16}:[^,:\s]{32,}"
 _EDGE_KEYS = re.compile(f"{_EDGE_KEY}(,{_EDGE_KEY})*")
 

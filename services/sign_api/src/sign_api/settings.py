@@ -13,7 +13,6 @@ from media_runtime.settings import (
 )
 from pydantic import Field
 
-
 _ORIGIN = r"^https?://[^/?#]+/?$"
 
 

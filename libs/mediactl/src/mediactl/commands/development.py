@@ -38,6 +38,9 @@ _QUICK = {
     "WATCHER_RECONCILE_AFTER_SECONDS": "3",
     "WATCHER_STUCK_SECONDS": "8",
     "WATCHER_BUCKET_VERIFY_SECONDS": "3",
+    # All tests come from one address.
+    "EDGE_REQUESTS_PER_SECOND": "100000",
+    "EDGE_CONNECTIONS_PER_ADDRESS": "20000",
     # Tests wait until Prometheus has seen something.
     "PROMETHEUS_SCRAPE_SECONDS": "1",
 }
@@ -46,6 +49,8 @@ _QUICK = {
 _UNLIMITED = {
     "SIGN_API_COMPANY_OPEN_GRANTS": "1000000000",
     "SIGN_API_COMPANY_REQUESTS_PER_MINUTE": "1000000000",
+    "EDGE_REQUESTS_PER_SECOND": "1000000",
+    "EDGE_CONNECTIONS_PER_ADDRESS": "20000",
 }
 
 PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST ARGS]")]

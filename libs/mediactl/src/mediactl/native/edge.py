@@ -6,6 +6,7 @@ Invariant: it is configured by deploy/edge/start.sh alone, as it is in a contain
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class EdgeServer(Program):
         given = {
             name: value
             for name, value in self._environ.items()
-            if (name in _GIVEN or name.startswith(_PREFIX)) and value
+            if (name in _GIVEN or name.startswith(_PREFIX))
+            and value
             and not name.endswith(NOT_FOR_SERVICES)
         }
         maximum = self._environ.get("SIGN_API_MAX_UPLOAD_BYTES")
@@ -81,6 +83,13 @@ class EdgeServer(Program):
                 **self._behind,
             },
         )
+
+    def digest(self) -> str:
+        """Return what the server is configured by, as a digest."""
+        found = hashlib.sha256(repr(sorted(self.command().env.items())).encode())
+        for file in sorted(self._code.iterdir()):
+            found.update(file.read_bytes())
+        return found.hexdigest()
 
     def is_ready(self) -> bool:
         """Return whether the server answers."""
