@@ -22,8 +22,8 @@ from watcher.settings import WatcherSettings
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
-# Another port of storage is another address in what clients are given.
-STORAGE_URL = "http://127.0.0.1:${MINIO_PORT:-9000}"
+# Another port of the edge is another address in what clients are given.
+MEDIA_URL = "${MEDIA_PUBLIC_URL:-http://127.0.0.1:${MEDIA_PORT:-8080}}"
 SETTINGS = {
     "sign_api": SignApiSettings,
     "ingest": IngestSettings,
@@ -44,6 +44,8 @@ SECRETS = (
     "SIGN_API_S3_SECRET",
     "INGEST_S3_SECRET",
     "THUMBNAILER_S3_SECRET",
+    "EDGE_S3_SECRET",
+    "EDGE_SECRET",
     "WATCHER_S3_SECRET",
     "PROVISIONER_S3_SECRET",
     "METRICS_S3_SECRET",
@@ -135,11 +137,11 @@ def test_every_container_is_locked_down_and_bounded(name):
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
 
 
-def test_events_and_rows_are_reached_from_the_host_only_where_that_is_asked_for():
+def test_what_is_inside_is_reached_from_the_host_only_where_that_is_asked_for():
     published = yaml.safe_load((ROOT / "deploy/ports.yml").read_text())["services"]
-    assert set(published) == {"kafka", "postgres"}
+    assert set(published) == {"kafka", "postgres", "minio", "sign_api", "notifier", "edge"}
     for name, service in published.items():
-        assert "ports" not in COMPOSE["services"][name]
+        assert name == "edge" or "ports" not in COMPOSE["services"][name]
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
@@ -194,7 +196,7 @@ WIRED = {
     *("S3_ENDPOINT_URL", "S3_ACCESS_KEY", "S3_SECRET_KEY"),
     *("S3_PROVISIONER_ACCESS_KEY", "S3_PROVISIONER_SECRET_KEY"),
     *("JWT_SECRET", "JWT_ISSUER", "JWT_AUDIENCE"),
-    *("METRICS_HTTP_PORT", "EVENT_ID_SECRET"),
+    *("METRICS_HTTP_PORT", "EVENT_ID_SECRET", "EDGE_KEYS", "EDGE_URLS"),
 }
 
 
@@ -211,7 +213,7 @@ def test_every_setting_of_a_service_can_be_given_by_its_name(name, field):
     prefix = f"{name.upper()}_"
     variable = field if field.startswith(prefix) else prefix + field
     assert own_settings(name, {variable: "x"})[field] == "x"
-    default = {"LOG_FORMAT": "json", "S3_PUBLIC_ENDPOINT_URL": STORAGE_URL}.get(field, "")
+    default = {"LOG_FORMAT": "json", "MEDIA_PUBLIC_URL": MEDIA_URL}.get(field, "")
     if field in SHARED:
         default = f"${{{field}:-{default}}}"
     assert COMPOSE["services"][name]["environment"][field] == f"${{{variable}:-{default}}}"
@@ -245,7 +247,7 @@ def test_metrics_of_what_clients_reach_are_scraped_at_a_port_that_is_not_publish
         own = service["environment"].get("METRICS_HTTP_PORT")
         assert scraped[name] == int(own or 8080)
         assert (own is not None) == (name in {"sign_api", "notifier"})
-        assert all(port.endswith(":8080") for port in service["ports"])
+        assert all(port.endswith(":8080") for port in service.get("ports", []))
 
 
 def test_locks_name_no_registry_and_no_machine():

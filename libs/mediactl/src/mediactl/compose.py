@@ -53,9 +53,9 @@ _SERVERS = ("kafka", "postgres", "minio")
 _MONITORS = ("prometheus", "alertmanager", "grafana")
 # Those that clients reach serve their metrics on a port that is not published.
 _MEASURED = ("ingest", "thumbnailer", "watcher")
-_PARTS = (*_SERVERS, *_MONITORS, *SERVICES)
+_PARTS = (*_SERVERS, *_MONITORS, *SERVICES, "edge")
 # Each replica of the others has a port of Docker's choice.
-_PUBLISHED = tuple(name for name in _PARTS if name not in SCALABLE)
+_PUBLISHED = (*(name for name in _PARTS if name not in SCALABLE), "edge_internal")
 
 
 class ComposeStack:
@@ -91,6 +91,7 @@ class ComposeStack:
             monitors=_MONITORS,
             measured=_MEASURED,
             topic_prefix=topic_prefix(self._state),
+            public_url=self._environ.get("MEDIA_PUBLIC_URL"),
         )
         return {**published, **self._grafana()}
 
@@ -194,7 +195,6 @@ class ComposeStack:
             "POSTGRES_PASSWORD": self._state.secret("postgres_password"),
             "S3_ACCESS_KEY": endpoints.s3_access_key,
             "S3_SECRET_KEY": endpoints.s3_secret_key,
-            "S3_PUBLIC_ENDPOINT_URL": endpoints.s3_endpoint_url,
             "KAFKA_TOPIC_PREFIX": topic_prefix(self._state),
             "KAFKA_ADMIN_PASSWORD": endpoints.kafka_sasl_password,
             **dict.fromkeys(WEBHOOKS, ""),
@@ -204,6 +204,8 @@ class ComposeStack:
             **self._credentials().kafka_variables(),
             **self._credentials().token_variables(),
             **self._credentials().event_variables(),
+            **self._credentials().edge_variables(),
+            "EDGE_SECRET": self._state.secret("edge_secret"),
             **self._grafana(),
         }
 

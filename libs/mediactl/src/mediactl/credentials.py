@@ -6,7 +6,6 @@ Invariant: programs that run together hold the same secrets.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -101,7 +100,7 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
 def _edge_keys(state: State, environ: Mapping[str, str]) -> str:
     # A key has an id, by which the edge finds it while two of them are in use.
     if state.known_secret("edge_keys") is None and not environ.get("EDGE_KEYS"):
-        state.remember_secret("edge_keys", f"k1:{secrets.token_hex(24)}")
+        state.remember_secret("edge_keys", f"k1:{state.secret('edge_secret')}")
     return _secret(state, environ, "EDGE_KEYS")
 
 
