@@ -1,8 +1,8 @@
 """
 Runs the benchmarks on the stack that the environment describes and prints a table of ratios.
 
-``./mediactl bench [sign|video|image|watcher]... [--rounds N]`` brings a stack up for it. The
-watcher's alone has to be named: it fills a database with ten million assets, of 20 GB.
+``./mediactl bench [sign|video|image|edge|watcher]... [--rounds N]`` brings a stack up for it. Two
+have to be named: the edge's needs wrk, the watcher's fills a database with ten million assets.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import image, sign, video, watcher_round
+from bench import edge, image, sign, video, watcher_round
 from bench.report import show
 
 # Signing comes last: the watcher looks for tens of thousands of uploads that never come.
 _USUAL = {"video": (video.run, 3), "image": (image.run, 3), "sign": (sign.run, 7)}
-_ALL = {**_USUAL, "watcher": (watcher_round.run, 15)}
+_ALL = {**_USUAL, "edge": (edge.run, 5), "watcher": (watcher_round.run, 15)}
 
 
 def main() -> None:

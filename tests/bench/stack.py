@@ -21,6 +21,11 @@ def client(company: UUID | None = None) -> MediaClient:
     return MediaClient(os.environ["MEDIA_URL"], token(company or uuid4()))
 
 
+def variable(name: str) -> str:
+    """Return what the stack has published."""
+    return os.environ[name]
+
+
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as listener:
