@@ -114,6 +114,37 @@ def test_grafana_finds_prometheus_and_the_dashboards():
     assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]
 
 
+# Grafana ignores a key that it does not know, and says nothing of it.
+KNOWN = {
+    "datasources": {
+        *("name", "type", "uid", "access", "url", "orgId", "isDefault", "editable", "version"),
+        *("user", "database", "basicAuth", "basicAuthUser", "withCredentials"),
+        *("jsonData", "secureJsonData"),
+    },
+    "providers": {
+        *("name", "orgId", "folder", "folderUid", "type", "disableDeletion", "allowUiUpdates"),
+        *("updateIntervalSeconds", "options"),
+    },
+    "options": {"path", "foldersFromFilesStructure"},
+    "jsonData": {
+        *("httpMethod", "timeInterval", "queryTimeout", "manageAlerts", "prometheusType"),
+        *("prometheusVersion", "cacheLevel", "incrementalQuerying", "customQueryParameters"),
+        *("disableRecordingRules", "exemplarTraceIdDestinations", "seriesLimit"),
+    },
+}
+
+
+def test_grafana_knows_every_key_of_its_provisioning():
+    for path in (DEPLOY / "grafana" / "provisioning").glob("*/*.yml"):
+        document = yaml.safe_load(path.read_text())
+        assert document.pop("apiVersion") == 1
+        ((kind, entries),) = document.items()
+        for entry in entries:
+            assert set(entry) <= KNOWN[kind]
+            for part in KNOWN.keys() & entry.keys():
+                assert set(entry[part]) <= KNOWN[part]
+
+
 def test_nobody_enters_grafana_without_the_password():
     environment = COMPOSE["services"]["grafana"]["environment"]
 

@@ -1,10 +1,12 @@
 """What mediactl asks of Docker, with a stand-in that records it."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from mediactl import stack
-from mediactl.errors import UsageError
+from mediactl.containers import size_in_bytes
+from mediactl.errors import MediactlError, UsageError
 from mediactl.home import Home
 from mediactl.progress import SilentProgress
 from mediactl.services import SERVICES
@@ -15,15 +17,27 @@ PARTS = ("kafka", "postgres", "minio", "prometheus", "alertmanager", "grafana", 
 
 @pytest.fixture
 def docker(monkeypatch, tmp_path):
-    """Put a docker on the PATH that writes down each call and lists *containers*."""
+    """
+    Put a docker on the PATH that writes down each call and lists *containers*.
+
+    What it says of single containers is in the files *mounts*, *started* and *memory*, and how an
+    ``up`` ends in *up*.
+    """
     binary = tmp_path / "bin" / "docker"
     binary.parent.mkdir()
     binary.write_text(
         f'#!/bin/sh\necho "$@ JWT_SECRET=$JWT_SECRET" >> {tmp_path}/calls\n'
-        f'case "$*" in *"ps -a"*) cat {tmp_path}/containers;; esac\n'
+        f'case "$*" in *"ps -a"*) cat {tmp_path}/containers;;\n'
+        f'  *"logs --no-log-prefix"*) echo "no such password";;\n'
+        f'  *"up -d"*) echo "a line for each step"; exit $(cat {tmp_path}/up);;\n'
+        f"  inspect*Mounts*) cat {tmp_path}/mounts;;\n"
+        f"  inspect*StartedAt*) cat {tmp_path}/started;;\n"
+        f"  stats*) cat {tmp_path}/memory;; esac\n"
     )
     binary.chmod(0o755)
-    (tmp_path / "containers").touch()
+    for name in ("containers", "mounts", "started", "memory"):
+        (tmp_path / name).touch()
+    (tmp_path / "up").write_text("0")
     monkeypatch.setenv("PATH", f"{binary.parent}:/usr/bin:/bin")
     return tmp_path
 
@@ -179,3 +193,68 @@ def test_wiping_removes_the_volumes_even_after_down(docker, home):
     assert "down --volumes" in calls(docker)[-1]
     assert not home.state_file.exists()
     assert not home.compose_env_file.exists()
+
+
+def test_an_up_that_fails_says_why_the_step_before_the_services_did(docker, home):
+    (docker / "up").write_text("1")
+    lists(docker, [{"Service": "migrate", "ID": "a" * 12, "State": "exited", "ExitCode": 1}])
+
+    with pytest.raises(MediactlError, match=r"The last lines of migrate:\nno such password"):
+        stack.up(home, SilentProgress())
+
+
+def test_without_a_terminal_what_compose_says_is_in_a_log_and_shown_if_it_fails(
+    docker, home, capfd
+):
+    stack.up(home, SilentProgress())
+
+    assert "a line for each step" in home.log_file("compose").read_text()
+    assert "a line for each step" not in "".join(capfd.readouterr())
+    (docker / "up").write_text("1")
+    with pytest.raises(MediactlError, match="a line for each step"):
+        stack.up(home, SilentProgress())
+
+
+def test_status_tells_for_how_long_a_container_has_run_and_its_memory(docker, home):
+    stack.up(home, SilentProgress())
+    lists(
+        docker,
+        [
+            {"Service": "kafka", "ID": "a" * 12, "State": "running", "Health": "healthy"},
+            {"Service": "minio", "ID": "b" * 12, "State": "running", "Health": "healthy"},
+        ],
+    )
+    started = datetime.now(UTC) - timedelta(hours=1)
+    (docker / "started").write_text(f"{'a' * 64} {started:%Y-%m-%dT%H:%M:%S}.123456789Z\n")
+    (docker / "memory").write_text(f"{'a' * 12} 177.5MiB / 1GiB\n")
+
+    found = {row.name: row for row in stack.open_stack(home, State(home.state_file)).rows()}
+
+    assert found["kafka"].uptime_seconds == pytest.approx(3600, abs=60)
+    assert found["kafka"].memory_bytes == 186_122_240
+    assert (found["minio"].health, found["minio"].uptime_seconds) == ("ready", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0B", 0), ("12kB", 12_000), ("1.5GiB", 1_610_612_736), ("2MB", 2_000_000), ("--", None)],
+)
+def test_sizes_are_read_as_docker_writes_them(text, size):
+    assert size_in_bytes(text) == size
+
+
+def test_down_removes_the_volumes_of_the_work_under_way_and_no_others(docker, home):
+    stack.up(home, SilentProgress())
+    lists(docker, [{"Service": "ingest", "ID": "a" * 12, "State": "running"}])
+    mounts = [
+        {"Type": "volume", "Name": "c" * 64},
+        {"Type": "volume", "Name": "media_minio"},
+        {"Type": "bind", "Source": "/etc"},
+    ]
+    (docker / "mounts").write_text(json.dumps(mounts) + "\n")
+
+    stack.down(home, SilentProgress())
+
+    *_, down, removed = calls(docker)
+    assert " down " in f"{down} "
+    assert removed.startswith(f"volume rm {'c' * 64} ")

@@ -3,6 +3,7 @@ from uuid import UUID
 
 import jwt
 import pytest
+from mediactl.commands.token import token
 from mediactl.errors import MediactlError, UsageError
 from mediactl.state import State
 from mediactl.tokens import local_token, mint_token
@@ -67,3 +68,33 @@ def test_a_time_to_live_out_of_bounds_is_refused(state, ttl):
 def test_without_a_stack_there_is_no_token(state):
     with pytest.raises(MediactlError, match="mediactl up"):
         local_token(state, {}, company=COMPANY)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A checkout in which ``docker compose`` runs a stack by hand."""
+    mark = tmp_path / "deploy" / "local" / "pom.xml"
+    mark.parent.mkdir(parents=True)
+    mark.touch()
+    (tmp_path / ".env").write_text(f"# by hand\n\nMINIO_PORT=9900\nJWT_SECRET='{SECRET}'\n")
+    monkeypatch.setenv("MEDIACTL_ROOT", str(tmp_path))
+    monkeypatch.setenv("MEDIACTL_HOME", str(tmp_path / ".mediactl"))
+    return tmp_path
+
+
+def test_a_stack_by_hand_takes_tokens_signed_with_the_secret_of_its_env_file(checkout, capsys):
+    State(checkout / ".mediactl" / "state.json").secret("jwt_secret")  # of a stack that is down
+
+    token(COMPANY)
+
+    assert claims_of(capsys.readouterr().out.strip())["company_id"] == COMPANY
+
+
+def test_a_stack_of_mediactls_own_that_is_up_comes_before_one_by_hand(checkout, capsys):
+    state = State(checkout / ".mediactl" / "state.json")
+    secret = state.secret("jwt_secret")
+    state.provider = "native"
+
+    token(COMPANY)
+
+    claims_of(capsys.readouterr().out.strip(), secret)

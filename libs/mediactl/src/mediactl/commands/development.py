@@ -15,8 +15,10 @@ from typing import Annotated
 import typer
 from mediactl import stack
 from mediactl.credentials import stack_credentials
+from mediactl.endpoints import endpoints_from_environment
 from mediactl.home import Home
 from mediactl.progress import progress_on
+from mediactl.providers import COMPOSE, NATIVE
 from mediactl.state import State, exclusive
 
 _CHECKS = (
@@ -45,6 +47,8 @@ _QUICK = {
     "PROMETHEUS_SCRAPE_SECONDS": "1",
 }
 
+_OF_CONTAINERS = ("tests/e2e/test_main_job.py", "tests/containers")
+
 # A benchmark is one company that asks for as much as there is, beside services as they come.
 _UNLIMITED = {
     "SIGN_API_COMPANY_OPEN_GRANTS": "1000000000",
@@ -57,9 +61,17 @@ PytestArguments = Annotated[list[str] | None, typer.Argument(metavar="[PYTEST AR
 
 
 def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command, no test
-    """Run linters, type checks, import rules and all tests, against stacks of their own."""
+    """
+    Run linters, type checks, import rules and all tests, against stacks of their own.
+
+    They are native ones, as tests kill and freeze processes. With CONTAINERS=1 one in containers
+    is tested instead, as far as containers are what makes the difference.
+    """
     home = Home.from_environment()
-    if arguments:
+    if os.environ.get("CONTAINERS") == "1":
+        with _test_stack(home, _QUICK, name="containers", provider=COMPOSE) as environment:
+            code = _pytest(home, arguments or list(_OF_CONTAINERS), environment)
+    elif arguments:
         with _test_stack(home, _QUICK) as environment:
             code = _pytest(home, arguments, environment)
     else:
@@ -73,7 +85,7 @@ def _test_all(home: Home) -> int:
         one = _test_stack(home, _QUICK)
         environments = [stacks.enter_context(one)]
         words: list[str] = []
-        if one.provider == "native" and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
+        if one.provider == NATIVE and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
             # Tests wait more than they compute, and some kill servers: two run at a time, each
             # with a stack of its own.
             environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
@@ -163,10 +175,17 @@ class _test_stack:  # noqa: N801 - used as a context manager only
     """
 
     def __init__(
-        self, home: Home, settings: Mapping[str, str], *, name: str = "test", wiped: bool = False
+        self,
+        home: Home,
+        settings: Mapping[str, str],
+        *,
+        name: str = "test",
+        wiped: bool = False,
+        provider: str = NATIVE,
     ) -> None:
         self._environment = {
             **settings,
+            **({} if endpoints_from_environment(os.environ) else {"MEDIACTL_PROVIDER": provider}),
             **os.environ,
             "MEDIACTL_HOME": str(home.path / name),
             "MEDIACTL_TOOLS": str(home.tools),
