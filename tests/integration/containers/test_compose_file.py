@@ -19,6 +19,8 @@ from sign_api.settings import SignApiSettings
 from thumbnailer.settings import ThumbnailerSettings
 from watcher.settings import WatcherSettings
 
+from support.surroundings import Parts
+
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
@@ -157,10 +159,10 @@ def test_only_scratch_has_a_volume_without_a_name():
 
 
 @pytest.mark.parametrize("name", ["sign_api", "ingest", "watcher"])
-def test_a_service_is_healthy_when_it_says_that_it_is_ready(name, parts):
+def test_a_service_is_healthy_when_it_says_that_it_is_ready(name):
     """The check of docker-compose.yml, at the port that the service has here."""
     *_, code = COMPOSE["services"][name]["healthcheck"]["test"]
-    code = code.replace("8080", str(parts.port(name)))
+    code = code.replace("8080", str(Parts().port(name)))
     check = [sys.executable, "-ISc", code]
     assert subprocess.run(check, check=False).returncode == 0
     not_ready = code.replace("/readyz", "/nothing")
