@@ -22,7 +22,7 @@ from support.runbooks import PROGRAM, Runbook, commands, filled, placeholders, r
 
 ROOT = Path(__file__).parents[2]
 ALL = runbooks()
-PARTS = {*SERVICES, *MONITORS, "kafka", "postgres", "minio"}
+PARTS = {*SERVICES, *MONITORS, "edge", "kafka", "postgres", "minio"}
 OF_PARTS = {"start", "stop", "restart", "logs", "scale"}
 BESIDE = {"grep"}
 VALUES = {

@@ -14,7 +14,7 @@ from mediactl.services import SERVICES
 from support.eventually import eventually
 from support.surroundings import Parts, variable
 
-PARTS = {*SERVICES, "minio", "prometheus", "alertmanager"}
+PARTS = {*SERVICES, "edge", "minio", "prometheus", "alertmanager"}
 
 
 def prometheus(path: str, **parameters: str) -> Any:
