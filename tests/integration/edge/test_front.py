@@ -100,13 +100,14 @@ async def test_events_are_not_kept_back(company: Company, tmp_path):
 
 
 async def test_an_address_that_asks_for_too_much_waits_and_others_do_not(company, tmp_path):
-    with another_edge(tmp_path, EDGE_REQUESTS_PER_SECOND="5") as edge:
+    with another_edge(tmp_path, EDGE_REQUESTS_PER_SECOND="1") as edge:
         heads = ["GET /api/media/assets HTTP/1.1"] * 40
         answers = await statuses(edge, heads)
         assert 429 in answers
-        assert answers[:5] == [401] * 5
+        assert answers[0] == 401
         assert await statuses(edge, heads[:1], source="127.0.0.2") == [401]
-        refused = await company.http.get(f"{edge}/api/media/assets")
+        more = [await company.http.get(f"{edge}/api/media/assets") for _ in range(6)]
+        refused = next(answer for answer in more if answer.status_code != 401)
         assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
         assert refused.headers["retry-after"]
 
