@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 
 METRICS_PATH = "/minio/v2/metrics/cluster"
+BUCKETS_PATH = "/minio/metrics/v3/cluster/usage/buckets"
 
 
 def metrics_token(access_key: str, secret_key: str) -> str:

@@ -27,6 +27,7 @@ class Kind(StrEnum):
     LAG = "lag"
     DEAD_LETTERS = "dead_letters"
     SPACE = "space"
+    UNACCOUNTED = "unaccounted"
     KAFKA_AWAY = "kafka_away"
     STORAGE_AWAY = "storage_away"
 

@@ -73,6 +73,16 @@ SPACE = Gauge(
     "watcher_storage_bytes", "What object storage has in all, and has left.", ["state"],
     registry=LOOKS,
 )  # fmt: skip
+STORED = Gauge(
+    "watcher_company_bytes",
+    "Bytes of all companies, all versions: as the store last counted them, and as rows do.",
+    ["state"], registry=LOOKS,
+)  # fmt: skip
+UNACCOUNTED = Gauge(
+    "watcher_unaccounted_bytes",
+    "Bytes in storage, of companies over the margin, that nothing accounts for.",
+    registry=LOOKS,
+)
 JOBS = Gauge("watcher_jobs", "Jobs of ingest that are open.", ["state"], registry=LOOKS)
 OLDEST_JOB_SECONDS = Gauge(
     "watcher_oldest_due_job_seconds",

@@ -35,6 +35,11 @@ class LimitSettings(Settings):
     """More open dead letters than this are an alert."""
     space_alert_ratio: float = Field(default=0.1, gt=0, lt=1)
     """Free storage below this part of all of it is an alert."""
+    unaccounted_alert_bytes: int = Field(default=1_000_000_000, ge=0)
+    unaccounted_alert_ratio: float = Field(default=0.1, ge=0)
+    """A company may have so much in storage beyond what is accounted for: the larger of both."""
+    unaccounted_after_seconds: float = Field(default=3600, ge=0)
+    """For how long it has more before it is an alert: what was deleted has to be swept."""
     oldest_items: int = Field(default=5, ge=1)
     """How many of the oldest items an alert names."""
     companies_shown: int = Field(default=100, ge=0)

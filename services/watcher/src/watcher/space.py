@@ -34,17 +34,23 @@ class Space:
 async def read_space(settings: WatchSettings) -> Space:
     """Return what is left; raises StorageAwayError."""
     try:
-        async with httpx.AsyncClient(base_url=settings.s3_endpoint_url, timeout=_SECONDS) as client:
-            answer = await client.get(METRICS_PATH, headers=_login(settings))
-            answer.raise_for_status()
+        text = await ask_metrics(settings, METRICS_PATH)
         told = {
             sample.name: sample.value
-            for family in text_string_to_metric_families(answer.text)
+            for family in text_string_to_metric_families(text)
             for sample in family.samples
         }
         return Space(told[_TOTAL], told[_FREE])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise StorageAwayError(f"object storage tells no metrics: {error!r}") from error
+
+
+async def ask_metrics(settings: WatchSettings, path: str) -> str:
+    """Return what the store tells at *path* of its metrics; raises httpx.HTTPError."""
+    async with httpx.AsyncClient(base_url=settings.s3_endpoint_url, timeout=_SECONDS) as client:
+        answer = await client.get(path, headers=_login(settings))
+        answer.raise_for_status()
+        return answer.text
 
 
 def _login(settings: WatchSettings) -> dict[str, str]:

@@ -16,6 +16,7 @@ import structlog
 from media_runtime.errors import TransientError
 from media_runtime.kafka import KafkaUnavailableError
 from media_runtime.postgres import Database
+from media_runtime.storage import ObjectStore
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.cleanup import LookAtCleanup
 from watcher.findings import Finding, Kind, Severity
@@ -25,6 +26,7 @@ from watcher.pressure import LookAtPressure
 from watcher.quotas import LookAtQuotas
 from watcher.settings import WatchSettings
 from watcher.space import LookAtSpace, StorageAwayError
+from watcher.stored_bytes import LookAtStoredBytes
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +73,7 @@ class Watch:
             LookAtPressure(database, settings),
             LookAtCleanup(database, settings),
             LookAtSpace(settings),
+            LookAtStoredBytes(database, ObjectStore(settings), settings),
             LookAtKafka(settings),
         )
 
