@@ -28,6 +28,7 @@ import urllib3
 from media_contracts import ObjectRef
 from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError, admin_client
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.object_keys import OUTPUTS, output_owner
 from media_runtime.scratch import open_regular
 from media_runtime.settings import ProvisionerSettings, StorageSettings
 from minio import Minio
@@ -47,7 +48,6 @@ _MISSING = frozenset(
 )
 _UPLOADS = "uploads"
 _QUARANTINE = "quarantine"
-_OUTPUTS = "outputs"
 _FULL = frozenset({"XMinioAdminBucketQuotaExceeded", "QuotaExceeded"})
 _META = "x-amz-meta-"
 
@@ -161,23 +161,12 @@ def output_key(
     What a leased worker stores carries its *fence*, so that no other worker shares it either.
     """
     folder = f"{attempt}" if fence is None else f"{attempt}-{fence}"
-    return f"{company_id}/{_OUTPUTS}/{asset_id}/{folder}/{name}"
+    return f"{company_id}/{OUTPUTS}/{asset_id}/{folder}/{name}"
 
 
 def output_prefix(company_id: UUID, asset_id: UUID) -> str:
     """Return what the keys of all outputs of an asset begin with."""
-    return f"{company_id}/{_OUTPUTS}/{asset_id}/"
-
-
-def output_owner(key: str) -> tuple[UUID, UUID] | None:
-    """Return company and asset that an output's key names, or None for another kind of key."""
-    parts = key.split("/")
-    if len(parts) != 5 or parts[1] != _OUTPUTS:  # noqa: PLR2004 - company/outputs/asset/attempt/name
-        return None
-    try:
-        return UUID(parts[0]), UUID(parts[2])
-    except ValueError:
-        return None
+    return f"{company_id}/{OUTPUTS}/{asset_id}/"
 
 
 def attempt_of(key: str) -> int | None:

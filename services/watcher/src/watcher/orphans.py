@@ -17,8 +17,9 @@ from uuid import UUID
 
 from media_contracts import AssetStatus, ObjectRef
 from media_records.tables import Asset
+from media_runtime.object_keys import output_owner
 from media_runtime.postgres import Connection, Database
-from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject, output_owner
+from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
 from watcher.sweep import is_garbage
 
 _COMPANIES = "SELECT company_id, bucket FROM companies ORDER BY company_id"
