@@ -19,7 +19,7 @@ from support.wire import Rows
 
 _FAILED = """
     UPDATE media_assets SET status = 'failed', error_code = $2, error_message = 'Planted.',
-        sweep_at = now()
+        sweep_at = now(), attempt_at = NULL
     WHERE id = $1
 """
 # A GIF is refused by the gate where a photo was declared.

@@ -431,6 +431,23 @@ async def test_a_failed_asset_is_retried_and_ends_again(company, rows: Rows):
     assert await rows.endings(asset_id) == [(1, "failed"), (2, "failed")]
 
 
+async def test_one_asset_is_retried_once_a_minute(company, rows: Rows):
+    """Each attempt may cost minutes of work, and a client that loops costs no more than one."""
+    asset_id = await company.upload_bytes("bad.jpg", b"no photo" * 9, "image/jpeg")
+    await company.ended(asset_id)
+    assert (await company.post(f"/assets/{asset_id}/retry")).status_code == 202
+    await company.ended(asset_id)
+    answer = await company.post(f"/assets/{asset_id}/retry")
+    assert problem(answer, 429) == "retried_too_soon"
+    assert 30 < int(answer.headers["retry-after"]) <= 60
+    await rows.connection.execute(
+        "UPDATE media_assets SET attempt_at = attempt_at - interval '1 minute' WHERE id = $1",
+        UUID(asset_id),
+    )
+    assert (await company.post(f"/assets/{asset_id}/retry")).status_code == 202
+    await company.ended(asset_id)
+
+
 async def test_a_file_that_is_no_longer_kept_cannot_be_retried(company, rows: Rows):
     """Its time in quarantine is over: an attempt could only fail, by nobody's fault but ours."""
     asset_id = await company.upload_bytes("bad.jpg", b"no photo" * 9, "image/jpeg")

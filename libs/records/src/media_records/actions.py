@@ -6,7 +6,7 @@ Invariant: each acts on the locked row in the caller's transaction, and tells th
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from media_contracts import MEDIA_INGEST, AssetStatus
@@ -26,6 +26,14 @@ class NotFailedError(Exception):
     """Only a failed asset can be retried."""
 
 
+class RetriedTooSoonError(Exception):
+    """The attempt before began only just now; ``seconds`` are what is left to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
 class OriginalGoneError(Exception):
     """Its file was refused, and is no longer kept: it has to be uploaded again."""
 
@@ -35,10 +43,15 @@ class NotUnfinishedError(Exception):
 
 
 class Actions:
-    """Acts in the name of *service*; the caller wakes the outbox after its commit."""
+    """
+    Acts in the name of *service*; the caller wakes the outbox after its commit.
 
-    def __init__(self, outbox: Outbox, *, service: str) -> None:
+    Retries of one asset are *retry_seconds* apart: each may cost minutes of the CPU.
+    """
+
+    def __init__(self, outbox: Outbox, *, service: str, retry_seconds: float = 0) -> None:
         self._outbox = outbox
+        self._retry_after = timedelta(seconds=retry_seconds)
         self._service = service
         self._lifecycle = Lifecycle(outbox, service=service)
 
@@ -47,7 +60,7 @@ class Actions:
         Begin a new attempt for a failed asset and return it.
 
         ingest hears of it on media_ingest, as if the file had just been stored. Raises
-        AssetNotFoundError, NotFailedError and OriginalGoneError.
+        AssetNotFoundError, NotFailedError, OriginalGoneError and RetriedTooSoonError.
         """
         now = datetime.now(UTC)
         asset = await self._locked(connection, asset_id)
@@ -57,6 +70,9 @@ class Actions:
             raise NotFailedError
         if asset.original_gone:
             raise OriginalGoneError
+        if asset.attempt_at and now - asset.attempt_at < self._retry_after:
+            wait = asset.attempt_at + self._retry_after - now
+            raise RetriedTooSoonError(wait.total_seconds())
         again = await self._lifecycle.change(
             connection,
             asset,

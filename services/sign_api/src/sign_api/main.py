@@ -85,7 +85,7 @@ def _services(
         sign_upload=SignUpload(
             database, UploadSigner(settings, settings.media_public_url), buckets, settings
         ),
-        assets=Assets(database, outbox),
+        assets=Assets(database, outbox, retry_seconds=settings.asset_retry_seconds),
         links=LinkSigner(
             settings,
             settings.cdn_base_url or settings.media_public_url,

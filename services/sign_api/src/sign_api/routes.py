@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -11,7 +12,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from media_contracts import AssetStatus
-from media_records.actions import AssetNotFoundError, NotFailedError, OriginalGoneError
+from media_records.actions import (
+    AssetNotFoundError,
+    NotFailedError,
+    OriginalGoneError,
+    RetriedTooSoonError,
+)
 from media_runtime import tracing
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
@@ -245,6 +251,13 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
             409,
             "original_gone",
             "The refused file is no longer kept. Ask for a grant and upload it again.",
+        ) from error
+    except RetriedTooSoonError as error:
+        raise ApiError(
+            429,
+            "retried_too_soon",
+            "This asset was retried only just now.",
+            limit_headers('"asset-retries";q=1', seconds=math.ceil(error.seconds)),
         ) from error
     return asset_view(asset, services.links)
 

@@ -34,6 +34,8 @@ class SignApiSettings(
     """How long the first grant of a new company waits for its bucket."""
     company_open_grants: int = Field(default=10_000, ge=1)
     """Grants of one company that wait for their upload."""
+    asset_retry_seconds: float = Field(default=60, ge=0)
+    """A client's retries of one asset are at least this far apart."""
     media_public_url: str = Field(pattern=_ORIGIN)
     """The origin under which clients reach the edge: uploads and files lie below it."""
     cdn_base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+(/[^?#]*)?$")

@@ -197,10 +197,10 @@ class SignUpload:
 class Assets:
     """A company's assets: look, list, retry, delete."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, *, retry_seconds: float = 0) -> None:
         self._database = database
         self._outbox = outbox
-        self._actions = Actions(outbox, service=SERVICE)
+        self._actions = Actions(outbox, service=SERVICE, retry_seconds=retry_seconds)
 
     async def get(self, company_id: UUID, asset_id: UUID) -> Asset:
         """Return the asset; raises AssetNotFoundError, for deleted ones without a picture too."""
@@ -238,7 +238,7 @@ class Assets:
         """
         Begin a new attempt for a failed asset and return it.
 
-        Raises AssetNotFoundError, NotFailedError and OriginalGoneError.
+        Raises AssetNotFoundError, NotFailedError, OriginalGoneError and RetriedTooSoonError.
         """
         async with self._database.company(company_id) as connection:
             asset = await self._actions.retry(connection, asset_id)
