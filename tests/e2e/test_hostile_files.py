@@ -17,7 +17,7 @@ from mediactl.client import media_type
 from support.canaries import make_canary, shows_canary
 from support.clients import Company
 from support.eventually import eventually
-from support.evil import READY, Evil, evil_files, mutated
+from support.evil import READY, Evil, costly_films, costly_images, evil_files, mutated
 from support.media_files import SAMPLES, make_photo, make_video
 from support.surroundings import Parts, command_lines_with, variable
 from support.web import web_server
@@ -29,7 +29,7 @@ _PACE_SECONDS = 3.0
 
 
 @asynccontextmanager
-async def good_uploads(company: Company, data: bytes):
+async def good_uploads(company: Company, data: bytes, *, pace: float = _PACE_SECONDS):
     """Upload a good photo every few seconds for the block; gives how long each took."""
     took: list[float] = []
 
@@ -38,7 +38,7 @@ async def good_uploads(company: Company, data: bytes):
             started = time.monotonic()
             await company.ready(await company.upload_bytes("good.jpg", data, "image/jpeg"))
             took.append(time.monotonic() - started)
-            await asyncio.sleep(_PACE_SECONDS)
+            await asyncio.sleep(pace)
 
     task = asyncio.create_task(go_on())
     try:
@@ -110,6 +110,31 @@ async def tell_pace_beside_healthy_files(company, took: list[float], sources) ->
         f"\nbeside {len(files)} healthy files: {len(meanwhile)} good photos, ready after"
         f" {median(meanwhile):.2f} s in the median, {max(meanwhile):.2f} s at most\n"
     )
+
+
+@pytest.mark.timeout(600)
+async def test_costly_files_hold_up_nobody(company, other_company, tmp_path):
+    """Beside them, another company's photo is ready about as soon as beside as many good files."""
+    photo = make_photo(tmp_path / "good.jpg", size=(800, 600)).read_bytes()
+    costly = await asyncio.to_thread(lambda: [*costly_images(), *costly_films(tmp_path)] * 3)
+    film = make_video(tmp_path / "good.mp4", size="160x90", seconds=0.5).read_bytes()
+    good = [
+        Evil("good", kind, film if kind.startswith("video/") else photo, (READY,))
+        for kind in ("video/mp4" if "video" in e.content_type else "image/jpeg" for e in costly)
+    ]
+    paces = []
+    for files in (good, costly):
+        async with good_uploads(other_company, photo, pace=0.5) as took:
+            before = len(took)
+            found = await outcomes(company, files)
+            await eventually(lambda n=before, t=took: len(t) >= n + 3, timeout=60)
+        paces.append(median(took[before:]))
+        assert [code for code, _ in found] == [evil.codes[0] for evil in files]
+    sys.stdout.write(
+        f"\nanother's photo: {paces[0]:.2f} s beside {len(good)} good files,"
+        f" {paces[1]:.2f} s beside as many costly ones\n"
+    )
+    assert paces[1] <= 1.5 * paces[0] + 0.5
 
 
 @pytest.mark.timeout(600)

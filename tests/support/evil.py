@@ -72,7 +72,8 @@ def evil_files(folder: Path, *, canary_file: Path, canary_url: str) -> list[Evil
         *_broken_videos(folder),
         *_untrue(folder),
         *_halves(folder),
-        *_costly(folder),
+        *costly_films(folder),
+        *costly_images(),
         *_bombs(folder),
         *_broken_images(),
         *_polyglots(folder),
@@ -340,7 +341,7 @@ def _halves(folder: Path) -> Iterator[Evil]:
     yield Evil("a film without a container", "video/mpeg", raw.read_bytes(), (READY,))
 
 
-def _costly(folder: Path) -> Iterator[Evil]:
+def costly_films(folder: Path) -> Iterator[Evil]:
     """Yield small films that would cost minutes, by tables that name the same bytes again."""
     for about, data in (
         ("one frame named 20000 times", film_of_one_frame(folder, times=20_000)),
@@ -434,6 +435,10 @@ def _bombs(folder: Path) -> Iterator[Evil]:
         + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
     )
     yield Evil("a JPEG of 4 billion pixels", "image/jpeg", jpeg, ("too_many_pixels",))
+
+
+def costly_images() -> Iterator[Evil]:
+    """Yield small images that would cost a decoder seconds, or a counter of pages half a minute."""
     for scans in (101, 2500):
         data = jpeg_of_scans(scans)
         yield Evil(f"a JPEG of {scans} scans", "image/jpeg", data, ("too_many_scans",))
