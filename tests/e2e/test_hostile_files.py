@@ -186,7 +186,8 @@ async def test_mutated_files_have_an_answer(company, unharmed, tmp_path):
         "transcode_failed", "no_video_stream", "dimensions_too_large", "too_many_pixels",
         "duration_too_long", "frame_rate_too_high", "bitrate_too_low", "no_frame",
         "image_out_of_memory", "image_crashed_decoder", "transcode_stalled", "too_many_frames",
-        "encrypted_media", "too_many_streams",
+        "encrypted_media", "too_many_streams", "samples_overlap", "edits_too_long",
+        "too_many_scans", "image_timeout",
     }  # fmt: skip
     assert [problem for _, problem in found if problem] == []
     assert variable("MEDIA_API_URL")

@@ -148,6 +148,21 @@ def avi_of_one_frame(folder: Path, *, times: int) -> bytes:
     return b"RIFF" + struct.pack("<I", at + len(index) - 8) + whole[8:at] + index
 
 
+def avi_of_one_index(folder: Path, *, times: int) -> bytes:
+    """Return an AVI whose OpenDML index names the index of its only frame so many times."""
+    whole = avi_of_one_frame(folder, times=1)
+    at = whole.index(b"idx1")
+    frame = whole.index(b"00dc", whole.index(b"movi"))
+    length = int.from_bytes(whole[frame + 4 : frame + 8], "little")
+    inner = struct.pack("<HBBI4sQIII", 2, 0, 1, 1, b"00dc", 0, 0, frame + 8, length)
+    outer = struct.pack("<HBBI4s12x", 4, 0, 0, times, b"00dc")
+    outer += struct.pack("<QII", at, len(inner) + 8, 1) * times
+    added = b"ix00" + struct.pack("<I", len(inner)) + inner
+    added += b"LIST" + struct.pack("<I", len(outer) + 12) + b"strl"
+    added += b"indx" + struct.pack("<I", len(outer)) + outer
+    return b"RIFF" + struct.pack("<I", at + len(added) - 8) + whole[8:at] + added
+
+
 def _film(
     frame: bytes, description: bytes, *, times: int, sizes: bytes, per_chunk: int = 1
 ) -> bytes:

@@ -16,6 +16,7 @@ from ingest.sample_tables import Tables, read_avi, read_isobmff
 from support.canaries import box
 from support.costly import (
     avi_of_one_frame,
+    avi_of_one_index,
     film_of_edits,
     film_of_one_fragment,
     film_of_one_frame,
@@ -57,6 +58,9 @@ def test_a_film_that_uses_its_bytes_many_times_is_refused(tmp_path):
     assert code_of(tmp_path, fragments) == "samples_overlap"
     avi = avi_of_one_frame(tmp_path, times=500)
     assert code_of(tmp_path, avi, "video/x-msvideo") == "samples_overlap"
+    odml = avi_of_one_index(tmp_path, times=500)
+    assert code_of(tmp_path, odml, "video/x-msvideo") == "samples_overlap"
+    assert code_of(tmp_path, avi_of_one_index(tmp_path, times=2), "video/x-msvideo") == "accepted"
 
 
 def test_tables_are_found_wherever_a_demuxer_finds_them(tmp_path):

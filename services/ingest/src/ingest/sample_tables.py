@@ -37,6 +37,7 @@ _CONTAINERS = frozenset(
 )
 # Demuxers look for an index in what is said to be free as well.
 _MAYBE_CONTAINERS = frozenset({b"free", b"skip", b"hoov"})
+_ODML_HEAD, _ODML_OF_INDEXES, _ODML_OF_CHUNKS = 24, 0, 1
 _HALF_A_BYTE, _TWO_BYTES = 4, 16
 _IS_SIZE, _IS_DEFAULT_SIZE, _FIELDS = 0x200, 0x10, (0x100, 0x200, 0x400, 0x800)
 
@@ -91,12 +92,17 @@ def read_isobmff(path: Path) -> Tables:
 
 
 def read_avi(path: Path) -> Tables:
-    """Return what the index of an AVI file says."""
+    """Return what the indexes of an AVI file say, the old one and OpenDML's."""
     total, size = 0, path.stat().st_size
     with path.open("rb") as file:
         for kind, start, end in _riff_chunks(file, 0, size):
             if kind == b"idx1":
                 total += _Words(file, start, min(end, size)).sum(step=4, first=3, little=True)
+            elif kind == b"indx":
+                try:
+                    total += _odml_bytes(file, start, min(end, size), depth=1)
+                except _AbsurdError:
+                    return Tables(0, repeats=False, is_absurd=True)
     return Tables(total, repeats=False)
 
 
@@ -316,8 +322,41 @@ def _riff_chunks(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, 
             return
         file.seek(start)
         kind, size = struct.unpack("<4sI", file.read(8))
-        if kind == b"RIFF":
+        # Lists are gone into, but for the one of the media.
+        if kind == b"RIFF" or (kind == b"LIST" and file.read(4) != b"movi"):
             start += 12
             continue
         yield kind, start + 8, start + 8 + size
         start += 8 + size + size % 2
+
+
+def _odml_bytes(file: BinaryIO, start: int, end: int, *, depth: int) -> int:
+    """
+    Return the size of all samples that an OpenDML index names, as often as it names them.
+
+    With a *depth*, it may be one of indexes.
+    """
+    file.seek(start)
+    head = file.read(_ODML_HEAD)
+    if len(head) < _ODML_HEAD:
+        return 0
+    _, _, kind, count = struct.unpack("<HBBI", head[:8])
+    if kind == _ODML_OF_CHUNKS:
+        words = _Words(file, start + _ODML_HEAD, end).limited(8 * count)
+        # Of a size, the highest bit says that the sample needs others.
+        return sum(
+            sum(word & 0x7FFFFFFF for word in part[1::2])
+            for part in words.parts(little=True, step=2)
+        )
+    if kind != _ODML_OF_INDEXES or not depth:
+        return 0
+    data = file.read(min(16 * min(count, _MAX_EDITS + 1), end - start - _ODML_HEAD))
+    places = [place for place, _, _ in struct.iter_unpack("<QII", data[: len(data) // 16 * 16])]
+    if len(places) > _MAX_EDITS:
+        raise _AbsurdError
+    size = file.seek(0, io.SEEK_END)
+    known = {
+        place: _odml_bytes(file, place + 8, size, depth=0) if place < size else 0
+        for place in set(places)
+    }
+    return sum(known[place] for place in places)
