@@ -123,6 +123,28 @@ def test_what_is_not_known_or_short_is_no_offence(info):
 
 
 @pytest.mark.parametrize(
+    ("width", "height", "rate", "seconds", "size"),
+    [
+        # A still picture by SVT-AV1, as few bits as any encoder takes for it.
+        (3840, 2160, 30, 6, 6831),
+        (1920, 1080, 30, 20, 17_024),
+        # The same by VP9 and x264, as recordings of a screen are.
+        (3840, 2160, 30, 6, 19_756),
+        (1920, 1080, 60, 1400, 4_200_000),
+        # Slides with a voice of 32 kbit/s; a time-lapse; slow motion of a phone; one frame.
+        (1920, 1080, 1, 3000, 12_000_000),
+        (3840, 2160, 30, 8, 40_000_000),
+        (1920, 1080, 120, 10, 30_000_000),
+        (3840, 2160, 25, 0.04, 700),
+    ],
+)
+def test_honest_videos_with_few_bits_pass(width, height, rate, seconds, size):
+    video = replace(VIDEO, width=width, height=height, frame_rate=float(rate))
+    info = replace(INFO, duration_seconds=float(seconds), video=video)
+    assert check_video(info, upload(size=size), LIMITS) is video
+
+
+@pytest.mark.parametrize(
     ("info", "content_type", "code"),
     [
         (IMAGE, "image/png", "type_mismatch"),

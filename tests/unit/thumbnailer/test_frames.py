@@ -2,11 +2,12 @@
 
 import subprocess
 from pathlib import Path
+from typing import ClassVar, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_runtime.ffmpeg import Ffmpeg
+from media_runtime.ffmpeg import Ffmpeg, FfmpegError
 from media_runtime.jail import Jail
 from media_runtime.picture_pool import PicturePool
 from media_runtime.pictures import WantedPicture, brightness, probe_image
@@ -121,3 +122,20 @@ async def test_playlist_under_another_name_has_no_frame(find_frame, tmp_path):
     source.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nsecret.mp4\n")
     with pytest.raises(NoFrameError):
         await find_frame(source, 4.0, THUMBNAIL)
+
+
+async def test_a_film_that_takes_all_its_time_is_given_no_further_look(tmp_path):
+    """Nobody's pictures wait for all the places where such a film could be looked at."""
+    looks = []
+
+    class Slow:
+        input_options: ClassVar[dict[str, str]] = {}
+
+        async def run(self, command, **_) -> None:
+            looks.append(command)
+            raise FfmpegError("transcode_timeout", "Processing took too long.")
+
+    find = FindFrame(cast("PicturePool", None), cast("Ffmpeg", Slow()), timeout_seconds=60)
+    with pytest.raises(NoFrameError):
+        await find(tmp_path / "film", 10.0, [WantedPicture("thumbnail", 320, 240, "cover")])
+    assert len(looks) == 2
