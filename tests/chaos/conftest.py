@@ -11,5 +11,5 @@ from support.surroundings import variable
 @pytest.fixture
 def target() -> Target:
     """The stack under test."""
-    variable("MEDIA_API_URL")
+    variable("MEDIA_URL")
     return Target.from_environment()
