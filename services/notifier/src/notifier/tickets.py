@@ -21,10 +21,7 @@ _INSERT = """
     VALUES ($1, $2, $3, $4, now() + $5::interval)
     RETURNING expires_at
 """
-_REDEEM = """
-    DELETE FROM event_tickets WHERE ticket_hash = $1
-    RETURNING company_id, stream_until, expires_at > now() AS valid
-"""
+_REDEEM = "SELECT company_id, stream_until, valid FROM redeem_ticket($1)"
 
 
 class InvalidTicketError(Exception):
