@@ -1,12 +1,14 @@
 """
 What the system is made of beside Python packages, as far as the project says it.
 
-Read from docker-compose.yml, the Dockerfiles and deploy/local/pom.xml, as CycloneDX components.
+Read from docker-compose.yml, the Dockerfiles, deploy/local/pom.xml and the package that is part of
+media_runtime, as CycloneDX components.
 Packages of a distribution have no version: it is that of the day on which an image is built.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -41,7 +43,14 @@ def components(root: Path, service: str | None) -> list[Component]:
             ),
             *_of_pom(root / "deploy" / "local" / "pom.xml"),
         ]
+    found.append(_of_vendored(root / "libs/runtime/src/media_runtime/swagger_ui"))
     return [part for _, part in sorted({part["purl"]: part for part in found}.items())]
+
+
+def _of_vendored(path: Path) -> Component:
+    package = json.loads((path / "package.json").read_text())
+    name, version = package["name"], package["version"]
+    return _component("library", f"pkg:npm/{name}@{version}", name, version)
 
 
 def _of_compose(path: Path) -> Iterator[Component]:

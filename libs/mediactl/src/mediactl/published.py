@@ -20,8 +20,8 @@ from rich.table import Table
 _WIDTH = 120
 _SHOWN = {
     "MEDIA_URL": "for clients: API, events, uploads, files",
-    "MEDIA_API_URL": "inside: sign API (OpenAPI at /docs)",
-    "MEDIA_EVENTS_URL": "inside: notifier (OpenAPI at /docs)",
+    "MEDIA_API_URL": "inside: sign API (OpenAPI at /openapi.json)",
+    "MEDIA_EVENTS_URL": "inside: notifier (OpenAPI at /openapi.json)",
     "S3_ENDPOINT_URL": "inside: object store",
     "KAFKA_BOOTSTRAP_SERVERS": "Kafka",
     "PROMETHEUS_URL": "Prometheus",

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from media_contracts import MEDIA_STATUS
 from media_records.schema import refuse_pending_migrations
+from media_runtime.api_page import serve_api_page
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
 from media_runtime.http_metrics import RequestMetrics
@@ -103,11 +104,13 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
         description="What becomes of a company's uploads, as it happens.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.include_router(router)
     answer_with_problems(app, field_codes=FIELD_CODES)
     describe(app)
+    serve_api_page(app, settings)
     app.add_middleware(RequestMetrics)
     if settings.cors_allow_origins:
         app.add_middleware(

@@ -9,6 +9,7 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from media_records.schema import refuse_pending_migrations
+from media_runtime.api_page import serve_api_page
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
 from media_runtime.http_metrics import RequestMetrics
@@ -60,11 +61,13 @@ def build_app(settings: SignApiSettings) -> FastAPI:
         description="Upload grants, and what became of each upload.",
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.include_router(router)
     answer_with_problems(app, field_codes=FIELD_CODES)
     describe(app, SignRequest)
+    serve_api_page(app, settings)
     app.add_middleware(RequestMetrics)
     if settings.cors_allow_origins:
         app.add_middleware(
