@@ -16,6 +16,8 @@ SOURCES = [
     for path in ROOT.glob(f"{folder}/**/*.py")
     if "migrations" not in path.parts
 ]
+# What the edge answers: a name, a status, a code and a sentence in each line.
+PROBLEMS = ROOT / "deploy" / "edge" / "problems"
 CODE = re.compile(r"[a-z]+(_[a-z]+)*")
 # What makes an error of a code, and the place of the code among its arguments.
 MAKERS = {"ApiError": 1, "_answer": 1, "_problem": 1, "_refused": 0, "__init__": 0}
@@ -67,6 +69,7 @@ def documented() -> set[str]:
 
 def test_every_code_is_in_the_table_and_the_table_has_no_other():
     found = {code for path in SOURCES for code in codes_in(ast.parse(path.read_text()))}
+    found |= {line.split()[2] for line in PROBLEMS.read_text().splitlines() if line.strip()}
     assert found - INTERNAL == documented()
 
 
