@@ -116,25 +116,28 @@ async def tell_pace_beside_healthy_files(company, took: list[float], sources) ->
 async def test_costly_files_hold_up_nobody(company, other_company, tmp_path):
     """Beside them, another company's photo is ready about as soon as beside as many good files."""
     photo = make_photo(tmp_path / "good.jpg", size=(800, 600)).read_bytes()
-    costly = await asyncio.to_thread(lambda: [*costly_images(), *costly_films(tmp_path)] * 3)
+    costly = await asyncio.to_thread(lambda: [*costly_images(), *costly_films(tmp_path)])
     film = make_video(tmp_path / "good.mp4", size="160x90", seconds=0.5).read_bytes()
     good = [
         Evil("good", kind, film if kind.startswith("video/") else photo, (READY,))
         for kind in ("video/mp4" if "video" in e.content_type else "image/jpeg" for e in costly)
     ]
-    paces = []
-    for files in (good, costly):
-        async with good_uploads(other_company, photo, pace=0.5) as took:
-            before = len(took)
-            found = await outcomes(company, files)
-            await eventually(lambda n=before, t=took: len(t) >= n + 3, timeout=60)
-        paces.append(median(took[before:]))
-        assert [code for code, _ in found] == [evil.codes[0] for evil in files]
+    paces: list[list[float]] = [[], []]
+    async with good_uploads(other_company, photo, pace=0.2) as took:
+        # By turns: what else the machine does differs from minute to minute.
+        for _ in range(4):
+            for pace, files in zip(paces, (good, costly), strict=True):
+                before = len(took)
+                found = await outcomes(company, files)
+                await eventually(lambda n=before: len(took) >= n + 2, timeout=60)
+                pace.extend(took[before:])
+                assert [code for code, _ in found] == [evil.codes[0] for evil in files]
+    beside_good, beside_costly = map(median, paces)
     sys.stdout.write(
-        f"\nanother's photo: {paces[0]:.2f} s beside {len(good)} good files,"
-        f" {paces[1]:.2f} s beside as many costly ones\n"
+        f"\nanother's photo: {beside_good:.2f} s beside {len(good)} good files at a time,"
+        f" {beside_costly:.2f} s beside as many costly ones\n"
     )
-    assert paces[1] <= 1.5 * paces[0] + 0.5
+    assert beside_costly <= 1.5 * beside_good + 0.5
 
 
 @pytest.mark.timeout(600)
