@@ -82,7 +82,7 @@ def test_every_replica_of_a_service_is_scraped_at_its_port(service):
     # Those that clients reach have a port for metrics that is not published.
     inside = container["environment"].get("METRICS_HTTP_PORT", "8080")
     assert inside == str(found["port"])
-    assert all(port.endswith(":8080") for port in container["ports"])
+    assert all(port.endswith(":8080") for port in container.get("ports", []))
 
 
 def test_alertmanager_tells_nobody_unless_it_is_given_a_webhook(tmp_path):
