@@ -92,6 +92,8 @@ async def test_sandboxes_leave_no_process_behind(company, parts, long_video, pho
 
 
 async def test_two_of_a_service_share_its_work(company, photo):
+    volumes = docker("volume", "ls", "-q")
+
     done = mediactl("scale", "ingest", "2")
 
     assert done.returncode == 0, done.stderr
@@ -99,6 +101,7 @@ async def test_two_of_a_service_share_its_work(company, photo):
     for number in range(6):
         await company.ready(await company.upload_bytes(f"{number}.jpg", photo, "image/jpeg"))
     assert mediactl("scale", "ingest", "1").returncode == 0
+    assert docker("volume", "ls", "-q") == volumes
 
 
 async def test_what_is_stored_outlives_down_and_scratch_does_not(company, photo, of_this_stack):

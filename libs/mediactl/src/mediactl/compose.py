@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ class ComposeStack:
         """Have *count* replicas of a service; those that run go on. Raises UsageError."""
         check_scalable(service)
         self._state.remember_replicas(service, count)
-        with step(progress, service, f"scaling to {count}"):
+        with step(progress, service, f"scaling to {count}"), self._without_leftovers():
             self.start(service)
 
     def follow_command(self, names: list[str], *, lines: int, follow: bool) -> list[str] | None:
@@ -247,12 +248,20 @@ class ComposeStack:
         return f"\nThe last lines of migrate:\n{lines.rstrip()}"
 
     def _down(self, *words: str) -> None:
-        # Docker keeps volumes without a name for ever, and after a kill they hold uploads.
         self._write_variables()  # an older version may have written fewer
-        ids = [one["ID"] for one in self._containers()]
-        scratch = containers.anonymous_volumes(ids)
-        self._run("down", *words)
-        containers.remove_volumes(scratch)
+        with self._without_leftovers():
+            self._run("down", *words)
+
+    @contextmanager
+    def _without_leftovers(self) -> Iterator[None]:
+        """Remove the volumes without a name of containers that the block removes."""
+        # Docker keeps them for ever, and after a kill they hold uploads.
+        before = self._anonymous_volumes()
+        yield
+        containers.remove_volumes(sorted(before - self._anonymous_volumes()))
+
+    def _anonymous_volumes(self) -> set[str]:
+        return containers.anonymous_volumes([one["ID"] for one in self._containers()])
 
     def _run(self, *words: str) -> None:
         """Run compose: on a terminal as it is, else with what it says in a log alone."""

@@ -41,9 +41,9 @@ def usage(ids: Sequence[str]) -> dict[str, Usage]:
     }
 
 
-def anonymous_volumes(ids: Sequence[str]) -> list[str]:
+def anonymous_volumes(ids: Sequence[str]) -> set[str]:
     """Return the volumes of containers that have no name: what is in them ends with the work."""
-    return sorted({name for name in _volumes(ids) if _ANONYMOUS.fullmatch(name)})
+    return {name for name in _volumes(ids) if _ANONYMOUS.fullmatch(name)}
 
 
 def remove_volumes(names: Sequence[str]) -> None:
