@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
-from media_contracts import AssetStatus, AssetStatusChanged, CloudEvent
+from aiokafka.errors import KafkaError
+from faststream.kafka import KafkaBroker
+from media_contracts import MEDIA_STATUS, AssetStatus, AssetStatusChanged, CloudEvent
 from media_runtime.errors import TransientError
+from media_runtime.kafka import Producer, make_broker, on_events
 from media_runtime.links import LinkKind
 from notifier.metrics import LINKS_ENDED
+from notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
 
 _SECONDS = 3.0
+_PAUSE_SECONDS = 2.0
 
 
 class EdgeUnavailableError(TransientError):
@@ -44,6 +50,39 @@ class EndLinks:
                 await asyncio.to_thread(_tell, url, kind, event.subject)
         LINKS_ENDED.inc()
         log.info("links_ended", asset_id=str(event.subject), kinds=kinds)
+
+
+@asynccontextmanager
+async def ending_links(
+    settings: NotifierSettings, producer: Producer, *, name: str
+) -> AsyncIterator[None]:
+    """
+    Tell the edges of *settings* of deletions for the block; each goes to one of all replicas.
+
+    While Kafka is away nothing is told, and the block begins all the same.
+    """
+    edge_urls = [url.strip() for url in settings.edge_urls.split(",") if url.strip()]
+    if not edge_urls:
+        yield
+        return
+    broker = make_broker(settings, producer, name=name)
+    on_events(broker, MEDIA_STATUS, EndLinks(edge_urls), settings=settings)
+    starting = asyncio.create_task(_start(broker))
+    try:
+        yield
+    finally:
+        starting.cancel()
+        await asyncio.wait([starting])
+        await broker.stop()
+
+
+async def _start(broker: KafkaBroker) -> None:
+    while True:
+        try:
+            return await broker.start()
+        except KafkaError as error:
+            log.warning("links_wait_for_kafka", error=repr(error))
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _tell(edge_url: str, kind: LinkKind, asset_id: UUID) -> None:

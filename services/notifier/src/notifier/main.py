@@ -8,20 +8,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from media_contracts import MEDIA_STATUS
 from media_records.schema import refuse_pending_migrations
 from media_runtime.api_page import serve_api_page
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
 from media_runtime.http_metrics import RequestMetrics
-from media_runtime.kafka import Producer, make_broker, on_events
+from media_runtime.kafka import Producer
 from media_runtime.openapi import describe
 from media_runtime.postgres import Database
 from media_runtime.rates import CompanyRates
 from media_runtime.telemetry import ops_routes
 from notifier.event_log import EventLog
 from notifier.hub import Hub
-from notifier.links import EndLinks
+from notifier.links import ending_links
 from notifier.log_reader import LogReader
 from notifier.positions import PositionCodec
 from notifier.routes import FIELD_CODES, Services, router
@@ -77,7 +76,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
                 history_events=settings.history_events,
             )
             await stack.enter_async_context(event_log.followed())
-            await stack.enter_async_context(_ending_links(settings, producer))
+            await stack.enter_async_context(ending_links(settings, producer, name=SERVICE))
             app.state.services = Services(
                 verifier=TokenVerifier(settings),
                 tickets=Tickets(database, lifetime_seconds=settings.ticket_seconds),
@@ -120,19 +119,3 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
             allow_headers=["Authorization", "Last-Event-ID"],
         )
     return app, end_streams
-
-
-@asynccontextmanager
-async def _ending_links(settings: NotifierSettings, producer: Producer) -> AsyncIterator[None]:
-    """Tell edges of deletions for the block, in one of all replicas each."""
-    edge_urls = [url.strip() for url in settings.edge_urls.split(",") if url.strip()]
-    if not edge_urls:
-        yield
-        return
-    broker = make_broker(settings, producer, name=SERVICE)
-    on_events(broker, MEDIA_STATUS, EndLinks(edge_urls), settings=settings)
-    await broker.start()
-    try:
-        yield
-    finally:
-        await broker.stop()
