@@ -73,6 +73,7 @@ async def test_the_evidence_is_whole(run):
     assert set(run.evidence.lag) == {
         "ingest/media_ingest",
         "ingest_results/media_thumbnailed",
+        "notifier_links/media_status",
         "thumbnailer/media_thumbnail",
     }
     topics = {message.topic for message in run.evidence.messages}

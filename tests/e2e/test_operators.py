@@ -164,7 +164,8 @@ def test_lag_shows_each_group_and_dead_letters():
     done = run("lag", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == (2 if any(found["dead_letters"].values()) else 0)
-    assert {one["group"] for one in found["groups"]} == {"ingest", "thumbnailer", "ingest_results"}
+    groups = {"ingest", "thumbnailer", "ingest_results", "notifier_links"}
+    assert {one["group"] for one in found["groups"]} == groups
     assert "media_thumbnail" in run("lag").stdout
 
 

@@ -49,12 +49,15 @@ JOINS = {
     "sign_api": set(),
     "ingest": {"ingest", "ingest_results"},
     "thumbnailer": {"thumbnailer"},
-    "notifier": set(),
+    "notifier": {"notifier_links"},
     "watcher": set(),
     "minio": set(),
     "subscriber": {"subscriber.a-team"},
 }
-GROUPS = {"ingest", "ingest_results", "thumbnailer", "mediactl_dlq", "subscriber.a-team", "a-team"}
+GROUPS = {
+    *("ingest", "ingest_results", "thumbnailer", "notifier_links"),
+    *("mediactl_dlq", "subscriber.a-team", "a-team"),
+}
 READY = Path(__file__).parents[3] / "deploy/kafka/ready.sh"
 NAMES = [name for topic in TOPICS for name in (topic.name, topic.dlq)]
 
