@@ -31,7 +31,7 @@ WRITES = {
         *("media_ingest_dlq", "media_thumbnailed_dlq"),
     },
     "thumbnailer": {"media_thumbnailed", "media_thumbnail_dlq"},
-    "notifier": set(),
+    "notifier": {"media_status_dlq"},
     "watcher": {"media_ingest", "media_status"},
     "minio": {"media_ingest"},
     "subscriber": set(),
