@@ -32,7 +32,8 @@ async def test_a_notifier_that_starts_before_kafka_is_ready_once_kafka_is(
     async def is_ready() -> bool:
         return await answer("/readyz") == 200
 
-    with subprocess.Popen([sys.executable, "-P", "-m", "notifier"], env=environment) as notifier:
+    command = [sys.executable, "-P", "-m", "notifier"]
+    with subprocess.Popen(command, env=environment) as notifier:  # noqa: ASYNC220
         try:
             with parts.down("kafka"):
                 await eventually(is_there, timeout=60)
