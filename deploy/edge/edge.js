@@ -7,6 +7,9 @@ const KINDS = { media: /^(?!thumbnail\.)/, thumbnail: /^thumbnail\.[a-z]+$/ };
 // /v/<key id>.<expiry, hex seconds>.<company>.<kind>.<HMAC>/<asset>/<attempt-fence>/<name>
 const LINK = /^\/v\/([a-z0-9]{1,16})\.([0-9a-f]{1,12})\.([0-9a-f-]{36})\.([a-z]+)\.([A-Za-z0-9_-]{43})\/([0-9a-f-]{36})\/([0-9]+(?:-[0-9]+)?)\/((?:[A-Za-z0-9][A-Za-z0-9._-]*\/)*[A-Za-z0-9][A-Za-z0-9._-]*)$/;
 
+// The query of an upload, exactly as the sign API gives it out.
+const GRANT = /^X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=[A-Za-z0-9%._-]+&X-Amz-Date=(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z&X-Amz-Expires=(\d{1,6})&X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost&size=(\d{1,12})&type=([a-z0-9%.+-]+)&X-Amz-Signature=[0-9a-f]{64}$/i;
+
 /** The secret of each key id: EDGE_KEYS is "id:secret,id:secret", and the first one signs. */
 function keys() {
     const found = {};
@@ -38,6 +41,20 @@ function link(r) {
     if (parseInt(part[2], 16) <= Date.now() / 1000) { return 'expired'; }
     const bucket = r.variables.bucket_prefix + part[3];
     return ['', bucket, part[3], 'outputs', part[6], part[7], part[8]].join('/');
+}
+
+/**
+ * Whether an upload is what its grant says: 'good', 'refused' or 'expired'. Storage checks the
+ * signature of all that; what differs never reaches it, so it cannot be made to read a body.
+ */
+function grant(r) {
+    const part = GRANT.exec(r.variables.args || '');
+    if (!part) { return 'refused'; }
+    const signed = Date.UTC(part[1], part[2] - 1, part[3], part[4], part[5], part[6]) / 1000;
+    if (signed + Number(part[7]) <= Date.now() / 1000) { return 'expired'; }
+    const same_size = r.variables.content_length === part[8];
+    return same_size && r.variables.content_type === decodeURIComponent(part[9])
+        ? 'good' : 'refused';
 }
 
 /** Now, as signatures of requests to storage have it: 20261128T120000Z. */
@@ -82,4 +99,4 @@ function metrics(r) {
     r.return(200, lines.join('\n') + '\n');
 }
 
-export default { link, time, authorization, withoutStoresOwn, metrics };
+export default { link, grant, time, authorization, withoutStoresOwn, metrics };

@@ -111,7 +111,7 @@ title_of() {
 }
 
 problems=$(while read -r name status code_ sentence; do
-    printf '        location @%s { internal; types { } default_type application/problem+json; ' "$name"
+    printf '        location = /-/%s { internal; client_max_body_size 0; types { } default_type application/problem+json; ' "$name"
     case $status in 429 | 503) printf 'add_header Retry-After 5 always; ' ;; esac
     printf 'add_header Cache-Control no-store always; add_header X-Content-Type-Options nosniff always; '
     printf 'add_header Access-Control-Allow-Origin $cors_origin always; '

@@ -111,7 +111,7 @@ async def test_an_upload_after_expiry_is_refused(company, monkeypatch):
     )
     grant["upload"]["url"] = lapsed.url
 
-    assert await refused_code(company, grant, PHOTO) == "grant_refused"
+    assert await refused_code(company, grant, PHOTO) == "grant_expired"
 
 
 async def test_a_photo_that_came_past_the_edge_with_another_size_fails(company, tmp_path):

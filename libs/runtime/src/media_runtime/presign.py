@@ -1,8 +1,8 @@
 """
 Presigned uploads: AWS Signature Version 4 in a URL's query, without I/O.
 
-Invariant: what the edge lets through is this form and no other; deploy/edge/nginx.conf has it as
-a pattern, so a change here is a change there.
+Invariant: what the edge lets through is this form and no other; deploy/edge/edge.js has it as a
+pattern, so a change here is a change there.
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class UploadSigner:
             f"&X-Amz-Date={moment}"
             f"&X-Amz-Expires={int(lifetime.total_seconds())}"
             f"&X-Amz-SignedHeaders={quote(_SIGNED_HEADERS, safe='')}"
+            # Storage ignores these; the edge holds an upload against them before storage sees it.
+            f"&size={size}&type={quote(content_type, safe='')}"
         )
         request = (
             f"PUT\n{path}\n{query}\n"
