@@ -52,6 +52,7 @@ from media_runtime.media_info import MediaInfo, VideoStream
 from media_runtime.outbox import Outbox
 from media_runtime.pictures import ImageInfo
 from media_runtime.postgres import Database
+from media_runtime.presign import UploadSigner
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage import (
     ObjectMissingError,
@@ -132,7 +133,7 @@ class Rows:
 
 
 class Storage(ObjectStore):
-    """An object store that signs, and knows which uploads are there."""
+    """An object store that knows which uploads are there."""
 
     def __init__(self, settings: WatcherSettings) -> None:
         super().__init__(settings)
@@ -254,9 +255,16 @@ class World:
         )
 
     def _sign_api(self, database: Database, outbox: Outbox, url: str) -> None:
-        settings = SignApiSettings(**_ADDRESSES, database_url=url, grant_seconds=limits.GRANT)
+        settings = SignApiSettings(
+            **_ADDRESSES,
+            database_url=url,
+            grant_seconds=limits.GRANT,
+            media_public_url="http://127.0.0.1:9",
+            edge_keys=f"k1:{'s' * 32}",
+        )
         buckets = Buckets(database, self.storage, wait_seconds=settings.bucket_wait_seconds)
-        self._sign = SignUpload(database, self.storage, buckets, settings)
+        signer = UploadSigner(settings, settings.media_public_url)
+        self._sign = SignUpload(database, signer, buckets, settings)
         self.clients = Assets(database, outbox)
 
     def _ingest(self, database: Database, outbox: Outbox, producer: Producer, url: str) -> None:

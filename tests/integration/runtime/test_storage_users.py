@@ -163,7 +163,8 @@ def what_a_client_can_do(client: Minio, bucket: str, company: UUID) -> dict[str,
 
 
 MAY = {
-    "sign_api": {"write uploads", "read outputs"},
+    "sign_api": {"write uploads"},
+    "edge": {"read outputs"},
     "ingest": {"read uploads", "read quarantine", "read outputs", "write outputs"},
     "thumbnailer": {"read uploads", "read quarantine", "read outputs", "write outputs"},
     "watcher": {
