@@ -54,7 +54,7 @@ _ASSETS = f"""
     INSERT INTO media_assets (id, company_id, file_name, content_type, size, status, attempt,
         bucket, upload_key, upload_version_id, uploaded_at, processed_key, thumbnail_key,
         error_code, error_message, traceparent, grant_expires_at, created_at, updated_at,
-        processed_at, check_at, stored_bytes, original_gone)
+        processed_at, check_at, stored_bytes, original_gone, grant_swept)
     SELECT id, company::uuid, 'holiday-' || n || '.mp4', CASE WHEN n % 3 = 0 THEN 'image/jpeg'
             ELSE 'video/mp4' END, 4000000, status, 1 + ({_CHANCE} = 50)::int, $3 || company,
         company || CASE WHEN status = 'failed' THEN '/quarantine/' ELSE '/uploads/' END || id,
@@ -63,7 +63,7 @@ _ASSETS = f"""
         CASE WHEN status = 'failed' THEN 'The file cannot be read.' END,
         '00-' || md5(n::text) || '-' || left(md5(n::text), 16) || '-01', at + interval '1 hour',
         at, at + interval '40 seconds', at + interval '40 seconds', at, 2000000,
-        status = 'failed'
+        status = 'failed', true
     FROM (
         SELECT n, id, company, company || '/outputs/' || id || '/1-1/' AS outputs,
             now() - interval '2 hours' - ($4 - n) * (interval '360 days' / $4) AS at,

@@ -39,7 +39,7 @@ def replay(store, company):
 
     async def put(asset, times, *, data=b"another file"):
         bucket, key = store.bucket_of(company), upload_key(company, asset)
-        url = store._signer.presigned_put_object(bucket, key, expires=timedelta(hours=1))
+        url = store._client.presigned_put_object(bucket, key, expires=timedelta(hours=1))
         async with httpx.AsyncClient(trust_env=False) as http:
             for _ in range(times):
                 answer = await http.put(url, content=data, headers=HIDDEN)
