@@ -236,7 +236,7 @@ _RELAYED = """
 
     class Connection:
         async def execute(self, query, *_):
-            if query.startswith("DELETE"):
+            if "forget_relayed" in query:
                 print("deleted")
 
         async def fetchval(self, *_):

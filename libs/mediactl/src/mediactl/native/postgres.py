@@ -139,6 +139,7 @@ def data_directory(home: Path) -> Path:
     outside.mkdir(mode=0o711, exist_ok=True)
     if outside.is_symlink() or outside.stat().st_uid != os.geteuid():
         raise MediactlError(f"{outside} belongs to somebody else: remove it, or set MEDIACTL_HOME.")
+    outside.chmod(0o711)  # whatever the umask: its account passes through
     return outside / "postgres"
 
 
