@@ -61,7 +61,9 @@ def find_prometheus() -> Path | None:
 
 def find_nginx() -> Path | None:
     """Return nginx, where its module for JavaScript is there as well."""
-    return _path(shutil.which("nginx")) if NGINX_MODULE.exists() else None
+    # Where a person's own PATH does not lead.
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return _path(shutil.which("nginx", path=path)) if NGINX_MODULE.exists() else None
 
 
 def find_promtool() -> Path | None:
