@@ -92,6 +92,18 @@ if [ "$scheme" = https ]; then
     storage_tls="proxy_ssl_server_name on; proxy_ssl_name ${storage%:*}; proxy_ssl_verify on; proxy_ssl_trusted_certificate $authorities;"
 fi
 
+# What storage tells of itself is nobody's business, and what the edge says itself it says once.
+storages_own=''
+for name in Vary Strict-Transport-Security X-Xss-Protection X-Content-Type-Options \
+    Content-Security-Policy X-Ratelimit-Limit X-Ratelimit-Remaining X-Amz-Id-2 X-Amz-Request-Id \
+    X-Amz-Bucket-Region X-Amz-Version-Id X-Amz-Delete-Marker X-Amz-Expiration X-Amz-Tagging-Count \
+    X-Amz-Replication-Status X-Amz-Restore X-Amz-Storage-Class X-Amz-Mp-Parts-Count \
+    X-Amz-Object-Lock-Mode X-Amz-Object-Lock-Retain-Until-Date X-Amz-Object-Lock-Legal-Hold \
+    X-Amz-Server-Side-Encryption X-Amz-Checksum-Type X-Minio-Deployment-Id X-Minio-Server-Status \
+    X-Minio-Compressed X-Minio-Transition X-Minio-Version X-Amz-Meta-Width X-Amz-Meta-Height; do
+    storages_own="${storages_own}proxy_hide_header $name; "
+done
+
 user=''
 [ "$(id -u)" = 0 ] && user="user ${EDGE_USER:-root};"
 mime_types=${EDGE_MIME_TYPES:-/etc/nginx/mime.types}
@@ -123,7 +135,7 @@ done <"$code/problems")
 # The values were checked above: none has a character that awk or nginx would take for more.
 export user listen internal sign_api notifier storage scheme prefix per_address requests max_bytes \
     cache_bytes access_log files resolver resolve tls ssl storage_tls real_ip origins mime_types problems \
-    code data
+    storages_own code data
 awk '
     BEGIN {
         value["USER"] = ENVIRON["user"]; value["DATA"] = ENVIRON["data"]
@@ -145,6 +157,7 @@ awk '
         value["CONNECTIONS_PER_ADDRESS"] = ENVIRON["per_address"]
         value["BUCKET_PREFIX"] = ENVIRON["prefix"]
         value["MAX_UPLOAD_BYTES"] = ENVIRON["max_bytes"]
+        value["STORAGES_OWN"] = ENVIRON["storages_own"]
         value["PROBLEMS"] = ENVIRON["problems"]
     }
     {
