@@ -17,8 +17,12 @@ const SECRETS = {};
     if (at > 0) { SECRETS[pair.slice(0, at)] = pair.slice(at + 1); }
 });
 
-function hmac(secret, text) {
-    return crypto.createHmac('sha256', secret).update(text).digest('base64url');
+/** Whether two tokens of 43 characters are the same, in a time that tells not where they differ. */
+function same(one, other) {
+    const a = Buffer.from(one), b = Buffer.from(other);
+    let difference = a.readInt32LE(39) ^ b.readInt32LE(39);
+    for (let i = 0; i < 40; i += 4) { difference |= a.readInt32LE(i) ^ b.readInt32LE(i); }
+    return difference === 0;
 }
 
 /** The path of the object that a link leads to, or 'refused', or 'expired'. */
@@ -29,8 +33,8 @@ function link(r) {
     const names = KINDS[part[4]];
     if (!secret || !names || !names.test(part[8])) { return 'refused'; }
     const signed = [part[1], part[2], part[3], part[4], part[6]].join('.');
-    // Compared as HMACs of their own, so that the time tells nothing of where two tokens differ.
-    if (hmac(secret, part[5]) !== hmac(secret, hmac(secret, signed))) { return 'refused'; }
+    const expected = crypto.createHmac('sha256', secret).update(signed).digest('base64url');
+    if (!same(part[5], expected)) { return 'refused'; }
     if (parseInt(part[2], 16) <= Date.now() / 1000) { return 'expired'; }
     const bucket = r.variables.bucket_prefix + part[3];
     return ['', bucket, part[3], 'outputs', part[6], part[7], part[8]].join('/');

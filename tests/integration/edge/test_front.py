@@ -112,6 +112,20 @@ async def test_an_address_that_asks_for_too_much_waits_and_others_do_not(company
         assert refused.headers["retry-after"]
 
 
+async def test_the_addresses_of_one_ipv6_network_count_as_one(tmp_path):
+    ours = [f"2001:db8:0:a::{number:x}" for number in range(1, 9)]
+    with another_edge(
+        tmp_path, EDGE_REQUESTS_PER_SECOND="1", EDGE_TRUSTED_PROXIES="127.0.0.1"
+    ) as edge:
+
+        async def answers(addresses: list[str]) -> list[int]:
+            line = "GET /api/media/assets HTTP/1.1\r\nX-Forwarded-For: "
+            return await statuses(edge, [line + address for address in addresses])
+
+        assert 429 in await answers(ours)
+        assert await answers(["2001:db8:0:b::1", "2001:db8:1:a::1", "192.0.2.1"]) == [401] * 3
+
+
 async def test_an_address_has_a_bounded_number_of_requests_at_one_time(company, tmp_path):
     with another_edge(tmp_path, EDGE_CONNECTIONS_PER_ADDRESS="3") as edge:
         url = f"{edge}/api/media/events"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.settings import StorageSettings
@@ -128,6 +129,35 @@ async def test_a_used_grant_changes_nothing_whatever_is_sent_with_it(
     assert usage == await rows.connection.fetchval(
         "SELECT sum(bytes) FROM company_usage WHERE company_id = $1", company.id
     )
+
+
+async def test_an_upload_under_way_is_taken_while_the_edge_stops(company, photo, tmp_path):
+    grant = await company.sign(size=len(photo))
+    with ExitStack() as running:
+        edge = urlsplit(running.enter_context(another_edge(tmp_path)))
+        url = urlsplit(grant["upload"]["url"])
+        sent = {"Host": url.netloc, "Content-Length": len(photo), "Expect": "100-continue"}
+        sent |= grant["upload"]["headers"]
+        head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
+        reader, writer = await asyncio.open_connection(edge.hostname, edge.port)
+        writer.write(f"PUT {url.path}?{url.query} HTTP/1.1\r\n{head}\r\n".encode())
+        assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"100"
+        writer.write(photo[:100])
+        stopping = asyncio.create_task(asyncio.to_thread(running.close))
+
+        async def refuses() -> bool:
+            try:
+                await company.http.get(f"http://{edge.netloc}/")
+            except httpx.ConnectError:
+                return True
+            return False
+
+        await eventually(refuses, timeout=10)
+        writer.write(photo[100:])
+        assert (await reader.readline()).split()[1] == b"200"
+        writer.close()
+        await stopping
+    await company.ready(grant["assetId"])
 
 
 async def test_an_upload_says_its_length(company: Company):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,8 @@ class EdgePorts:
 class EdgeServer(Program):
     """The server; *behind* holds what start.sh must know: addresses, keys, storage login."""
 
-    # Uploads under way get 30 s, as worker_shutdown_timeout says.
+    # QUIT lets uploads under way end, for 30 s (worker_shutdown_timeout); TERM would cut them off.
+    stop_signal = signal.SIGQUIT
     stop_seconds = 35
 
     def __init__(
