@@ -1,4 +1,6 @@
 import os
+import signal
+import subprocess
 import sys
 import time
 
@@ -14,6 +16,12 @@ PARENT = (
     "import subprocess, sys, time; "
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)']); "
     "print(child.pid, flush=True); time.sleep(600)"
+)
+
+LEAVER = (
+    "import os, sys; from pathlib import Path; from mediactl import processes; "
+    f"ref = processes.spawn([sys.executable, '-c', {FOREVER!r}], env=os.environ, "
+    "log_file=Path(sys.argv[1])); print(ref.pid)"
 )
 
 
@@ -48,6 +56,16 @@ def test_a_process_ends_when_asked(spawn):
     assert processes.stop(ref)
 
     assert not processes.is_alive(ref)
+
+
+def test_a_process_outlives_the_one_that_started_it_without_a_warning(tmp_path):
+    command = [sys.executable, "-W", "always", "-c", LEAVER, str(tmp_path / "x.log")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    pid = int(done.stdout)
+    assert exists(pid)
+    os.kill(pid, signal.SIGKILL)
+    assert done.stderr == ""
 
 
 def test_a_process_that_will_not_end_is_killed(spawn):

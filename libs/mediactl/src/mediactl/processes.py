@@ -24,7 +24,7 @@ _LOG_ROTATE_BYTES = 20_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 # Children of this very process must be reaped, else they stay visible as zombies.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+_children: set[int] = set()
 
 
 UNKNOWN_ERA = ""
@@ -97,7 +97,9 @@ def spawn(
             )
         except OSError as error:
             raise MediactlError(f"Cannot start {argv[0]}: {error.strerror}.") from error
-    _children[child.pid] = child
+    # Popen would warn of a process that outlives this one; _reap() waits for it instead.
+    child.returncode = 0
+    _children.add(child.pid)
     stat = _stat(child.pid)
     return ProcessRef(child.pid, stat.started if stat else 0)
 
@@ -177,9 +179,14 @@ def rotate(log_file: Path) -> None:
 
 
 def _reap(pid: int) -> None:
-    child = _children.get(pid)
-    if child is not None and child.poll() is not None:
-        _children.pop(pid, None)
+    if pid not in _children:
+        return
+    try:
+        ended, _ = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:  # another thread was first
+        ended = pid
+    if ended:
+        _children.discard(pid)
 
 
 def _stat(pid: int) -> _Stat | None:
