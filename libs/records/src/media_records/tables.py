@@ -1,5 +1,5 @@
 """
-The tables as SQLModel declares them; the migrations create them, and a test compares the two.
+The tables as SQLModel declares them; schema.sql creates them, and a test compares the two.
 
 Invariant: every table has a company and forced row-level security. Services read and write
 with SQL on asyncpg, which costs a fifth of the ORM's time for a one-row transaction; rows

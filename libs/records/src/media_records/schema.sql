@@ -1,0 +1,414 @@
+-- The database of the pipeline: tables, then what keeps companies apart, then who may do what.
+--
+-- Owned by media_owner, who can log in nowhere; media_records.migrate makes the roles and runs
+-- this. Every table has a company and forced row-level security: the owner's own functions are
+-- under the policies, too. tables.py says what the columns mean.
+
+---------------------------------------------------------------------------------- companies
+
+-- A company whose bucket exists.
+CREATE TABLE companies (
+    company_id                  uuid PRIMARY KEY,
+    bucket                      text NOT NULL,
+    quota_bytes                 bigint NOT NULL,
+    created_at                  timestamptz NOT NULL DEFAULT now(),
+    verified_at                 timestamptz NOT NULL DEFAULT now(),
+    retention_days              integer CHECK (retention_days > 0),
+    retention_keeps_thumbnails  boolean
+);
+CREATE INDEX companies_to_verify ON companies (verified_at);
+
+-- A company that asked for its first grant and has no bucket yet.
+CREATE TABLE wanted_buckets (
+    company_id  uuid PRIMARY KEY,
+    wanted_at   timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX wanted_buckets_age ON wanted_buckets (wanted_at);
+
+-- What a company uses is the sum of its slots. Each connection adds to a slot of its own, so that
+-- the signatures of one company do not wait for one another.
+CREATE TABLE company_usage (
+    company_id  uuid NOT NULL,
+    slot        smallint NOT NULL,
+    bytes       bigint NOT NULL,
+    pending     bigint NOT NULL,
+    processing  bigint NOT NULL DEFAULT 0,
+    ready       bigint NOT NULL DEFAULT 0,
+    failed      bigint NOT NULL DEFAULT 0,
+    expired     bigint NOT NULL DEFAULT 0,
+    cancelled   bigint NOT NULL DEFAULT 0,
+    deleted     bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (company_id, slot)
+) WITH (fillfactor = 50);
+
+------------------------------------------------------------------------------------- assets
+
+-- One upload and what became of it.
+CREATE TABLE media_assets (
+    id                 uuid PRIMARY KEY,
+    company_id         uuid NOT NULL,
+    file_name          text NOT NULL,
+    content_type       text NOT NULL,
+    size               bigint NOT NULL CHECK (size > 0),
+    status             text NOT NULL DEFAULT 'pending' CHECK (status IN
+        ('pending', 'processing', 'ready', 'failed', 'expired', 'cancelled', 'deleted')),
+    attempt            integer NOT NULL DEFAULT 1 CHECK (attempt > 0),
+    bucket             text NOT NULL,
+    upload_key         text NOT NULL,
+    upload_version_id  text,
+    uploaded_at        timestamptz,
+    processed_key      text,
+    thumbnail_key      text,
+    duration_seconds   double precision,
+    width              integer,
+    height             integer,
+    error_code         text,
+    error_message      text,
+    traceparent        text,
+    grant_expires_at   timestamptz NOT NULL,
+    created_at         timestamptz NOT NULL DEFAULT now(),
+    updated_at         timestamptz NOT NULL DEFAULT now(),
+    processed_at       timestamptz,
+    sweep_at           timestamptz,
+    check_at           timestamptz NOT NULL DEFAULT now(),
+    stored_bytes       bigint NOT NULL DEFAULT 0,
+    thumbnail_kept     boolean NOT NULL DEFAULT false,
+    found_at           timestamptz,
+    attempt_at         timestamptz,
+    retired            boolean NOT NULL DEFAULT false,
+    original_gone      boolean NOT NULL DEFAULT false,
+    upload_sha256      text,
+    grant_swept        boolean NOT NULL DEFAULT false,
+    -- With the company in the key, no row can point at another company's asset.
+    UNIQUE (company_id, id)
+);
+CREATE INDEX media_assets_of_company ON media_assets (company_id, created_at DESC, id DESC);
+-- Partial, so that each look of the watcher costs what is found and not what there is.
+CREATE INDEX media_assets_to_check ON media_assets (check_at)
+    WHERE status IN ('pending', 'processing');
+CREATE INDEX media_assets_to_sweep ON media_assets (sweep_at) WHERE sweep_at IS NOT NULL;
+CREATE INDEX media_assets_deleted ON media_assets (sweep_at)
+    WHERE sweep_at IS NOT NULL AND status IN ('deleted', 'cancelled') AND NOT retired;
+CREATE INDEX media_assets_grants_to_sweep ON media_assets (grant_expires_at)
+    WHERE NOT grant_swept AND upload_version_id IS NOT NULL;
+CREATE INDEX media_assets_lapsed ON media_assets (updated_at) WHERE status = 'expired';
+CREATE INDEX media_assets_by_age ON media_assets (company_id, created_at)
+    WHERE status IN ('ready', 'failed', 'cancelled');
+CREATE INDEX media_assets_outcomes ON media_assets (processed_at)
+    WHERE processed_at IS NOT NULL;
+
+-- Each change of an asset's status, for audits.
+CREATE TABLE asset_transitions (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    company_id   uuid NOT NULL,
+    asset_id     uuid NOT NULL,
+    attempt      integer NOT NULL,
+    from_status  text,
+    to_status    text NOT NULL,
+    service      text NOT NULL,
+    at           timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+CREATE INDEX asset_transitions_of_asset ON asset_transitions (asset_id, id);
+
+-- A part of an attempt's outcome. The first one counts.
+CREATE TABLE asset_results (
+    asset_id    uuid NOT NULL,
+    attempt     integer NOT NULL,
+    part        text NOT NULL,
+    company_id  uuid NOT NULL,
+    data        jsonb NOT NULL,
+    at          timestamptz NOT NULL DEFAULT now(),
+    job_fence   bigint,
+    PRIMARY KEY (asset_id, attempt, part),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+
+-- The work of ingest on one attempt: leased, and fenced against who lost the lease.
+CREATE TABLE ingest_jobs (
+    id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    company_id         uuid NOT NULL,
+    asset_id           uuid NOT NULL,
+    attempt            integer NOT NULL,
+    state              text NOT NULL DEFAULT 'queued'
+        CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
+    priority           integer NOT NULL DEFAULT 0,
+    not_before         timestamptz NOT NULL DEFAULT now(),
+    tries              integer NOT NULL DEFAULT 0,
+    fence              bigint NOT NULL DEFAULT 0,
+    owner              text,
+    lease_until        timestamptz,
+    source_version_id  text,
+    source_size        bigint NOT NULL,
+    last_error         text,
+    created_at         timestamptz NOT NULL DEFAULT now(),
+    finished_at        timestamptz,
+    claimed_at         timestamptz,
+    kind               text NOT NULL DEFAULT 'video' CHECK (kind IN ('image', 'video')),
+    asked_at           timestamptz,
+    CONSTRAINT ingest_jobs_one_per_attempt UNIQUE (asset_id, attempt),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+-- Partial, so that the planner never looks for open jobs among all that ever were.
+CREATE INDEX ingest_jobs_open ON ingest_jobs (company_id, kind, priority, id)
+    WHERE state IN ('queued', 'running');
+CREATE INDEX ingest_jobs_under_way ON ingest_jobs (company_id)
+    WHERE state = 'running' OR asked_at IS NOT NULL;
+CREATE INDEX ingest_jobs_claimed ON ingest_jobs (company_id, claimed_at)
+    WHERE claimed_at IS NOT NULL;
+
+-------------------------------------------------------------------------------- the services
+
+-- The answer to a sign request that carried an Idempotency-Key.
+CREATE TABLE idempotency_keys (
+    company_id    uuid NOT NULL,
+    key           text NOT NULL,
+    request_hash  text NOT NULL,
+    asset_id      uuid NOT NULL,
+    response      text NOT NULL,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (company_id, key),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+-- A one-use ticket for an event stream.
+CREATE TABLE event_tickets (
+    ticket_hash   text PRIMARY KEY,
+    company_id    uuid NOT NULL,
+    subject       text NOT NULL,
+    stream_until  timestamptz NOT NULL,
+    expires_at    timestamptz NOT NULL
+);
+CREATE INDEX event_tickets_age ON event_tickets (expires_at);
+
+-- A record that waits for Kafka.
+CREATE TABLE outbox (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    producer    text NOT NULL,
+    company_id  uuid NOT NULL,
+    topic       text NOT NULL,
+    key         text NOT NULL,
+    value       text NOT NULL,
+    headers     text NOT NULL DEFAULT '[]',
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX outbox_of_producer ON outbox (producer, id);
+
+-- Something that is wrong now, of one company, or of the system: then the company is nil.
+CREATE TABLE incidents (
+    company_id     uuid NOT NULL,
+    kind           text NOT NULL,
+    severity       text NOT NULL,
+    summary        text NOT NULL,
+    opened_at      timestamptz NOT NULL DEFAULT now(),
+    told_severity  text,
+    escalated_at   timestamptz,
+    recovered_at   timestamptz,
+    PRIMARY KEY (company_id, kind)
+);
+
+----------------------------------------------------------------------------------- functions
+
+-- An upload that was granted takes its declared size at once; a lapsed or deleted one nothing.
+CREATE FUNCTION accounted_bytes(asset media_assets) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN asset.status IN ('pending', 'processing', 'ready', 'failed')
+        THEN asset.stored_bytes + CASE WHEN asset.original_gone THEN 0 ELSE asset.size END
+        ELSE 0 END
+$$;
+
+-- Keeps company_usage.
+CREATE FUNCTION count_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    company uuid;
+    more_bytes bigint := 0;
+    was text := '';
+    is_now text := '';
+BEGIN
+    IF TG_OP <> 'DELETE' THEN
+        company := NEW.company_id;
+        is_now := NEW.status;
+        more_bytes := accounted_bytes(NEW);
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+        company := OLD.company_id;
+        was := OLD.status;
+        more_bytes := more_bytes - accounted_bytes(OLD);
+    END IF;
+    IF more_bytes <> 0 OR was <> is_now THEN
+        INSERT INTO company_usage AS u VALUES (
+            company, pg_backend_pid() % 16, more_bytes,
+            (is_now = 'pending')::int - (was = 'pending')::int,
+            (is_now = 'processing')::int - (was = 'processing')::int,
+            (is_now = 'ready')::int - (was = 'ready')::int,
+            (is_now = 'failed')::int - (was = 'failed')::int,
+            (is_now = 'expired')::int - (was = 'expired')::int,
+            (is_now = 'cancelled')::int - (was = 'cancelled')::int,
+            (is_now = 'deleted')::int - (was = 'deleted')::int)
+        ON CONFLICT (company_id, slot) DO UPDATE SET
+            bytes = u.bytes + excluded.bytes,
+            pending = u.pending + excluded.pending,
+            processing = u.processing + excluded.processing,
+            ready = u.ready + excluded.ready,
+            failed = u.failed + excluded.failed,
+            expired = u.expired + excluded.expired,
+            cancelled = u.cancelled + excluded.cancelled,
+            deleted = u.deleted + excluded.deleted;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_usage
+    AFTER INSERT OR DELETE OR UPDATE OF status, size, stored_bytes, original_gone ON media_assets
+    FOR EACH ROW EXECUTE FUNCTION count_usage();
+
+-- One round trip for the most frequent write. Its transaction is the statement's own, so the
+-- company that it sets ends with it. A key that was used before returns the stored answer. Two
+-- that sign at once may both take the last bytes: the bucket's own quota is the hard wall.
+CREATE FUNCTION sign_asset(
+    p_company uuid, p_asset uuid, p_file_name text, p_content_type text, p_size bigint,
+    p_bucket text, p_upload_key text, p_expires timestamptz, p_traceparent text,
+    p_key text, p_hash text, p_response text, p_max_grants bigint DEFAULT NULL,
+    OUT request_hash text, OUT response text, OUT refused text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    quota bigint;
+    used bigint;
+    grants bigint;
+BEGIN
+    PERFORM set_config('app.company_id', p_company::text, true);
+    IF p_key IS NOT NULL THEN
+        PERFORM forget_lapsed_key(p_company, p_key);
+        PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_key, 0));
+        SELECT k.request_hash, k.response INTO request_hash, response FROM idempotency_keys k
+            WHERE k.company_id = p_company AND k.key = p_key;
+        IF FOUND THEN RETURN; END IF;
+    END IF;
+    SELECT sum(u.bytes), sum(u.pending) INTO used, grants FROM company_usage u
+        WHERE u.company_id = p_company;
+    SELECT c.quota_bytes INTO quota FROM companies c WHERE c.company_id = p_company;
+    IF used + p_size > quota OR p_size > quota THEN refused := 'quota_exceeded'; RETURN; END IF;
+    IF grants >= p_max_grants THEN refused := 'too_many_open_grants'; RETURN; END IF;
+    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket, upload_key,
+                              grant_expires_at, traceparent)
+        VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket, p_upload_key,
+                p_expires, p_traceparent);
+    IF p_key IS NOT NULL THEN
+        INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
+            VALUES (p_company, p_key, p_hash, p_asset, p_response);
+    END IF;
+END $$;
+
+-- Removing rows is no right of the services below: LOCK TABLE would come with it, and stop all.
+-- These three remove what each of them may, as the owner, whom the policies bind as well.
+CREATE FUNCTION forget_lapsed_key(p_company uuid, p_key text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.idempotency_keys WHERE company_id = p_company AND key = p_key
+        AND created_at < now() - interval '24 hours'
+$$;
+CREATE FUNCTION forget_relayed(p_ids bigint[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.outbox WHERE id = ANY (p_ids)
+$$;
+CREATE FUNCTION redeem_ticket(
+    p_hash text, OUT company_id uuid, OUT stream_until timestamptz, OUT valid boolean
+) RETURNS SETOF record
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.event_tickets WHERE ticket_hash = p_hash
+        RETURNING company_id, stream_until, expires_at > now()
+$$;
+REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_lapsed_key TO media_sign_api;
+GRANT EXECUTE ON FUNCTION forget_relayed TO media_relay;
+GRANT EXECUTE ON FUNCTION redeem_ticket TO media_notifier;
+
+------------------------------------------------------------------------ which rows: policies
+
+DO $$
+DECLARE
+    name text;
+    -- After a SET LOCAL the setting reads '' rather than NULL, and ''::uuid would raise.
+    own text := 'company_id = NULLIF(current_setting(''app.company_id'', true), '''')::uuid';
+BEGIN
+    FOR name IN SELECT tablename FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+    LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+        EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+    END LOOP;
+    -- What sign_api may see and write belongs to the company that its transaction has set.
+    FOREACH name IN ARRAY ARRAY['companies', 'wanted_buckets', 'company_usage', 'media_assets',
+        'asset_transitions', 'idempotency_keys', 'outbox']
+    LOOP
+        EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
+            ' USING (%s) WITH CHECK (%2$s)', name, own);
+    END LOOP;
+    -- Ingest and the watcher serve all companies.
+    FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
+        'asset_transitions', 'asset_results', 'ingest_jobs', 'outbox']
+    LOOP
+        EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
+            ' USING (true) WITH CHECK (true)', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['wanted_buckets', 'idempotency_keys', 'event_tickets',
+        'incidents']
+    LOOP
+        EXECUTE format('CREATE POLICY watcher ON %I TO media_watcher'
+            ' USING (true) WITH CHECK (true)', name);
+    END LOOP;
+    EXECUTE format('CREATE POLICY lapsed ON idempotency_keys TO media_owner'
+        ' USING (%s AND created_at < now() - interval ''24 hours'') WITH CHECK (false)', own);
+END $$;
+CREATE POLICY tickets ON event_tickets TO media_notifier USING (true) WITH CHECK (true);
+CREATE POLICY redeemed ON event_tickets TO media_owner
+    USING (pg_has_role(session_user, 'media_notifier', 'MEMBER')) WITH CHECK (false);
+-- A relay sends the records of its own service.
+CREATE POLICY relay ON outbox TO media_relay, media_owner USING (
+    producer = 'sign_api' AND pg_has_role(session_user, 'media_sign_api', 'MEMBER')
+    OR producer = 'ingest' AND pg_has_role(session_user, 'media_ingest', 'MEMBER')
+    OR producer = 'watcher' AND pg_has_role(session_user, 'media_watcher', 'MEMBER')
+) WITH CHECK (false);
+
+------------------------------------------------------------------ which statements: grants
+
+GRANT SELECT ON alembic_version TO media_sign_api, media_internal, media_notifier;
+
+GRANT SELECT ON companies TO media_sign_api, media_internal;
+GRANT INSERT, UPDATE (quota_bytes, verified_at, retention_days, retention_keeps_thumbnails)
+    ON companies TO media_watcher;
+
+GRANT INSERT ON wanted_buckets TO media_sign_api;
+GRANT SELECT, DELETE ON wanted_buckets TO media_watcher;
+
+-- By column: a right to change the whole table would come with LOCK TABLE. What says which row
+-- it is, and whose, never changes.
+GRANT SELECT, INSERT,
+    UPDATE (bytes, pending, processing, ready, failed, expired, cancelled, deleted)
+    ON company_usage TO media_sign_api, media_internal;
+
+GRANT INSERT ON media_assets TO media_sign_api;
+GRANT DELETE ON media_assets TO media_watcher;
+GRANT SELECT, UPDATE (
+    file_name, content_type, size, status, attempt, bucket, upload_key, upload_version_id,
+    uploaded_at, processed_key, thumbnail_key, duration_seconds, width, height, error_code,
+    error_message, traceparent, grant_expires_at, updated_at, processed_at, sweep_at, check_at,
+    stored_bytes, thumbnail_kept, found_at, attempt_at, retired, original_gone, upload_sha256,
+    grant_swept
+) ON media_assets TO media_sign_api, media_internal;
+
+GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;
+GRANT SELECT, INSERT ON asset_results TO media_internal;
+GRANT SELECT, INSERT, UPDATE (
+    state, priority, not_before, tries, fence, owner, lease_until, source_version_id,
+    source_size, last_error, finished_at, claimed_at, kind, asked_at
+) ON ingest_jobs TO media_internal;
+
+GRANT SELECT, INSERT ON idempotency_keys TO media_sign_api;
+GRANT SELECT, DELETE ON idempotency_keys TO media_watcher;
+
+GRANT SELECT, INSERT ON event_tickets TO media_notifier;
+GRANT SELECT, DELETE ON event_tickets TO media_watcher;
+
+GRANT INSERT ON outbox TO media_sign_api, media_internal;
+GRANT SELECT ON outbox TO media_relay, media_watcher;
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON incidents TO media_watcher;
