@@ -1,89 +1,77 @@
-"""The README's table of codes has those that the source can answer, and no others."""
+"""Each error code is declared once; what is written of it elsewhere says the same."""
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from media_contracts.errors import NO_FAULT_OF_THE_FILE, SYSTEM_FAULTS, ErrorCode, Fault, table
+from media_runtime.errors import PermanentError
+from media_runtime.http import ApiError, Problem
+from media_runtime.http_guard import TITLES
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [
-    path
-    for folder in ("services/*/src", "libs/runtime/src", "libs/records/src")
-    for path in ROOT.glob(f"{folder}/**/*.py")
-    if "migrations" not in path.parts
-]
-# What the edge answers: a name, a status, a code and a sentence in each line.
 PROBLEMS = ROOT / "deploy" / "edge" / "problems"
-CODE = re.compile(r"[a-z]+(_[a-z]+)*")
-# What makes an error of a code, and the place of the code among its arguments.
-MAKERS = {"ApiError": 1, "_answer": 1, "_problem": 1, "_refused": 0, "__init__": 0}
-TABLES = {"FIELD_CODES", "_CODES"}
-# It goes with a record to its dead letters, and to no client.
-INTERNAL = {"malformed_notification"}
+SCHEMA = ROOT / "libs" / "records" / "src" / "media_records" / "schema.sql"
+# The edge alone answers these; uvicorn and FastAPI need no title of theirs.
+EDGE_ALONE = {411, 416}
 
 
-def codes_in(tree: ast.AST) -> Iterator[str]:
-    """Yield the codes that a module names: where errors are made, and beside a sentence."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else _name(node.func)
-            place = MAKERS.get(name, 0 if name.endswith("Error") else None)
-            if place is not None:
-                yield from _constants(node.args[place : place + 1])
-            yield from _constants(one.value for one in node.keywords if one.arg == "code")
-        elif isinstance(node, ast.Tuple):
-            for one, after in zip(node.elts, node.elts[1:], strict=False):
-                if _is_sentence(after):
-                    yield from _constants([one])
-        elif isinstance(node, ast.Assign) and _name(node.targets[0]) in TABLES:
-            assert isinstance(node.value, ast.Dict)
-            yield from _constants(node.value.values)
+def edge_problems() -> list[tuple[str, int, str]]:
+    lines = [line.split(maxsplit=3) for line in PROBLEMS.read_text().splitlines() if line.strip()]
+    return [(code, int(status), sentence) for _, status, code, sentence in lines]
 
 
-def _name(node: ast.AST) -> str:
-    return node.id if isinstance(node, ast.Name) else ""
+@pytest.mark.parametrize(("code", "status", "sentence"), edge_problems())
+def test_the_edge_answers_with_the_status_and_sentence_of_a_code(code, status, sentence):
+    declared = ErrorCode[code.upper()]
+    assert (declared.http_status, declared.sentence) == (status, sentence)
 
 
-def _constants(nodes) -> Iterator[str]:
-    for node in nodes:
-        values = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
-        for value in values:
-            if isinstance(value, ast.Constant) and CODE.fullmatch(str(value.value)):
-                yield value.value
+def test_the_published_page_has_every_code_that_clients_see():
+    """Run ``python -m media_contracts libs/contracts`` after a change."""
+    page = (ROOT / "libs" / "contracts" / "errors.md").read_text()
+    assert page == table()
+    seen = {code for code in ErrorCode if code.http_status or code.failure}
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == seen
+    assert set(ErrorCode) - seen == {ErrorCode.MALFORMED_NOTIFICATION}
 
 
-def _is_sentence(node: ast.AST) -> bool:
-    last = node.values[-1] if isinstance(node, ast.JoinedStr) and node.values else node
-    return isinstance(last, ast.Constant) and str(last.value).endswith(".")
+def test_the_api_describes_the_codes_that_answers_have():
+    described = Problem.model_json_schema()["properties"]["code"]["x-extensible-enum"]
+    assert described == [code for code in ErrorCode if code.http_status]
+    assert {code.http_status for code in ErrorCode if code.http_status} <= set(TITLES) | EDGE_ALONE
 
 
-def documented() -> set[str]:
-    table = (ROOT / "README.md").read_text().split("| code | when |")[1].split("\n\n")[0]
-    firsts = [line.split("|")[1] for line in table.splitlines()[2:]]
-    return {code for first in firsts for code in re.findall(r"`([a-z_]+)`", first)}
+def test_the_database_refuses_with_codes_that_exist():
+    refused = set(re.findall(r"refused := '([a-z_]+)'", SCHEMA.read_text()))
+    assert refused == {ErrorCode.QUOTA_EXCEEDED, ErrorCode.TOO_MANY_OPEN_GRANTS}
 
 
-def test_every_code_is_in_the_table_and_the_table_has_no_other():
-    found = {code for path in SOURCES for code in codes_in(ast.parse(path.read_text()))}
-    found |= {line.split()[2] for line in PROBLEMS.read_text().splitlines() if line.strip()}
-    assert found - INTERNAL == documented()
+def test_a_code_is_its_name_and_its_sentence_is_one():
+    for code in ErrorCode:
+        assert code == code.name.lower()
+        assert code is ErrorCode.MALFORMED_NOTIFICATION or code.sentence.endswith(".")
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        'raise ApiError(400, "new_code", detail)',
-        'raise UnreadableMediaError("new_code", "It cannot be read.")',
-        'super().__init__("new_code", f"{name} is gone.")',
-        '_UNREADABLE = ("new_code", "The file is not a video.")',
-        'FIELD_CODES = {"field": "new_code"}',
-        'raise PermanentError("new_code" if late else "new_code", text)',
-        'ErrorInfo(code="new_code", message=text)',
-    ],
-)
-def test_a_new_code_is_found_wherever_it_is_made(source):
-    assert set(codes_in(ast.parse(source))) == {"new_code"}
+def test_an_error_says_the_sentence_of_its_code_unless_it_has_a_more_exact_one():
+    assert PermanentError(ErrorCode.TOO_MANY_STREAMS, limit=16).message == (
+        "The file has more than 16 streams."
+    )
+    refused = ApiError(ErrorCode.FORBIDDEN, permission="media:read")
+    assert (refused.status, refused.detail) == (403, "The token lacks the permission media:read.")
+    assert (
+        ApiError(ErrorCode.NOT_FOUND, "There is no such page.").detail == "There is no such page."
+    )
+
+
+def test_alerts_count_our_faults_and_retries_go_by_those_that_are_not_the_files():
+    assert {code for code in ErrorCode if code.fault in {Fault.SYSTEM, Fault.UNCLEAR}} - {
+        ErrorCode.INTERNAL_ERROR,
+        ErrorCode.STORAGE_NOT_READY,
+        ErrorCode.TEMPORARILY_UNAVAILABLE,
+        ErrorCode.MALFORMED_NOTIFICATION,
+    } == SYSTEM_FAULTS
+    assert {"object_missing", "processing_failed", "processing_timeout"} == SYSTEM_FAULTS
+    assert {"object_missing", "processing_timeout", "quota_exceeded"} == NO_FAULT_OF_THE_FILE

@@ -157,7 +157,7 @@ async def test_a_file_that_speaks_like_a_broken_machine_is_no_broken_machine(tmp
     with pytest.raises(FfmpegError) as caught:
         await FFMPEG.run(arguments, reads=upload, writes=tmp_path, timeout_seconds=20)
     assert caught.value.code == "transcode_failed"
-    assert words.decode() in caught.value.stderr
+    assert words.decode() in caught.value.detail
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
@@ -201,7 +201,7 @@ async def test_error_for_people_names_no_path(tmp_path):
         await run_ffmpeg(words, timeout_seconds=10)
     assert caught.value.code == "transcode_failed"
     assert str(tmp_path) not in str(caught.value)
-    assert "Invalid data" in caught.value.stderr
+    assert "Invalid data" in caught.value.detail
 
 
 async def test_flood_on_standard_error_is_drained(tmp_path):
@@ -257,13 +257,13 @@ async def test_script_that_names_other_files_is_refused(tmp_path, script):
 
     with pytest.raises(UnreadableMediaError) as caught:
         await probe(upload)
-    assert "whitelist" in caught.value.stderr
+    assert "whitelist" in caught.value.detail
 
     with pytest.raises(FfmpegError) as refused:
         await run_ffmpeg(
             [*INPUT_WORDS, "-i", f"file:{upload}", str(tmp_path / "out.mp4")], timeout_seconds=10
         )
-    assert "whitelist" in refused.value.stderr
+    assert "whitelist" in refused.value.detail
 
 
 @pytest.mark.parametrize("codec", ["magicyuv", "ffv1", "png_in_avi"])
@@ -280,7 +280,7 @@ async def test_only_listed_decoders_open_an_upload(tmp_path, codec):
         await run_ffmpeg(
             [*INPUT_WORDS, "-i", f"file:{upload}", str(tmp_path / "out.mp4")], timeout_seconds=10
         )
-    assert "not on whitelist" in refused.value.stderr
+    assert "not on whitelist" in refused.value.detail
 
 
 async def test_limits_of_the_input_are_settings(tmp_path):

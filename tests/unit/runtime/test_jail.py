@@ -244,7 +244,7 @@ async def test_what_is_left_in_the_folder_must_be_files(scripted, plant):
     """Where no filter is, as on rare machines, nothing but files is taken out."""
     with pytest.raises(FfmpegError) as caught:
         await scripted(f'{plant} "$target"', kind="none")
-    assert (caught.value.code, caught.value.stderr) == ("transcode_failed", "no plain file")
+    assert (caught.value.code, caught.value.detail) == ("transcode_failed", "no plain file")
 
 
 async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
@@ -261,7 +261,7 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
     walled.input_options = bare.input_options = {}
     with pytest.raises(FfmpegError) as caught:
         await walled.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
-    assert "No such file" in caught.value.stderr
+    assert "No such file" in caught.value.detail
     # Without walls it does.
     await bare.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
     assert target.stat().st_size > 0

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from media_contracts.asyncapi import document
+from media_contracts.errors import table
 from media_contracts.schemas import breaking_changes, event_schema, messages
 
 
 def publish(folder: Path) -> list[str]:
-    """Write schemas and AsyncAPI document; return the breaking changes that forbid it."""
+    """Write all published files; return the breaking changes that forbid it."""
     current = {
         folder / "schemas" / f"{name}.json": event_schema(message)
         for name, message in messages().items()
@@ -31,6 +32,7 @@ def publish(folder: Path) -> list[str]:
         for path, schema in {**current, folder / "asyncapi.json": document()}.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(render(schema))
+        (folder / "errors.md").write_text(table())
     return problems
 
 

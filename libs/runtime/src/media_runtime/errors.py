@@ -7,6 +7,8 @@ is one of the two, and only a few repetitions tell which.
 
 from __future__ import annotations
 
+from media_contracts.errors import ErrorCode
+
 
 class TransientError(Exception):
     """Something this work needs is away or busy for now."""
@@ -25,10 +27,14 @@ class PermanentError(Exception):
     """
     No repetition will change the answer.
 
-    ``code`` is stable and for programs, the message is a sentence for people.
+    The sentence is the code's own, with *fields*, unless *message* is more exact. ``detail`` is
+    for logs: it may name paths of this machine.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(
+        self, code: ErrorCode, message: str = "", *, detail: str = "", **fields: object
+    ) -> None:
+        self.message = message or code.sentence.format(**fields)
+        super().__init__(self.message)
         self.code = code
-        self.message = message
+        self.detail = detail

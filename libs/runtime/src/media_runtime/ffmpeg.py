@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError, SuspectError, TransientError
 from media_runtime.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
 from media_runtime.jail import Jail, Limits
@@ -49,7 +50,6 @@ ProgressHandler = Callable[[float], Awaitable[None]]
 _TAIL_BYTES = 4096
 _MAX_PROBE_BYTES = 1_000_000
 
-_UNREADABLE = ("unreadable_media", "The file is not a video that can be read.")
 _MAX_ALLOC = ("-max_alloc", "268435456")
 # ffmpeg ends with 255 when it was asked to end by a signal, and with no other error.
 _ASKED_TO_END = 255
@@ -67,6 +67,12 @@ _CORES = os.cpu_count() or 1
 _MAX_CPU_SECONDS = 2**31
 # Of a probe, which decodes no more than the first few frames.
 _PROBE_CPU_SECONDS, _PROBE_CPU_SECONDS_A_MEGAPIXEL = 5, 0.25
+# What libavcodec, libavutil and libavformat say when a file exceeds an input's options.
+_EXCEEDED = {
+    "exceeds specified max pixel count": ErrorCode.TOO_MANY_PIXELS,
+    "exceeds max_streams": ErrorCode.TOO_MANY_STREAMS,
+    ") not on whitelist": ErrorCode.UNSUPPORTED_CODEC,
+}
 MAX_OUTPUT_BYTES = 4 * 1024**3
 _LOOK_AT_BYTES_SECONDS = 0.25
 _LEAST_FREE_BYTES = 64 * 1024**2
@@ -78,20 +84,12 @@ _RUN_OPTIONS = (
 
 
 class FfmpegError(PermanentError):
-    """
-    ffmpeg cannot do this with this file.
-
-    ``stderr`` holds its last words, for logs: they name paths of this machine.
-    """
-
-    def __init__(self, code: str, message: str, stderr: str = "") -> None:
-        super().__init__(code, message)
-        self.stderr = stderr
+    """ffmpeg cannot do this with this file; ``detail`` holds its last words."""
 
 
 class UnreadableMediaError(PermanentError):
     """
-    The file is no audio or video of an accepted format; ``stderr`` is for logs.
+    The file is no audio or video of an accepted format; ``detail`` holds ffprobe's words.
 
     Codes: ``unreadable_media``, ``unsupported_codec``, ``too_many_pixels``,
     ``too_many_streams``.
@@ -99,32 +97,17 @@ class UnreadableMediaError(PermanentError):
 
     def __init__(self, stderr: str = "", limits: InputLimits | None = None) -> None:
         limits = limits or InputLimits()
-        # What libavcodec, libavutil and libavformat say when a file exceeds an input's options.
-        code, message = next(
-            (found for words, *found in _exceeded(limits) if words in stderr), _UNREADABLE
+        code = next(
+            (code for words, code in _EXCEEDED.items() if words in stderr),
+            ErrorCode.UNREADABLE_MEDIA,
         )
-        super().__init__(code, message)
-        self.stderr = stderr
-
-
-def _exceeded(limits: InputLimits) -> tuple[tuple[str, str, str], ...]:
-    return (
-        (
-            "exceeds specified max pixel count",
-            "too_many_pixels",
-            f"The video has more than {limits.pixels / 1_000_000:g} million pixels.",
-        ),
-        (
-            "exceeds max_streams",
-            "too_many_streams",
-            f"The file has more than {limits.streams} streams.",
-        ),
-        (
-            ") not on whitelist",
-            "unsupported_codec",
-            "The file holds video or sound of a kind that is not accepted.",
-        ),
-    )
+        super().__init__(
+            code,
+            detail=stderr,
+            kind="video",
+            millions=limits.pixels / 1_000_000,
+            limit=limits.streams,
+        )
 
 
 class FfmpegInterruptedError(TransientError):
@@ -205,9 +188,9 @@ class Ffmpeg:
             all_of_it = (clock() - started) * _CORES >= limits.cpu_seconds
             _raise_if_over_limits(code, stderr, may_have_used_all=all_of_it)
             _raise_if_interrupted(code, stderr, writes)
-            raise FfmpegError("transcode_failed", "The file cannot be processed.", stderr)
+            raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=stderr)
         if not holds_regular_files(writes):
-            raise FfmpegError("transcode_failed", "The file cannot be processed.", "no plain file")
+            raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail="no plain file")
 
     async def probe(
         self, path: Path, *, cpu_seconds: int | None = None, timeout_seconds: float = 120
@@ -349,7 +332,7 @@ async def _follow(
     except TimeoutError as error:
         if not stall.expired():
             raise
-        raise FfmpegError("transcode_stalled", "Processing came to a halt.") from error
+        raise FfmpegError(ErrorCode.TRANSCODE_STALLED) from error
 
 
 def _seconds_done(report: dict[str, str]) -> float:
@@ -376,13 +359,13 @@ async def _read_at_most(stream: asyncio.StreamReader, limit: int) -> bytes:
 
 
 def _too_large(stderr: str = "") -> FfmpegError:
-    return FfmpegError("output_too_large", "The converted video would be too large.", stderr)
+    return FfmpegError(ErrorCode.OUTPUT_TOO_LARGE, detail=stderr)
 
 
 def _raise_if_over_limits(code: int, stderr: str, *, may_have_used_all: bool) -> None:
     # ffmpeg takes the signal that its CPU time is over as a request to end, and does not say so.
     if code in _OUT_OF_CPU or (code == _ASKED_TO_END and may_have_used_all):
-        raise FfmpegError("transcode_timeout", "Processing took too long.", stderr)
+        raise FfmpegError(ErrorCode.TRANSCODE_TIMEOUT, detail=stderr)
     if code in _OUT_OF_BYTES:
         raise _too_large(stderr)
 

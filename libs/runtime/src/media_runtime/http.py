@@ -13,28 +13,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from media_contracts.errors import ErrorCode
 from media_runtime.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
 from media_runtime.errors import PermanentError, TransientError
-from pydantic import BaseModel, ConfigDict
+from media_runtime.http_guard import TITLES
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-_TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-_CODES = {404: "not_found", 405: "method_not_allowed"}
+_CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
 _DETAILS = {
     404: "There is nothing at this path.",
     405: "This path does not answer this method.",
@@ -62,6 +48,8 @@ _HEADERS: dict[int, dict[str, Any]] = {
 }
 _FOR_ANY_REQUEST = (408, 413, 431)  # what is too slow or too large, see http_guard
 _RETRY_AFTER_SECONDS = "5"
+_INTERNAL = 500
+ASKS_FOR_BEARER = {"WWW-Authenticate": "Bearer"}
 
 
 class Problem(BaseModel):
@@ -74,7 +62,7 @@ class Problem(BaseModel):
                     "type": "about:blank",
                     "title": "Bad Request",
                     "status": 400,
-                    "code": "file_too_large",
+                    "code": ErrorCode.FILE_TOO_LARGE,
                     "detail": "size is 600000000 bytes; at most 500000000 bytes are accepted.",
                 }
             ]
@@ -84,7 +72,9 @@ class Problem(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
-    code: str
+    code: str = Field(
+        json_schema_extra={"x-extensible-enum": [code for code in ErrorCode if code.http_status]}
+    )
     detail: str
 
 
@@ -95,15 +85,20 @@ READ, UPLOAD = "media:read", "media:upload"
 
 
 class ApiError(Exception):
-    """An answer other than success."""
+    """An answer other than success, with the sentence of its code unless *detail* is one."""
 
     def __init__(
-        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
+        self,
+        code: ErrorCode,
+        detail: str = "",
+        *,
+        headers: dict[str, str] | None = None,
+        **fields: object,
     ) -> None:
-        super().__init__(detail)
-        self.status = status
+        self.detail = detail or code.sentence.format(**fields)
+        super().__init__(self.detail)
+        self.status = code.http_status or _INTERNAL
         self.code = code
-        self.detail = detail
         self.headers = headers
 
 
@@ -116,15 +111,15 @@ async def caller_of(request: Request, verifier: TokenVerifier, *any_of: str) -> 
     try:
         caller = await verifier.verify(bearer_token(request.headers.get("authorization")))
     except InvalidTokenError as error:
-        raise unauthorized(f"The bearer token was not accepted: {error}.") from error
+        raise unauthorized(why=error) from error
     if caller.permissions.isdisjoint(any_of):
-        raise ApiError(403, "forbidden", f"The token lacks the permission {any_of[0]}.")
+        raise ApiError(ErrorCode.FORBIDDEN, permission=any_of[0])
     return caller
 
 
-def unauthorized(detail: str) -> ApiError:
+def unauthorized(detail: str = "", **fields: object) -> ApiError:
     """Return the answer to a missing or invalid token."""
-    return ApiError(401, "unauthorized", detail, {"WWW-Authenticate": "Bearer"})
+    return ApiError(ErrorCode.UNAUTHORIZED, detail, headers=ASKS_FOR_BEARER, **fields)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -132,7 +127,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "model": Problem,
-            "description": _TITLES[status],
+            "description": TITLES[status],
             "content": {"application/problem+json": {}},
             "headers": _HEADERS.get(status, {}),
         }
@@ -140,7 +135,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, str]) -> None:
+def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, ErrorCode]) -> None:
     """
     Make *app* answer every error as a problem.
 
@@ -159,12 +154,8 @@ def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, str]) -> Non
     @app.exception_handler(TransientError)
     async def unavailable(_: Request, error: TransientError) -> JSONResponse:
         del error  # it names hosts; the log has it
-        return _answer(
-            503,
-            "temporarily_unavailable",
-            "A part of the service is away; try again in a few seconds.",
-            {"Retry-After": _RETRY_AFTER_SECONDS},
-        )
+        code = ErrorCode.TEMPORARILY_UNAVAILABLE
+        return _answer(503, code, code.sentence, {"Retry-After": _RETRY_AFTER_SECONDS})
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -172,7 +163,7 @@ def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, str]) -> Non
 
     @app.exception_handler(HTTPException)
     async def http_error(_: Request, error: HTTPException) -> JSONResponse:
-        code = _CODES.get(error.status_code, "invalid_request")
+        code = _CODES.get(error.status_code, ErrorCode.INVALID_REQUEST)
         headers = dict(error.headers) if error.headers else None
         detail = _DETAILS.get(error.status_code, str(error.detail))
         return _answer(error.status_code, code, detail, headers)
@@ -180,22 +171,24 @@ def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, str]) -> Non
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         del error  # the server logs it
-        return _answer(500, "internal_error", "Something went wrong on our side.")
+        return _answer(500, ErrorCode.INTERNAL_ERROR, ErrorCode.INTERNAL_ERROR.sentence)
 
 
-def _first_problem(errors: Sequence[Any], field_codes: Mapping[str, str]) -> tuple[str, str]:
+def _first_problem(
+    errors: Sequence[Any], field_codes: Mapping[str, ErrorCode]
+) -> tuple[ErrorCode, str]:
     first = errors[0]
     names = [str(part) for part in first["loc"] if isinstance(part, str)]
     field = names[-1] if len(names) > 1 else ""
-    code = field_codes.get(field, "invalid_request")
+    code = field_codes.get(field, ErrorCode.INVALID_REQUEST)
     place = field or "request body"
     return code, f"{place}: {first['msg']}."
 
 
 def _answer(
-    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+    status: int, code: ErrorCode, detail: str, headers: dict[str, str] | None = None
 ) -> JSONResponse:
-    problem = Problem(title=_TITLES.get(status, "Error"), status=status, code=code, detail=detail)
+    problem = Problem(title=TITLES.get(status, "Error"), status=status, code=code, detail=detail)
     return JSONResponse(
         problem.model_dump(),
         status_code=status,

@@ -11,10 +11,27 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from media_contracts.errors import ErrorCode
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 32 * 1024
 """What request line and headers may have; a token has about 400."""
+TITLES = {
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -40,12 +57,6 @@ _API_PAGE = (
 )
 _BETWEEN = len(b": \r\n")
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-_TITLES = {
-    400: "Bad Request",
-    408: "Request Timeout",
-    413: "Content Too Large",
-    431: "Request Header Fields Too Large",
-}
 
 
 class Guarded:
@@ -61,7 +72,7 @@ class Guarded:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._body_too_large = _problem(
-            413, "body_too_large", f"The request body may have {max_body_bytes} bytes."
+            ErrorCode.BODY_TOO_LARGE, f"The request body may have {max_body_bytes} bytes."
         )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -256,7 +267,7 @@ async def _refuse(send: Send, status: int, problem: bytes) -> None:
 def _raw_answer(status: int, problem: bytes) -> bytes:
     headers = _secured(_problem_headers(problem), _NOTHING)
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-    return f"HTTP/1.1 {status} {_TITLES[status]}\r\n".encode() + lines + b"\r\n" + problem
+    return f"HTTP/1.1 {status} {TITLES[status]}\r\n".encode() + lines + b"\r\n" + problem
 
 
 def _problem_headers(problem: bytes) -> list[tuple[bytes, bytes]]:
@@ -267,20 +278,21 @@ def _problem_headers(problem: bytes) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _problem(status: int, code: str, detail: str) -> bytes:
+def _problem(code: ErrorCode, detail: str = "") -> bytes:
     # As media_runtime.http.Problem; services that serve /readyz alone have no FastAPI.
     problem = {
         "type": "about:blank",
-        "title": _TITLES[status],
-        "status": status,
+        "title": TITLES[code.http_status or 500],
+        "status": code.http_status,
         "code": code,
-        "detail": detail,
+        "detail": detail or code.sentence,
     }
     return json.dumps(problem).encode()
 
 
 _HEAD_TOO_LARGE = _problem(
-    431, "headers_too_large", f"The request line and headers may have {MAX_HEAD_BYTES} bytes."
+    ErrorCode.HEADERS_TOO_LARGE,
+    f"The request line and headers may have {MAX_HEAD_BYTES} bytes.",
 )
-_TOO_SLOW = _problem(408, "request_too_slow", "The request was not there in whole in time.")
-_NO_HTTP = _problem(400, "invalid_request", "The request is not valid HTTP.")
+_TOO_SLOW = _problem(ErrorCode.REQUEST_TOO_SLOW)
+_NO_HTTP = _problem(ErrorCode.INVALID_REQUEST)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from mmap import mmap
 from typing import TypeAlias
 
+from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
 
 MAX_SCANS = 100
@@ -44,10 +45,6 @@ class CostlyImageError(PermanentError):
     Codes: ``too_many_scans``, ``unreadable_image``.
     """
 
-    def __init__(self, code: str, message: str, detail: str = "") -> None:
-        super().__init__(code, message)
-        self.detail = detail
-
 
 def check_jpeg(data: Data, most_pixels: int) -> None:
     """
@@ -66,9 +63,7 @@ def check_jpeg(data: Data, most_pixels: int) -> None:
             pixels = height * width
         scans += marker == _SOS
         if scans > MAX_SCANS or scans * pixels > _FULL_SIZE_SCANS * most_pixels:
-            raise CostlyImageError(
-                "too_many_scans", "The image is coded in far too many passes for its size."
-            )
+            raise CostlyImageError(ErrorCode.TOO_MANY_SCANS)
 
 
 def count_tiff_pages(data: Data, most: int) -> int:
@@ -159,6 +154,4 @@ def _number(data: Data, form: str, at: int) -> int:
 
 
 def _absurd(detail: str) -> CostlyImageError:
-    return CostlyImageError(
-        "unreadable_image", "The file is not an image that can be read.", detail
-    )
+    return CostlyImageError(ErrorCode.UNREADABLE_IMAGE, detail=detail)

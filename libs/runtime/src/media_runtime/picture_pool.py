@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import structlog
+from media_contracts.errors import ErrorCode
 from media_runtime.errors import TransientError
 from media_runtime.jail import Jail, Limits
 from media_runtime.picture_worker import (
@@ -132,7 +133,7 @@ class PicturePool:
             raise _too_slow() from error
         finally:
             self._idle.put_nowait(worker)
-        raise PictureError("image_crashed_decoder", "The image cannot be decoded.")
+        raise PictureError(ErrorCode.IMAGE_CRASHED_DECODER)
 
 
 class _Worker:
@@ -238,7 +239,7 @@ class _Worker:
 
 
 def _too_slow() -> PictureError:
-    return PictureError("image_timeout", "The image took too long to decode.")
+    return PictureError(ErrorCode.IMAGE_TIMEOUT)
 
 
 def _read_all(pipe: Any) -> bytes:
@@ -261,11 +262,11 @@ def _understood(answer: bytes, work: Callable[..., Any]) -> Any:
         raise _too_slow()
     try:
         if kind == REFUSED:
-            refusal = REFUSAL.validate_json(payload)
+            code, message, detail = REFUSAL.validate_json(payload)
         elif kind == BROKEN:
             raise PictureWorkError(payload.decode(errors="replace"))
         else:
             return results_of(work).validate_json(payload)
     except ValidationError as error:
         raise _WorkerDiedError from error
-    raise PictureError(*refusal)
+    raise PictureError(code, message, detail=detail)

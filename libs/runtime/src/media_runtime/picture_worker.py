@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, get_type_hints
 
+from media_contracts.errors import ErrorCode
 from media_runtime import pictures
 from media_runtime.errors import PermanentError
 from PIL import Image
@@ -36,7 +37,7 @@ MOST_REQUEST_BYTES = 64 * 1024
 _CPU_SECONDS, _CPU_SECONDS_A_MEGAPIXEL = 5, 0.5
 _PR_SET_PDEATHSIG = 1
 _C = ctypes.CDLL(None)
-REFUSAL = TypeAdapter(tuple[str, str, str])
+REFUSAL = TypeAdapter(tuple[ErrorCode, str, str])
 """Code, message and detail of a PermanentError."""
 
 
@@ -115,15 +116,15 @@ def _answer(request: bytes, files: Sequence[int]) -> bytes:
         opened = [os.fdopen(number, "rb") for number in files]
         return VALUE + results_of(work).dump_json(work(*opened, *args))
     except PermanentError as error:
-        return _refused(error.code, error.message, getattr(error, "detail", ""))
+        return _refused(error)
     except MemoryError:
-        return _refused("image_out_of_memory", "The image needs too much memory.")
+        return _refused(PermanentError(ErrorCode.IMAGE_OUT_OF_MEMORY))
     except Exception:  # noqa: BLE001 - the other end raises it
         return BROKEN + traceback.format_exc().encode()
 
 
-def _refused(code: str, message: str, detail: str = "") -> bytes:
-    return REFUSED + REFUSAL.dump_json((code, message, detail))
+def _refused(error: PermanentError) -> bytes:
+    return REFUSED + REFUSAL.dump_json((error.code, error.message, error.detail))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pillow_heif
+from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
 from media_runtime.image_structure import Data, check_jpeg, count_tiff_pages
 from PIL import GifImagePlugin, Image, ImageCms, ImageFile, ImageStat
@@ -59,10 +60,6 @@ class PictureError(PermanentError):
     Codes: ``unreadable_image``, ``too_many_pixels``, ``image_out_of_memory``,
     ``image_timeout``, ``image_crashed_decoder``.
     """
-
-    def __init__(self, code: str, message: str, detail: str = "") -> None:
-        super().__init__(code, message)
-        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -169,9 +166,7 @@ def _opened(source: Source) -> Iterator[Image.Image]:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
             raise _too_many_pixels(repr(error)) from error
         except Exception as error:  # decoders raise all kinds of errors on broken files
-            raise PictureError(
-                "unreadable_image", "The file is not an image that can be read.", repr(error)
-            ) from error
+            raise PictureError(ErrorCode.UNREADABLE_IMAGE, detail=repr(error)) from error
 
 
 def _check_pixels(image: Image.Image) -> None:
@@ -181,10 +176,8 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def _too_many_pixels(detail: str) -> PictureError:
-    limit = _most_pixels() / 1_000_000
-    return PictureError(
-        "too_many_pixels", f"The image has more than {limit:g} million pixels.", detail
-    )
+    millions = _most_pixels() / 1_000_000
+    return PictureError(ErrorCode.TOO_MANY_PIXELS, kind="image", millions=millions, detail=detail)
 
 
 def _most_pixels() -> int:

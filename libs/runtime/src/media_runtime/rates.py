@@ -13,6 +13,7 @@ from uuid import UUID
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from media_contracts.errors import ErrorCode
 from media_runtime.http import ApiError
 
 
@@ -31,10 +32,9 @@ class CompanyRates:
         window = await self._requests.get_window_stats(self._limit, company)
         seconds = max(1, math.ceil(window.reset_time - time.time()))
         raise ApiError(
-            429,
-            "rate_limited",
+            ErrorCode.RATE_LIMITED,
             f"The company may send {self._limit.amount} requests a minute.",
-            limit_headers(
+            headers=limit_headers(
                 f'"company";q={self._limit.amount};w=60',
                 seconds=seconds,
                 remaining=window.remaining,

@@ -26,6 +26,7 @@ from uuid import UUID
 import certifi
 import urllib3
 from media_contracts import ObjectRef
+from media_contracts.errors import ErrorCode
 from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError, admin_client
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.object_keys import OUTPUTS, output_owner
@@ -64,28 +65,28 @@ class ObjectMissingError(PermanentError):
     """The object, or this version of it, is not in storage."""
 
     def __init__(self, key: str) -> None:
-        super().__init__("object_missing", f"The uploaded file is no longer in storage ({key}).")
+        super().__init__(ErrorCode.OBJECT_MISSING, key=key)
 
 
 class ContentChangedError(PermanentError):
     """The object has other bytes than those that were checked."""
 
     def __init__(self) -> None:
-        super().__init__("content_changed", "The stored file is not the one that was checked.")
+        super().__init__(ErrorCode.CONTENT_CHANGED)
 
 
 class QuotaExceededError(PermanentError):
     """The bucket holds all that it may."""
 
     def __init__(self) -> None:
-        super().__init__("quota_exceeded", "The company's storage is full.")
+        super().__init__(ErrorCode.QUOTA_EXCEEDED)
 
 
 class MalformedNotificationError(PermanentError):
     """A record on media_ingest is not a bucket notification."""
 
     def __init__(self, why: str) -> None:
-        super().__init__("malformed_notification", f"not a bucket notification: {why}")
+        super().__init__(ErrorCode.MALFORMED_NOTIFICATION, why=why)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ingest import boxes, sample_tables
 from ingest.domain import HEADER_BYTES, family_of, family_of_container, family_of_image, sniff
 from ingest.encryption import is_encrypted
 from ingest.sample_tables import Tables
+from media_contracts.errors import ErrorCode
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.media_info import MediaInfo, VideoStream
@@ -28,14 +29,7 @@ _WHOLE_PART, _WHOLE_SLACK_SECONDS = 0.9, 0.5
 
 
 class RefusedFileError(PermanentError):
-    """
-    The stored file is not what its grant allowed, or more than is worked on.
-
-    Codes: ``size_mismatch``, ``type_mismatch``, ``truncated_file``, ``encrypted_media``,
-    ``samples_overlap``, ``edits_too_long``, ``unreadable_media``, ``no_video_stream``,
-    ``dimensions_too_large``, ``duration_too_long``, ``frame_rate_too_high``,
-    ``bitrate_too_low``, ``too_much_video``, ``too_many_frames``.
-    """
+    """The stored file is not what its grant allowed, or more than is worked on."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +56,7 @@ def check_file(path: Path, asset: Asset) -> None:
     """Raise RefusedFileError unless size and bytes are those that the grant allowed."""
     size = path.stat().st_size
     if size != asset.size:
-        raise RefusedFileError(
-            "size_mismatch", f"The file has {size} bytes, {asset.size} were declared."
-        )
+        raise RefusedFileError(ErrorCode.SIZE_MISMATCH, size=size, declared=asset.size)
     with path.open("rb") as file:
         header = file.read(_TS_PACKET + 1)
     found = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
@@ -86,12 +78,10 @@ def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
     if family_of_container(info.format_name) != family_of(asset.content_type):
         raise _other_type(asset)
     if info.video is None:
-        raise RefusedFileError("no_video_stream", "The file holds no video.")
+        raise RefusedFileError(ErrorCode.NO_VIDEO_STREAM)
     _check_side(max(info.video.width, info.video.height), limits)
     if (info.video.frame_rate or 0) > limits.frame_rate:
-        raise RefusedFileError(
-            "frame_rate_too_high", f"The video has more than {limits.frame_rate:g} frames a second."
-        )
+        raise RefusedFileError(ErrorCode.FRAME_RATE_TOO_HIGH, limit=limits.frame_rate)
     seconds = info.duration_seconds or 0
     _check_duration(seconds, limits)
     _check_total(info.video, seconds, limits)
@@ -106,7 +96,7 @@ def check_made(made: MediaInfo, claimed: MediaInfo, asset: Asset, limits: Limits
     Only now is it known how long the source lasts: until now that was its own claim.
     """
     if made.video is None:
-        raise PermanentError("transcode_failed", "The video could not be converted.")
+        raise PermanentError(ErrorCode.TRANSCODE_FAILED, "The video could not be converted.")
     seconds, said = made.duration_seconds or 0, claimed.duration_seconds or 0
     _check_duration(seconds, limits)
     # A box that ends too early tells at once that an MP4 was cut; these do not.
@@ -122,9 +112,7 @@ def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
         raise _other_type(asset)
     _check_side(max(info.width, info.height), limits)
     if info.frames > limits.frames:
-        raise RefusedFileError(
-            "too_many_frames", f"The image has more than {limits.frames} frames."
-        )
+        raise RefusedFileError(ErrorCode.TOO_MANY_FRAMES, limit=limits.frames)
 
 
 def _check_boxes(path: Path) -> None:
@@ -137,15 +125,11 @@ def _check_boxes(path: Path) -> None:
 
 def _check_tables(tables: Tables, size: int) -> None:
     if tables.is_absurd:
-        raise RefusedFileError("unreadable_media", "The file is not a video that can be read.")
+        raise RefusedFileError(ErrorCode.UNREADABLE_MEDIA)
     if tables.overlap(size):
-        raise RefusedFileError(
-            "samples_overlap", "The file's index uses the same data many times over."
-        )
+        raise RefusedFileError(ErrorCode.SAMPLES_OVERLAP)
     if tables.repeats:
-        raise RefusedFileError(
-            "edits_too_long", "The file's edit list repeats the video many times over."
-        )
+        raise RefusedFileError(ErrorCode.EDITS_TOO_LONG)
 
 
 def _riff_bytes(header: bytes) -> int:
@@ -155,13 +139,13 @@ def _riff_bytes(header: bytes) -> int:
 
 
 def _truncated() -> RefusedFileError:
-    return RefusedFileError("truncated_file", "The end of the file is missing.")
+    return RefusedFileError(ErrorCode.TRUNCATED_FILE)
 
 
 def _check_duration(seconds: float, limits: Limits) -> None:
     if seconds > limits.duration_seconds:
         hours = limits.duration_seconds / 3600
-        raise RefusedFileError("duration_too_long", f"The video is longer than {hours:g} hours.")
+        raise RefusedFileError(ErrorCode.DURATION_TOO_LONG, hours=hours)
 
 
 def _check_bits(video: VideoStream, seconds: float, bits: int, limits: Limits) -> None:
@@ -169,9 +153,7 @@ def _check_bits(video: VideoStream, seconds: float, bits: int, limits: Limits) -
     if seconds > _SHORT_SECONDS:
         least = max(least, seconds * limits.bits_per_second)
     if bits < least:
-        raise RefusedFileError(
-            "bitrate_too_low", "The video is far too small for as long as it claims to last."
-        )
+        raise RefusedFileError(ErrorCode.BITRATE_TOO_LOW)
 
 
 def _pixels(video: VideoStream, seconds: float) -> float:
@@ -181,23 +163,17 @@ def _pixels(video: VideoStream, seconds: float) -> float:
 
 def _check_total(video: VideoStream, seconds: float, limits: Limits) -> None:
     if _pixels(video, seconds) > limits.total_pixels:
-        raise RefusedFileError(
-            "too_much_video", "The video is too long for its size and frame rate."
-        )
+        raise RefusedFileError(ErrorCode.TOO_MUCH_VIDEO)
 
 
 def _encrypted() -> RefusedFileError:
-    return RefusedFileError("encrypted_media", "The video is encrypted.")
+    return RefusedFileError(ErrorCode.ENCRYPTED_MEDIA)
 
 
 def _check_side(side: int, limits: Limits) -> None:
     if side > limits.side:
-        raise RefusedFileError(
-            "dimensions_too_large", f"A side is longer than {limits.side} pixels."
-        )
+        raise RefusedFileError(ErrorCode.DIMENSIONS_TOO_LARGE, limit=limits.side)
 
 
 def _other_type(asset: Asset) -> RefusedFileError:
-    return RefusedFileError(
-        "type_mismatch", f"The file's content is not what {asset.content_type} says."
-    )
+    return RefusedFileError(ErrorCode.TYPE_MISMATCH, declared=asset.content_type)

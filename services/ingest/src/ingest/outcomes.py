@@ -31,7 +31,7 @@ from media_contracts import (
     ThumbnailFailed,
     ThumbnailMade,
 )
-from media_records.faults import SYSTEM_FAULTS
+from media_contracts.errors import SYSTEM_FAULTS, ErrorCode
 from media_records.lifecycle import Lifecycle, asset_event, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
@@ -66,9 +66,7 @@ class GaveUpError(PermanentError):
     """What the attempt needed stayed away for too long."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "processing_timeout", "The file could not be processed in time. It can be retried."
-        )
+        super().__init__(ErrorCode.PROCESSING_TIMEOUT)
 
 
 class Outcomes:

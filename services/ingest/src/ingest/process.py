@@ -40,6 +40,7 @@ from media_contracts import (
     Stage,
     ThumbnailRequested,
 )
+from media_contracts.errors import ErrorCode
 from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime import tracing
@@ -233,7 +234,7 @@ class ProcessUpload:
             )
         except FfmpegTimeoutError as error:
             # It has had five times the time that the film lasts: a second try takes as long.
-            raise PermanentError("transcode_timeout", "Processing took too long.") from error
+            raise PermanentError(ErrorCode.TRANSCODE_TIMEOUT) from error
         if info.duration_seconds:
             ENCODED_SECONDS.inc(info.duration_seconds)
             ENCODE_SPEED.observe(info.duration_seconds / (time.monotonic() - started))

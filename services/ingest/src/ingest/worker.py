@@ -23,6 +23,7 @@ from ingest.process import ProcessUpload
 from ingest.settings import IngestSettings
 from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus, MediaKind
+from media_contracts.errors import ErrorCode
 from media_records.lifecycle import Lifecycle, asset_span, find_asset
 from media_records.tables import Asset
 from media_runtime import tracing
@@ -43,7 +44,7 @@ class OutOfTriesError(PermanentError):
     """The job was claimed too often without an outcome: it kills or outlasts its workers."""
 
     def __init__(self, tries: int) -> None:
-        super().__init__("processing_failed", f"The file could not be processed in {tries} tries.")
+        super().__init__(ErrorCode.PROCESSING_FAILED, tries=tries)
 
 
 class _MakeWayError(Exception):

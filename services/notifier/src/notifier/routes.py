@@ -11,8 +11,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request
 from media_contracts.envelope import Timestamp
+from media_contracts.errors import ErrorCode
 from media_runtime.auth import Caller, TokenVerifier
 from media_runtime.http import (
+    ASKS_FOR_BEARER,
     BEARER_ONLY,
     READ,
     UPLOAD,
@@ -30,7 +32,7 @@ from notifier.tickets import InvalidTicketError, Listener, Tickets
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-FIELD_CODES = {"assetId": "invalid_asset_id"}
+FIELD_CODES = {"assetId": ErrorCode.INVALID_ASSET_ID}
 """The code of an invalid input, by the name of its parameter."""
 
 _EXAMPLE = (
@@ -108,10 +110,8 @@ async def events(
         parts, close = await services.streams.open(listener, asset_id, resume)
     except TooManyStreamsError as error:
         raise ApiError(
-            429,
-            "too_many_event_streams",
-            "The company has as many event streams open as it may have.",
-            limit_headers(f'"streams";q={error.limit}', seconds=5),
+            ErrorCode.TOO_MANY_EVENT_STREAMS,
+            headers=limit_headers(f'"streams";q={error.limit}', seconds=5),
         ) from error
     return EventStream(parts, close, write_seconds=services.write_seconds)
 
@@ -154,12 +154,7 @@ async def _ticket_holder(tickets: Tickets, ticket: str) -> Listener:
     try:
         return await tickets.redeem(ticket)
     except InvalidTicketError as error:
-        raise ApiError(
-            401,
-            "invalid_ticket",
-            "The ticket was used already, or has lapsed.",
-            {"WWW-Authenticate": "Bearer"},
-        ) from error
+        raise ApiError(ErrorCode.INVALID_TICKET, headers=ASKS_FOR_BEARER) from error
 
 
 @contextmanager
@@ -167,6 +162,4 @@ def _problem_of_position() -> Iterator[None]:
     try:
         yield
     except ForeignPositionError as error:
-        raise ApiError(
-            400, "invalid_last_event_id", f"Last-Event-ID is not one of this stream: {error}."
-        ) from error
+        raise ApiError(ErrorCode.INVALID_LAST_EVENT_ID, why=error) from error

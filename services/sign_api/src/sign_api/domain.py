@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
 
 VIDEO_TYPES = frozenset(
@@ -43,21 +44,13 @@ class RefusedUploadError(PermanentError):
 def check_upload(file_name: str, size: int, content_type: str, *, max_bytes: int) -> None:
     """Raise RefusedUploadError unless this may be uploaded; *size* is in bytes."""
     if not _is_plain_name(file_name):
-        raise RefusedUploadError(
-            "invalid_file_name",
-            f"fileName must have 1 to {MAX_NAME_CHARACTERS} characters, "
-            "without path separators or control characters.",
-        )
+        raise RefusedUploadError(ErrorCode.INVALID_FILE_NAME, limit=MAX_NAME_CHARACTERS)
     if content_type not in ACCEPTED_TYPES:
-        raise RefusedUploadError(
-            "invalid_type", f"type must be one of {', '.join(sorted(ACCEPTED_TYPES))}."
-        )
+        raise RefusedUploadError(ErrorCode.INVALID_TYPE, accepted=", ".join(sorted(ACCEPTED_TYPES)))
     if size < 1:
-        raise RefusedUploadError("invalid_size", "size must be at least 1 byte.")
+        raise RefusedUploadError(ErrorCode.INVALID_SIZE)
     if size > max_bytes:
-        raise RefusedUploadError(
-            "file_too_large", f"size is {size} bytes; at most {max_bytes} bytes are accepted."
-        )
+        raise RefusedUploadError(ErrorCode.FILE_TOO_LARGE, size=size, limit=max_bytes)
 
 
 def _is_plain_name(name: str) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from media_contracts import AssetStatus
+from media_contracts.errors import ErrorCode
 from media_records.actions import (
     AssetNotFoundError,
     NotFailedError,
@@ -43,12 +44,12 @@ from sign_api.views import (
 )
 
 FIELD_CODES = {
-    "fileName": "invalid_file_name",
-    "size": "invalid_size",
-    "type": "invalid_type",
-    "status": "invalid_status",
-    "limit": "invalid_limit",
-    "asset_id": "invalid_asset_id",
+    "fileName": ErrorCode.INVALID_FILE_NAME,
+    "size": ErrorCode.INVALID_SIZE,
+    "type": ErrorCode.INVALID_TYPE,
+    "status": ErrorCode.INVALID_STATUS,
+    "limit": ErrorCode.INVALID_LIMIT,
+    "asset_id": ErrorCode.INVALID_ASSET_ID,
 }
 """The code of an invalid input, by the name of its field or parameter."""
 
@@ -138,21 +139,14 @@ async def sign(request: Request) -> Response:
             traceparent=tracing.continued(request.headers.get("traceparent")),
         )
     except IdempotencyKeyReusedError as error:
-        raise ApiError(422, error.code, error.message) from error
+        raise ApiError(ErrorCode.IDEMPOTENCY_KEY_REUSED) from error
     except TooManyGrantsError as error:
         raise ApiError(
-            429,
-            "too_many_open_grants",
-            "The company has too many grants that wait for their upload.",
-            limit_headers(f'"grants";q={error.limit}', seconds=60),
+            ErrorCode.TOO_MANY_OPEN_GRANTS,
+            headers=limit_headers(f'"grants";q={error.limit}', seconds=60),
         ) from error
     except BucketNotReadyError as error:
-        raise ApiError(
-            503,
-            "storage_not_ready",
-            "The company is new and its storage is being made; try again in a few seconds.",
-            {"Retry-After": "2"},
-        ) from error
+        raise ApiError(ErrorCode.STORAGE_NOT_READY, headers={"Retry-After": "2"}) from error
     return Response(answer, status_code=201, media_type="application/json")
 
 
@@ -163,25 +157,19 @@ def _sign_request(body: bytes) -> SignRequest:
         found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
         raise RequestValidationError(found) from error
     except (ValueError, RecursionError) as error:
-        raise ApiError(400, "invalid_request", "The request body is not JSON.") from error
+        raise ApiError(ErrorCode.INVALID_REQUEST, "The request body is not JSON.") from error
 
 
 def _refuse_other_types(request: Request) -> None:
     media_type = request.headers.get("content-type", "application/json")
     if media_type.partition(";")[0].strip().lower() != "application/json":
-        raise ApiError(
-            415, "unsupported_media_type", "The request body must be sent as application/json."
-        )
+        raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
 
 
 def _idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
-        raise ApiError(
-            400,
-            "invalid_idempotency_key",
-            "Idempotency-Key must have 1 to 255 printable ASCII characters.",
-        )
+        raise ApiError(ErrorCode.INVALID_IDEMPOTENCY_KEY)
     return key
 
 
@@ -245,19 +233,13 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
     except AssetNotFoundError as error:
         raise _not_found() from error
     except NotFailedError as error:
-        raise ApiError(409, "not_failed", "Only a failed asset can be retried.") from error
+        raise ApiError(ErrorCode.NOT_FAILED) from error
     except OriginalGoneError as error:
-        raise ApiError(
-            409,
-            "original_gone",
-            "The refused file is no longer kept. Ask for a grant and upload it again.",
-        ) from error
+        raise ApiError(ErrorCode.ORIGINAL_GONE) from error
     except RetriedTooSoonError as error:
         raise ApiError(
-            429,
-            "retried_too_soon",
-            "This asset was retried only just now.",
-            limit_headers('"asset-retries";q=1', seconds=math.ceil(error.seconds)),
+            ErrorCode.RETRIED_TOO_SOON,
+            headers=limit_headers('"asset-retries";q=1', seconds=math.ceil(error.seconds)),
         ) from error
     return asset_view(asset, services.links)
 
@@ -280,4 +262,4 @@ async def delete_asset(request: Request, asset_id: UUID, caller: Uploader) -> Re
 
 
 def _not_found() -> ApiError:
-    return ApiError(404, "asset_not_found", "There is no such asset.")
+    return ApiError(ErrorCode.ASSET_NOT_FOUND)

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from media_contracts import AssetStatus
+from media_contracts.errors import ErrorCode
 from media_records.actions import Actions, AssetNotFoundError
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
@@ -50,10 +51,7 @@ class IdempotencyKeyReusedError(PermanentError):
     """An Idempotency-Key came back with another request."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "idempotency_key_reused",
-            "This Idempotency-Key was used for a different request in the last 24 hours.",
-        )
+        super().__init__(ErrorCode.IDEMPOTENCY_KEY_REUSED)
 
 
 @dataclass(frozen=True)
@@ -275,9 +273,11 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
 
 def _refusal(code: str, max_grants: int) -> Exception:
     REFUSED.labels(code).inc()
-    if code == "too_many_open_grants":
+    if code == ErrorCode.TOO_MANY_OPEN_GRANTS:
         return TooManyGrantsError(max_grants)
-    return RefusedUploadError(code, "The company's storage quota does not hold this file.")
+    return RefusedUploadError(
+        ErrorCode.QUOTA_EXCEEDED, "The company's storage quota does not hold this file."
+    )
 
 
 def _fingerprint(upload: DeclaredUpload) -> str:

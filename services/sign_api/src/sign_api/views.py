@@ -10,6 +10,7 @@ from uuid import UUID
 
 from media_contracts import AssetStatus
 from media_contracts.envelope import Timestamp
+from media_contracts.errors import ErrorCode
 from media_records.tables import Asset
 from media_runtime.http import ApiError
 from media_runtime.links import LinkKind, LinkSigner
@@ -65,7 +66,7 @@ class SignResponse(_View):
 class AssetError(_View):
     """Why the asset failed."""
 
-    code: str = Field(examples=["unsupported_media"])
+    code: str = Field(examples=[ErrorCode.UNSUPPORTED_CODEC])
     message: str
 
 
@@ -142,4 +143,4 @@ def decode_cursor(cursor: str) -> tuple[datetime, UUID]:
         moment, _, asset_id = base64.urlsafe_b64decode(padded.encode()).decode().partition("|")
         return datetime.fromisoformat(moment).astimezone(UTC), UUID(asset_id)
     except (ValueError, OverflowError, binascii.Error) as error:
-        raise ApiError(400, "invalid_cursor", "cursor is not one that a page returned.") from error
+        raise ApiError(ErrorCode.INVALID_CURSOR) from error

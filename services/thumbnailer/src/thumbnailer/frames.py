@@ -14,6 +14,7 @@ from pathlib import Path
 
 import ffmpeg
 import structlog
+from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
 from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegKilledError
 from media_runtime.picture_pool import PicturePool
@@ -33,7 +34,7 @@ _LOOK_CPU_SECONDS = 10
 _MOST_OUT_OF_CPU = 2
 _LOOK_SECONDS = 30.0
 _LOOK_BYTES = 256 * 1024**2
-_OUT_OF_CPU = frozenset({"transcode_timeout", "image_timeout"})
+_OUT_OF_CPU = frozenset({ErrorCode.TRANSCODE_TIMEOUT, ErrorCode.IMAGE_TIMEOUT})
 # Frames are handed on larger than wanted, so that the final filter has something to choose from.
 _OVERSIZE = 2
 
@@ -42,7 +43,7 @@ class NoFrameError(PermanentError):
     """No frame of the video can be decoded."""
 
     def __init__(self) -> None:
-        super().__init__("no_frame", "No picture of the video can be decoded.")
+        super().__init__(ErrorCode.NO_FRAME)
 
 
 class _OutOfCpuError(Exception):
@@ -177,8 +178,7 @@ class FindFrame:
                 return None
             return await self._pool.run(brightness, frame, timeout_seconds=seconds)
         except (FfmpegError, PictureError) as error:
-            why = getattr(error, "stderr", "") or getattr(error, "detail", "")
-            log.info("no_frame_here", code=error.code, why=why)
+            log.info("no_frame_here", code=error.code, why=error.detail)
             if error.code in _OUT_OF_CPU:
                 raise _OutOfCpuError from error
             return None

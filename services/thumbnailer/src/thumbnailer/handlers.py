@@ -16,6 +16,7 @@ from media_contracts import (
     derived_id,
     new_event,
 )
+from media_contracts.errors import ErrorCode
 from media_runtime import tracing
 from media_runtime.errors import PermanentError, SuspectError
 from media_runtime.kafka import Producer, event_record
@@ -60,8 +61,7 @@ class OnThumbnailRequested:
             pictures = await self._in_a_few_tries(request)
         except PermanentError as error:
             tracing.mark_failed(error)
-            why = getattr(error, "stderr", "") or getattr(error, "detail", "")
-            log.warning("thumbnail_failed", code=error.code, error=error.message, why=why)
+            log.warning("thumbnail_failed", code=error.code, error=error.message, why=error.detail)
             reason = ErrorInfo(code=error.code, message=error.message)
             return "failed", ThumbnailFailed(attempt=request.attempt, error=reason)
         log.info("thumbnail_made", pictures=len(pictures))
@@ -74,9 +74,7 @@ class OnThumbnailRequested:
             except SuspectError as error:
                 log.warning("thumbnail_was_ended", error=str(error))
         # No more: behind this record wait those of other companies.
-        raise PermanentError(
-            "processing_failed", f"The file could not be processed in {_TRIES} tries."
-        )
+        raise PermanentError(ErrorCode.PROCESSING_FAILED, tries=_TRIES)
 
     async def _send(
         self,

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from media_records.faults import SYSTEM_FAULTS
+from media_contracts.errors import SYSTEM_FAULTS
 from media_runtime.postgres import Database, Record
 from watcher.findings import Finding, Kind, Severity, too_many_failures
 from watcher.metrics import ASSETS, BACKLOG, OLDEST_SECONDS, RECENT

@@ -18,7 +18,7 @@ from uuid import UUID
 
 import structlog
 from media_contracts import AssetStatus, ObjectRef
-from media_records.faults import NO_FAULT_OF_THE_FILE
+from media_contracts.errors import NO_FAULT_OF_THE_FILE
 from media_records.lifecycle import asset_span
 from media_records.tables import Asset
 from media_runtime.errors import TransientError
