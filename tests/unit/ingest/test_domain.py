@@ -8,16 +8,14 @@ from hypothesis import strategies as st
 from ingest.domain import (
     HEADER_BYTES,
     Size,
-    family_of,
     fit_video,
-    kind_of,
     retry_delay_seconds,
     sniff,
     transcode_cpu_seconds,
     transcode_limit_seconds,
 )
 from media_contracts import MediaKind
-from sign_api.domain import ACCEPTED_TYPES
+from media_contracts.formats import ACCEPTED_TYPES, family_of, kind_of
 
 LONG, SHORT = 1920, 1080
 
@@ -102,6 +100,14 @@ def test_a_transport_stream_needs_its_second_packet():
     assert sniff(b"G@\0\x10", at_188=b"G") == "mpeg"
     assert sniff(b"G@\0\x10", at_188=b"x") is None
     assert sniff(b"G@\0\x10") is None
+
+
+def test_what_stands_far_behind_its_first_bytes_makes_a_gif_no_stream():
+    assert sniff(b"GIF89a\x01\0", at_188=b"G") == "gif"
+
+
+def test_the_first_bytes_of_a_file_count_before_a_box_that_follows_them():
+    assert sniff(b"\xff\xd8\xff\xe0moov") == sniff(b"\xff\xd8\xff\xe0ftypisom") == "jpeg"
 
 
 def test_a_brand_counts_only_within_its_box():

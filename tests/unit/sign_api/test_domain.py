@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sign_api.domain import ACCEPTED_TYPES, RefusedUploadError, check_upload
+from media_contracts.formats import ACCEPTED_TYPES
+from sign_api.domain import RefusedUploadError, check_upload
 
 MAX = 500_000_000
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from media_contracts.formats import TYPE_OF_EXTENSION
 from mediactl.errors import MediactlError, UsageError
 
 _TIMEOUT = httpx.Timeout(30, read=120)
@@ -23,20 +24,6 @@ _STREAM_TIMEOUT = httpx.Timeout(10, read=60)
 _RECONNECT_SECONDS = 1.0
 _RECONNECT_TRIES = 60
 _PIECE_BYTES = 256 * 1024
-
-# Types that Python's table lacks or names otherwise.
-_TYPES = {
-    ".3gp": "video/3gpp",
-    ".avi": "video/x-msvideo",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-    ".heif": "image/heif",
-    ".m4v": "video/mp4",
-    ".mkv": "video/x-matroska",
-    ".mpg": "video/mpeg",
-    ".ts": "video/mpeg",
-    ".webp": "image/webp",
-}
 
 
 class RefusedError(MediactlError):
@@ -55,7 +42,7 @@ class Event:
 
 def media_type(path: Path) -> str:
     """Return the MIME type that the name of *path* suggests; raises UsageError without one."""
-    found = _TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
+    found = TYPE_OF_EXTENSION.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0]
     if found is None:
         raise UsageError(f"{path}: cannot tell its type from its name; give it an extension.")
     return found

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from media_contracts import MediaKind
+from media_contracts.formats import readers
+
 # Decoders by ffmpeg's own names: what cameras, phones, browsers and editors write, cover art and
 # subtitles. A decoder for some old game's films is somebody's way in, and nobody's upload.
 _DECODERS = (
@@ -21,10 +24,6 @@ _DECODERS = (
     *("pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
     *("pcm_bluray", "pcm_dvd", "png", "mov_text", "subrip", "srt", "ass", "ssa", "webvtt"),
     *("text", "cc_dec", "dvdsub", "dvbsub", "pgssub"),
-)
-_FORMATS = (
-    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi"),
-    *("mpeg", "mpegts", "mpegvideo"),
 )
 
 
@@ -45,7 +44,7 @@ def input_options(limits: InputLimits) -> dict[str, str | int]:
     """
     return {
         "protocol_whitelist": "file",
-        "format_whitelist": ",".join(_FORMATS),
+        "format_whitelist": ",".join(readers(MediaKind.VIDEO)),
         "codec_whitelist": ",".join(_DECODERS),
         "max_streams": limits.streams,
         "max_pixels": limits.pixels,

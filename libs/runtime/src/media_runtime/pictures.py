@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeAlias
 
 import pillow_heif
+from media_contracts import MediaKind
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import readers
 from media_runtime.errors import PermanentError
 from media_runtime.image_structure import Data, check_jpeg, count_tiff_pages
 from PIL import GifImagePlugin, Image, ImageCms, ImageFile, ImageStat
@@ -27,7 +29,7 @@ MAX_PIXELS = 40_000_000
 MAX_FRAMES = 3000
 # Cameras add previews to a JPEG; it is still one picture.
 _CAMERA_JPEG = "MPO"
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "AVIF", "HEIF")
+_FORMATS = readers(MediaKind.IMAGE)
 _JPEG_QUALITY = 85
 # How much larger than wanted a JPEG is decoded, and any image is box-filtered, before the
 # slow filter: less shows, more costs.

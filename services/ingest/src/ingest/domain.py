@@ -1,70 +1,15 @@
-"""
-The rules of ingest, without I/O: what a file is, how it is encoded, how long that may take.
-
-Families group the MIME types that one container format serves: a camera's .mov declared as
-video/mp4 is the same kind of file, a photo declared as a video is not.
-"""
+"""The rules of ingest, without I/O: what a file is, how it is encoded, how long that may take."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from media_contracts import MediaKind
+from media_contracts.formats import FORMATS
 
 HEADER_BYTES = 64
-
-_FAMILIES = {
-    "video/mp4": "isobmff",
-    "video/quicktime": "isobmff",
-    "video/3gpp": "isobmff",
-    "video/webm": "matroska",
-    "video/x-matroska": "matroska",
-    "video/x-msvideo": "avi",
-    "video/mpeg": "mpeg",
-    "image/jpeg": "jpeg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/gif": "gif",
-    "image/heic": "heif",
-    "image/heif": "heif",
-    "image/avif": "avif",
-    "image/tiff": "tiff",
-}
-# By what ffprobe and Pillow call them.
-_CONTAINERS = {
-    "mov,mp4,m4a,3gp,3g2,mj2": "isobmff",
-    "matroska,webm": "matroska",
-    "avi": "avi",
-    "mpeg": "mpeg",
-    "mpegts": "mpeg",
-    "mpegvideo": "mpeg",
-}
-_IMAGES = {
-    "JPEG": "jpeg",
-    "PNG": "png",
-    "WEBP": "webp",
-    "GIF": "gif",
-    "TIFF": "tiff",
-    "AVIF": "avif",
-    "HEIF": "heif",
-}
-_PREFIXES = (
-    (b"\xff\xd8\xff", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF87a", "gif"),
-    (b"GIF89a", "gif"),
-    (b"II*\x00", "tiff"),
-    (b"MM\x00*", "tiff"),
-    (b"\x1aE\xdf\xa3", "matroska"),
-    (b"\x00\x00\x01\xba", "mpeg"),
-    (b"\x00\x00\x01\xb3", "mpeg"),
-)
-_RIFF = {b"AVI ": "avi", b"WEBP": "webp"}
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"})
-_AVIF_BRANDS = frozenset({b"avif", b"avis"})
-# QuickTime files older than the ftyp box begin with one of these.
-_QUICKTIME_ATOMS = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
+_TS_PACKET = 188
+_AVIF_BRANDS = next(one.brands for one in FORMATS if one.family == "avif")
 _SECONDS_PER_MINUTE_OF_SOURCE = 300.0
 _LEAST_CPU_SECONDS = 60
 _CPU_SECONDS_OF_SOUND, _CPU_SECONDS_A_MEGAPIXEL = 0.5, 0.15
@@ -72,50 +17,23 @@ _UNKNOWN_FRAME_RATE = 60.0
 _LEAST_OUTPUT_BYTES = 256 * 1024**2
 
 
-def kind_of(content_type: str) -> MediaKind:
-    """Return whether a declared type is of videos or images."""
-    return MediaKind.VIDEO if content_type.startswith("video/") else MediaKind.IMAGE
-
-
-def family_of(content_type: str) -> str | None:
-    """Return the family of a declared MIME type, or None for one that is not accepted."""
-    return _FAMILIES.get(content_type)
-
-
-def family_of_container(format_name: str) -> str | None:
-    """Return the family of what ffprobe calls a format, or None for one that is not accepted."""
-    return _CONTAINERS.get(format_name)
-
-
-def family_of_image(format_name: str) -> str | None:
-    """Return the family of what Pillow calls a format, or None for one that is not accepted."""
-    return _IMAGES.get(format_name)
-
-
 def sniff(header: bytes, *, at_188: bytes = b"") -> str | None:
     """Return the family that a file's first bytes prove, or None; *at_188* helps with MPEG-TS."""
-    for prefix, family in _PREFIXES:
-        if header.startswith(prefix):
-            return family
-    if header[:4] == b"RIFF":
-        return _RIFF.get(header[8:12])
-    if header[:1] == b"G" and at_188[:1] == b"G":
-        return "mpeg"
-    return _sniff_boxes(header)
+    seen = header[:HEADER_BYTES].ljust(_TS_PACKET, b"\0") + at_188
+    for one in FORMATS:
+        for magic in one.magics:
+            if all(seen.startswith(word, at) for at, word in magic):
+                return one.family
+    return _sniff_brands(header) if header[4:8] == b"ftyp" else None
 
 
-def _sniff_boxes(header: bytes) -> str | None:
-    box, brand = header[4:8], header[8:12]
-    if box in _QUICKTIME_ATOMS:
-        return "isobmff"
-    if box != b"ftyp":
-        return None
-    if brand in _AVIF_BRANDS:
+def _sniff_brands(header: bytes) -> str:
+    brand = header[8:12]
+    family = next((one.family for one in FORMATS if brand in one.brands), "isobmff")
+    # mif1 is the generic brand; the compatible ones that follow tell HEIC from AVIF.
+    if family == "heif" and _AVIF_BRANDS & _compatible_brands(header):
         return "avif"
-    if brand in _HEIF_BRANDS:
-        # mif1 is the generic brand; the compatible ones that follow tell HEIC from AVIF.
-        return "avif" if _AVIF_BRANDS & _compatible_brands(header) else "heif"
-    return "isobmff"
+    return family
 
 
 def _compatible_brands(header: bytes) -> set[bytes]:

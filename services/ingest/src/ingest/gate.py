@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest import boxes, sample_tables
-from ingest.domain import HEADER_BYTES, family_of, family_of_container, family_of_image, sniff
+from ingest.domain import HEADER_BYTES, sniff
 from ingest.encryption import is_encrypted
 from ingest.sample_tables import Tables
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import family_of, family_of_reader
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.media_info import MediaInfo, VideoStream
@@ -75,7 +76,7 @@ def check_file(path: Path, asset: Asset) -> None:
 
 def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
     """Return the video's picture; raises RefusedFileError unless all is within *limits*."""
-    if family_of_container(info.format_name) != family_of(asset.content_type):
+    if family_of_reader(info.format_name) != family_of(asset.content_type):
         raise _other_type(asset)
     if info.video is None:
         raise RefusedFileError(ErrorCode.NO_VIDEO_STREAM)
@@ -108,7 +109,7 @@ def check_made(made: MediaInfo, claimed: MediaInfo, asset: Asset, limits: Limits
 
 def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
     """Raise RefusedFileError unless the image is of its type and within *limits*."""
-    if family_of_image(info.format) != family_of(asset.content_type):
+    if family_of_reader(info.format) != family_of(asset.content_type):
         raise _other_type(asset)
     _check_side(max(info.width, info.height), limits)
     if info.frames > limits.frames:

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
-from ingest.domain import kind_of
 from ingest.metrics import FENCE_REJECTIONS, LEASES_EXPIRED
 from media_contracts import MediaKind, ObjectRef
+from media_contracts.formats import kind_of
 from media_records.tables import Asset
 from media_runtime.postgres import Connection, Database, Record
 

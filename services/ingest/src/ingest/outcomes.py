@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 from ingest import jobs
 from ingest.answers import DISPLAY, PICTURES_OF, THUMBNAIL, confirmed
-from ingest.domain import kind_of
 from ingest.jobs import Job
 from ingest.metrics import ANSWERS_REFUSED, OUTCOME_SECONDS, OUTCOMES, STALE_RESULTS
 from ingest.wakeup import Wakeup
@@ -32,6 +31,7 @@ from media_contracts import (
     ThumbnailMade,
 )
 from media_contracts.errors import SYSTEM_FAULTS, ErrorCode
+from media_contracts.formats import kind_of
 from media_records.lifecycle import Lifecycle, asset_event, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError

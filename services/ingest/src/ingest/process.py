@@ -18,7 +18,6 @@ from ingest.answers import DISPLAY, THUMBNAIL, picture_key
 from ingest.domain import (
     Size,
     fit_video,
-    kind_of,
     most_output_bytes,
     transcode_cpu_seconds,
     transcode_limit_seconds,
@@ -41,6 +40,7 @@ from media_contracts import (
     ThumbnailRequested,
 )
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import kind_of
 from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime import tracing

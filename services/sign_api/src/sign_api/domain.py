@@ -5,32 +5,9 @@ from __future__ import annotations
 import unicodedata
 
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import ACCEPTED_TYPES
 from media_runtime.errors import PermanentError
 
-VIDEO_TYPES = frozenset(
-    {
-        "video/mp4",
-        "video/quicktime",
-        "video/webm",
-        "video/x-matroska",
-        "video/x-msvideo",
-        "video/mpeg",
-        "video/3gpp",
-    }
-)
-IMAGE_TYPES = frozenset(
-    {
-        "image/jpeg",
-        "image/png",
-        "image/webp",
-        "image/gif",
-        "image/heic",
-        "image/heif",
-        "image/avif",
-        "image/tiff",
-    }
-)
-ACCEPTED_TYPES = VIDEO_TYPES | IMAGE_TYPES
 MAX_NAME_CHARACTERS = 255
 
 # Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 from media_contracts import AssetStatus
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import kind_of
 from media_records.actions import Actions, AssetNotFoundError
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
@@ -22,7 +23,7 @@ from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.presign import UploadGrant, UploadSigner
 from media_runtime.storage import ObjectStore, upload_key
-from sign_api.domain import VIDEO_TYPES, RefusedUploadError, check_upload
+from sign_api.domain import RefusedUploadError, check_upload
 from sign_api.metrics import GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
 
@@ -188,7 +189,7 @@ class SignUpload:
                 raise IdempotencyKeyReusedError
             return str(row["response"])
         tracing.annotate({"media.asset_id": str(asset_id)})
-        GRANTS.labels("video" if upload.content_type in VIDEO_TYPES else "image").inc()
+        GRANTS.labels(kind_of(upload.content_type)).inc()
         return answer
 
 

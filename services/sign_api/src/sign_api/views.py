@@ -11,12 +11,13 @@ from uuid import UUID
 from media_contracts import AssetStatus
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import ACCEPTED_TYPES
 from media_records.tables import Asset
 from media_runtime.http import ApiError
 from media_runtime.links import LinkKind, LinkSigner
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
-from sign_api.domain import ACCEPTED_TYPES, MAX_NAME_CHARACTERS
+from sign_api.domain import MAX_NAME_CHARACTERS
 
 
 class _View(BaseModel):
