@@ -1,4 +1,4 @@
-"""Settings of hypothesis and of logs, for all tests, and which stack is theirs."""
+"""Settings of hypothesis and of logs, for all tests, which stack is theirs, and how they end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import os
 
 import structlog
 from hypothesis import HealthCheck, settings
+
+from support.stopping import pytest_configure, pytest_runtest_call
+
+__all__ = ["pytest_configure", "pytest_runtest_call"]
 
 # Each of several test processes has a stack of its own, as tests kill servers.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):

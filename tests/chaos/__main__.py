@@ -18,12 +18,15 @@ from chaos.report import Board, summary
 from chaos.rig import Rig
 from chaos.run import Report, Scale, play
 from chaos.scenarios import SCENARIOS
+from support.stopping import interrupt_at_sigterm
 
 
 def main() -> int:
     """Play what the command line names; 0 when every scenario showed what it is for."""
     arguments = _arguments()
     logging.disable(logging.CRITICAL)  # clients of servers that are killed on purpose complain
+    # Asked to end, it stops its stack first.
+    interrupt_at_sigterm()
     home = Path(os.environ.get("MEDIACTL_HOME") or Home.from_environment().path) / "chaos"
     scale = Scale(full=arguments.full)
     names = arguments.scenarios or list(SCENARIOS)

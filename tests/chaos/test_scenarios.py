@@ -2,26 +2,25 @@
 Fault scenarios in their short version, played as ``mediactl chaos`` plays them.
 
 Those of the default suite kill and freeze each kind of part once, and take two guards away;
-CHAOS_FULL=1 has all of them played.
+FULL=1 has all of them played.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from chaos.scenarios import CONTROLS, SCENARIOS
+from support.programs import output_of
+from support.tiers import FULL, HOUR
 
 CHAOS = Path(__file__).parent
 DEFAULT = ("kills", "broker", "storage", "frozen", "m1-fence", "m4-ack")
 # Each control shows that a mutation's scenario is green without it; mediactl chaos plays them too.
-PLAYED = (
-    [name for name in SCENARIOS if name not in CONTROLS] if "CHAOS_FULL" in os.environ else DEFAULT
-)
+PLAYED = [name for name in SCENARIOS if name not in CONTROLS] if FULL else DEFAULT
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +30,10 @@ def played(tmp_path_factory):
     command = [sys.executable, str(CHAOS), *PLAYED, "--seed", "1", "--report", str(report)]
     # A stack of its own: what stands in the environment names the one of the other tests.
     environment = {name: value for name, value in os.environ.items() if name not in _ENDPOINTS}
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        check=False,
-    )  # fmt: skip
-    assert report.exists(), done.stdout
+    output = output_of(command, environment)
+    assert report.exists(), output
     table = report.read_text().partition("In all:")[0]
-    return {line.split()[0]: line for line in table.splitlines() if line.strip()}, done.stdout
+    return {line.split()[0]: line for line in table.splitlines() if line.strip()}, output
 
 
 _ENDPOINTS = {
@@ -46,7 +42,7 @@ _ENDPOINTS = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(2 * HOUR if FULL else 1800)
 @pytest.mark.parametrize("name", PLAYED)
 def test_a_scenario_keeps_all_promises_or_is_noticed(played, name):
     lines, output = played

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import pillow_heif
+from PIL import Image, ImageCms
 
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
-"""Real media beside the checkout, where there are any."""
+"""Real media beside the checkout, where there are any: tests that make their own play them, too."""
+
+CAMERA = "Secret Camera"
+"""What every camera's file here says of itself, and nothing that is served may say."""
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 _MATRIX_AT = 44
@@ -36,11 +40,19 @@ def make_video(
     return path
 
 
-def make_rotated_video(path: Path) -> Path:
-    """Write a 320x240 video, left half red and right half blue, that players turn clockwise."""
+def make_phone_video(path: Path, *, sound: bool = True) -> Path:
+    """
+    Write a 320x240 video, left half red and right half blue, that players turn clockwise.
+
+    It says where it was taken, and with what.
+    """
     left, right = (f"color={name}:size=160x240:duration=2" for name in ("red", "blue"))
-    both = f"{left}[l];{right}[r];[l][r]hstack"
-    run_ffmpeg("-filter_complex", both, "-pix_fmt", "yuv420p", str(path))
+    both = f"{left}[l];{right}[r];[l][r]hstack[v]"
+    tone = ("-f", "lavfi", "-i", "sine=frequency=440:duration=2") if sound else ()
+    tags = {"location": "+52.5200+013.4050/", "make": CAMERA, "comment": CAMERA}
+    told = [word for name, text in tags.items() for word in ("-metadata", f"{name}={text}")]
+    maps = ("-map", "[v]", *(("-map", "0:a") if sound else ()))
+    run_ffmpeg(*tone, "-filter_complex", both, *maps, "-pix_fmt", "yuv420p", *told, str(path))
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + _MATRIX_AT
     data[matrix : matrix + len(_QUARTER_TURN)] = _QUARTER_TURN
@@ -58,15 +70,41 @@ def make_photo(
     path: Path, *, size: tuple[int, int] = (1600, 1200), orientation: int | None = None
 ) -> Path:
     """Write a photo, left half red and right half blue, with a GPS position in its EXIF."""
-    image = halves(size)
+    halves(size).save(path, exif=_camera_exif(orientation))
+    return path
+
+
+def make_camera_photo(path: Path, *, orientation: int | None = None) -> Path:
+    """Write the same with all that cameras and editors add: notes, XMP, a profile, and grain."""
+    exif = _camera_exif(orientation)
+    exif.get_ifd(0x8769)[0x927C] = CAMERA.encode() * 100
+    xmp = f"<x:xmpmeta xmlns:x='adobe:ns:meta/'>{CAMERA}</x:xmpmeta>".encode()
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    more: dict[str, Any] = {"comment": CAMERA, "dpi": (300, 300)} if path.suffix == ".jpg" else {}
+    _grainy((1600, 1200)).save(path, exif=exif, xmp=xmp, icc_profile=profile, quality=80, **more)
+    return path
+
+
+def make_heic(path: Path, *, size: tuple[int, int] = (1600, 1200)) -> Path:
+    """Write a photo as iPhones do, left half red and right half blue."""
+    image = pillow_heif.from_pillow(_grainy(size))
+    image.info["exif"] = _camera_exif(None).tobytes()
+    image.save(path, quality=60)
+    return path
+
+
+def _grainy(size: tuple[int, int]) -> Image.Image:
+    return Image.blend(halves(size), Image.effect_noise(size, 40).convert("RGB"), 0.2)
+
+
+def _camera_exif(orientation: int | None) -> Image.Exif:
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
     gps = exif.get_ifd(0x8825)
     gps.update({1: "N", 2: (52.0, 31.0, 12.0), 3: "E", 4: (13.0, 24.0, 18.0)})
-    exif[0x010F] = "Secret Camera"
-    image.save(path, exif=exif)
-    return path
+    exif[0x010F] = CAMERA
+    return exif
 
 
 def halves(size: tuple[int, int]) -> Image.Image:

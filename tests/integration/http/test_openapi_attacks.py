@@ -1,8 +1,8 @@
 """
 Both OpenAPI documents against the services: no input leads to an answer that is not in them.
 
-The inputs are the same each time. SCHEMATHESIS_SEED=7 gives others, SCHEMATHESIS_EXAMPLES=1000
-more. Documents know no ids: those of real assets are put into every other input.
+The inputs are the same each time; SCHEMATHESIS_SEED=7 gives others. Documents know no ids: those
+of real assets are put into every other input.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from schemathesis.specs.openapi import checks
 from support.clients import Company, open_http, token_of
 from support.media_files import make_photo
 from support.surroundings import Parts, variable
+from support.tiers import FULL, HOUR
 
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "60"))
+EXAMPLES = 1000 if FULL else 60
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "0"))
 # A good request to this one is answered for as long as the token is valid.
 STREAM = ("MEDIA_EVENTS_URL", "GET", "/api/media/events")
@@ -158,6 +159,7 @@ def _of_its_own(stocked: Stocked, path: str) -> st.SearchStrategy[Change]:
     return st.just(_as_it_is) | own
 
 
+@pytest.mark.timeout(HOUR if FULL else 300)
 @pytest.mark.parametrize(("base", "method", "path"), [one for one in OPERATIONS if one != STREAM])
 def test_no_input_of_a_caller_leads_to_an_undocumented_answer(stocked, base, method, path):
     """Red when MET is not: without ids of real assets their routes are asked for nothing else."""
@@ -168,6 +170,7 @@ def test_no_input_of_a_caller_leads_to_an_undocumented_answer(stocked, base, met
     assert statuses >= MET[method, path], "some inputs are good, and some are bad"
 
 
+@pytest.mark.timeout(HOUR if FULL else 300)
 @pytest.mark.parametrize("name", ["lastEventId", "assetId", "ticket"])
 def test_no_nonsense_opens_a_stream(name):
     def put_in(value: str) -> Change:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections import Counter
 from uuid import uuid4
@@ -20,8 +19,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from support.assets import sign_asset
 from support.databases import admin_url, service_url
+from support.tiers import FULL, HOUR
 
-REQUESTS = int(os.environ.get("COMPANIES_APART_REQUESTS", "2000"))
+REQUESTS = 20_000 if FULL else 2_000
 AT_ONCE = 100
 _OWN_AND_FOREIGN = """
     SELECT count(*) FILTER (WHERE company_id = $1) AS own,
@@ -156,12 +156,9 @@ async def test_sign_api_cannot_read_what_is_not_its_own(sign_api, table):
         await sign_api.fetch(f"SELECT 1 FROM {table}")
 
 
+@pytest.mark.timeout(HOUR if FULL else 300)
 async def test_mixed_requests_over_few_connections_meet_no_foreign_row(sign_api):
-    """
-    Requests of 10 companies over a pool of 5, one in twenty cancelled in mid-air.
-
-    COMPANIES_APART_REQUESTS=20000 is the long form.
-    """
+    """Requests of 10 companies over a pool of 5, one in twenty cancelled in mid-air."""
     assets = dict([await sign_asset(sign_api, uuid4()) for _ in range(10)])
     chance = random.Random(20_261_123)
     seen: Counter[str] = Counter()

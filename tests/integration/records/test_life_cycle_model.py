@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sys
 import time
 from collections import Counter
@@ -43,8 +42,8 @@ from integration.records.life_cycle_model import (
 )
 from integration.records.life_cycle_steps import Run, Steps, notification
 from integration.records.life_cycle_world import World, answer, open_world
+from support.tiers import FULL, HOUR
 
-FULL = os.environ.get("CHAOS_FULL") == "1"
 EXAMPLES = 1000 if FULL else 40
 STEPS = 25
 ERRORS = st.sampled_from([None, None, "corrupt_media"])
@@ -274,7 +273,7 @@ def world(database_name: str, quiet: None) -> Iterator[tuple[World, Run[Any]]]:
         runner.run(opened.__aexit__(None, None, None))
 
 
-@pytest.mark.timeout(3600 if FULL else 900)
+@pytest.mark.timeout(HOUR if FULL else 900)
 def test_assets_live_as_the_model_says(
     world: tuple[World, Run[Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:

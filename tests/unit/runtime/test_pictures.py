@@ -25,11 +25,11 @@ from PIL import Image, ImageCms
 
 from support import picture_work
 from support.eventually import eventually
+from support.media_files import SAMPLES, make_camera_photo, make_heic
 
 JAIL = Jail("bubblewrap")
 THUMBNAIL = WantedPicture("thumbnail", 320, 240, "cover")
 DISPLAY = WantedPicture("display", 1000, 1000, "inside")
-SAMPLES = Path(__file__).parents[4] / "shared" / "samples"
 ORIENTATION, GPS = 0x0112, 0x8825
 
 
@@ -241,12 +241,24 @@ def test_truncated_image_is_refused_when_it_is_rendered(tmp_path):
     assert caught.value.code == "unreadable_image"
 
 
-@pytest.mark.skipif(not SAMPLES.exists(), reason="../shared/samples is not on this machine")
-@pytest.mark.parametrize(
-    "name", ["IMG_5195.HEIC", "gps-DSCN0010.jpg", "orientation-Portrait_8.jpg"]
-)
-def test_sample_photos_give_thumbnails(name):
-    thumbnail_of(SAMPLES / name)
+CAMERAS = {
+    "camera.jpg": make_camera_photo,
+    "portrait.jpg": lambda path: make_camera_photo(path, orientation=8),
+    "iphone.heic": make_heic,
+}
+REAL = [
+    name
+    for name in ("IMG_5195.HEIC", "gps-DSCN0010.jpg", "orientation-Portrait_8.jpg")
+    if (SAMPLES / name).exists()
+]
+
+
+@pytest.mark.parametrize("name", [*CAMERAS, *REAL])
+def test_photos_of_cameras_give_thumbnails_that_tell_nothing(name, tmp_path):
+    path = CAMERAS[name](tmp_path / name) if name in CAMERAS else SAMPLES / name
+    image = thumbnail_of(path)
+    assert not image.getexif()
+    assert not set(image.info) & {"exif", "xmp", "comment"}
 
 
 def start_python(program: str) -> subprocess.Popen[bytes]:

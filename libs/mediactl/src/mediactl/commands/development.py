@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -99,7 +100,23 @@ def _test_all(home: Home) -> int:
 
 def _pytest(home: Home, words: list[str], environment: Mapping[str, str]) -> int:
     command = [sys.executable, "-m", "pytest", *words]
-    return subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
+    return _run(command, home.root, environment)
+
+
+def _run(command: list[str], root: Path, environment: Mapping[str, str] | None = None) -> int:
+    """
+    Run *command* to its end and return its code.
+
+    One that is to end before, by Ctrl-C, which reaches both, or by SIGTERM, is waited for: it has
+    programs of its own to stop, and this process has a stack.
+    """
+    with subprocess.Popen(command, cwd=root, env=environment) as running:
+        signal.signal(signal.SIGTERM, lambda *_: running.terminate())
+        try:
+            return running.wait()
+        except KeyboardInterrupt:
+            running.wait()
+            raise
 
 
 def _failed_checks(home: Home) -> list[str]:
@@ -111,7 +128,7 @@ def bench(arguments: PytestArguments = None) -> None:
     home = Home.from_environment()
     with _test_stack(home, _UNLIMITED, name="bench", wiped=True) as environment:
         command = [sys.executable, str(home.root / "tests" / "bench"), *(arguments or [])]
-        code = subprocess.run(command, cwd=home.root, env=environment, check=False).returncode
+        code = _run(command, home.root, environment)
     raise typer.Exit(code)
 
 
@@ -119,7 +136,7 @@ def chaos(arguments: PytestArguments = None) -> None:
     """Play fault scenarios on a stack of its own: [SCENARIO…] [--full] [--seed N]."""
     home = Home.from_environment()
     command = [sys.executable, str(home.root / "tests" / "chaos"), *(arguments or [])]
-    raise typer.Exit(subprocess.run(command, cwd=home.root, check=False).returncode)
+    raise typer.Exit(_run(command, home.root))
 
 
 def lock() -> None:
