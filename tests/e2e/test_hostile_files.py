@@ -111,6 +111,7 @@ async def tell_pace_beside_healthy_files(company, took: list[float], sources) ->
     )
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(600)
 async def test_costly_files_hold_up_nobody(company, other_company, tmp_path):
     """Beside them, another company's photo is ready about as soon as beside as many good files."""

@@ -11,7 +11,7 @@ from typing import Any
 _PAUSE_SECONDS = 0.05
 
 
-async def eventually(check: Callable[[], Any], *, timeout: float = 10.0) -> Any:  # noqa: ASYNC109
+async def eventually(check: Callable[[], Any], *, timeout: float = 30.0) -> Any:  # noqa: ASYNC109
     """
     Return the first true result of *check*, tried again and again until *timeout* seconds.
 

@@ -153,6 +153,7 @@ async def sign_seconds(company: Company, source: str) -> float:
     return statistics.median(times)
 
 
+@pytest.mark.alone
 async def test_ten_thousand_idle_connections_of_one_address_cost_another_nothing(company):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard == resource.RLIM_INFINITY or hard > 11_000, "raise the limit of open files"
