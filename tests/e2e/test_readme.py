@@ -1,4 +1,4 @@
-"""What the README tells other people to run does what it says."""
+"""What README and tutorial tell other people to run does what it says."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 from support.clients import Company
-from support.media_files import make_photo
+from support.media_files import make_photo, probe_video
 from support.surroundings import variable
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 
 
 def subscriber() -> str:
@@ -53,3 +55,36 @@ async def test_the_subscriber_prints_the_outcome_of_an_upload(company: Company, 
         await running.communicate()
 
     assert line.decode().split() == [asset_id, "ready", "holiday.jpg"]
+
+
+def steps(*numbers: int) -> str:
+    """Return what the tutorial says to type in these steps."""
+    sections = re.split(r"^## ", TUTORIAL.read_text(), flags=re.MULTILINE)
+    told = [one for one in sections if one.startswith(tuple(f"{n}." for n in numbers))]
+    assert len(told) == len(numbers)
+    return "\n".join(re.findall(r"```sh\n(.*?)```", "".join(told), re.DOTALL))
+
+
+async def typed(script: str, folder: Path, **variables: str) -> str:
+    running = await asyncio.create_subprocess_exec(
+        *("bash", "-euc", script),
+        cwd=folder,
+        env={"PATH": os.environ["PATH"], **variables},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await running.communicate()
+    assert running.returncode == 0
+    return output.decode()
+
+
+async def test_the_tutorial_leads_from_a_grant_to_a_playable_video(company: Company, tmp_path):
+    token = company.headers["Authorization"].removeprefix("Bearer ")
+    given = {"MEDIA_URL": variable("MEDIA_URL"), "TOKEN": token}
+    told = await typed(steps(4, 5) + '\necho "$ASSET_ID"', tmp_path, **given)
+    asset_id = told.split()[-1]
+    assert (await company.ready(asset_id))["fileName"] == "holiday.mp4"
+
+    link = (await typed(steps(6), tmp_path, ASSET_ID=asset_id, **given)).strip()
+    assert link.startswith(variable("MEDIA_URL"))
+    video = probe_video((tmp_path / "playable.mp4").read_bytes(), tmp_path)
+    assert video.streams["audio"]["codec_name"] == "aac"
