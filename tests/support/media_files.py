@@ -19,6 +19,14 @@ SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
 CAMERA = "Secret Camera"
 """What every camera's file here says of itself, and nothing that is served may say."""
 
+_LATITUDE, _LONGITUDE = 52.52, 13.405
+_PLACE = f"{_LATITUDE:+08.4f}{_LONGITUDE:+09.4f}/"
+# As text in what QuickTime began, as fixed-point numbers in 3GPP's box: ffmpeg's version decides.
+_PLACE_FORMS = (
+    _PLACE.rstrip("/").encode(),
+    struct.pack(">2i", int(_LONGITUDE * 0x10000), int(_LATITUDE * 0x10000)),
+)
+
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 _MATRIX_AT = 44
 _QUARTER_TURN = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
@@ -49,7 +57,7 @@ def make_phone_video(path: Path, *, sound: bool = True) -> Path:
     left, right = (f"color={name}:size=160x240:duration=2" for name in ("red", "blue"))
     both = f"{left}[l];{right}[r];[l][r]hstack[v]"
     tone = ("-f", "lavfi", "-i", "sine=frequency=440:duration=2") if sound else ()
-    tags = {"location": "+52.5200+013.4050/", "make": CAMERA, "comment": CAMERA}
+    tags = {"location": _PLACE, "make": CAMERA, "comment": CAMERA}
     told = [word for name, text in tags.items() for word in ("-metadata", f"{name}={text}")]
     maps = ("-map", "[v]", *(("-map", "0:a") if sound else ()))
     run_ffmpeg(*tone, "-filter_complex", both, *maps, "-pix_fmt", "yuv420p", *told, str(path))
@@ -58,6 +66,11 @@ def make_phone_video(path: Path, *, sound: bool = True) -> Path:
     data[matrix : matrix + len(_QUARTER_TURN)] = _QUARTER_TURN
     path.write_bytes(data)
     return path
+
+
+def says_where(video: bytes) -> bool:
+    """Return whether a video holds the place that make_phone_video's were taken at."""
+    return any(form in video for form in _PLACE_FORMS)
 
 
 def make_sound(path: Path) -> Path:
