@@ -192,7 +192,7 @@ _AS_A_FILL = (
     "SET work_mem = '128MB'",
 )
 _TABLES = ("media_assets", "ingest_jobs", "asset_transitions", "asset_results", "companies",
-           "company_usage", "incidents", "outbox", "idempotency_keys", "event_tickets")  # fmt: skip
+           "company_usage", "outbox", "idempotency_keys", "event_tickets")  # fmt: skip
 _PLAIN_INDEXES = """
     SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
@@ -270,7 +270,7 @@ class _Clock:
 
     def __init__(self, parts: list[Any]) -> None:
         self._parts = parts
-        watch = parts[0]._look
+        watch = parts[0]
         watch._looks = [_TimedLook(look, self) for look in watch._looks]
         self.taken: dict[str, float] = defaultdict(float)
 

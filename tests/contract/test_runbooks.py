@@ -13,6 +13,7 @@ from ingest.settings import IngestSettings
 from mediactl.cli import app
 from mediactl.native.infrastructure import MONITORS
 from mediactl.services import SERVICES
+from mediactl.settings import ALERTMANAGER_SETTINGS
 from notifier.settings import NotifierSettings
 from sign_api.settings import SignApiSettings
 from thumbnailer.settings import ThumbnailerSettings
@@ -30,7 +31,7 @@ VALUES = {
     "ID": "media_thumbnail:0:0", "BYTES": "1000000000", "N": "2",
 }  # fmt: skip
 # Of mediactl, of MinIO, and of the log.
-NO_SETTINGS = {"PROMETHEUS_URL", "RUNBOOK_BASE_URL", "ALERT"}
+NO_SETTINGS = {"PROMETHEUS_URL", "RUNBOOK_BASE_URL", "ALERT", "ESCALATE"}
 SETTINGS = {
     name.upper()
     for settings in (
@@ -112,7 +113,7 @@ def test_settings_of_a_runbook_are_settings(one: Runbook):
         for word in re.findall(r"\b[A-Z][A-Z0-9_]{3,}\b", name)
     }
     prefix = re.compile(f"^({'|'.join(SERVICES).upper()})_")
-    known = {*SETTINGS, *VALUES, *NO_SETTINGS}
+    known = {*SETTINGS, *ALERTMANAGER_SETTINGS, *VALUES, *NO_SETTINGS}
     assert {word for word in words if not {word, prefix.sub("", word)} & known} == set()
 
 

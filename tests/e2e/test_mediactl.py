@@ -194,17 +194,17 @@ def environment_of(pid: int | None) -> dict[str, str]:
 def test_a_restart_in_another_shell_keeps_what_up_was_given(parts: Parts):
     name = "WATCHER_RETENTION_DAYS"
     try:
-        up = mediactl("up", **{name: "3650", "WATCHER_ALERT_WEBHOOK_SECRET": "whsec_eHg="})
+        up = mediactl("up", **{name: "3650", "ALERTMANAGER_WEBHOOK_TOKEN": "hush"})
         assert up.returncode == 0, up.stderr
-        assert re.search(rf"Remembered: .*\bWATCHER_ALERT_WEBHOOK_SECRET, {name}\.", up.stdout)
+        assert re.search(rf"Remembered: ALERTMANAGER_WEBHOOK_TOKEN, .*\b{name}\.", up.stdout)
         assert mediactl("restart", "watcher").returncode == 0
         assert environment_of(parts.pid("watcher"))["RETENTION_DAYS"] == "3650"
         assert json.loads(mediactl("retention", "--json").stdout)["days"] == 3650
         shown = mediactl("settings")
         assert re.search(rf"^{name}\s+3650", shown.stdout, re.MULTILINE)
-        assert "whsec_" not in shown.stdout
+        assert "hush" not in shown.stdout
     finally:
-        mediactl("settings", f"{name}=", "WATCHER_ALERT_WEBHOOK_SECRET=")
+        mediactl("settings", f"{name}=", "ALERTMANAGER_WEBHOOK_TOKEN=")
         mediactl("restart", "watcher")
     assert "RETENTION_DAYS" not in environment_of(parts.pid("watcher"))
     assert name not in json.loads(mediactl("settings", "--json").stdout)["settings"]

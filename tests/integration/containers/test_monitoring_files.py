@@ -11,6 +11,7 @@ import pytest
 import yaml
 from mediactl.native.prometheus import JOBS, configuration
 from mediactl.services import SERVICES
+from mediactl.settings import ALERTMANAGER_SETTINGS
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"
@@ -40,7 +41,7 @@ def receivers(written: Path, **environment: str) -> dict[str, str | None]:
     run("amtool", "check-config", written)
     found = yaml.safe_load(written.read_text())["receivers"]
     hooks = {one["name"]: one.get("webhook_configs", [{}])[0].get("url") for one in found}
-    assert list(hooks) == ["default", "page"]
+    assert list(hooks) == ["default", "page", "escalation"]
     return hooks
 
 
@@ -86,7 +87,11 @@ def test_every_replica_of_a_service_is_scraped_at_its_port(service):
 
 
 def test_alertmanager_tells_nobody_unless_it_is_given_a_webhook(tmp_path):
-    assert receivers(tmp_path / "written.yml") == {"default": None, "page": None}
+    assert receivers(tmp_path / "written.yml") == {
+        "default": None,
+        "page": None,
+        "escalation": None,
+    }
 
 
 def test_a_webhook_is_told_of_everything_and_a_pager_of_pages(tmp_path):
@@ -95,11 +100,55 @@ def test_a_webhook_is_told_of_everything_and_a_pager_of_pages(tmp_path):
     assert receivers(written, ALERTMANAGER_WEBHOOK_URL=WEBHOOK) == {
         "default": WEBHOOK,
         "page": WEBHOOK,
+        "escalation": WEBHOOK,
     }
-    assert receivers(written, ALERTMANAGER_PAGE_URL=PAGER) == {"default": None, "page": PAGER}
+    assert receivers(written, ALERTMANAGER_PAGE_URL=PAGER) == {
+        "default": None,
+        "page": PAGER,
+        "escalation": PAGER,
+    }
     assert receivers(
         written, ALERTMANAGER_WEBHOOK_URL=WEBHOOK, ALERTMANAGER_PAGE_URL=PAGER
-    ) == {"default": WEBHOOK, "page": PAGER}  # fmt: skip
+    ) == {"default": WEBHOOK, "page": PAGER, "escalation": PAGER}  # fmt: skip
+
+
+def test_who_hears_of_what_lasts_is_told_besides(tmp_path):
+    given = {"ALERTMANAGER_WEBHOOK_URL": WEBHOOK, "ALERTMANAGER_ESCALATION_URL": PAGER}
+
+    assert receivers(tmp_path / "written.yml", **given) == {
+        "default": WEBHOOK,
+        "page": WEBHOOK,
+        "escalation": PAGER,
+    }
+
+
+def test_slack_and_mail_have_the_same_three_columns(tmp_path):
+    written = tmp_path / "written.yml"
+    receivers(
+        written,
+        ALERTMANAGER_SLACK_URL=WEBHOOK,
+        ALERTMANAGER_PAGE_SLACK_URL=PAGER,
+        ALERTMANAGER_MAIL_TO="o'ps@media.example",
+        ALERTMANAGER_ESCALATION_MAIL_TO="boss@media.example",
+        ALERTMANAGER_SMTP_HOST="mail.example:587",
+        ALERTMANAGER_SMTP_FROM="alerts@media.example",
+        ALERTMANAGER_SMTP_USERNAME="u",
+        ALERTMANAGER_SMTP_PASSWORD='it\'s "secret"',
+    )
+    found = yaml.safe_load(written.read_text())["receivers"]
+
+    assert [one["slack_configs"][0]["api_url"] for one in found] == [WEBHOOK, PAGER, PAGER]
+    mails = [one["email_configs"][0] for one in found]
+    to = ["o'ps@media.example", "o'ps@media.example", "boss@media.example"]
+    assert [mail["to"] for mail in mails] == to
+    assert {mail["auth_password"] for mail in mails} == {'it\'s "secret"'}
+    assert all(mail["require_tls"] for mail in mails)
+
+
+def test_compose_passes_every_setting_of_alertmanager_on():
+    given = COMPOSE["services"]["alertmanager"]["environment"]
+
+    assert given == {name: f"${{{name}:-}}" for name in ALERTMANAGER_SETTINGS}
 
 
 def test_grafana_finds_prometheus_and_the_dashboards():

@@ -118,17 +118,17 @@ def setting(home, name):
 
 def test_a_restart_in_another_shell_works_with_what_up_was_given(docker, home, monkeypatch):
     monkeypatch.setenv("WATCHER_RETENTION_DAYS", "3650")
-    monkeypatch.setenv("WATCHER_ALERT_WEBHOOK_SECRET", "it's")
+    monkeypatch.setenv("WATCHER_S3_METRICS_TOKEN", "it's")
     monkeypatch.setenv("KAFKA_TOPIC_PREFIX", "p_")
     stack.up(home, SilentProgress())
-    for name in ("WATCHER_RETENTION_DAYS", "WATCHER_ALERT_WEBHOOK_SECRET", "KAFKA_TOPIC_PREFIX"):
+    for name in ("WATCHER_RETENTION_DAYS", "WATCHER_S3_METRICS_TOKEN", "KAFKA_TOPIC_PREFIX"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
 
     stack.open_running_stack(home, State(home.state_file)).start("watcher")
 
     assert setting(home, "WATCHER_RETENTION_DAYS") == "'3650'"
-    assert setting(home, "WATCHER_ALERT_WEBHOOK_SECRET") == "'it\\'s'"
+    assert setting(home, "WATCHER_S3_METRICS_TOKEN") == "'it\\'s'"
     assert setting(home, "KAFKA_TOPIC_PREFIX") == "'p_'"
     assert setting(home, "OTEL_TRACES_SAMPLER") == "'always_off'"
 

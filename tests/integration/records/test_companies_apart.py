@@ -39,7 +39,6 @@ TENANT_TABLES = {
     "event_tickets",
     "outbox",
     "company_usage",
-    "incidents",
     "wanted_buckets",
 }
 

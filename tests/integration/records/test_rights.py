@@ -63,7 +63,6 @@ RIGHTS = {
     ("media_watcher", "companies.retention_keeps_thumbnails"): "UPDATE",
     ("media_watcher", "event_tickets"): "DELETE SELECT",
     ("media_watcher", "idempotency_keys"): "DELETE SELECT",
-    ("media_watcher", "incidents"): "DELETE INSERT SELECT UPDATE",
     ("media_watcher", "media_assets"): "DELETE",
     ("media_watcher", "outbox"): "SELECT",
     ("media_watcher", "wanted_buckets"): "DELETE SELECT",
@@ -140,7 +139,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
 
 # What the watcher deletes from, it could lock as well: nobody from outside reaches it.
 DELETED_BY_THE_WATCHER = {
-    *("media_assets", "idempotency_keys", "event_tickets", "wanted_buckets", "incidents"),
+    *("media_assets", "idempotency_keys", "event_tickets", "wanted_buckets"),
 }
 MODES = ("SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 

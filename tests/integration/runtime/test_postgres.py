@@ -11,7 +11,9 @@ from media_runtime.postgres import Database, DatabaseUnavailableError
 from support.databases import service_url
 from support.eventually import eventually
 
-_INCIDENT = "INSERT INTO incidents VALUES (gen_random_uuid(), 'kind', 'page', 'summary')"
+_COMPANY = (
+    "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES (gen_random_uuid(), 'b', 1)"
+)
 LOCK = "SELECT pg_try_advisory_xact_lock($1)"
 
 
@@ -60,7 +62,7 @@ async def test_a_transaction_that_was_cancelled_is_rolled_back(database_name, ad
 
         async def hangs():
             async with database.transaction() as connection:
-                await connection.execute(_INCIDENT)
+                await connection.execute(_COMPANY)
                 await connection.execute("SET LOCAL statement_timeout = 9999")
                 await connection.execute("SELECT pg_sleep(60)")
 
@@ -77,6 +79,6 @@ async def test_a_transaction_that_was_cancelled_is_rolled_back(database_name, ad
         task.cancel()
         await asyncio.wait([task])
         row = await database.fetchrow(
-            "SELECT count(*) AS rows, current_setting('statement_timeout') AS it FROM incidents"
+            "SELECT count(*) AS rows, current_setting('statement_timeout') AS it FROM companies"
         )
         assert (row["rows"], row["it"]) == (0, "0")

@@ -9,6 +9,7 @@ import pytest
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore, upload_key
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.escalation import Escalation
 from watcher.metrics import LOOKS
 from watcher.quotas import LookAtQuotas
 from watcher.settings import WatcherSettings
@@ -51,7 +52,8 @@ async def store(settings):
 def watch(database, settings):
     """A watch over rows alone."""
     looks = LookAtBacklog, LookAtOutcomes, LookAtQuotas
-    return Watch(*(look(database, settings) for look in looks))
+    found = (look(database, settings) for look in looks)
+    return Watch(*found, escalation=Escalation(settings))
 
 
 @pytest.fixture

@@ -74,6 +74,9 @@ async def test_each_company_close_to_its_quota_is_found(database, settings, comp
     assert value("companies_nearly_full", severity="page") == 1
     assert value("company_stored_bytes", company=str(full)) == 1001
     assert value("company_quota_bytes", company=str(full)) == 1000
+    assert value("company_nearly_full", company=str(full), severity="page") == 1
+    assert value("company_nearly_full", company=str(close), severity="ticket") == 1
+    assert value("company_nearly_full", company=str(full), severity="ticket") is None
     assert value("companies") == 4
 
 

@@ -11,8 +11,8 @@ from mediactl.watcher_commands import surroundings
 
 GIVEN = {
     "WATCHER_RETENTION_DAYS": "3650",
-    "WATCHER_ALERT_WEBHOOK_URL": "https://hooks.example/T0/secret",
-    "WATCHER_ALERT_WEBHOOK_SECRET": "whsec_x",
+    "ALERTMANAGER_SLACK_URL": "https://hooks.example/T0/secret",
+    "ALERTMANAGER_SMTP_PASSWORD": "x",
     "ALERTMANAGER_PAGE_URL": "http://pager.example",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
     "LOG_LEVEL": "DEBUG",
@@ -59,10 +59,10 @@ def test_another_up_remembers_what_it_names_and_forgets_what_is_empty(state):
 @pytest.mark.parametrize(
     ("name", "value", "shown"),
     [
-        ("WATCHER_ALERT_WEBHOOK_SECRET", "whsec_x", "(secret)"),
+        ("ALERTMANAGER_SMTP_PASSWORD", "x", "(secret)"),
         ("WATCHER_S3_METRICS_TOKEN", "t", "(secret)"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=x", "(secret)"),
-        ("WATCHER_ALERT_WEBHOOK_URL", "https://a:b@hooks.example/T0/x", "https://hooks.example/…"),
+        ("ALERTMANAGER_SLACK_URL", "https://a:b@hooks.example/T0/x", "https://hooks.example/…"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", "http://collector:4318"),
         ("WATCHER_RETENTION_DAYS", "3650", "3650"),
         ("WATCHER_RETENTION_KEEPS_THUMBNAILS", "true", "true"),

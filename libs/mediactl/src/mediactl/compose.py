@@ -35,7 +35,7 @@ from mediactl.services import (
     split_replica,
 )
 from mediactl.settings import (
-    WEBHOOKS,
+    ALERTMANAGER_SETTINGS,
     given_settings,
     is_setting,
     keep_topic_prefix,
@@ -198,7 +198,7 @@ class ComposeStack:
             "S3_SECRET_KEY": endpoints.s3_secret_key,
             "KAFKA_TOPIC_PREFIX": topic_prefix(self._state),
             "KAFKA_ADMIN_PASSWORD": endpoints.kafka_sasl_password,
-            **dict.fromkeys(WEBHOOKS, ""),
+            **dict.fromkeys(ALERTMANAGER_SETTINGS, ""),
             **{name: value for name, value in given_settings(self._environ).items() if value},
             **self._credentials().password_variables(),
             **self._credentials().storage_variables(),

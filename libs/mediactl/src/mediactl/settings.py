@@ -15,12 +15,22 @@ from mediactl.errors import UsageError
 from mediactl.services import NOT_FOR_SERVICES, SERVICES, SHARED, SHARED_PREFIX
 from mediactl.state import State
 
-WEBHOOKS = ("ALERTMANAGER_WEBHOOK_URL", "ALERTMANAGER_PAGE_URL")
+ALERTMANAGER_SETTINGS = tuple(
+    f"ALERTMANAGER_{name}"
+    for name in (
+        *("WEBHOOK_URL", "PAGE_URL", "ESCALATION_URL", "WEBHOOK_TOKEN"),
+        *("SLACK_URL", "PAGE_SLACK_URL", "ESCALATION_SLACK_URL"),
+        *("MAIL_TO", "PAGE_MAIL_TO", "ESCALATION_MAIL_TO"),
+        *("SMTP_HOST", "SMTP_FROM", "SMTP_USERNAME", "SMTP_PASSWORD", "SMTP_TLS"),
+        "GROUP_INTERVAL",
+    )
+)
+"""Whom Alertmanager tells, and how; deploy/alertmanager/start.sh says what each means."""
 TOPIC_PREFIX = "topic_prefix"
 """The fact that all topics of the stack begin with: unlike a setting it cannot change."""
 
 _OF_SERVERS = (
-    *WEBHOOKS,
+    *ALERTMANAGER_SETTINGS,
     *("PROMETHEUS_SCRAPE_SECONDS", "RUNBOOK_BASE_URL", "MEDIA_PUBLIC_URL"),
     *("JWT_ISSUER", "JWT_AUDIENCE", "KAFKA_MAKE_USERS"),
 )
@@ -70,7 +80,7 @@ def told(names: Sequence[str]) -> str:
     """Return what to say of settings that changed while the stack runs."""
     concerned = {part for part in _PARTS for name in names if _concerns(name, part)}
     parts = [part for part in _PARTS if part in concerned]
-    parts += ["alertmanager"] if {*names} & {*WEBHOOKS} else []
+    parts += ["alertmanager"] if {*names} & {*ALERTMANAGER_SETTINGS} else []
     return (
         f"Remembered: {', '.join(names)}. What runs takes it with its next start: "
         f"'./mediactl restart NAME' with {', '.join(parts) or 'the server'}."

@@ -195,19 +195,6 @@ CREATE TABLE outbox (
 );
 CREATE INDEX outbox_of_producer ON outbox (producer, id);
 
--- Something that is wrong now, of one company, or of the system: then the company is nil.
-CREATE TABLE incidents (
-    company_id     uuid NOT NULL,
-    kind           text NOT NULL,
-    severity       text NOT NULL,
-    summary        text NOT NULL,
-    opened_at      timestamptz NOT NULL DEFAULT now(),
-    told_severity  text,
-    escalated_at   timestamptz,
-    recovered_at   timestamptz,
-    PRIMARY KEY (company_id, kind)
-);
-
 ----------------------------------------------------------------------------------- functions
 
 -- An upload that was granted takes its declared size at once; a lapsed or deleted one nothing.
@@ -349,8 +336,7 @@ BEGIN
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['wanted_buckets', 'idempotency_keys', 'event_tickets',
-        'incidents']
+    FOREACH name IN ARRAY ARRAY['wanted_buckets', 'idempotency_keys', 'event_tickets']
     LOOP
         EXECUTE format('CREATE POLICY watcher ON %I TO media_watcher'
             ' USING (true) WITH CHECK (true)', name);
@@ -410,5 +396,3 @@ GRANT SELECT, DELETE ON event_tickets TO media_watcher;
 
 GRANT INSERT ON outbox TO media_sign_api, media_internal;
 GRANT SELECT ON outbox TO media_relay, media_watcher;
-
-GRANT SELECT, INSERT, UPDATE, DELETE ON incidents TO media_watcher;

@@ -200,27 +200,6 @@ class CompanyUsage(SQLModel, table=True):
     deleted: int = _count()
 
 
-class Incident(SQLModel, table=True):
-    """
-    Something that is wrong now, of one company, or of the system: then the company is nil.
-
-    ``told_severity`` is what the first channel was told of it last; null is nothing yet.
-    ``escalated_at`` is when the second channel was told last. Both are null again once that
-    channel has heard of its end, and ``recovered_at`` is when that was.
-    """
-
-    __tablename__ = "incidents"
-
-    company_id: UUID = Field(primary_key=True)
-    kind: str = Field(sa_column=Column(Text, primary_key=True))
-    severity: str = Field(sa_column=_text())
-    summary: str = Field(sa_column=_text())
-    opened_at: datetime = Field(sa_column=_moment(now=True))
-    told_severity: str | None = Field(sa_column=_text(null=True))
-    escalated_at: datetime | None = Field(sa_column=_moment())
-    recovered_at: datetime | None = Field(sa_column=_moment())
-
-
 class AssetTransition(SQLModel, table=True):
     """One change of an asset's status, kept for audits; its creation is the asset's own."""
 

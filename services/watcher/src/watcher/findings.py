@@ -42,13 +42,18 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong now; ``summary`` is a sentence that names the number."""
+    """
+    Something that is wrong now; ``summary`` is a sentence that names the number.
+
+    ``lasts_seconds`` is for how long at least, where rows tell it.
+    """
 
     kind: Kind
     severity: Severity
     summary: str
     company_id: UUID = THE_SYSTEM
     details: Mapping[str, Any] = field(default_factory=dict)
+    lasts_seconds: float = 0
 
 
 def quota_severity(used_bytes: int, quota_bytes: int, warn_ratio: float) -> Severity | None:

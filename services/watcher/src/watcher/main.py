@@ -17,9 +17,7 @@ from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
-from watcher.channels import Channels
 from watcher.grants import SweepGrants
-from watcher.incidents import Incidents
 from watcher.provision import MakeBuckets
 from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
 from watcher.retention import Retention
@@ -61,9 +59,8 @@ def parts_of_a_round(
 ) -> list[Part]:
     """Return all that a round does, in its order."""
     lifecycle = Lifecycle(outbox, service=SERVICE)
-    watch = Watch.at_everything(database, settings)
     return [
-        Incidents(database, watch, Channels.of(settings), settings),
+        Watch.at_everything(database, settings),
         Reconciler(
             database=database,
             store=store,
@@ -79,7 +76,7 @@ def parts_of_a_round(
 
 
 async def watch_once(settings: WatchSettings) -> Seen:
-    """Look once, without a word to channels and without cleaning up, and return what is wrong."""
+    """Look once, without cleaning up, and return what is wrong."""
     async with connected(settings) as database:
         return await Watch.at_everything(database, settings)()
 

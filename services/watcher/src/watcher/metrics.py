@@ -56,6 +56,10 @@ NEARLY_FULL = Gauge(
     "watcher_companies_nearly_full", "Companies close to their storage quota, by severity.",
     ["severity"], registry=LOOKS,
 )  # fmt: skip
+COMPANY_NEARLY_FULL = Gauge(
+    "watcher_company_nearly_full", "1 for a company that is close to its storage quota.",
+    ["company", "severity"], registry=LOOKS,
+)  # fmt: skip
 # The one label that is an identifier, of at most twice COMPANIES_SHOWN companies at a time:
 # support looks at one company, and none of the services' own metrics can tell it from another.
 COMPANY_ASSETS = Gauge(
@@ -121,10 +125,6 @@ DEAD_LETTERS = Gauge(
 FINDINGS = Gauge(
     "watcher_findings", "What the last round found wrong, by kind.", ["kind"], registry=LOOKS
 )
-INCIDENTS = Gauge(
-    "watcher_incidents", "Incidents that are open, and those of them that were escalated.",
-    ["kind", "state"], registry=LOOKS,
-)  # fmt: skip
 LAST_ROUND = Gauge(
     "watcher_last_round_timestamp_seconds", "When the last round ended.", registry=LOOKS
 )
@@ -133,14 +133,6 @@ ALERTS = Counter("watcher_alerts_total", "Findings of all rounds.", ["kind"])
 LOOKS_FAILED = Counter(
     "watcher_looks_failed_total", "Looks that failed, mostly as something was away.", ["look"]
 )
-NOTICES = Counter(
-    "watcher_notices_total", "Notices of incidents to channels.", ["event", "outcome"]
-)
-# There from the beginning: what appears with its first failure has not increased.
-for _event in ("opened", "changed", "escalated", "recovered"):
-    for _outcome in ("sent", "failed"):
-        NOTICES.labels(_event, _outcome)
-
 ROUND_SECONDS = Histogram(
     "watcher_round_seconds", "Time of one round.", buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60)
 )

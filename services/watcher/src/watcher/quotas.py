@@ -13,6 +13,7 @@ from watcher.metrics import (
     COMPANIES,
     COMPANY_ASSETS,
     COMPANY_BYTES,
+    COMPANY_NEARLY_FULL,
     COMPANY_QUOTA,
     NEARLY_FULL,
 )
@@ -83,7 +84,8 @@ class LookAtQuotas:
         """Look once; raises TransientError."""
         usages = await read_usage(self._database)
         findings = [found for usage in usages if (found := self._judge(usage)) is not None]
-        _export(usages, self._shown(usages, {finding.company_id for finding in findings}))
+        severities = {finding.company_id: finding.severity for finding in findings}
+        _export(usages, self._shown(usages, severities), severities)
         counted = Counter(finding.severity for finding in findings)
         for severity in Severity:
             NEARLY_FULL.labels(severity).set(counted[severity])
@@ -118,13 +120,17 @@ class LookAtQuotas:
         )
 
 
-def _export(usages: Sequence[Usage], shown: Iterable[Usage]) -> None:
+def _export(
+    usages: Sequence[Usage], shown: Iterable[Usage], severities: Mapping[UUID, Severity]
+) -> None:
     COMPANIES.set(len(usages))
-    for gauge in (COMPANY_ASSETS, COMPANY_BYTES, COMPANY_QUOTA):
+    for gauge in (COMPANY_ASSETS, COMPANY_BYTES, COMPANY_QUOTA, COMPANY_NEARLY_FULL):
         gauge.clear()  # those that are no longer among them
     for usage in shown:
         company = str(usage.company_id)
         COMPANY_BYTES.labels(company).set(usage.used_bytes)
         COMPANY_QUOTA.labels(company).set(usage.quota_bytes)
+        if usage.company_id in severities:
+            COMPANY_NEARLY_FULL.labels(company, severities[usage.company_id]).set(1)
         for status, count in usage.assets.items():
             COMPANY_ASSETS.labels(company, status).set(count)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
-
 from media_runtime.settings import (
     KafkaSettings,
     PostgresSettings,
@@ -11,7 +9,7 @@ from media_runtime.settings import (
     Settings,
     StorageSettings,
 )
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr
 
 
 class LimitSettings(Settings):
@@ -75,31 +73,14 @@ class CleanupSettings(RetentionSettings, StorageSettings):
     """An upload in parts that nobody completed for so long is aborted."""
 
 
-class ChannelSettings(Settings):
-    """Whom the watcher tells of incidents besides its log; nobody without a URL."""
+class EscalationSettings(CleanupSettings):
+    """When a page that lasts is escalated."""
 
-    alert_webhook_url: str | None = None
-    alert_webhook_secret: SecretStr | None = None
-    """Signs each call as Standard Webhooks say: ``whsec_`` and base64."""
-    alert_webhook_form: Literal["standard", "slack"] = "standard"
-    """``slack`` sends ``{"text": …}``, which Slack, Mattermost and Discord's /slack take."""
-    escalation_webhook_url: str | None = None
-    """Who is told of what lasts; without it the first URL is told again."""
     escalate_after_seconds: float = Field(default=3600, gt=0)
-    escalate_every_seconds: float = Field(default=3600, gt=0)
-
-    @model_validator(mode="after")
-    def _is_signed(self) -> Self:
-        if self.alert_webhook_form == "standard" and self.alert_webhook_secret is None:
-            for url in (self.alert_webhook_url, self.escalation_webhook_url):
-                if url is not None:
-                    raise ValueError(
-                        "webhooks need ALERT_WEBHOOK_SECRET, or ALERT_WEBHOOK_FORM=slack"
-                    )
-        return self
+    """Log an ESCALATE line for a page that has lasted for so long."""
 
 
-class WatchSettings(LimitSettings, KafkaSettings, CleanupSettings):
+class WatchSettings(LimitSettings, KafkaSettings, EscalationSettings):
     """What one look at everything needs."""
 
     s3_metrics_token: SecretStr | None = None
@@ -110,7 +91,7 @@ class OrphanSettings(PostgresSettings, StorageSettings):
     """What a comparison of storage with the rows needs."""
 
 
-class WatcherSettings(WatchSettings, ChannelSettings, ProvisionerSettings):
+class WatcherSettings(WatchSettings, ProvisionerSettings):
     """What the watcher is told by its environment."""
 
     reconcile_after_seconds: float = Field(default=60, gt=0)

@@ -19,6 +19,7 @@ from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.cleanup import LookAtCleanup
+from watcher.escalation import Escalation
 from watcher.findings import Finding, Kind, Severity
 from watcher.lag import LookAtKafka
 from watcher.metrics import ALERTS, FINDINGS, LAST_ROUND, LOOKS_FAILED
@@ -60,8 +61,9 @@ class Seen:
 class Watch:
     """Looks at everything; the log and the metrics are told."""
 
-    def __init__(self, *looks: Look) -> None:
+    def __init__(self, *looks: Look, escalation: Escalation) -> None:
         self._looks = looks
+        self._escalation = escalation
 
     @classmethod
     def at_everything(cls, database: Database, settings: WatchSettings) -> Watch:
@@ -75,6 +77,7 @@ class Watch:
             LookAtSpace(settings),
             LookAtStoredBytes(database, ObjectStore(settings), settings),
             LookAtKafka(settings),
+            escalation=Escalation(settings),
         )
 
     async def __call__(self) -> Seen:
@@ -92,6 +95,8 @@ class Watch:
                 log.exception("look_failed", look=_name(look))
                 blind |= _blinded(look)
         _tell(findings, blind)
+        for finding, seconds in self._escalation.lasting(findings, blind):
+            _escalate(finding, seconds)
         return Seen(findings, blind)
 
 
@@ -122,3 +127,8 @@ def _tell(findings: Sequence[Finding], blind: Collection[Kind]) -> None:
         ALERTS.labels(finding.kind).inc()
         line = f"ALERT {finding.kind}"
         log.warning(line, summary=finding.summary, **finding.details)
+
+
+def _escalate(finding: Finding, seconds: float) -> None:
+    line = f"ESCALATE {finding.kind}"
+    log.error(line, summary=finding.summary, since_seconds=round(seconds), **finding.details)

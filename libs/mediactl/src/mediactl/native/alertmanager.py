@@ -13,7 +13,7 @@ from pathlib import Path
 from mediactl.native.prometheus import scrape_seconds
 from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
-from mediactl.settings import WEBHOOKS
+from mediactl.settings import ALERTMANAGER_SETTINGS
 
 RETENTION_TIME = "120h"
 
@@ -22,7 +22,7 @@ class AlertmanagerServer(Program):
     """
     The server; *config* is the directory with alertmanager.yml and start.sh.
 
-    start.sh adds the webhooks of the environment to the configuration, as it does in a
+    start.sh adds the receivers of the environment to the configuration, as it does in a
     container.
     """
 
@@ -65,14 +65,16 @@ class AlertmanagerServer(Program):
         argv += [f"--storage.path={self._data / 'storage'}", f"--data.retention={RETENTION_TIME}"]
         argv += [f"--web.listen-address=127.0.0.1:{self.port}", f"--web.external-url={self.url}"]
         argv += ["--cluster.listen-address="]
-        webhooks = {name: self._environ[name] for name in WEBHOOKS if self._environ.get(name)}
+        given = {
+            name: self._environ[name] for name in ALERTMANAGER_SETTINGS if self._environ.get(name)
+        }
         return Command(
             argv,
             {
                 "PATH": os.environ.get("PATH", os.defpath),
                 # Two rounds of rules: a page mutes the tickets that it explains before they go.
                 "ALERTMANAGER_GROUP_WAIT": f"{2 * scrape_seconds(self._environ)}s",
-                **webhooks,
+                **given,
             },
         )
 
