@@ -17,6 +17,7 @@ from mediactl.settings import ALERTMANAGER_SETTINGS
 from notifier.settings import NotifierSettings
 from sign_api.settings import SignApiSettings
 from thumbnailer.settings import ThumbnailerSettings
+from typer.core import TyperGroup
 from watcher.settings import WatcherSettings
 
 from support.runbooks import PROGRAM, Runbook, commands, filled, placeholders, runbooks
@@ -49,10 +50,11 @@ def parse(words: list[str]) -> None:
     """Have the command line parsed as it is when somebody types it; nothing is done."""
     command = typer.main.get_command(app)
     rest = [VALUES.get(word, word) for word in words]
-    while hasattr(command, "commands"):
+    while isinstance(command, TyperGroup):
         name = rest.pop(0)
-        assert name in command.commands, f"there is no command {name}"
-        command = command.commands[name]
+        found = command.get_command(typer.Context(command), name)
+        assert found is not None, f"there is no command {name}"
+        command = found
     command.make_context(command.name, rest)
 
 

@@ -1,13 +1,14 @@
 import subprocess
 
 import pytest
+from media_runtime.terminal import duration
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import Endpoints
 from mediactl.native.infrastructure import MONITORS
 from mediactl.ports import PORT_VARIABLES
 from mediactl.published import endpoint_table, published_variables, shell_assignments
 from mediactl.state import State
-from mediactl.status import Row, duration
+from mediactl.status import Row
 
 ENDPOINTS = Endpoints("127.0.0.1:1", "postgresql://a:b@h/d", "http://127.0.0.1:2", "k", "s")
 

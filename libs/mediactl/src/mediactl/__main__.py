@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from media_runtime.terminal import CommandError
 from mediactl.cli import app
-from mediactl.errors import MediactlError
 
 _INTERRUPTED = 130
 
@@ -17,7 +17,7 @@ def main() -> None:
     os.umask(0o077)
     try:
         app(prog_name="mediactl")
-    except MediactlError as error:
+    except CommandError as error:
         _fail(str(error), error.exit_code)
     except PermissionError as error:
         _fail(f"You may not touch {error.filename}: run this as the user who ran 'up'.", 1)

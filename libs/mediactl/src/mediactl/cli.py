@@ -1,21 +1,21 @@
-"""The commands of ``./mediactl``, each defined in a module of ``mediactl.commands``."""
+"""The commands of ``./mediactl``: those of ``mediactl.commands``, and the watcher's own."""
 
 from __future__ import annotations
 
 import typer
 from mediactl.commands import (
-    cleanup,
     development,
     dlq,
     inspection,
     lifecycle,
     media,
-    operations,
     supply,
     token,
 )
+from mediactl.watcher_commands import WithOperators
 
 app = typer.Typer(
+    cls=WithOperators,
     help="Starts, stops and shows the media pipeline on this machine.",
     no_args_is_help=True,
     add_completion=False,
@@ -26,7 +26,7 @@ for command in (
     inspection.doctor,
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.scale),
     *(inspection.settings, token.token),
-    *(media.upload, media.demo, *operations.COMMANDS, *cleanup.COMMANDS),
+    *(media.upload, media.demo),
 ):
     app.command()(command)
 # What follows belongs to pytest and its kin, options included.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from media_runtime.terminal import CommandError
 
-class MediactlError(Exception):
+
+class MediactlError(CommandError):
     """Something a person can act on; the CLI prints it without a traceback."""
-
-    exit_code = 1
 
 
 class UsageError(MediactlError):

@@ -14,10 +14,8 @@ from mediactl.endpoints import Endpoints
 from mediactl.errors import MediactlError
 from mediactl.home import Home
 from mediactl.services import SERVICES
-from rich.console import Console
 from rich.table import Table
 
-_WIDTH = 120
 _SHOWN = {
     "MEDIA_URL": "for clients: API, events, uploads, files",
     "MEDIA_API_URL": "inside: sign API (OpenAPI at /openapi.json)",
@@ -75,12 +73,6 @@ def subscriber_login(credentials: Credentials, topic_prefix: str) -> dict[str, s
 def shell_assignments(variables: Mapping[str, str]) -> str:
     """Return the variables as lines that a shell can source."""
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items())
-
-
-def wide_console() -> Console:
-    """Return a console on stdout that never cuts an address short."""
-    console = Console()
-    return console if console.width >= _WIDTH else Console(width=_WIDTH)
 
 
 def endpoint_table(variables: Mapping[str, str]) -> Table:

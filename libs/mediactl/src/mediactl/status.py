@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from media_runtime.terminal import duration
 from mediactl import processes
 from mediactl.endpoints import Endpoints
 from mediactl.program import Program
@@ -17,7 +18,6 @@ READY = "ready"
 NOT_READY = "not ready"
 STOPPED = "stopped"
 _COLOURS = {READY: "green", NOT_READY: "yellow", STOPPED: "red"}
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 @dataclass(frozen=True)
@@ -82,18 +82,6 @@ def status_table(rows: Sequence[Row]) -> Table:
             "-" if row.memory_bytes is None else f"{row.memory_bytes / 1_000_000:.0f} MB",
         )
     return table
-
-
-def duration(seconds: float) -> str:
-    """Return a time span in its two largest units."""
-    whole = int(seconds)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
 def _external(name: str, url: str, default_port: int) -> Row:

@@ -1,17 +1,17 @@
 """
-Runs the watcher's own commands, with the login and the settings of the stack's watcher.
+Mounts the watcher's commands, with the login and the settings of the stack's watcher.
 
 mediactl has no way to the rows of its own: what operators may see and do, the watcher may.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
+import typer
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import endpoints_from_environment
 from mediactl.errors import MediactlError
@@ -20,64 +20,53 @@ from mediactl.published import read_variables
 from mediactl.services import Surroundings, service_environment
 from mediactl.settings import in_force, topic_prefix
 from mediactl.state import State
+from typer.core import TyperGroup
 
-FAILED = 1
-
-
-def watch_once(home: Home) -> int:
-    """Have the watcher look once, its log on the terminal, and return its exit code."""
-    return subprocess.run(_command("--once"), env=_environment(home), check=False).returncode
+_OF_THE_TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR")
 
 
-def ask_watcher(*words: str, document: object = None) -> tuple[int, Any]:
-    """
-    Return the exit code and the answer of a command of the watcher's, which reads *document*.
+class WithOperators(TyperGroup):
+    """A group of commands that has the watcher's as well; these run on the stack."""
 
-    Raises MediactlError with what it says where it could not do it.
-    """
-    done = subprocess.run(
-        _command(*words),
-        env=_environment(Home.from_environment()),
-        input=json.dumps(document),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, _answer(done.returncode, done.stdout, done.stderr)
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
+        return [*super().list_commands(ctx), *_operators().list_commands(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; the watcher is imported only where the command may be its own."""
+        return super().get_command(ctx, cmd_name) or _operators().get_command(ctx, cmd_name)
 
 
-def list_failed(*words: str) -> None:
-    """Pass on the ids of failed assets as the watcher reads them; raises MediactlError."""
-    with subprocess.Popen(
-        _command("failed", "--ids", *words),
-        env=_environment(Home.from_environment()),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
-        assert running.stdout is not None  # noqa: S101 - a pipe was asked for
-        last = ""
-        for line in running.stdout:
-            last = line
-            if not line.startswith("{"):
-                sys.stdout.write(line)
-    if running.returncode:
-        _answer(FAILED, last, "")
+@cache
+def _operators() -> TyperGroup:
+    from watcher.cli import app  # it takes a second, which other commands need not pay
+
+    _mount(app)
+    found = typer.main.get_command(app)
+    assert isinstance(found, TyperGroup)  # noqa: S101 - it has several commands
+    return found
 
 
-def _command(*words: str) -> list[str]:
-    return [sys.executable, "-P", "-m", "watcher", *words]
+def _mount(commands: typer.Typer) -> None:
+    for command in commands.registered_commands:
+        if command.callback is not None:
+            command.callback = _on_the_stack(command.callback)
+    for group in commands.registered_groups:
+        if group.typer_instance is not None:
+            _mount(group.typer_instance)
 
 
-def _answer(code: int, output: str, log: str) -> Any:
-    try:
-        answer = json.loads(output)
-    except ValueError as error:
-        lines = log.strip().splitlines()
-        raise MediactlError(lines[-1] if lines else "The watcher said nothing.") from error
-    if code == FAILED:
-        raise MediactlError(str(answer["error"]))
-    return answer
+def _on_the_stack(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def run(*arguments: object, **options: object) -> None:
+        kept = {name: os.environ[name] for name in _OF_THE_TERMINAL if name in os.environ}
+        environment = _environment(Home.from_environment())
+        # Nothing else that this shell has may pass for a setting of the watcher's.
+        os.environ.clear()
+        os.environ.update(environment | kept)
+        command(*arguments, **options)
+
+    return run
 
 
 def _environment(home: Home) -> dict[str, str]:

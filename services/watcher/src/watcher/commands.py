@@ -1,171 +1,344 @@
-"""
-The watcher's command line: ``python -m watcher COMMAND``, what ``mediactl`` shows to operators.
-
-Each command prints JSON on standard output (``failed --ids`` lines), the log goes to standard
-error, and the exit code is 0, or 2 where something needs attention, or 1 with ``{"error": …}``.
-"""
+"""The commands that look and act: what waits, what failed, and what to do about it."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 from uuid import UUID
 
+import typer
 from media_records.actions import AssetNotFoundError
 from media_records.lifecycle import Lifecycle
-from media_runtime.errors import TransientError
 from media_runtime.storage import ObjectStore
-from watcher import answers, cleanup_commands, operations
-from watcher.answers import FAILED, FOUND, QUIET, Answer, Command
+from media_runtime.telemetry import configure_logging
+from media_runtime.terminal import (
+    CommandError,
+    Json,
+    UsageError,
+    Yes,
+    ask,
+    duration,
+    facts,
+    plain,
+    print_json,
+    print_table,
+    show,
+    table,
+    wide_console,
+)
+from rich.text import Text
+from watcher import operations
 from watcher.backlog import oldest_items
 from watcher.history import read_history
 from watcher.lag import read_standing
 from watcher.main import acting, connected, watch_once
 from watcher.reconcile import SERVICE, Reconciler, hurry
+from watcher.running import FOUND, QUIET, run
 from watcher.settings import WatcherSettings, WatchSettings
+from watcher.watch import Seen
+
+AssetIds = Annotated[list[UUID], typer.Argument(metavar="ASSET…")]
+CompanyOption = Annotated[UUID | None, typer.Option(metavar="UUID", help="Only this company.")]
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_ROWS_SHOWN = 1000
 
 
-def add_commands(parser: argparse.ArgumentParser) -> None:
-    """Add every command to *parser*; ``run`` is what they set."""
-    commands = parser.add_subparsers(metavar="COMMAND")
-    answers.add(commands, "watch", _watch, "what is wrong now")
-    answers.add(commands, "backlog", _backlog, "what waits for its outcome, by company")
-    oldest = answers.add(commands, "oldest", _oldest, "the oldest items of the backlog")
-    oldest.add_argument("--limit", type=int, default=20)
-    asset = answers.add(commands, "asset", _asset, "everything that is known of one asset")
-    asset.add_argument("asset", type=UUID)
-    for name, text in (
-        ("retry", "begin new attempts for failed assets"),
-        ("cancel", "cancel unfinished assets"),
-        ("delete", "delete assets"),
-    ):
-        answers.add(commands, name, _act, text).add_argument("assets", type=UUID, nargs="+")
-        commands.choices[name].set_defaults(action=name)
-    failed = answers.add(commands, "failed", _failed, "assets whose last attempt failed")
-    failed.add_argument("--since", type=float, default=30, help="days")
-    failed.add_argument("--company", type=UUID)
-    failed.add_argument("--code")
-    failed.add_argument("--limit", type=int, help="so many of them; all are counted")
-    failed.add_argument("--ids", action="store_true", help="a line for each, as they are read")
-    quota = answers.add(commands, "quota", _quota, "what companies use of their storage quota")
-    quota.add_argument("--company", type=UUID)
-    quota.add_argument("--set", type=int, metavar="BYTES", dest="quota_bytes")
-    answers.add(commands, "lag", _lag, "what consumers have not read, and dead letters")
-    answers.add(commands, "reconcile", _reconcile, "look for uploads that nobody announced, now")
-    cleanup_commands.add_commands(commands)
+def watch(
+    once: Annotated[bool, typer.Option("--once", help="One round: exit code 2 on alert.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at backlog, failures, quotas and all that waits, as the watcher does."""
+    if not once:
+        raise CommandError(
+            "The watcher runs with the stack: 'mediactl logs watcher -f' follows it, "
+            "'mediactl watch --once' makes one round now."
+        )
+    if not as_json:
+        look_once()
+    seen = run(watch_once(WatchSettings()))
+    findings = [asdict(finding) for finding in seen.findings]
+    document = {"alert": seen.alert, "findings": findings, "blind": sorted(seen.blind)}
+    print_json(plain(document))
+    _end(seen)
 
 
-def answer(arguments: argparse.Namespace) -> int:
-    """Run the command that was named, print what it says, and return the exit code."""
-    code, document = asyncio.run(_answer(arguments.run, arguments))
-    if document is not None:
-        sys.stdout.write(answers.as_json(document) + "\n")
-    return code
+def look_once() -> None:
+    """Look once, the log on standard output, and exit with 2 on alert."""
+    settings = WatchSettings()
+    configure_logging("watcher", log_format=settings.log_format, level=settings.log_level)
+    _end(asyncio.run(watch_once(settings)))
 
 
-async def _answer(command: Command, arguments: argparse.Namespace) -> Answer:
-    try:
-        return await command(arguments)
-    except (TransientError, OSError) as error:
-        return FAILED, {"error": str(error)}
+def _end(seen: Seen) -> None:
+    raise typer.Exit(FOUND if seen.alert else QUIET)
 
 
-async def _watch(arguments: argparse.Namespace) -> Answer:
-    del arguments
-    seen = await watch_once(WatchSettings())
-    return (FOUND if seen.alert else QUIET), {
-        "alert": seen.alert,
-        "findings": [asdict(finding) for finding in seen.findings],
-        "blind": sorted(seen.blind),
+def backlog(as_json: Json = False) -> None:
+    """Show how many uploads wait for their outcome, by company."""
+
+    async def read() -> list[operations.Row]:
+        async with connected(WatcherSettings()) as database:
+            return await operations.backlog_by_company(database)
+
+    columns = {
+        "company": "company_id",
+        "waiting": "waiting",
+        "oldest": lambda row: duration(row["oldest_seconds"]),
     }
+    show(plain(run(read())), columns, as_json)
 
 
-async def _backlog(arguments: argparse.Namespace) -> Answer:
-    del arguments
-    async with connected(WatcherSettings()) as database:
-        rows = await operations.backlog_by_company(database)
-    return QUIET, rows
+def oldest(
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the oldest items of the backlog: where they stand, and what went wrong last."""
+
+    async def read() -> list[dict[str, Any]]:
+        async with connected(WatcherSettings()) as database:
+            return [asdict(item) for item in await oldest_items(database, limit)]
+
+    columns = {
+        "asset": "asset_id",
+        "company": "company_id",
+        "age": lambda row: duration(row["age_seconds"]),
+        "status": "status",
+        "stage": "stage",
+        "job": "job",
+        "tries": "tries",
+        "last error": "last_error",
+    }
+    show(plain(run(read())), columns, as_json)
 
 
-async def _oldest(arguments: argparse.Namespace) -> Answer:
-    async with connected(WatcherSettings()) as database:
-        items = await oldest_items(database, arguments.limit)
-    return QUIET, [asdict(item) for item in items]
+def asset(
+    asset_id: Annotated[UUID, typer.Argument(metavar="ASSET")], as_json: Json = False
+) -> None:
+    """Show everything that is known of one asset: its row, history, jobs, events and objects."""
 
-
-async def _asset(arguments: argparse.Namespace) -> Answer:
-    settings = WatcherSettings()
-    async with connected(settings) as database, ObjectStore.connect(settings) as store:
-        try:
-            return QUIET, await read_history(database, store, settings, arguments.asset)
-        except AssetNotFoundError:
-            return FAILED, {"error": f"There is no asset {arguments.asset}."}
-
-
-async def _act(arguments: argparse.Namespace) -> Answer:
-    async with acting(WatcherSettings()) as (database, outbox):
-        operator = operations.Operator(database, outbox, service=SERVICE)
-        act = getattr(operator, arguments.action)
-        results = [await act(asset) for asset in arguments.assets]
-    return (FOUND if any("error" in result for result in results) else QUIET), results
-
-
-async def _failed(arguments: argparse.Namespace) -> Answer:
-    wanted = operations.Failures(
-        since=datetime.now(UTC) - timedelta(days=arguments.since),
-        company=arguments.company,
-        code=arguments.code,
-    )
-    async with connected(WatcherSettings()) as database:
-        if arguments.ids:
-            async for row in operations.failed_assets(database, wanted):
-                sys.stdout.write(f"{row['asset_id']}\n")
-            return QUIET, None
-        counted = await operations.count_failed(database, wanted)
-        rows: list[operations.Row] = []
-        async for row in operations.failed_assets(database, wanted):
-            if len(rows) == arguments.limit:
-                break
-            rows.append(row)
-    return QUIET, {"total": sum(counted.values()), "codes": counted, "assets": rows}
-
-
-async def _quota(arguments: argparse.Namespace) -> Answer:
-    async with connected(WatcherSettings()) as database:
-        if arguments.quota_bytes is not None:
-            if arguments.company is None or arguments.quota_bytes < 1:
-                return FAILED, {"error": "--set needs --company and a number of bytes."}
+    async def read() -> Mapping[str, Any]:
+        settings = WatcherSettings()
+        async with connected(settings) as database, ObjectStore.connect(settings) as store:
             try:
-                await operations.set_quota(database, arguments.company, arguments.quota_bytes)
-            except operations.CompanyNotFoundError:
-                return answers.no_company(arguments.company)
-        rows = await operations.quotas(database)
-    return QUIET, [row for row in rows if arguments.company in {None, row["company_id"]}]
+                return await read_history(database, store, settings, asset_id)
+            except AssetNotFoundError as error:
+                raise CommandError(f"There is no asset {asset_id}.") from error
+
+    found = plain(run(read()))
+    if as_json:
+        print_json(found)
+        return
+    console = wide_console()
+    known = {**found["asset"], "trace_id": found["trace_id"]}
+    console.print(facts({name: value for name, value in known.items() if value is not None}))
+    for title, columns in _SECTIONS.items():
+        console.print(Text(f"\n{title}", style="bold"))
+        rows = found[title]
+        if isinstance(rows, Mapping):
+            console.print(Text(str(rows["error"])))
+        elif rows:
+            print_table(table(rows, columns))
+        else:
+            console.print("none")
 
 
-async def _lag(arguments: argparse.Namespace) -> Answer:
-    del arguments
-    standing = await read_standing(WatcherSettings())
-    document = {
-        "groups": [asdict(one) for one in standing.behind],
-        "dead_letters": standing.dead_letters,
+def retry(assets: AssetIds, as_json: Json = False) -> None:
+    """Begin new attempts for failed assets; exit code 2 where one cannot be retried."""
+    _act("retry", assets, as_json)
+
+
+def cancel(assets: AssetIds, yes: Yes = False, as_json: Json = False) -> None:
+    """Cancel unfinished assets: work on them stops, and their objects go."""
+    ask(f"Cancel {len(assets)} assets for good?", yes)
+    _act("cancel", assets, as_json)
+
+
+def delete(assets: AssetIds, yes: Yes = False, as_json: Json = False) -> None:
+    """Delete assets and their objects."""
+    ask(f"Delete {len(assets)} assets and their files for good?", yes)
+    _act("delete", assets, as_json)
+
+
+def failed(  # noqa: PLR0917 - typer names them all
+    since: Annotated[str, typer.Option(metavar="SPAN", help="Such as 90m, 12h, 30d, 4w.")] = "30d",
+    company: CompanyOption = None,
+    code: Annotated[str | None, typer.Option(help="Only failures with this code.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="So many at most. In the table: 1000.")
+    ] = None,
+    ids: Annotated[bool, typer.Option("--ids", help="Print ids alone, all, for retry.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List assets whose last attempt failed, the newest first: the monthly review."""
+    wanted = operations.Failures(datetime.now(UTC) - parse_span(since), company, code)
+    if ids:
+        run(_print_ids(wanted))
+        return
+    counted, found = run(_read_failed(wanted, limit if limit or as_json else _ROWS_SHOWN))
+    columns = {
+        "when": "processed_at",
+        "asset": "asset_id",
+        "company": "company_id",
+        "attempt": "attempt",
+        "code": "error_code",
+        "why": "error_message",
     }
-    return (FOUND if any(standing.dead_letters.values()) else QUIET), document
+    show(plain(found), columns, as_json)
+    if not as_json:
+        total = sum(counted.values())
+        told = ", ".join(f"{name} {count}" for name, count in sorted(counted.items()))
+        sys.stdout.write(f"{total} failed since {since}{': ' if told else ''}{told}.\n")
+        if len(found) < total:
+            sys.stdout.write(f"Only the newest {len(found)} are shown: --limit shows more.\n")
 
 
-async def _reconcile(arguments: argparse.Namespace) -> Answer:
-    del arguments
+async def _print_ids(wanted: operations.Failures) -> None:
+    async with connected(WatcherSettings()) as database:
+        async for row in operations.failed_assets(database, wanted):
+            sys.stdout.write(f"{row['asset_id']}\n")
+
+
+async def _read_failed(
+    wanted: operations.Failures, limit: int | None
+) -> tuple[Mapping[str, int], list[operations.Row]]:
+    found: list[operations.Row] = []
+    async with connected(WatcherSettings()) as database:
+        counted = await operations.count_failed(database, wanted)
+        async for row in operations.failed_assets(database, wanted):
+            if len(found) == limit:
+                break
+            found.append(row)
+    return counted, found
+
+
+def quota(
+    company: CompanyOption = None,
+    quota_bytes: Annotated[
+        int | None, typer.Option("--set", metavar="BYTES", min=1, help="Give it this quota.")
+    ] = None,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Show what companies use of their storage quota, the fullest first; --set changes one."""
+    if quota_bytes is not None:
+        if company is None:
+            raise UsageError("--set needs --company.")
+        ask(f"Give company {company} a quota of {quota_bytes:,} bytes?", yes)
+
+    async def read() -> list[operations.Row]:
+        async with connected(WatcherSettings()) as database:
+            if company is not None and quota_bytes is not None:
+                await operations.set_quota(database, company, quota_bytes)
+            return await operations.quotas(database)
+
+    columns = {
+        "company": "company_id",
+        "used": lambda row: f"{row['used_bytes']:,}",
+        "quota": lambda row: f"{row['quota_bytes']:,}",
+        "%": "used_percent",
+        "pending": "pending",
+        "processing": "processing",
+        "ready": "ready",
+        "failed": "failed",
+    }
+    rows = [row for row in run(read()) if company in {None, row["company_id"]}]
+    show(plain(rows), columns, as_json)
+
+
+def lag(as_json: Json = False) -> None:
+    """Show what consumers have not read, and open dead letters; exit code 2 for any of these."""
+    standing = run(read_standing(WatcherSettings()))
+    groups, dead = [asdict(one) for one in standing.behind], standing.dead_letters
+    if as_json:
+        print_json({"groups": groups, "dead_letters": dead})
+    else:
+        rows = [{**one, "dead": dead.get(one["topic"], 0)} for one in groups]
+        known = {row["topic"] for row in rows}
+        rows += [
+            {"topic": topic, "group": "-", "records": "-", "dead": count}
+            for topic, count in dead.items()
+            if topic not in known
+        ]
+        columns = {"topic": "topic", "group": "group", "behind": "records", "dead letters": "dead"}
+        print_table(table(rows, columns))
+    raise typer.Exit(FOUND if any(dead.values()) else QUIET)
+
+
+def reconcile(as_json: Json = False) -> None:
+    """Look now for uploads that nobody announced, and start what stands still."""
+    effects = run(_reconcile())
+    if as_json:
+        print_json(effects)
+        return
+    told = ", ".join(f"{count} {effect}" for effect, count in effects.items())
+    sys.stdout.write(f"{sum(effects.values())} unfinished assets{': ' if told else ''}{told}.\n")
+
+
+async def _reconcile() -> Mapping[str, int]:
     settings = WatcherSettings()
     async with acting(settings) as (database, outbox), ObjectStore.connect(settings) as store:
         await hurry(database)
-        effects = await Reconciler(
+        return await Reconciler(
             database=database,
             store=store,
             outbox=outbox,
             lifecycle=Lifecycle(outbox, service=SERVICE),
             settings=settings,
         )()
-    return QUIET, effects
+
+
+COMMANDS = (watch, backlog, oldest, asset, retry, cancel, delete, failed, quota, lag, reconcile)
+
+_SECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "transitions": {
+        "at": "at", "attempt": "attempt", "from": "from_status", "to": "to_status",
+        "service": "service",
+    },
+    "jobs": {
+        "attempt": "attempt", "state": "state", "tries": "tries", "fence": "fence",
+        "owner": "owner", "claimed": "claimed_at", "finished": "finished_at",
+        "last error": "last_error",
+    },
+    "results": {"at": "at", "attempt": "attempt", "part": "part", "fence": "job_fence"},
+    "outbox": {"since": "created_at", "producer": "producer", "topic": "topic"},
+    "events": {
+        "time": "time", "type": "type",
+        "what": lambda row: row.get("error") or json.dumps(row["data"]),
+    },
+    "objects": {
+        "modified": "modified_at", "size": "size", "latest": "is_latest", "key": "key",
+    },
+}  # fmt: skip
+
+
+def parse_span(text: str) -> timedelta:
+    """Return the span that ``30d`` means; raises UsageError."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in _UNITS:
+        raise UsageError(f"A span is a number and m, h, d or w, such as 30d; not {text!r}.")
+    try:
+        return timedelta(**{_UNITS[unit]: int(number)})
+    except OverflowError as error:
+        raise UsageError(f"{text} is longer than any span.") from error
+
+
+def _act(verb: str, assets: Sequence[UUID], as_json: bool) -> None:
+    async def act() -> list[operations.Row]:
+        async with acting(WatcherSettings()) as (database, outbox):
+            operator = operations.Operator(database, outbox, service=SERVICE)
+            action = getattr(operator, verb)
+            return [await action(asset) for asset in assets]
+
+    rows = plain(run(act()))
+    if as_json:
+        print_json(rows)
+    for row in [] if as_json else rows:
+        told = row.get("error") or f"{row['status']}, attempt {row['attempt']}"
+        sys.stdout.write(f"{row['asset_id']}: {told}\n")
+    raise typer.Exit(FOUND if any("error" in row for row in rows) else QUIET)

@@ -19,6 +19,7 @@ from media_records.actions import (
 from media_records.tables import Asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
+from media_runtime.terminal import CommandError
 from watcher.quotas import read_usage
 
 _BACKLOG_OF = """
@@ -64,8 +65,11 @@ Action = Callable[[Connection, UUID], Awaitable[Asset]]
 Row = Mapping[str, Any]
 
 
-class CompanyNotFoundError(Exception):
+class CompanyNotFoundError(CommandError):
     """No company of this id has a bucket."""
+
+    def __init__(self, company: UUID) -> None:
+        super().__init__(f"No company {company} has a bucket.")
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ async def set_quota(database: Database, company: UUID, quota_bytes: int) -> str:
     """
     row = await database.fetchrow(_SET_QUOTA, company, quota_bytes)
     if row is None:
-        raise CompanyNotFoundError
+        raise CompanyNotFoundError(company)
     return str(row["bucket"])
 
 
@@ -140,7 +144,7 @@ async def read_policy(database: Database, company: UUID) -> Row:
     """Return a company's own policy, None for what the settings say; CompanyNotFoundError."""
     row = await database.fetchrow(_POLICY, company)
     if row is None:
-        raise CompanyNotFoundError
+        raise CompanyNotFoundError(company)
     return dict(row)
 
 
@@ -148,7 +152,7 @@ async def set_policy(database: Database, company: UUID, change: PolicyChange) ->
     """Change how long a company keeps assets; raises CompanyNotFoundError."""
     arguments = change.days, change.keeps_thumbnails, change.default
     if await database.fetchrow(_SET_POLICY, company, *arguments) is None:
-        raise CompanyNotFoundError
+        raise CompanyNotFoundError(company)
 
 
 class Operator:

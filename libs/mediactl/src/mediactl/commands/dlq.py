@@ -17,12 +17,12 @@ from typing import Annotated, Any
 import typer
 from media_contracts import TOPICS
 from media_runtime.settings import KafkaSettings
-from mediactl.answers import Json, Yes, ask, print_json
+from media_runtime.terminal import Json, Yes, ask, print_json, wide_console
 from mediactl.dead_letters import DeadLetters, Filter, Letter
 from mediactl.endpoints import KAFKA_LOGIN
 from mediactl.errors import MediactlError, UsageError
 from mediactl.home import Home
-from mediactl.published import read_variables, wide_console
+from mediactl.published import read_variables
 from mediactl.settings import topic_prefix
 from mediactl.state import State
 from rich.progress import track

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
+from media_runtime.terminal import facts, print_json, wide_console
 from mediactl import logs as log_reader
 from mediactl import settings as settings_of_a_stack
 from mediactl import stack
-from mediactl.answers import facts, print_json
 from mediactl.doctor import examine, findings_table
 from mediactl.errors import MediactlError
 from mediactl.home import Home
-from mediactl.published import read_variables, wide_console
+from mediactl.published import read_variables
 from mediactl.state import State, exclusive
 from mediactl.status import Row, status_table
 from rich.live import Live

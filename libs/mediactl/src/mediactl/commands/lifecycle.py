@@ -6,10 +6,11 @@ import sys
 from typing import Annotated
 
 import typer
+from media_runtime.terminal import wide_console
 from mediactl import settings, stack
 from mediactl.home import Home
 from mediactl.progress import progress_on
-from mediactl.published import endpoint_table, wide_console
+from mediactl.published import endpoint_table
 from mediactl.services import SCALABLE
 from mediactl.state import State, exclusive
 

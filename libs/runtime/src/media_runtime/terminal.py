@@ -1,5 +1,5 @@
 """
-How commands for operators answer: tables or JSON on standard output, questions on the terminal.
+The terminal: how commands answer, by tables or JSON on standard output, and ask.
 
 Invariant: strangers' words, such as file names and errors, reach a terminal without markup and
 with their control characters escaped.
@@ -10,19 +10,33 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from mediactl.published import wide_console
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 _UNBOUNDED = 10_000
+_WIDTH = 120
+_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+class CommandError(Exception):
+    """Something a person can act on; printed without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(CommandError):
+    """The command was given something it cannot work with."""
+
+    exit_code = 2
 
 
 def ask(question: str, yes: bool) -> None:
@@ -82,3 +96,32 @@ def printable(value: object) -> str:
 def print_json(document: object) -> None:
     """Print one JSON document."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+def plain(document: object) -> Any:
+    """Return *document* as JSON has it; moments are in UTC, to the microsecond, as rows are."""
+    return json.loads(json.dumps(document, default=_plain))
+
+
+def wide_console() -> Console:
+    """Return a console on stdout that never cuts an address short."""
+    console = Console()
+    return console if console.width >= _WIDTH else Console(width=_WIDTH)
+
+
+def duration(seconds: float) -> str:
+    """Return a time span in its two largest units."""
+    whole = int(seconds)
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(value)

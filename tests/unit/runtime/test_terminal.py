@@ -1,4 +1,4 @@
-from mediactl.answers import show
+from media_runtime.terminal import show
 
 IDS = {"asset": "asset", "company": "company", "key": "key", "why": "why"}
 
