@@ -128,11 +128,12 @@ def _aged(value: bytes, chance: random.Random) -> bytes:
     return json.dumps(news).encode()
 
 
-def poison() -> dict[str, tuple[bytes | None, list[tuple[str, bytes | None]]]]:
-    """Return twelve kinds of records that no consumer can take: value and headers of each."""
+def poison(topic: Topic) -> dict[str, tuple[bytes | None, list[tuple[str, bytes | None]]]]:
+    """Return kinds of records that no consumer of *topic* can take: value and headers of each."""
+    known = topic.messages[0].event_type if topic.messages else "media.unknown.v1"
     event = {
         "specversion": "1.0", "id": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a001", "source": "/x",
-        "type": "media.thumbnail.requested.v9", "subject": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a002",
+        "type": known, "subject": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a002",
         "time": "2026-01-01T00:00:00Z", "companyid": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a003",
         "data": {},
     }  # fmt: skip
@@ -145,7 +146,7 @@ def poison() -> dict[str, tuple[bytes | None, list[tuple[str, bytes | None]]]]:
         "a number": (b"7", []),
         "an empty object": (b"{}", []),
         "another schema": (json.dumps({**event, "data": {"attempt": "many"}}).encode(), []),
-        "an unknown major version": (json.dumps(event).encode(), []),
+        "no envelope": (json.dumps({"specversion": "1.0", "type": "media.x.v9"}).encode(), []),
         "a null header": (b"{", [("traceparent", None)]),
         "a header that is not UTF-8": (b"{", [("traceparent", b"\xff\xfe")]),
         "nested too deep": (b"[" * _DEEP, []),
@@ -157,7 +158,7 @@ async def plant(target: Target, topic: Topic) -> int:
     """Send every kind of poison to a topic, keyed differently; return how many."""
     producer = AIOKafkaProducer(**target.kafka.client_arguments(), max_request_size=2_000_000)
     await producer.start()
-    found = poison()
+    found = poison(topic)
     try:
         for name, (value, headers) in found.items():
             await producer.send_and_wait(

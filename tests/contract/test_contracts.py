@@ -19,7 +19,6 @@ from media_contracts import (
     AssetStatusChanged,
     ContractError,
     MalformedEventError,
-    UnknownEventTypeError,
 )
 from media_contracts.__main__ import publish, render
 from media_contracts.asyncapi import document
@@ -124,10 +123,18 @@ def test_producer_cannot_send_an_unknown_field() -> None:
         AssetStatusChanged(attempt=1, status="pending", newField=1)  # type: ignore[call-arg]
 
 
-def test_unknown_major_version_is_refused() -> None:
-    event = example() | {"type": "media.asset.status_changed.v2"}
-    with pytest.raises(UnknownEventTypeError):
-        MEDIA_STATUS.parse(json.dumps(event).encode())
+@pytest.mark.parametrize("name", ["media.asset.status_changed.v2", "media.asset.playable.v1"])
+@pytest.mark.parametrize("data", [{}, {"attempt": "third"}, {"new": [1]}])
+def test_an_event_of_a_type_from_the_future_is_passed_over(name: str, data: Any) -> None:
+    event = example() | {"type": name, "data": data}
+    assert MEDIA_STATUS.parse(json.dumps(event).encode()) is None
+
+
+def test_an_unknown_type_does_not_excuse_what_is_no_event() -> None:
+    event = example() | {"type": "media.asset.playable.v1"}
+    for missing in ("id", "source", "subject", "time", "companyid", "data"):
+        with pytest.raises(MalformedEventError):
+            MEDIA_STATUS.parse(json.dumps({**event, missing: None}).encode())
 
 
 @pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"{}"])

@@ -8,7 +8,10 @@ import re
 import sys
 from pathlib import Path
 
+from media_contracts import MEDIA_PROCESSED
+
 from support.clients import Company
+from support.future import send_from_the_future
 from support.media_files import make_photo, probe_video
 from support.surroundings import variable
 
@@ -33,9 +36,12 @@ def test_the_subscriber_has_about_twenty_lines_and_needs_contracts_alone():
     assert imported <= {"asyncio", "os", "aiokafka", "media_contracts"}
 
 
-async def test_the_subscriber_prints_the_outcome_of_an_upload(company: Company, tmp_path):
+async def test_the_subscriber_prints_outcomes_and_passes_over_what_is_new(
+    company: Company, tmp_path
+):
     # Its group starts at the earliest record, however many tests ran before.
     code = subscriber().replace("my-team", f"my-team-{company.id}")
+    await send_from_the_future(MEDIA_PROCESSED, company.id)
     names = ("BOOTSTRAP_SERVERS", "SUBSCRIBER_USERNAME", "SUBSCRIBER_PASSWORD")
     given = {f"KAFKA_{name}": variable(f"KAFKA_{name}") for name in names}
     running = await asyncio.create_subprocess_exec(

@@ -38,7 +38,8 @@ async def events_on(topic: Topic, asset_ids: Iterable[str]) -> list[CloudEvent[A
         found = []
         while any([await consumer.position(part) < ends[part] for part in partitions]):
             for records in (await consumer.getmany(timeout_ms=200)).values():
-                found += [topic.parse(one.value) for one in records if _is_of(wanted, one.value)]
+                events = [topic.parse(one.value) for one in records if _is_of(wanted, one.value)]
+                found += [event for event in events if event is not None]
     finally:
         await consumer.stop()
     return [event for event in found if event.subject in wanted]

@@ -27,10 +27,10 @@ POISON = {
     b"tombstone": (None, ()),
     b"null header": (b"{", (("traceparent", None),)),
     b"odd header": (b"{", (("traceparent", b"\xff\xfe"),)),
-    b"unknown version": (
+    b"another schema": (
         json.dumps({
             "specversion": "1.0", "id": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a001", "source": "/x",
-            "type": "media.thumbnail.requested.v9", "time": "2026-01-01T00:00:00Z",
+            "type": "media.thumbnail.requested.v1", "time": "2026-01-01T00:00:00Z",
             "subject": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a002", "data": {},
             "companyid": "5f4f9a52-6f5b-4a3c-8f0e-6a4fd2a2a003",
         }).encode(),
@@ -160,7 +160,7 @@ async def test_dead_letters_are_listed_with_their_reason_and_shown_whole(letters
     assert all(letter["id"] in table for letter in letters)
     code, shown = await dlq("show", unknown["id"])
     assert code == 0
-    for text in ("dlq-reason", "dlq-offset", "media.thumbnail.requested.v9", "a003"):
+    for text in ("dlq-reason", "dlq-offset", "media.thumbnail.requested.v1", "a003"):
         assert text in shown
 
 

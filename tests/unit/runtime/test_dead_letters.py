@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_contracts import MalformedEventError, UnknownEventTypeError
+from media_contracts import MalformedEventError
 from media_runtime.errors import PermanentError
 from media_runtime.kafka import (
     _IN_PLACE_SECONDS,
@@ -57,7 +57,6 @@ def test_a_dead_letter_keeps_the_record_and_says_where_it_was_and_why():
     ("error", "reason"),
     [
         (MalformedEventError("x"), "malformed"),
-        (UnknownEventTypeError("x"), "malformed"),
         (PermanentError("x", "y"), "rejected"),
         (KeyError("x"), "unexpected"),
         (ValueError("x"), "unexpected"),

@@ -114,27 +114,23 @@ class MalformedEventError(ContractError):
     """The bytes are not a CloudEvent of the declared type."""
 
 
-class UnknownEventTypeError(ContractError):
-    """The type, or its major version, is not one that this consumer knows."""
-
-
-def parse_event(value: bytes | None, known: dict[str, type[Payload]]) -> CloudEvent[Any]:
+def parse_event(value: bytes | None, known: dict[str, type[Payload]]) -> CloudEvent[Any] | None:
     """
     Return the event in *value*; fields that this version does not know are dropped.
 
-    Raises MalformedEventError or UnknownEventTypeError.
+    None is an event of a type, or of a major version, that this version does not know.
+    Raises MalformedEventError.
     """
     try:
         head = _Head.model_validate_json(value or b"")
     except ValueError as error:
         raise MalformedEventError(f"not a CloudEvent: {error}") from error
     payload = known.get(head.type)
-    if payload is None:
-        raise UnknownEventTypeError(f"unknown event type {head.type!r}")
     try:
-        return _envelope_of(payload).model_validate_json(value or b"", extra="ignore")
+        event = _envelope_of(payload or Payload).model_validate_json(value or b"", extra="ignore")
     except ValueError as error:
         raise MalformedEventError(f"not a valid {head.type}: {error}") from error
+    return event if payload else None
 
 
 class _Head(BaseModel):

@@ -48,8 +48,12 @@ class Topic:
         """Name of the topic that keeps what its consumers could not handle."""
         return f"{self.name}_dlq"
 
-    def parse(self, value: bytes | None) -> CloudEvent[Any]:
-        """Return the event in a record's value; raises ContractError where there is none."""
+    def parse(self, value: bytes | None) -> CloudEvent[Any] | None:
+        """
+        Return the event in a record's value; raises ContractError where there is none.
+
+        None is an event of a type that this version does not know: consumers pass over it.
+        """
         return parse_event(value, {message.event_type: message for message in self.messages})
 
 

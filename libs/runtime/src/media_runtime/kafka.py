@@ -41,12 +41,18 @@ _GRACE_SECONDS = 15.0
 _IN_PLACE_SECONDS = 90.0
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 10.0
+_TYPE_IS_WITHIN = 200
 
 DEAD_LETTERED = Counter(
     "kafka_dead_lettered_total", "Records moved to a dead-letter topic.", ["topic", "reason"]
 )
 RETRIED = Counter(
     "kafka_handler_retries_total", "Records retried because infrastructure was away.", ["topic"]
+)
+UNKNOWN = Counter(
+    "kafka_unknown_events_total",
+    "Events that were passed over: this version does not know their type.",
+    ["topic"],
 )
 
 DLQ_REDRIVES = "dlq-redrives"
@@ -226,6 +232,20 @@ def _security(settings: KafkaSettings) -> BaseSecurity:
     return _MECHANISMS[settings.kafka_sasl_mechanism](**login, **encrypted)
 
 
+def known_event(topic: Topic, value: bytes | None) -> CloudEvent[Any] | None:
+    """
+    Return the event in a record's value; raises ContractError where there is none.
+
+    None, which is counted, is an event of a type that this version does not know.
+    """
+    event = topic.parse(value)
+    if event is None:
+        UNKNOWN.labels(topic=topic.name).inc()
+        start = (value or b"")[:_TYPE_IS_WITHIN].decode(errors="replace")
+        log.debug("unknown_event", topic=topic.name, start=start)
+    return event
+
+
 def on_events(
     broker: KafkaBroker,
     topic: Topic,
@@ -238,13 +258,16 @@ def on_events(
     """
     Call *handler* with each event of *topic*, at least once, in order for each asset.
 
+    Events of types that this version does not know are passed over.
     The consumer group is the topic's own, unless another *group* is named.
     *consumers* members of the group share this process; with FastStream's own
     ``max_workers`` a rebalance would hand partitions over while their handlers still run.
     """
 
     async def parsed(value: bytes) -> None:
-        await handler(topic.parse(value))
+        event = known_event(topic, value)
+        if event is not None:
+            await handler(event)
 
     on_bytes(broker, topic, parsed, settings=settings, group=group, consumers=consumers)
 

@@ -21,9 +21,9 @@ from typing import Any
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
-from media_contracts import CloudEvent, ContractError
+from media_contracts import ContractError, Topic
 from media_runtime.errors import TransientError
-from media_runtime.kafka import Producer, dead_letter
+from media_runtime.kafka import Producer, dead_letter, known_event
 from media_runtime.kafka_tracing import processing
 from notifier.hub import Hub
 from notifier.log_reader import RECORDS_AT_ONCE, WAIT_MS, LogReader
@@ -150,10 +150,12 @@ class EventLog:
         # History was live once: it was measured, and its malformed records refused, then.
         live = self._live_from is not None and record.offset >= self._live_from[slot]
         try:
-            event: CloudEvent[Any] = topic.parse(record.value)
+            event = (known_event if live else Topic.parse)(topic, record.value)
         except ContractError as error:
+            event = None
             if live:
                 await self._refuse(record, topic.name, error)
+        if event is None:
             self._hub.skip(slot, record.offset)
             return
         with processing(record) if live else nullcontext():

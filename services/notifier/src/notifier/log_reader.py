@@ -160,6 +160,8 @@ class LogReader:
             event = topic.parse(record.value)
         except ContractError:
             return None
+        if event is None:
+            return None
         company, asset, value = event.companyid, event.subject, record.value or b""
         if not stream.wants_of(slot, record.offset, company, asset):
             return None

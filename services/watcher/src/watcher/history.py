@@ -138,6 +138,8 @@ def _told(topic: Topic, record: Any) -> Mapping[str, Any]:
         event = topic.parse(record.value)
     except ContractError as error:
         return {**place, "error": str(error)}
+    if event is None:
+        return {**place, "error": "an event of a type that this version does not know"}
     return {
         **place,
         "id": event.id,
