@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ingest.settings import IngestSettings
-from mediactl.services import SCALABLE, SHARED, own_settings
+from mediactl.services import SCALABLE
 from notifier.settings import NotifierSettings
 from sign_api.settings import SignApiSettings
 from thumbnailer.settings import ThumbnailerSettings
@@ -24,8 +25,6 @@ from support.surroundings import Parts
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
-# Another port of the edge is another address in what clients are given.
-MEDIA_URL = "${MEDIA_PUBLIC_URL:-http://127.0.0.1:${MEDIA_PORT:-8080}}"
 SETTINGS = {
     "sign_api": SignApiSettings,
     "ingest": IngestSettings,
@@ -72,24 +71,33 @@ def compose_command() -> list[str]:
     pytest.skip("no docker compose binary on this machine")
 
 
-def config(secrets: dict[str, str]) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def nothing_given(tmp_path):
+    """A file of settings, and those of the services, in which nothing stands."""
+    for name in SETTINGS:
+        (tmp_path / f".env.{name}").touch()
+    return tmp_path / ".env"
+
+
+def config(secrets: dict[str, str], file: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **secrets}
+    environment["SETTINGS_FILE"] = str(file)
     # Compose reads the checkout's own .env unless it is given another.
     files = ["--env-file", "/dev/null", "-f", str(ROOT / "docker-compose.yml")]
     return subprocess.run(
-        [*compose_command(), *files, "-f", str(ROOT / "deploy/ports.yml"), "config"],
+        [*compose_command(), *files, "-f", str(ROOT / "deploy/ports.yml"), "config", *words],
         capture_output=True, text=True, env=environment, check=False,
     )  # fmt: skip
 
 
-def test_compose_accepts_the_file():
-    done = config(dict.fromkeys(SECRETS, "secret"))
+def test_compose_accepts_the_file(nothing_given):
+    done = config(dict.fromkeys(SECRETS, "secret"), nothing_given)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("missing", SECRETS)
-def test_a_missing_secret_stops_it(missing):
-    done = config({name: "secret" for name in SECRETS if name != missing})
+def test_a_missing_secret_stops_it(missing, nothing_given):
+    done = config({name: "secret" for name in SECRETS if name != missing}, nothing_given)
     assert done.returncode != 0
     assert missing in done.stderr
     assert "deploy/env.sh" in done.stderr
@@ -119,7 +127,7 @@ def test_env_sh_writes_every_secret_once_and_for_its_owner_alone(tmp_path):
 
 
 def test_the_file_of_secrets_is_no_part_of_the_project():
-    assert ".env" in (ROOT / ".gitignore").read_text().split()
+    assert {".env", ".env.*"} <= set((ROOT / ".gitignore").read_text().split())
 
 
 @pytest.mark.parametrize("name", sorted(COMPOSE["services"]))
@@ -202,23 +210,59 @@ WIRED = {
 }
 
 
-def settable():
-    for name, settings in sorted(SETTINGS.items()):
-        for field in settings.model_fields:
-            if field.upper() not in WIRED:
-                yield name, field.upper()
-
-
-@pytest.mark.parametrize(("name", "field"), list(settable()))
-def test_every_setting_of_a_service_can_be_given_by_its_name(name, field):
-    """A new setting stands in docker-compose.yml as well, named as for the native stack."""
+def settable(name: str) -> dict[str, str]:
+    """Return a variable and a value for each setting that an operator may give a service."""
     prefix = f"{name.upper()}_"
-    variable = field if field.startswith(prefix) else prefix + field
-    assert own_settings(name, {variable: "x"})[field] == "x"
-    default = {"LOG_FORMAT": "json", "MEDIA_PUBLIC_URL": MEDIA_URL}.get(field, "")
-    if field in SHARED:
-        default = f"${{{field}:-{default}}}"
-    assert COMPOSE["services"][name]["environment"][field] == f"${{{variable}:-{default}}}"
+    fields = {field.upper() for field in SETTINGS[name].model_fields} - WIRED
+    return {
+        field if field.startswith(prefix) else prefix + field: f"{name} {field}"
+        for field in sorted(fields)
+    }
+
+
+def test_a_setting_needs_no_line_and_is_given_to_its_service_alone(tmp_path):
+    """What the file of secrets says besides, env.sh sorts by service."""
+    file = tmp_path / ".env"
+    given = {name: settable(name) for name in SETTINGS}
+    words = [f"{key}='{value}'" for some in given.values() for key, value in some.items()]
+    subprocess.run(["sh", ROOT / "deploy/env.sh", file, *words], check=True)
+    lines = (line.split("=", 1) for line in file.read_text().splitlines())
+    secrets = {key: value for key, value in lines if key in SECRETS}
+
+    done = config(secrets, file, "--format", "json")
+
+    assert done.returncode == 0, done.stderr
+    services = json.loads(done.stdout)["services"]
+    for name in SETTINGS:
+        environment = services[name]["environment"]
+        assert given[name].items() <= environment.items()
+        others = {key for other in SETTINGS for key in given[other] if other != name}
+        assert not others & environment.keys()
+        assert stat.S_IMODE((tmp_path / f".env.{name}").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("name", sorted(SETTINGS))
+def test_a_service_is_given_no_secret_of_anothers(tmp_path, name):
+    file = tmp_path / ".env"
+    subprocess.run(["sh", ROOT / "deploy/env.sh", file], check=True)
+    secrets = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    done = config(secrets, file, "--format", "json")
+    text = json.dumps(json.loads(done.stdout)["services"][name]["environment"])
+
+    seen = {key for key, value in secrets.items() if value in text}
+
+    own = {f"{name.upper()}_{kind}" for kind in ("DB_PASSWORD", "S3_SECRET", "KAFKA_PASSWORD")}
+    more = {
+        "sign_api": {"JWT_SECRET", "EDGE_SECRET"},
+        "notifier": {"JWT_SECRET", "EVENT_ID_SECRET"},
+        "watcher": {"PROVISIONER_S3_SECRET"},
+    }
+    assert seen == (own | more.get(name, set())) & set(SECRETS)
+
+
+@pytest.mark.parametrize(("name", "settings"), sorted(SETTINGS.items()))
+def test_a_service_reads_its_settings_by_its_own_name(name, settings):
+    assert settings.model_config["env_prefix"] == f"{name.upper()}_"
 
 
 @pytest.mark.parametrize("name", SCALABLE)

@@ -111,9 +111,10 @@ def test_stray_variables_of_the_shell_do_not_reach_compose(docker, home, monkeyp
     assert all(call.endswith("JWT_SECRET=") for call in calls(docker) if "--env-file" in call)
 
 
-def setting(home, name):
-    lines = home.compose_env_file.read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines).get(name)
+def setting(home, name, service=""):
+    file = home.compose_env_file.with_name(f"compose.env{service and '.'}{service}")
+    assert file.stat().st_mode & 0o077 == 0
+    return dict(line.split("=", 1) for line in file.read_text().splitlines()).get(name)
 
 
 def test_a_restart_in_another_shell_works_with_what_up_was_given(docker, home, monkeypatch):
@@ -127,8 +128,11 @@ def test_a_restart_in_another_shell_works_with_what_up_was_given(docker, home, m
 
     stack.open_running_stack(home, State(home.state_file)).start("watcher")
 
-    assert setting(home, "WATCHER_RETENTION_DAYS") == "'3650'"
-    assert setting(home, "WATCHER_S3_METRICS_TOKEN") == "'it\\'s'"
+    assert setting(home, "WATCHER_RETENTION_DAYS", "watcher") == "'3650'"
+    assert setting(home, "WATCHER_S3_METRICS_TOKEN", "watcher") == "'it\\'s'"
+    assert setting(home, "WATCHER_RETENTION_DAYS", "ingest") is None
+    assert setting(home, "WATCHER_S3_SECRET", "watcher") is None
+    assert setting(home, "SETTINGS_FILE") == f"'{home.compose_env_file}'"
     assert setting(home, "KAFKA_TOPIC_PREFIX") == "'p_'"
     assert setting(home, "OTEL_TRACES_SAMPLER") == "'always_off'"
 
@@ -191,7 +195,7 @@ def test_wiping_removes_the_volumes_even_after_down(docker, home):
 
     assert [call for call in calls(docker) if "down --volumes" in call]
     assert not home.state_file.exists()
-    assert not home.compose_env_file.exists()
+    assert not list(home.path.glob("compose.env*"))
 
 
 def test_an_up_that_fails_says_why_the_step_before_the_services_did(docker, home):

@@ -149,6 +149,8 @@ def test_replicas_share_all_but_what_they_may_not(state, environ):
     apart = {"KAFKA_INSTANCE_ID", "SCRATCH_DIR", "HTTP_PORT"}
     for name in apart:
         assert len({found[name] for found in (one, two, three)}) == 3
+        assert not {f"INGEST_{name}"} & {*two, *three}, "it would win"
+    apart |= {f"INGEST_{name}" for name in apart}
     assert two["HTTP_PORT"] == "2"
     assert two["SCRATCH_DIR"] == f"{one['SCRATCH_DIR']}-2"
     assert {key: one[key] for key in one.keys() - apart} == {

@@ -48,6 +48,24 @@ def test_the_environment_wins_over_a_file(monkeypatch, tmp_path):
     assert PostgresSettings().database_url.get_secret_value() == URL
 
 
+class OfAService(PostgresSettings, env_prefix="INGEST_"):
+    pass
+
+
+def test_a_services_own_name_for_a_setting_wins_over_the_one_that_all_share(monkeypatch, tmp_path):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://shared")
+    monkeypatch.setenv("INGEST_HTTP_PORT", "")
+    monkeypatch.setenv("HTTP_PORT", "8123")
+    found = OfAService()
+    assert (found.database_url.get_secret_value(), found.http_port) == ("postgresql://shared", 8123)
+    (tmp_path / "url").write_text("postgresql://own-file")
+    monkeypatch.setenv("INGEST_DATABASE_URL_FILE", str(tmp_path / "url"))
+    assert OfAService().database_url.get_secret_value() == "postgresql://own-file"
+    monkeypatch.setenv("INGEST_DATABASE_URL", URL)
+    assert OfAService().database_url.get_secret_value() == URL
+    assert PostgresSettings().database_url.get_secret_value() == "postgresql://shared"
+
+
 def test_a_number_may_come_from_a_file(monkeypatch, tmp_path):
     (tmp_path / "port").write_text("8123\n")
     monkeypatch.setenv("HTTP_PORT_FILE", str(tmp_path / "port"))

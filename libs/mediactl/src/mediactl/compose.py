@@ -31,6 +31,7 @@ from mediactl.services import (
     SCALABLE,
     SERVICES,
     check_scalable,
+    own_settings,
     replica_name,
     split_replica,
 )
@@ -207,11 +208,16 @@ class ComposeStack:
             **self._credentials().event_variables(),
             **self._credentials().edge_variables(),
             "EDGE_SECRET": self._state.secret("edge_secret"),
+            "SETTINGS_FILE": str(self._home.compose_env_file),
             **self._grafana(),
         }
 
     def _write_variables(self) -> None:
-        write_private(self._home.compose_env_file, _assignments(self._variables()))
+        file, given = self._home.compose_env_file, self._variables()
+        write_private(file, _assignments(given))
+        for service in SERVICES:
+            own = _assignments(own_settings(service, given))
+            write_private(file.with_name(f"{file.name}.{service}"), own)
 
     def _grafana(self) -> dict[str, str]:
         return {"GRAFANA_PASSWORD": self._state.secret("grafana_password")}

@@ -109,12 +109,17 @@ def service_environment(name: str, port: int, around: Surroundings) -> dict[str,
         "KAFKA_TOPIC_PREFIX": around.topic_prefix,
         "KAFKA_INSTANCE_ID": service,
         **_reached(service, around),
-        **own_settings(service, around.environ),
     }
+    prefix = f"{service.upper()}_"
+    for key, value in own_settings(service, around.environ).items():
+        environment |= {key: value, key.removeprefix(prefix): value}
     if number > 1:
-        apart = {key: environment.get(key) for key in ("KAFKA_INSTANCE_ID", "SCRATCH_DIR")}
-        environment |= {key: replica_name(value, number) for key, value in apart.items() if value}
+        for key in ("KAFKA_INSTANCE_ID", "SCRATCH_DIR"):
+            if environment.get(key):
+                environment[key] = replica_name(environment[key], number)
         environment["HTTP_PORT"] = str(port)
+        for key in ("KAFKA_INSTANCE_ID", "SCRATCH_DIR", "HTTP_PORT"):
+            environment.pop(prefix + key, None)
     return environment
 
 
@@ -129,13 +134,11 @@ def inherited(environ: Mapping[str, str]) -> dict[str, str]:
 
 def own_settings(service: str, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of *environ* that are meant for one service."""
-    prefix = f"{service.upper()}_"
-    found = {
+    return {
         name: value
         for name, value in environ.items()
-        if name.startswith(prefix) and not name.endswith(NOT_FOR_SERVICES)
+        if name.startswith(f"{service.upper()}_") and not name.endswith(NOT_FOR_SERVICES)
     }
-    return {**{name.removeprefix(prefix): value for name, value in found.items()}, **found}
 
 
 def with_login(database_url: str, user: str, password: str) -> str:

@@ -139,7 +139,7 @@ def wipe(home: Home, *, tools: bool = False) -> None:
     remove_outside_data(home.path, state.fact("postgres_data"))
     for directory in (home.data, home.logs):
         shutil.rmtree(directory, ignore_errors=True)
-    for file in (home.state_file, home.env_file, home.compose_env_file):
+    for file in (home.state_file, home.env_file, *home.path.glob("compose.env*")):
         file.unlink(missing_ok=True)
     if tools:
         for name in ("bin", "kafka", "go", "uv", "venv"):

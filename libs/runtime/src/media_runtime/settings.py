@@ -1,7 +1,8 @@
 """
 Settings by environment variable, one mixin for each thing that a service talks to.
 
-A secret may be given as ``NAME_FILE``, the path of a file that holds it.
+A service's own name for a setting, as ``INGEST_LOG_LEVEL``, wins over the one that all share. A
+secret may be given as ``NAME_FILE``, the path of a file that holds it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,12 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 _EDGE_KEY = r"[a-z0-9]{1,16}:[^,:\s]{32,}"
 _EDGE_KEYS = re.compile(f"{_EDGE_KEY}(,{_EDGE_KEY})*")
@@ -23,9 +29,13 @@ _EDGE_KEYS = re.compile(f"{_EDGE_KEY}(,{_EDGE_KEY})*")
 class _FileSource(PydanticBaseSettingsSource):
     """Reads field ``name`` from the file that the variable ``NAME_FILE`` points to."""
 
+    def __init__(self, settings_cls: type[BaseSettings], prefix: str) -> None:
+        super().__init__(settings_cls)
+        self._prefix = prefix
+
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         del field
-        path = os.environ.get(f"{field_name.upper()}_FILE")
+        path = os.environ.get(f"{self._prefix}{field_name.upper()}_FILE")
         return (Path(path).read_text().strip() if path else None), field_name, False
 
     def __call__(self) -> dict[str, Any]:
@@ -66,7 +76,11 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over files that it names."""
         del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, _FileSource(settings_cls)
+        return (
+            *(init_settings, env_settings),
+            _FileSource(settings_cls, settings_cls.model_config["env_prefix"]),
+            *(EnvSettingsSource(settings_cls, env_prefix=""), _FileSource(settings_cls, "")),
+        )
 
 
 class KafkaSettings(Settings):

@@ -59,6 +59,12 @@ def configure_tracing(service: str) -> None:
     To be called once, before anything is built: parts ask then whether tracing is on.
     """
     global _now  # noqa: PLW0603 - of the process, as its logging is
+    own = f"{service.upper()}_"  # the SDK knows the names that all share
+    os.environ |= {
+        name.removeprefix(own): value
+        for name, value in os.environ.items()
+        if name.startswith(f"{own}OTEL_")
+    }
     if _now is None and _is_wanted(os.environ):
         # The SDK takes a quarter of a second to import, which others need not pay.
         from media_runtime.trace_export import provider_of

@@ -10,7 +10,9 @@ from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings
 from pydantic import Field
 
 
-class IngestSettings(KafkaSettings, PostgresSettings, StorageSettings, JailSettings):
+class IngestSettings(
+    KafkaSettings, PostgresSettings, StorageSettings, JailSettings, env_prefix="INGEST_"
+):
     """What ingest is told by its environment; times in seconds, sizes in pixels."""
 
     scratch_dir: Path

@@ -12,7 +12,14 @@ from media_runtime.settings import (
 from pydantic import Field, SecretStr
 
 
-class NotifierSettings(PublicSettings, AuthSettings, KafkaSettings, PostgresSettings, RateSettings):
+class NotifierSettings(
+    PublicSettings,
+    AuthSettings,
+    KafkaSettings,
+    PostgresSettings,
+    RateSettings,
+    env_prefix="NOTIFIER_",
+):
     """What the notifier is told by its environment; times in seconds."""
 
     heartbeat_seconds: float = Field(default=15, gt=0)

@@ -24,6 +24,7 @@ class SignApiSettings(
     StorageSettings,
     RateSettings,
     EdgeKeySettings,
+    env_prefix="SIGN_API_",
 ):
     """What the sign API is told by its environment; sizes in bytes, times in seconds."""
 

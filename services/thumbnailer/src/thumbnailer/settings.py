@@ -9,7 +9,7 @@ from media_runtime.settings import JailSettings, KafkaSettings, StorageSettings
 from pydantic import Field
 
 
-class ThumbnailerSettings(KafkaSettings, StorageSettings, JailSettings):
+class ThumbnailerSettings(KafkaSettings, StorageSettings, JailSettings, env_prefix="THUMBNAILER_"):
     """What the thumbnailer is told by its environment; times in seconds."""
 
     scratch_dir: Path

@@ -80,18 +80,18 @@ class EscalationSettings(CleanupSettings):
     """Log an ESCALATE line for a page that has lasted for so long."""
 
 
-class WatchSettings(LimitSettings, KafkaSettings, EscalationSettings):
+class WatchSettings(LimitSettings, KafkaSettings, EscalationSettings, env_prefix="WATCHER_"):
     """What one look at everything needs."""
 
     s3_metrics_token: SecretStr | None = None
     """The bearer token for the store's metrics, where MinIO does not take that of our login."""
 
 
-class OrphanSettings(PostgresSettings, StorageSettings):
+class OrphanSettings(PostgresSettings, StorageSettings, env_prefix="WATCHER_"):
     """What a comparison of storage with the rows needs."""
 
 
-class WatcherSettings(WatchSettings, ProvisionerSettings):
+class WatcherSettings(WatchSettings, ProvisionerSettings, env_prefix="WATCHER_"):
     """What the watcher is told by its environment."""
 
     reconcile_after_seconds: float = Field(default=60, gt=0)
