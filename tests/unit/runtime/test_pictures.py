@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import io
+import os
+import signal
 import struct
 import subprocess
 import sys
@@ -311,6 +313,22 @@ async def test_cancellation_frees_the_worker(pool):
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
+
+
+@pytest.mark.parametrize("why", ["time", "hunger"])
+async def test_a_worker_that_is_slow_to_end_costs_the_next_work_nothing(why, monkeypatch):
+    """It was killed, for its time was up or, by the kernel, for another's hunger."""
+    # As on a busy machine: it ends when somebody waits for it, and not before.
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda process: process.returncode)
+    async with PicturePool(JAIL, workers=1) as pool:
+        if why == "time":
+            with pytest.raises(PictureError):
+                await pool.run(picture_work.rest, None, 61.5, timeout_seconds=0.2)
+        else:
+            alive = workers_alive()
+            (jail,) = (pid for pid in workers_of(os.getpid()) if alive[pid] == os.getpid())
+            os.killpg(jail, signal.SIGKILL)
+        assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=60) == "a/b"
 
 
 async def test_pixels_are_limited_by_a_setting(tmp_path):

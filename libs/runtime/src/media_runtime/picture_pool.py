@@ -128,6 +128,8 @@ class PicturePool:
                         result: T = await worker.ask(self._threads, work, source, args)
                         return result
                 except _WorkerDiedError:
+                    # Its jail may take a while to end: until then it looks alive to start().
+                    worker.kill()
                     log.warning("picture_worker_died", work=work.__name__)
         except TimeoutError as error:
             raise _too_slow() from error
@@ -203,6 +205,7 @@ class _Worker:
             # The thread reads until it sees the end of the process.
             await asyncio.wait([exchange])
             exchange.exception()
+            self.kill()
             raise
         return _understood(answer, work)
 
