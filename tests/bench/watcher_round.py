@@ -52,20 +52,16 @@ _MAKE_COMPANIES = f"""
 # is two hours old, the oldest 360 days.
 _ASSETS = f"""
     INSERT INTO media_assets (id, company_id, file_name, content_type, size, status, attempt,
-        bucket, upload_key, upload_version_id, uploaded_at, processed_key, thumbnail_key,
-        error_code, error_message, traceparent, grant_expires_at, created_at, updated_at,
-        processed_at, check_at, stored_bytes, original_gone, grant_swept)
+        bucket, uploaded_at, error_code, error_message, traceparent, grant_expires_at, created_at,
+        updated_at, processed_at, check_at, grant_swept)
     SELECT id, company::uuid, 'holiday-' || n || '.mp4', CASE WHEN n % 3 = 0 THEN 'image/jpeg'
             ELSE 'video/mp4' END, 4000000, status, 1 + ({_CHANCE} = 50)::int, $3 || company,
-        company || CASE WHEN status = 'failed' THEN '/quarantine/' ELSE '/uploads/' END || id,
-        md5(n::text), at, outputs || 'video.mp4', outputs || 'thumbnail.jpg',
-        CASE WHEN status = 'failed' THEN 'unreadable_media' END,
+        at, CASE WHEN status = 'failed' THEN 'unreadable_media' END,
         CASE WHEN status = 'failed' THEN 'The file cannot be read.' END,
         '00-' || md5(n::text) || '-' || left(md5(n::text), 16) || '-01', at + interval '1 hour',
-        at, at + interval '40 seconds', at + interval '40 seconds', at, 2000000,
-        status = 'failed', true
+        at, at + interval '40 seconds', at + interval '40 seconds', at, true
     FROM (
-        SELECT n, id, company, company || '/outputs/' || id || '/1-1/' AS outputs,
+        SELECT n, id, company,
             now() - interval '2 hours' - ($4 - n) * (interval '360 days' / $4) AS at,
             CASE WHEN {_CHANCE} < 5 THEN 'failed' WHEN {_CHANCE} < 8 THEN 'deleted'
                 WHEN {_CHANCE} < 10 THEN 'cancelled' ELSE 'ready' END AS status
@@ -77,10 +73,10 @@ _ASSETS = f"""
 """
 _JOBS = f"""
     INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, tries, fence, owner,
-        source_version_id, source_size, last_error, not_before, created_at, claimed_at, finished_at)
+        last_error, not_before, created_at, claimed_at, finished_at)
     SELECT {_COMPANY}, md5('asset ' || n)::uuid, attempt,
-        CASE WHEN {_CHANCE} < 5 THEN 'failed' ELSE 'done' END, 1, 1, 'ingest-1', md5(n::text),
-        4000000, CASE WHEN {_CHANCE} < 5 THEN 'unreadable_media: The file cannot be read.' END,
+        CASE WHEN {_CHANCE} < 5 THEN 'failed' ELSE 'done' END, 1, 1, 'ingest-1',
+        CASE WHEN {_CHANCE} < 5 THEN 'unreadable_media: The file cannot be read.' END,
         at, at, at + interval '1 second', at + interval '39 seconds'
     FROM (
         SELECT n, now() - interval '2 hours' - ($3 - n) * (interval '360 days' / $3) AS at
@@ -95,19 +91,26 @@ _TRANSITIONS = f"""
         (ARRAY['pending', 'processing', 'ready'])[step], 'ingest', now() - interval '2 hours'
     FROM generate_series($1::bigint, $2::bigint) n, generate_series(1, 2 + n % 2) step
 """
-_RESULTS = f"""
-    INSERT INTO asset_results (asset_id, attempt, part, company_id, data, job_fence)
-    SELECT md5('asset ' || n)::uuid, 1, 'pictures', {_COMPANY},
-        '{{"pictures": [{{"name": "thumbnail", "width": 320, "height": 240}}]}}', 1
-    FROM generate_series($1::bigint, $2::bigint) n WHERE {_CHANCE} >= 5 ORDER BY 1
+_FILES = f"""
+    INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
+        content_type, size, sha256, width, height, duration_seconds, fence, created_at)
+    SELECT id, attempt, name, company, kind, company || folder || name, md5(n::text), type, size,
+        repeat(md5(n::text), 2), width, height, seconds, attempt, now() - interval '3 hours'
+    FROM (
+        SELECT n, md5('asset ' || n)::uuid AS id, {_COMPANY} AS company
+        FROM generate_series($1::bigint, $2::bigint) n WHERE {_CHANCE} >= 10 ORDER BY 2
+    ) made, LATERAL (VALUES
+        (0, 'original', 'original', '/uploads/', 'video/mp4', 4000000, NULL, NULL, NULL),
+        (1, 'video', 'video', '/outputs/' || id || '/1-1/', 'video/mp4', 1990000, 1280, 720, 9.5),
+        (1, 'thumbnail', 'thumbnail', '/outputs/' || id || '/1-1/', 'image/jpeg', 10000, 320, 240,
+            NULL)
+    ) AS files (attempt, name, kind, folder, type, size, width, height, seconds)
 """
 _USAGE = (
     """
     INSERT INTO company_usage (company_id, slot, bytes, pending, processing, ready, failed,
         expired, cancelled, deleted)
-    SELECT company_id, 0, coalesce(sum(
-            stored_bytes + CASE WHEN original_gone THEN 0 ELSE size END
-        ) FILTER (WHERE status IN ('pending', 'processing', 'ready', 'failed')), 0),
+    SELECT company_id, 0, 6000000 * count(*) FILTER (WHERE status IN ('processing', 'ready')),
         count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'processing'),
         count(*) FILTER (WHERE status = 'ready'), count(*) FILTER (WHERE status = 'failed'),
         count(*) FILTER (WHERE status = 'expired'), count(*) FILTER (WHERE status = 'cancelled'),
@@ -123,33 +126,33 @@ _USAGE = (
 # this week, and 50 outcomes of the last quarter of an hour.
 _LIVE = (
     f"""
-    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket, upload_key,
-        grant_expires_at, status, uploaded_at, upload_version_id)
+    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
+        grant_expires_at, status, uploaded_at)
     SELECT md5('live ' || n)::uuid, {_COMPANY}, 'n', 'video/mp4', 1000, $1 || {_COMPANY},
-        {_COMPANY} || '/uploads/' || md5('live ' || n)::uuid, now() + interval '10 hours',
+        now() + interval '10 hours',
         CASE WHEN n > 190 THEN 'pending' ELSE 'processing' END,
-        CASE WHEN n <= 190 THEN now() - n * interval '1 second' END, 'v'
+        CASE WHEN n <= 190 THEN now() - n * interval '1 second' END
     FROM generate_series(1, 200) n
     """,
     """
-    INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size, state, claimed_at,
-        finished_at, lease_until)
-    SELECT company_id, id, 1, 1000,
+    INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, claimed_at, finished_at,
+        lease_until)
+    SELECT company_id, id, 1,
         (ARRAY['running', 'running', 'running', 'queued', 'done'])[1 + abs(hashtext(id::text)) % 5],
         now(), now(), now() + interval '1 day'
     FROM media_assets WHERE status = 'processing'
     """,
     f"""
-    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket, upload_key,
+    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
         grant_expires_at, status, updated_at)
-    SELECT md5('lapsed ' || n)::uuid, {_COMPANY}, 'n', 'image/png', 1000, $1, 'k',
+    SELECT md5('lapsed ' || n)::uuid, {_COMPANY}, 'n', 'image/png', 1000, $1,
         now() - n * interval '10 minutes', 'expired', now() - n * interval '10 minutes'
     FROM generate_series(1, 500) n
     """,
     f"""
-    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket, upload_key,
+    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
         grant_expires_at, status, uploaded_at, processed_at)
-    SELECT md5('new ' || n)::uuid, {_COMPANY}, 'n', 'image/png', 1000, $1, 'k', now(), 'ready',
+    SELECT md5('new ' || n)::uuid, {_COMPANY}, 'n', 'image/png', 1000, $1, now(), 'ready',
         now(), now() + interval '5 hours' FROM generate_series(1, 50) n
     """,
 )
@@ -166,10 +169,10 @@ _ANEW = (
     WHERE company_id IN (SELECT {_COMPANY} FROM generate_series(0, {_WITH_BUCKETS - 1}) n)
     """,
     f"""
-    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket, upload_key,
-        grant_expires_at, status, created_at, upload_version_id)
-    SELECT id, company, 'n', 'image/png', 1000, $1 || company, company || '/uploads/' || id, now(),
-        'ready', now() - interval '400 days', 'v'
+    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
+        grant_expires_at, status, created_at)
+    SELECT id, company, 'n', 'image/png', 1000, $1 || company, now(), 'ready',
+        now() - interval '400 days'
     FROM (SELECT gen_random_uuid() AS id, {_COMPANY} AS company
           FROM generate_series(0, {_WITH_BUCKETS - 1}) n) made
     """,
@@ -191,7 +194,7 @@ _AS_A_FILL = (
     "SET maintenance_work_mem = '512MB'",
     "SET work_mem = '128MB'",
 )
-_TABLES = ("media_assets", "ingest_jobs", "asset_transitions", "asset_results", "companies",
+_TABLES = ("media_assets", "ingest_jobs", "asset_transitions", "asset_files", "companies",
            "company_usage", "outbox", "idempotency_keys", "event_tickets")  # fmt: skip
 _PLAIN_INDEXES = """
     SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition
@@ -318,7 +321,7 @@ async def fill(admin: asyncpg.Connection, database: str, assets: int, prefix: st
         tasks.create_task(_fill_part(database, assets, _ASSETS, prefix, float(assets)))
         tasks.create_task(_fill_part(database, assets, _JOBS, float(assets)))
         tasks.create_task(_fill_part(database, assets, _TRANSITIONS))
-        tasks.create_task(_fill_part(database, assets, _RESULTS))
+        tasks.create_task(_fill_part(database, assets, _FILES))
     _say(f"{assets:,} assets filled in {time.perf_counter() - began:.0f} s")
     await _each(admin, _LIVE, prefix)
     for index in indexes:
@@ -330,7 +333,7 @@ async def fill(admin: asyncpg.Connection, database: str, assets: int, prefix: st
     await admin.execute("CHECKPOINT")
     counts = {
         table: await admin.fetchval(f"SELECT count(*) FROM {table}")
-        for table in (*BIG, "asset_results", "company_usage")
+        for table in (*BIG, "asset_files", "company_usage")
     }
     size = await admin.fetchval("SELECT pg_database_size(current_database())")
     told = ", ".join(f"{count:,} {table}" for table, count in counts.items())

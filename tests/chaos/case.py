@@ -80,10 +80,18 @@ class Case:
         return {(job["asset_id"], job["attempt"]): job for job in self.evidence.jobs}
 
     @cached_property
-    def results(self) -> dict[tuple[str, int, str], dict[str, Any]]:
-        return {
-            (row["asset_id"], row["attempt"], row["part"]): row for row in self.evidence.results
-        }
+    def files(self) -> dict[str, list[dict[str, Any]]]:
+        """What is recorded as stored, by asset."""
+        return grouped(self.evidence.files, lambda file: file["asset_id"])
+
+    def file(self, asset_id: str, *kinds: str) -> dict[str, Any] | None:
+        """Return the asset's first file of one of these kinds."""
+        found = (file for file in self.files.get(asset_id, ()) if file["kind"] in kinds)
+        return next(found, None)
+
+    def recorded_outputs(self, asset_id: str) -> list[dict[str, Any]]:
+        """Return the files that were made of an asset."""
+        return [file for file in self.files.get(asset_id, ()) if file["kind"] != "original"]
 
     @cached_property
     def transitions(self) -> dict[str, list[dict[str, Any]]]:
@@ -106,21 +114,16 @@ class Case:
         )
         return {asset_id: sorted(m.at for m in messages) for asset_id, messages in found.items()}
 
-    def told_again(self, asset_id: str, attempt: int) -> bool:
+    def told_again(self, asset_id: str) -> bool:
         """
         Whether media_ingest told of an upload again after its job had done its part.
 
-        Such a job may begin once more, and its fence rises, though its first result counts.
+        Such a job may begin once more, and its fence rises, though its first file counts.
         """
         moments = self.notifications.get(asset_id, [])
-        rendition = self.results.get((asset_id, attempt, "rendition"))
-        since = [rendition["at"].timestamp()] if rendition else moments[:1]
+        video = self.file(asset_id, "video")
+        since = [video["created_at"].timestamp()] if video else moments[:1]
         return bool(since) and any(moment > since[0] for moment in moments)
-
-    def fence_of_rendition(self, asset_id: str, attempt: int) -> int | None:
-        """Return the fence that the job had when its rendition was taken, where that is known."""
-        rendition = self.results.get((asset_id, attempt, "rendition"))
-        return rendition.get("job_fence") if rendition else None
 
     def processed(self, asset_id: str, attempt: int) -> dict[str, dict[str, Any]]:
         """Return the distinct outcomes that Kafka tells of an attempt, by event id."""
@@ -137,9 +140,9 @@ class Case:
     def garbage(self) -> Iterator[tuple[str, Found]]:
         """Yield the outputs that nothing refers to."""
         referred = {
-            (asset["bucket"], asset[column])
+            (asset["bucket"], file["key"])
             for asset in self.evidence.assets
-            for column in ("processed_key", "thumbnail_key")
+            for file in self.files.get(asset["id"], ())
             if asset["status"] == "ready"
         }
         for asset_id, found in self.outputs:

@@ -27,6 +27,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from media_contracts import TOPICS
+from media_runtime.storage import upload_key
 from minio import Minio
 from minio.error import S3Error
 from PIL import Image
@@ -44,7 +45,7 @@ _PROGRAMS = ("ffmpeg", "ffprobe", "bwrap")
 _LOOK_SECONDS = 30.0
 # A client that was told that its upload is stored does not lose it to the end of its grant.
 _UNFINISHED = """
-    SELECT id, status, bucket, upload_key FROM media_assets
+    SELECT id, company_id, status, bucket FROM media_assets
     WHERE company_id = ANY($1) AND status IN ('pending', 'processing', 'expired')
 """
 _OPEN_JOBS = """
@@ -113,7 +114,7 @@ class Evidence:
     assets: list[dict[str, Any]] = field(default_factory=list)
     transitions: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[dict[str, Any]] = field(default_factory=list)
-    results: list[dict[str, Any]] = field(default_factory=list)
+    files: list[dict[str, Any]] = field(default_factory=list)
     outbox: list[dict[str, Any]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
     dead_letters: list[Message] = field(default_factory=list)
@@ -139,7 +140,7 @@ async def gather(target: Target, ledger: Ledger) -> Evidence:
         dump, evidence.lag, evidence.objects = await asyncio.gather(
             _patiently(lambda: _dump(target)), _patiently(lambda: _lasting_lag(target)), listing
         )
-        evidence.decoded = await storage.decoded(evidence.assets)
+        evidence.decoded = await storage.decoded(evidence.assets, evidence.files)
     _sort_messages(dump, ours, entries, evidence)
     evidence.processes, evidence.scratch = processes_left(target), files_left(target)
     return evidence
@@ -162,12 +163,11 @@ async def _rows(connection: Any, ours: Sequence[str], evidence: Evidence) -> Non
         )
     )
     about = [UUID(asset["id"]) for asset in evidence.assets]
-    for name, table in (
-        ("transitions", "asset_transitions"),
-        ("jobs", "ingest_jobs"),
-        ("results", "asset_results"),
+    for name, table, order in (
+        ("transitions", "asset_transitions", "id"),
+        ("jobs", "ingest_jobs", "id"),
+        ("files", "asset_files", "created_at, attempt, name"),
     ):
-        order = "id" if table != "asset_results" else "at"
         found = await connection.fetch(
             f"SELECT * FROM {table} WHERE company_id = ANY($1) OR asset_id = ANY($2)"
             f" ORDER BY {order}",
@@ -223,13 +223,15 @@ class _Storage:
             raise
         return [_found(bucket, key, of_key) for key, of_key in sorted(versions.items())]
 
-    async def decoded(self, assets: Sequence[Mapping[str, Any]]) -> dict[str, Decoded]:
-        """Return what decoders make of the files of all ready assets, by key."""
+    async def decoded(
+        self, assets: Sequence[Mapping[str, Any]], files: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Decoded]:
+        """Return what decoders make of the outputs of all ready assets, by key."""
+        ready = {asset["id"]: asset["bucket"] for asset in assets if asset["status"] == "ready"}
         wanted = [
-            (asset["bucket"], asset[column])
-            for asset in assets
-            for column in ("processed_key", "thumbnail_key")
-            if asset["status"] == "ready" and asset[column]
+            (ready[file["asset_id"]], file["key"])
+            for file in files
+            if file["asset_id"] in ready and file["kind"] != "original"
         ]
         found = await self._in_threads(self._decode, wanted)
         return dict(zip((key for _, key in wanted), found, strict=True))
@@ -532,7 +534,9 @@ async def _unfinished_rows(target: Target, storage: _Storage, ledger: Ledger) ->
     found = [row for row in rows if row["status"] == "processing" or str(row["id"]) in told]
     # Nobody was told whether these are stored; those that are will be processed.
     doubtful = [row for row in rows if row not in found and row["status"] == "pending"]
-    stored = await storage.exists([(row["bucket"], row["upload_key"]) for row in doubtful])
+    stored = await storage.exists(
+        [(row["bucket"], upload_key(row["company_id"], row["id"])) for row in doubtful]
+    )
     found += [row for row, there in zip(doubtful, stored, strict=True) if there]
     if not (found or jobs or outbox):
         return ""

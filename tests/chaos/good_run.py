@@ -64,16 +64,12 @@ class GoodRun:
                 "status": "processing",
                 "attempt": 1,
                 "bucket": f"media-{company}",
-                "upload_key": key,
-                "processed_key": None,
-                "thumbnail_key": None,
-                "width": None,
-                "height": None,
-                "duration_seconds": None,
                 "error_code": None,
                 "error_message": None,
+                "retired": False,
             }
         )
+        self.add_file(asset_id, 0, "original", key, size=1000)
         self.message("media_ingest", f"media-{company}/{key}", {})
         self.status(asset_id, 1, "pending", "processing")
 
@@ -100,41 +96,80 @@ class GoodRun:
         if code:
             data["error"] = {"code": code, "message": "It is bad."}
         else:
-            data |= self.files(asset, attempt, fence, is_video=is_video)
+            data |= self.made(asset, attempt, fence, is_video=is_video)
         self.status(asset_id, attempt, "processing", status)
         self.event("media_processed", "media.asset.processed.v1", asset_id, data)
         self.hear(company, asset_id, "media_processed", status, attempt)
 
-    def files(
+    def made(
         self, asset: dict[str, Any], attempt: int, fence: int, *, is_video: bool
     ) -> dict[str, Any]:
+        """Store what is made of an upload, and return what Kafka tells of it."""
         folder = f"{asset['company_id']}/outputs/{asset['id']}"
-        processed = f"{folder}/{attempt}-{fence}/video.mp4" if is_video else f"{folder}/{attempt}/i"
-        thumbnail = f"{folder}/{attempt}/thumbnail.jpg"
-        asset |= {"processed_key": processed, "thumbnail_key": thumbnail}
-        asset |= {"width": 160, "height": 90, "duration_seconds": 2.0 if is_video else None}
-        sizes = {processed: (160, 90), thumbnail: (320, 240)}
-        for key, (width, height) in sizes.items():
-            self.evidence.objects.append(Found(bucket=asset["bucket"], key=key, size=50, etag="e"))
-            self.evidence.decoded[key] = Decoded(
-                width=width, height=height, size=50, seconds=2.0 if key == processed else None
+        files = []
+        for kind, key, width, height in (
+            ("video", f"{folder}/{attempt}-{fence}/video.mp4", 160, 90)
+            if is_video
+            else ("image", f"{folder}/{attempt}/image", 160, 90),
+            ("thumbnail", f"{folder}/{attempt}/thumbnail.jpg", 320, 240),
+        ):
+            seconds = 2.0 if kind == "video" else None
+            self.store(
+                asset["bucket"], key, Decoded(width=width, height=height, size=50, seconds=seconds)
             )
-        if not is_video:
-            self.evidence.decoded[processed] = Decoded(width=160, height=90, size=50)
-        for part in ("rendition", "pictures") if is_video else ("pictures",):
-            self.evidence.results.append(
-                {
-                    "asset_id": asset["id"],
-                    "company_id": asset["company_id"],
-                    "attempt": attempt,
-                    "part": part,
-                    "at": NOW,
-                }
+            files.append(
+                self.add_file(
+                    asset["id"],
+                    attempt,
+                    kind,
+                    key,
+                    size=50,
+                    fence=fence,
+                    width=width,
+                    height=height,
+                    duration_seconds=seconds,
+                )
             )
-        return {
-            "rendition": {"key": processed, "size": 50},
-            "thumbnail": {"key": thumbnail, "size": 50},
+        told = [
+            {fact: file[fact] for fact in ("name", "key", "size", "width", "height")}
+            for file in files
+        ]
+        return {"rendition": {**told[0]}, "thumbnail": {**told[1]}, "files": told}
+
+    def add_file(
+        self, asset_id: str, attempt: int, kind: str, key: str, **about: Any
+    ) -> dict[str, Any]:
+        """Record a stored object as the asset's, and return its row."""
+        facts = {"fence": None, "width": None, "height": None, "duration_seconds": None, **about}
+        row = {
+            "asset_id": asset_id,
+            "company_id": self.asset(asset_id)["company_id"],
+            "attempt": attempt,
+            "name": kind,
+            "kind": kind,
+            "key": key,
+            "created_at": NOW,
+            **facts,
         }
+        self.evidence.files.append(row)
+        return row
+
+    def store(self, bucket: str, key: str, decoded: Decoded) -> None:
+        """Have an output in storage."""
+        found = Found(bucket=bucket, key=key, size=decoded.size, etag="e")
+        self.evidence.objects.append(found)
+        self.evidence.decoded[key] = decoded
+
+    def another_key(self, asset_id: str, kind: str, key: str) -> None:
+        """Let storage, row and Kafka agree on another key of an output; the old object stays."""
+        file = self.file(asset_id, kind)
+        old, file["key"] = file["key"], key
+        self.store(self.asset(asset_id)["bucket"], key, self.evidence.decoded[old])
+        for message in self.evidence.messages:
+            data = message.event.get("data", {})
+            for told in (data.get("rendition"), data.get("thumbnail"), *data.get("files", ())):
+                if told and told["key"] == old:
+                    told["key"] = key
 
     def status(self, asset_id: str, attempt: int, before: str, after: str) -> None:
         company = self.asset(asset_id)["company_id"]
@@ -192,6 +227,13 @@ class GoodRun:
     def asset(self, asset_id: str) -> dict[str, Any]:
         return next(asset for asset in self.evidence.assets if asset["id"] == asset_id)
 
+    def file(self, asset_id: str, kind: str) -> dict[str, Any]:
+        return next(
+            file
+            for file in self.evidence.files
+            if (file["asset_id"], file["kind"]) == (asset_id, kind)
+        )
+
     def job(self, asset_id: str) -> dict[str, Any]:
         return next(job for job in self.evidence.jobs if job["asset_id"] == asset_id)
 
@@ -200,9 +242,15 @@ class GoodRun:
         assert len(kept) < len(getattr(self.evidence, name)), "nothing is broken"
         setattr(self.evidence, name, kept)
 
+    def forget(self, asset_id: str, doomed: Callable[[dict[str, Any]], bool]) -> None:
+        """Remove rows of files."""
+        files = self.evidence.files
+        files[:] = [file for file in files if file["asset_id"] != asset_id or not doomed(file)]
+
     def retry(self, asset_id: str, status: str, code: str | None = None) -> None:
         """Let a failed asset be tried again."""
         self.ledger("retry", company=self.asset(asset_id)["company_id"], asset_id=asset_id)
+        self.forget(asset_id, lambda file: file["kind"] != "original")
         self.status(asset_id, 2, "failed", "processing")
         self.attempt(asset_id, 2, status, code)
 
@@ -211,4 +259,5 @@ class GoodRun:
         self.ledger("delete", company=asset["company_id"], asset_id=asset_id)
         self.status(asset_id, 1, asset["status"], "deleted")
         asset["status"] = "deleted"
+        self.forget(asset_id, lambda _: True)
         self.drop("objects", lambda found: asset_id in found.key)

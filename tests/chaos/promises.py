@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from chaos.case import ENDED, GONE, STATUS_CHANGED, Case, grouped
@@ -22,6 +22,8 @@ _OPEN_JOBS = frozenset({"queued", "running"})
 _OUTPUT = re.compile(
     r"[^/]+/outputs/(?P<asset>[^/]+)/(?P<attempt>[0-9]+)(-(?P<fence>[0-9]+))?/[^/]+"
 )
+_ORIGINAL = re.compile(r"[^/]+/(uploads|quarantine)/(?P<asset>[^/]+)")
+_FACTS = ("key", "size", "width", "height")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _SECONDS_OFF = 0.5
 
@@ -42,6 +44,8 @@ def uploads_are_stored(case: Case) -> Findings:
             yield asset_id, f"the upload of {upload.sample} was acknowledged; its asset is gone"
         elif asset["status"] not in GONE | {"expired"}:
             yield from _is_stored(asset_id, upload, case.originals.get(asset_id))
+            if asset["status"] in ENDED:
+                yield from _is_recorded(asset_id, upload, case.file(asset_id, "original"))
 
 
 def _is_stored(asset_id: str, upload: Entry, found: Found | None) -> Findings:
@@ -51,6 +55,18 @@ def _is_stored(asset_id: str, upload: Entry, found: Found | None) -> Findings:
         yield asset_id, f"{found.key} has {found.size} bytes; {upload.size} were uploaded"
     elif upload.md5 and _MD5.fullmatch(found.etag) and found.etag != upload.md5:
         yield asset_id, f"{found.key} is not what was uploaded: {found.etag} != {upload.md5}"
+
+
+def _is_recorded(asset_id: str, upload: Entry, file: Mapping[str, Any] | None) -> Findings:
+    if file is None:
+        yield asset_id, f"the upload of {upload.sample} was acknowledged, but is not recorded"
+        return
+    found = _ORIGINAL.fullmatch(file["key"])
+    # It may move between the two places while evidence is taken.
+    if found is None or found["asset"] != asset_id:
+        yield asset_id, f"{file['key']} is not the key of this asset's upload"
+    if upload.size is not None and file["size"] != upload.size:
+        yield asset_id, f"{file['size']} bytes are recorded; {upload.size} were uploaded"
 
 
 def uploads_end_once(case: Case) -> Findings:
@@ -100,20 +116,34 @@ def _published(case: Case, asset: Mapping[str, Any], attempt: int, ends: list[st
         if data["outcome"] != ends[0]:
             yield asset_id, f"attempt {attempt} {ends[0]}, but Kafka says {data['outcome']}"
         elif attempt == asset["attempt"] and asset["status"] in ENDED:
-            yield from _agrees(asset, data)
+            yield from _agrees(case, asset, data)
 
 
-def _agrees(asset: Mapping[str, Any], data: Mapping[str, Any]) -> Findings:
-    if asset["status"] == "ready":
-        pairs = {
-            "processed_key": (data.get("rendition") or {}).get("key"),
-            "thumbnail_key": (data.get("thumbnail") or {}).get("key"),
-        }
-    else:
-        pairs = {"error_code": (data.get("error") or {}).get("code")}
-    for column, told in pairs.items():
-        if told != asset[column]:
-            yield asset["id"], f"{column} is {asset[column]}, but Kafka says {told}"
+def _agrees(case: Case, asset: Mapping[str, Any], data: Mapping[str, Any]) -> Findings:
+    asset_id = asset["id"]
+    if asset["status"] != "ready":
+        told = (data.get("error") or {}).get("code")
+        if told != asset["error_code"]:
+            yield asset_id, f"error_code is {asset['error_code']}, but Kafka says {told}"
+        return
+    outputs = [
+        file for file in case.recorded_outputs(asset_id) if file["attempt"] == asset["attempt"]
+    ]
+    pairs = {
+        "rendition": (_facts(case.file(asset_id, "video", "image")), _facts(data.get("rendition"))),
+        "thumbnail": (_facts(case.file(asset_id, "thumbnail")), _facts(data.get("thumbnail"))),
+        "files": tuple(
+            {file["name"]: _facts(file) for file in some}
+            for some in (outputs, data.get("files") or ())
+        ),
+    }
+    for part, (recorded, told) in pairs.items():
+        if told != recorded:
+            yield asset_id, f"{part} is {recorded}, but Kafka says {told}"
+
+
+def _facts(file: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    return tuple(file[fact] for fact in _FACTS) if file else None
 
 
 def _status_told(case: Case, asset_id: str) -> Findings:
@@ -152,83 +182,99 @@ def outputs_are_whole(case: Case, *, garbage_allowed: bool) -> Findings:
     """I4: what a ready asset refers to is whole, and of the right attempt and worker."""
     stored = {(found.bucket, found.key): found for _, found in case.outputs}
     for asset_id, asset in case.assets.items():
+        outputs = case.recorded_outputs(asset_id)
         if asset["status"] == "ready":
-            for column in ("processed_key", "thumbnail_key"):
-                yield from _is_whole(case, asset, column, stored)
-                for problem in _origin(case, asset, column):
+            kinds = {"video" if _is_video(asset) else "image", "thumbnail"}
+            for kind in sorted(kinds - {file["kind"] for file in outputs}):
+                yield asset_id, f"is ready without its {kind}"
+            for file in outputs:
+                yield from _is_whole(case, asset, file, stored)
+                for problem in _origin(case, asset, file):
                     yield asset_id, problem
+        for file in _outlived(asset, case.files.get(asset_id, ())):
+            yield asset_id, f"is {asset['status']}, but {file['key']} is recorded as its own"
     if not garbage_allowed:
         for asset_id, found in case.garbage():
             yield asset_id, f"{found.key} is left, and nothing refers to it"
 
 
+def _is_video(asset: Mapping[str, Any]) -> bool:
+    return bool(asset["content_type"].startswith("video/"))
+
+
+def _outlived(
+    asset: Mapping[str, Any], files: Iterable[Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the files that should have gone as their asset ended."""
+    kept = {"failed": {"original"}}
+    kept |= dict.fromkeys(GONE, {"thumbnail"} if asset["retired"] else set())
+    for file in files:
+        if asset["status"] in kept and file["kind"] not in kept[asset["status"]]:
+            yield file
+
+
 def _is_whole(
     case: Case,
     asset: Mapping[str, Any],
-    column: str,
+    file: Mapping[str, Any],
     stored: Mapping[tuple[str, str], Found],
 ) -> Findings:
-    asset_id, key = asset["id"], asset[column]
-    if not key:
-        yield asset_id, f"is ready without {column}"
-    elif (asset["bucket"], key) not in stored:
-        yield asset_id, f"{column} {key} is not stored"
+    asset_id, key = asset["id"], file["key"]
+    if (asset["bucket"], key) not in stored:
+        yield asset_id, f"{file['name']} {key} is not stored"
     else:
         decoded = case.evidence.decoded.get(key, Decoded(problem="was not looked at"))
         if decoded.problem:
             yield asset_id, f"{key} cannot be decoded: {decoded.problem}"
             return
-        for problem in _as_recorded(case, asset, column, decoded):
+        for problem in _as_recorded(file, decoded):
             yield asset_id, f"{key}: {problem}"
 
 
-def _as_recorded(
-    case: Case, asset: Mapping[str, Any], column: str, decoded: Decoded
-) -> Iterator[str]:
+def _as_recorded(file: Mapping[str, Any], decoded: Decoded) -> Iterator[str]:
     size = (decoded.width, decoded.height)
-    recorded: Mapping[str, Any] = {}
-    for data in case.processed(asset["id"], asset["attempt"]).values():
-        recorded = data.get("rendition" if column == "processed_key" else "thumbnail") or {}
-    if recorded.get("size", decoded.size) != decoded.size:
-        yield f"has {decoded.size} bytes, recorded are {recorded['size']}"
-    if column == "thumbnail_key":
-        if size != THUMBNAIL_SIZE:
-            yield f"measures {size}, not {THUMBNAIL_SIZE}"
-        return
-    if size != (asset["width"], asset["height"]):
-        yield f"measures {size}, recorded is {(asset['width'], asset['height'])}"
-    seconds = asset["duration_seconds"]
+    if file["size"] != decoded.size:
+        yield f"has {decoded.size} bytes, recorded are {file['size']}"
+    if file["kind"] == "thumbnail" and size != THUMBNAIL_SIZE:
+        yield f"measures {size}, not {THUMBNAIL_SIZE}"
+    if size != (file["width"], file["height"]):
+        yield f"measures {size}, recorded is {(file['width'], file['height'])}"
+    seconds = file["duration_seconds"]
     if decoded.seconds is not None and abs((seconds or 0) - decoded.seconds) > _SECONDS_OFF:
         yield f"lasts {decoded.seconds} s, recorded are {seconds}"
 
 
-def _origin(case: Case, asset: Mapping[str, Any], column: str) -> Iterator[str]:
-    """Tell whether a key is one of the asset's own attempt and of the worker whose job it was."""
-    key = asset[column]
-    if not key:
-        return
+def _origin(case: Case, asset: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[str]:
+    """Tell whether a file is of the asset's own attempt and of the worker whose job it was."""
+    name, key = file["name"], file["key"]
     job = case.jobs.get((asset["id"], asset["attempt"]))
     found = _OUTPUT.fullmatch(key)
     if found is None or found["asset"] != asset["id"]:
-        yield f"{column} {key} is not the key of an output of this asset"
-    elif int(found["attempt"]) != asset["attempt"]:
-        yield f"{column} {key} is not of attempt {asset['attempt']}"
+        yield f"{name} {key} is not the key of an output of this asset"
+    elif {int(found["attempt"]), file["attempt"]} != {asset["attempt"]}:
+        yield f"{name} {key} of attempt {file['attempt']} is not of attempt {asset['attempt']}"
     elif job is None:
         yield "is ready, but its attempt had no job"
     else:
-        again = case.told_again(asset["id"], asset["attempt"])
-        if column == "processed_key" and job["state"] != "done" and not again:
+        again = case.told_again(asset["id"])
+        if file["kind"] != "thumbnail" and job["state"] != "done" and not again:
             yield f"is ready, but the job of its attempt is {job['state']}"
         fence = int(found["fence"]) if found["fence"] else None
-        known = case.fence_of_rendition(asset["id"], asset["attempt"])
-        if column == "processed_key" and known is not None:
-            yield from _fence(asset, column, fence, known, older_is_right=False)
+        if file["kind"] == "video" and file["fence"] is not None:
+            # Written down as the video was taken, by whoever had the job then.
+            last, again = min(file["fence"], job["fence"]), False
         else:
-            yield from _fence(asset, column, fence, job["fence"], older_is_right=again)
+            last = job["fence"]
+        yield from _fence(asset, file, fence, last, older_is_right=again)
 
 
 def _fence(
-    asset: Mapping[str, Any], column: str, fence: int | None, last: int, *, older_is_right: bool
+    asset: Mapping[str, Any],
+    file: Mapping[str, Any],
+    fence: int | None,
+    last: int,
+    *,
+    older_is_right: bool,
 ) -> Iterator[str]:
     """
     Tell whether a key is of the worker that ended the job, whose fence is the *last* one.
@@ -236,14 +282,15 @@ def _fence(
     Pictures may carry no fence, because any worker's are the same. Those of a video were
     perhaps asked for by a worker that lost its lease later: theirs is an older fence.
     """
-    key, is_video = asset[column], asset["content_type"].startswith("video/")
+    what = f"{file['name']} {file['key']}"
+    of_a_video = _is_video(asset) and file["kind"] != "video"
     if fence is None:
-        if is_video and column == "processed_key":
-            yield f"{column} {key} carries no fence"
+        if file["kind"] == "video":
+            yield f"{what} carries no fence"
     elif fence > last:
-        yield f"{column} {key} carries a fence that no worker had; the last is {last}"
-    elif fence < last and not older_is_right and not (is_video and column == "thumbnail_key"):
-        yield f"{column} {key} is of a worker that lost its lease; the job's fence is {last}"
+        yield f"{what} carries a fence that no worker had; the last is {last}"
+    elif fence < last and not older_is_right and not of_a_video:
+        yield f"{what} is of a worker that lost its lease; the job's fence is {last}"
 
 
 def stack_is_at_rest(case: Case, planted: int) -> Findings:
@@ -284,13 +331,19 @@ def companies_are_apart(case: Case) -> Findings:
     """I6: nothing of one company reaches another."""
     for asset_id, asset in case.assets.items():
         yield from _row_apart(case, asset_id, asset)
-    for table in ("transitions", "jobs", "results"):
+    for table in ("transitions", "jobs", "files"):
         for row in getattr(case.evidence, table):
             owner = case.owners.get(row["asset_id"])
             if row["company_id"] != owner:
                 yield row["asset_id"], f"{table} name company {row['company_id']}, not {owner}"
+            if not row.get("key", f"{owner}/").startswith(f"{owner}/"):
+                yield row["asset_id"], f"{row['name']} {row['key']} is not of company {owner}"
     for found in case.evidence.objects:
         yield from _object_apart(case, found)
+    yield from _told_apart(case)
+
+
+def _told_apart(case: Case) -> Findings:
     for message in case.evidence.messages:
         event = message.event
         owner = case.owners.get(str(event.get("subject")))
@@ -308,9 +361,6 @@ def _row_apart(case: Case, asset_id: str, asset: Mapping[str, Any]) -> Findings:
         yield asset_id, f"its row names company {company}, but {owner} signed it"
     if not asset["bucket"].endswith(company):
         yield asset_id, f"lies in {asset['bucket']}, which is not company {company}'s"
-    for column in ("upload_key", "processed_key", "thumbnail_key"):
-        if asset[column] and not asset[column].startswith(f"{company}/"):
-            yield asset_id, f"{column} {asset[column]} is not of company {company}"
 
 
 def _object_apart(case: Case, found: Found) -> Findings:

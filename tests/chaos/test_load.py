@@ -92,8 +92,12 @@ async def test_damage_is_seen(run, target):
     litter = target.scratch[0] / "ingest" / "left-behind"
     store = ObjectStore(StorageSettings())
     try:
-        await store.delete_prefix(ready[0]["bucket"], ready[0]["upload_key"])
-        await store.delete_prefix(ready[1]["bucket"], ready[1]["thumbnail_key"])
+        for asset, kind in ((ready[0], "original"), (ready[1], "thumbnail")):
+            lost = next(
+                file["key"] for file in run.evidence.files
+                if file["asset_id"] == asset["id"] and file["kind"] == kind
+            )  # fmt: skip
+            await store.delete_prefix(asset["bucket"], lost)
         key = f"{ready[2]['company_id']}/uploads/{uuid4()}"
         await store.upload_bytes(
             ready[2]["bucket"], key, b"stray", content_type="image/jpeg", cache_control=""

@@ -39,13 +39,13 @@ def photo(tmp_path_factory) -> bytes:
 
 
 async def original(rows: Rows, asset: str) -> ObjectRef:
-    row = await rows.connection.fetchrow("SELECT * FROM media_assets WHERE id = $1", UUID(asset))
-    return ObjectRef(
-        bucket=row["bucket"],
-        key=row["upload_key"],
-        version_id=row["upload_version_id"],
-        sha256=row["upload_sha256"],
+    row = await rows.connection.fetchrow(
+        "SELECT f.*, a.bucket FROM asset_files f JOIN media_assets a ON a.id = f.asset_id"
+        " WHERE f.asset_id = $1 AND f.kind = 'original'",
+        UUID(asset),
     )
+    names = "bucket", "key", "version_id", "sha256"
+    return ObjectRef(**{name: row[name] for name in names})
 
 
 async def test_a_checked_photo_that_is_replaced_is_not_served(

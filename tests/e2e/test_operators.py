@@ -57,7 +57,7 @@ async def test_an_assets_whole_history_is_told(company: Company, tmp_path):
     steps = [(one["from_status"], one["to_status"]) for one in found["transitions"]]
     assert steps == [("pending", "processing"), ("processing", "ready")]
     assert [job["state"] for job in found["jobs"]] == ["done"]
-    assert [result["part"] for result in found["results"]] == ["pictures"]
+    assert {file["name"] for file in found["files"]} == {"original", "image", "thumbnail"}
     keys = {one["key"].rpartition("/")[2] for one in found["objects"]}
     assert {asset, "thumbnail.jpg", "image"} <= keys
     types = [event["type"] for event in found["events"]]

@@ -67,7 +67,7 @@ async def retried(company: Company, rows: Rows, asset: str) -> None:
 
     async def waits() -> bool:
         key = await rows.connection.fetchval(
-            "SELECT upload_key FROM media_assets WHERE id = $1", UUID(asset)
+            "SELECT key FROM asset_files WHERE asset_id = $1 AND kind = 'original'", UUID(asset)
         )
         return "/quarantine/" in key
 
@@ -117,13 +117,12 @@ async def all_is_there(company: Company, store: ObjectStore, rows: Rows, ready: 
         for url in (shown["processedUrl"], shown["thumbnailUrl"]):
             assert (await company.fetch(url)).content
     for row in await rows.connection.fetch(
-        "SELECT * FROM media_assets WHERE company_id = $1", company.id
+        "SELECT * FROM asset_files WHERE company_id = $1", company.id
     ):
-        await store.stat(
-            ObjectRef(
-                bucket=row["bucket"], key=row["upload_key"], version_id=row["upload_version_id"]
-            )
+        file = ObjectRef(
+            bucket=store.bucket_of(company.id), key=row["key"], version_id=row["version_id"]
         )
+        await store.stat(file)
 
 
 async def test_of_a_healthy_company_nothing_is_removed(company, store, rows, healthy):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from media_records.files import files_of
 from media_records.lifecycle import find_asset
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetFile
 from media_runtime.postgres import Database
 from media_runtime.storage import StoredObject, upload_key
 
-SIGN = "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)"
+SIGN = "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
 
 
 async def sign_asset(
@@ -20,7 +21,7 @@ async def sign_asset(
     company, asset = company_id or uuid4(), uuid4()
     await sign_api.fetchrow(
         SIGN, company, asset, "name", content_type, 1000, f"media-{company}",
-        upload_key(company, asset), datetime.now(UTC) + timedelta(hours=1), None,
+        datetime.now(UTC) + timedelta(hours=1), None,
         None, None, None,
     )  # fmt: skip
     return company, asset
@@ -36,6 +37,11 @@ def stored(company: UUID, asset: UUID, *, version: str | None = "v1") -> StoredO
         etag="e",
         sequencer="1",
     )
+
+
+async def files_now(database: Database, asset_id: UUID) -> dict[str, AssetFile]:
+    """Return the asset's files as they are, by name."""
+    return {file.name: file for file in await files_of(database, asset_id)}
 
 
 async def asset_now(database: Database, asset_id: UUID) -> Asset:

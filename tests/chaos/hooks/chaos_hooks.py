@@ -35,8 +35,8 @@ POINTS = {
     "downloaded": Point("ingest", "media_runtime.storage", "ObjectStore.download"),
     "transcoding": Point("ingest", "ingest.process", "_Progress.report"),
     "transcoded": Point("ingest", "ingest.process", "ProcessUpload._transcode"),
-    "rendition_stored": Point("ingest", "ingest.process", "ProcessUpload._store_rendition"),
-    "rendition_committed": Point("ingest", "ingest.outcomes", "Outcomes.rendition_made"),
+    "video_stored": Point("ingest", "ingest.process", "ProcessUpload._store_video"),
+    "video_committed": Point("ingest", "ingest.outcomes", "Outcomes.video_made"),
     "outcome_in_transaction": Point("ingest", "ingest.outcomes", "Outcomes._publish"),
     "pictures_committed": Point("ingest", "ingest.outcomes", "Outcomes.thumbnailed"),
     "relaying": Point("ingest", "media_runtime.kafka", "Producer.send_all", after=False),
@@ -142,6 +142,7 @@ def _fence_off() -> None:
 def _dedupe_off() -> None:
     """What comes again has its effect again: no state absorbs it."""
     outcomes = importlib.import_module("ingest.outcomes")
+    files = importlib.import_module("media_records.files")
     lifecycle = importlib.import_module("media_records.lifecycle")
     contracts = importlib.import_module("media_contracts")
 
@@ -151,9 +152,9 @@ def _dedupe_off() -> None:
 
     outcomes.Outcomes._current = staticmethod(any_asset)
     # Told to be new, whether it is or not.
-    outcomes._INSERT = (
+    files._ADD = (
         "WITH added AS ("
-        + outcomes._INSERT.replace("RETURNING 1", "RETURNING 1 AS it")
+        + files._ADD.replace("RETURNING 1", "RETURNING 1 AS it")
         + ") SELECT 1 FROM (SELECT count(*) FROM added) AS whatever"
     )
     every = frozenset(contracts.AssetStatus)

@@ -34,7 +34,7 @@ async def upload(database, database_name):
                 _, asset_id = await sign_asset(db, company, content_type=content_type)
                 async with database.transaction() as connection:
                     asset = await find_asset(connection, asset_id)
-                    await enqueue(connection, asset, version_id="v", size=1)
+                    await enqueue(connection, asset)
 
         yield jobs
 

@@ -19,8 +19,8 @@ from ingest.wakeup import Wakeup
 from media_contracts import (
     AssetStatus,
     ErrorInfo,
+    MediaFile,
     Picture,
-    Rendition,
     ThumbnailFailed,
     ThumbnailMade,
     new_event,
@@ -38,7 +38,7 @@ from media_runtime.storage import (
     quarantine_key,
 )
 
-from support.assets import asset_now, sign_asset, stored
+from support.assets import asset_now, files_now, sign_asset, stored
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url
 
@@ -161,10 +161,10 @@ async def expire_leases(admin):
     await admin.execute("UPDATE ingest_jobs SET lease_until = now() - interval '1 second'")
 
 
-def rendition(name="video.mp4"):
-    return Rendition(
-        bucket="b", key=f"k/{name}", content_type="video/mp4", width=4, height=2, size=9,
-        duration_seconds=1.5,
+def video(name="video.mp4"):
+    return MediaFile(
+        name="video", kind="video", key=f"k/{name}", content_type="video/mp4", width=4, height=2,
+        size=9, duration_seconds=1.5,
     )  # fmt: skip
 
 
@@ -190,8 +190,9 @@ async def test_only_the_first_version_of_a_key_counts(sign_api, intake, admin):
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset, version="first")
     await notify(intake, company, asset, version="second")
-    rows = await admin.fetch("SELECT source_version_id FROM ingest_jobs")
+    rows = await admin.fetch("SELECT version_id FROM asset_files WHERE kind = 'original'")
     assert [row[0] for row in rows] == ["first"]
+    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
 
 
 async def test_foreign_and_unknown_keys_make_no_job(sign_api, intake, admin):
@@ -240,7 +241,7 @@ async def test_an_attempt_whose_pictures_never_came_is_started_again(
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
     job = await begin(database, queue, lifecycle)
-    await outcomes.rendition_made(job, rendition())
+    await outcomes.video_made(job, video())
     await admin.execute("UPDATE media_assets SET updated_at = now()")
     await notify(intake, company, asset)
     assert await claim(database, queue) is None, "so soon, it is a duplicate"
@@ -248,10 +249,11 @@ async def test_an_attempt_whose_pictures_never_came_is_started_again(
     await notify(intake, company, asset)
     again = await claim(database, queue)
     assert (again.id, again.fence, again.tries) == (job.id, 2, 1)
-    await outcomes.rendition_made(again, rendition("again.mp4"))
+    await outcomes.video_made(again, video("again.mp4"))
     await outcomes.thumbnailed(await made(company, asset))
     ready = await asset_now(database, asset)
-    assert (ready.status, ready.processed_key) == ("ready", "k/video.mp4"), "the first one counts"
+    files = await files_now(database, asset)
+    assert (ready.status, files["video"].key) == ("ready", "k/video.mp4"), "the first one counts"
     assert ready.sweep_at is not None, "and the second one is garbage"
 
 
@@ -260,7 +262,7 @@ async def test_an_attempt_that_never_ends_is_given_up(
 ):
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
-    await outcomes.rendition_made(await begin(database, queue, lifecycle), rendition())
+    await outcomes.video_made(await begin(database, queue, lifecycle), video())
     await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
     await admin.execute("UPDATE media_assets SET updated_at = now() - interval '61 minutes'")
     await notify(intake, company, asset)
@@ -299,7 +301,7 @@ async def test_garbage_of_a_grant_is_swept_though_its_asset_became_ready_meanwhi
     await notify(intake, company, asset, version="second")
     due = (await asset_now(database, asset)).sweep_at
     await outcomes.thumbnailed(await made(company, asset))
-    await outcomes.rendition_made(job, rendition())
+    await outcomes.video_made(job, video())
     ready = await asset_now(database, asset)
     assert (ready.status, ready.sweep_at) == ("ready", due)
 
@@ -310,13 +312,13 @@ async def test_a_grant_used_again_after_its_file_was_quarantined_leaves_garbage(
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
     await admin.execute(
-        "UPDATE media_assets SET upload_key = $1, status = 'processing'",
-        quarantine_key(company, asset),
+        "UPDATE asset_files SET key = $1 WHERE kind = 'original'", quarantine_key(company, asset)
     )
+    await admin.execute("UPDATE media_assets SET status = 'processing'")
     await notify(intake, company, asset, version="second")
     after = await asset_now(database, asset)
     assert after.sweep_at is not None
-    assert after.upload_version_id == "v1"
+    assert (await files_now(database, asset))["original"].version_id == "v1"
     assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
 
 
@@ -344,7 +346,7 @@ async def test_a_silent_workers_job_is_taken_over_and_its_writes_are_refused(
     with pytest.raises(LostLeaseError):
         await queue.beat(frozen)
     with pytest.raises(LostLeaseError):
-        await outcomes.rendition_made(frozen, rendition("stale.mp4"))
+        await outcomes.video_made(frozen, video("stale.mp4"))
     with pytest.raises(LostLeaseError):
         await outcomes.job_failed(frozen, PermanentError("stale", "Stale."))
     with pytest.raises(LostLeaseError):
@@ -354,11 +356,11 @@ async def test_a_silent_workers_job_is_taken_over_and_its_writes_are_refused(
 
     assert _rejections() - before == 5
     assert await admin.fetchval("SELECT state FROM ingest_jobs") == "running"
-    assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
+    assert (await files_now(database, asset)).keys() == {"original"}
     await queue.beat(taken)
-    await outcomes.rendition_made(taken, rendition())
+    await outcomes.video_made(taken, video())
     await outcomes.thumbnailed(await made(company, asset))
-    assert (await asset_now(database, asset)).processed_key == "k/video.mp4"
+    assert (await files_now(database, asset))["video"].key == "k/video.mp4"
 
 
 def _rejections():
@@ -406,16 +408,22 @@ async def test_results_join_in_either_order_to_one_outcome(
     job = await begin(database, queue, lifecycle)
     if pictures_first:
         await outcomes.thumbnailed(await made(company, asset))
-    await outcomes.rendition_made(job, rendition())
+    await outcomes.video_made(job, video())
     if not pictures_first:
         await outcomes.thumbnailed(await made(company, asset))
     await outcomes.thumbnailed(await made(company, asset))
     ready = await asset_now(database, asset)
-    assert (ready.status, ready.thumbnail_key) == (
+    files = await files_now(database, asset)
+    thumbnail, shown = files["thumbnail"], files["video"]
+    assert (ready.status, thumbnail.key) == (
         "ready", picture_key(company, asset, 1, "thumbnail"),
     )  # fmt: skip
-    assert (ready.width, ready.height, ready.duration_seconds) == (4, 2, 1.5)
-    assert [data["outcome"] for data in await told(admin, "media_processed")] == ["ready"]
+    assert (shown.width, shown.height, shown.duration_seconds) == (4, 2, 1.5)
+    (outcome,) = await told(admin, "media_processed")
+    assert outcome["outcome"] == "ready"
+    assert {(one["name"], one["kind"], one["key"]) for one in outcome["files"]} == {
+        ("video", "video", shown.key), ("thumbnail", "thumbnail", thumbnail.key),
+    }  # fmt: skip
     ended = await admin.fetch("SELECT 1 FROM asset_transitions WHERE to_status = 'ready'")
     assert len(ended) == 1
 
@@ -447,7 +455,7 @@ async def test_a_forged_answer_changes_nothing_and_the_asset_still_ends(
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
     job = await begin(database, queue, lifecycle)
-    await outcomes.rendition_made(job, rendition())
+    await outcomes.video_made(job, video())
     before = await admin.fetchval("SELECT sum(bytes) FROM company_usage")
     honest = await put(company, asset)
     if forged == "an object that is not there":
@@ -461,8 +469,9 @@ async def test_a_forged_answer_changes_nothing_and_the_asset_still_ends(
     honest = await put(company, asset)
     await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=[honest]), company, asset))
     ready = await asset_now(database, asset)
-    assert (ready.status, ready.thumbnail_key) == ("ready", honest.key)
-    assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == before + 9 + 9
+    thumbnail = (await files_now(database, asset))["thumbnail"]
+    assert (ready.status, thumbnail.key) == ("ready", honest.key)
+    assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == before + 9
 
 
 async def test_after_a_forged_answer_the_attempt_asks_again(
@@ -471,7 +480,7 @@ async def test_after_a_forged_answer_the_attempt_asks_again(
     """The right answer may be lost: what is left is an attempt that has come to a stand."""
     company, asset = await sign_asset(sign_api)
     await notify(intake, company, asset)
-    await outcomes.rendition_made(await begin(database, queue, lifecycle), rendition())
+    await outcomes.video_made(await begin(database, queue, lifecycle), video())
     forged = _A_PICTURE.model_copy(update={"key": "k"})
     await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=[forged]), company, asset))
     await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
@@ -490,8 +499,10 @@ async def test_an_answers_sizes_are_those_in_storage(
     made = ThumbnailMade(attempt=1, pictures=[one.model_copy(update=lies) for one in pictures])
     await outcomes.thumbnailed(answer(made, company, asset))
     ready = await asset_now(database, asset)
-    assert (ready.status, ready.stored_bytes) == ("ready", 2 * 9)
-    assert (ready.width, ready.height) == (320, 240)
+    files = await files_now(database, asset)
+    del files["original"]
+    assert ready.status == "ready"
+    assert {(file.size, file.width, file.height) for file in files.values()} == {(9, 320, 240)}
     (told_of,) = await told(admin, "media_processed")
     shown = told_of["rendition"]
     assert (shown["key"], shown["size"], shown["width"], shown["contentType"]) == (
@@ -527,7 +538,7 @@ async def test_pictures_that_are_in_cannot_fail_any_more(
     failed = ThumbnailFailed(attempt=1, error=ErrorInfo(code="no_frame", message="None."))
     await outcomes.thumbnailed(answer(failed, company, asset))
     assert (await asset_now(database, asset)).status == "processing"
-    await outcomes.rendition_made(job, rendition())
+    await outcomes.video_made(job, video())
     assert (await asset_now(database, asset)).status == "ready"
 
 
@@ -544,7 +555,7 @@ async def test_results_of_an_older_attempt_or_another_company_change_nothing(
     await notify(intake, company, asset)
     await outcomes.thumbnailed(await made(company, asset, attempt=1))
     await outcomes.thumbnailed(await made(uuid4(), asset, attempt=2))
-    assert await admin.fetchval("SELECT count(*) FROM asset_results") == 0
+    assert (await files_now(database, asset)).keys() == {"original"}
     job = await claim(database, queue)
     assert job.attempt == 2
 

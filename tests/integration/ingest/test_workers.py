@@ -185,7 +185,7 @@ async def test_a_claimed_job_begins_its_asset(workers, work, asset_id, database,
     async with workers.running():
         await eventually(lambda: work.jobs)
     job, asset = work.jobs[0]
-    assert (job.tries, job.fence, job.source_size) == (1, 1, 1000)
+    assert (job.tries, job.fence) == (1, 1)
     assert (asset.id, asset.status, asset.attempt) == (asset_id, "processing", 1)
     told = await admin.fetch("SELECT value FROM outbox WHERE topic = 'media_status' ORDER BY id")
     data = [json.loads(row["value"])["data"] for row in told]
@@ -380,7 +380,8 @@ async def test_a_retry_is_a_new_attempt_that_a_notification_begins(
         await eventually(failed_again)
     job, asset = work.jobs[1]
     assert (job.attempt, job.fence, asset.attempt) == (2, 1, 2)
-    assert job.source_version_id == "v1", "the first stored version stays the one that counts"
+    kept = await admin.fetch("SELECT version_id FROM asset_files WHERE kind = 'original'")
+    assert [row["version_id"] for row in kept] == ["v1"], "the first stored version counts"
     assert [one["attempt"] for one in await outcomes(admin)] == [1, 2]
 
 

@@ -270,8 +270,8 @@ class Model:
 
     def looks_at_file(self, claim: Claim) -> str | None:
         """Return how the work ends with this; None when a video is still to be encoded."""
-        if not claim.valid:
-            return self._lost()
+        if not claim.valid or claim.job.asset.status in {"deleted", "cancelled"}:
+            return self._lost()  # what is deleted has no file any more
         job, asset = claim.job, claim.job.asset
         if asset.kind == IMAGE or not asset.has_pictures(job.attempt):
             job.asked_at = self.clock
@@ -340,6 +340,8 @@ class Model:
         asset.changes.append(Change(asset.attempt, asset.status, status, service))
         self.seen[f"{asset.status} to {status}"] += 1
         asset.status, asset.updated_at = status, self.clock
+        if status in {"failed", "deleted", "cancelled"}:
+            asset.parts.pop(asset.attempt, None)
 
     def _add(self, asset: AssetModel, part: str, what: str | int) -> None:
         found = asset.parts.setdefault(asset.attempt, {})

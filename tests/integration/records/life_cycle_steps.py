@@ -414,9 +414,12 @@ def _agree_on(asset: AssetModel, rows: Rows) -> None:
         "status": asset.status,
         "attempt": asset.attempt,
         "error_code": asset.error,
-        "processed_key": asset.processed_key,
+        "processed_key": asset.processed_key if asset.status == "ready" else None,
     }, asset
-    assert row["upload_version_id"] == asset.version
+    is_kept = asset.status not in {"deleted", "cancelled"}
+    assert row["original_version"] == (asset.version if is_kept else None)
+    is_shown = asset.status in {"processing", "ready"}
+    assert set(row["made_in"]) <= ({asset.attempt} if is_shown else set())
     changes = [
         Change(one["attempt"], one["from_status"], one["to_status"], one["service"])
         for one in rows.changes[asset.id]
@@ -426,7 +429,6 @@ def _agree_on(asset: AssetModel, rows: Rows) -> None:
     assert {
         attempt: (job["state"], job["fence"], job["tries"]) for attempt, job in jobs.items()
     } == {attempt: (job.state, job.fence, job.tries) for attempt, job in asset.jobs.items()}
-    assert {job["source_version_id"] for job in jobs.values()} <= {asset.version}
 
 
 def _claimed(model: Model) -> Claim | None:

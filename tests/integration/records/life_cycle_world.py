@@ -35,15 +35,16 @@ from media_contracts import (
     AssetStatusChanged,
     CloudEvent,
     ErrorInfo,
+    MediaFile,
     MediaKind,
     ObjectRef,
     Picture,
-    Rendition,
     ThumbnailFailed,
     ThumbnailMade,
     ThumbnailRequested,
     new_event,
 )
+from media_records.files import files_of, original_of, reference
 from media_records.lifecycle import Lifecycle
 from media_records.tables import Asset
 from media_runtime.auth import Caller
@@ -89,13 +90,22 @@ _MOMENTS = {
     ),
     "ingest_jobs": ("not_before", "lease_until", "created_at", "finished_at", "asked_at"),
 }  # fmt: skip
-_ASSETS = "SELECT * FROM media_assets"
+_ASSETS = """
+    SELECT a.*, files.* FROM media_assets a, LATERAL (
+        SELECT max(version_id) FILTER (WHERE kind = 'original') AS original_version,
+            max(key) FILTER (WHERE kind IN ('video', 'image') AND a.status = 'ready')
+                AS processed_key,
+            max(key) FILTER (WHERE kind = 'thumbnail' AND a.status = 'ready') AS thumbnail_key,
+            coalesce(array_agg(attempt) FILTER (WHERE kind <> 'original'), '{}') AS made_in
+        FROM asset_files WHERE asset_id = a.id
+    ) files
+"""
 _CHANGES = """
     SELECT asset_id, company_id, attempt, from_status, to_status, service FROM asset_transitions
     ORDER BY id
 """
 _JOBS = """
-    SELECT asset_id, company_id, attempt, state, fence, tries, source_version_id FROM ingest_jobs
+    SELECT asset_id, company_id, attempt, state, fence, tries FROM ingest_jobs
 """
 _COUNTED = ("pending", "processing", "ready", "failed")
 _NOTHING = f"array_fill(0::numeric, ARRAY[{len(_COUNTED) + 1}])"
@@ -106,7 +116,9 @@ _MISCOUNTED = f"""
         FROM company_usage GROUP BY company_id
     ) counted FULL JOIN (
         SELECT company_id, ARRAY[
-            sum(size + stored_bytes) FILTER (WHERE status IN {_COUNTED}),
+            coalesce(sum(size) FILTER (WHERE status = 'pending' AND uploaded_at IS NULL), 0)
+                + coalesce((SELECT sum(size) FROM asset_files f
+                            WHERE f.company_id = media_assets.company_id), 0),
             {", ".join(f"count(*) FILTER (WHERE status = '{status}')" for status in _COUNTED)}
         ] AS sums
         FROM media_assets GROUP BY company_id
@@ -169,24 +181,29 @@ class Processing(ProcessUpload):
 
     async def __call__(self, job: Job, asset: Asset) -> None:
         await self.turns[job.id, job.fence].take()
+        original = original_of(await files_of(self._database, asset.id))
+        if original is None:
+            raise LostLeaseError
+        source = reference(asset, original)
         if asset.content_type.startswith("video/"):
-            await self._video(job, asset, _NOWHERE, _NOWHERE)
+            await self._video(job, asset, source, _NOWHERE)
         else:
-            await self._image(job, asset, _NOWHERE)
+            await self._image(job, asset, source, _NOWHERE)
 
     async def _transcode(
         self, asset: Asset, info: MediaInfo, video: VideoStream, source: Path, target: Path
     ) -> None:
         """Nothing is encoded."""
 
-    async def _store_rendition(
+    async def _store_video(
         self, job: Job, asset: Asset, claimed: MediaInfo, target: Path
-    ) -> Rendition:
+    ) -> MediaFile:
         await self.turns[job.id, job.fence].take()
         key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
-        return Rendition(
-            bucket=asset.bucket, key=key, content_type="video/mp4", width=64, height=48, size=9
-        )
+        return MediaFile(
+            name="video", kind="video", key=key, content_type="video/mp4", width=64, height=48,
+            size=9,
+        )  # fmt: skip
 
 
 class NoPool:

@@ -34,7 +34,7 @@ TENANT_TABLES = {
     "media_assets",
     "asset_transitions",
     "ingest_jobs",
-    "asset_results",
+    "asset_files",
     "idempotency_keys",
     "event_tickets",
     "outbox",
@@ -85,7 +85,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
-        "company_usage", "wanted_buckets",
+        "company_usage", "wanted_buckets", "asset_files",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]
@@ -115,14 +115,22 @@ async def test_a_company_set_in_a_transaction_ends_with_it(sign_api):
 
 
 async def test_another_companys_rows_can_be_neither_seen_nor_touched(sign_api, admin):
-    _, asset = await sign_asset(sign_api)
+    company, asset = await sign_asset(sign_api)
+    await admin.execute(
+        "INSERT INTO asset_files (company_id, asset_id, attempt, name, kind, key, content_type,"
+        " size) VALUES ($1, $2, 0, 'original', 'original', 'k', 'video/mp4', 1)",
+        company, asset,
+    )  # fmt: skip
     async with sign_api.company(uuid4()) as stranger:
         for statement in (
             "SELECT 1 FROM media_assets WHERE id = $1",
             "UPDATE media_assets SET file_name = 'stolen' WHERE id = $1 RETURNING 1",
             "SELECT 1 FROM asset_transitions WHERE asset_id = $1",
+            "SELECT 1 FROM asset_files WHERE asset_id = $1",
         ):
             assert await stranger.fetch(statement, asset) == []
+        await stranger.execute("SELECT forget_files($1, ARRAY['original'])", asset)
+    assert await admin.fetchval("SELECT count(*) FROM asset_files") == 1
     assert await admin.fetchval("SELECT file_name FROM media_assets") == "name"
 
 
@@ -149,7 +157,7 @@ async def test_no_row_points_at_another_companys_asset(sign_api):
             )
 
 
-@pytest.mark.parametrize("table", ["ingest_jobs", "asset_results", "event_tickets", "outbox"])
+@pytest.mark.parametrize("table", ["ingest_jobs", "event_tickets", "outbox"])
 async def test_sign_api_cannot_read_what_is_not_its_own(sign_api, table):
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await sign_api.fetch(f"SELECT 1 FROM {table}")

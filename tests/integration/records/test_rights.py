@@ -24,23 +24,25 @@ UPDATES = (
     ("media_internal", "media_assets"),
     ("media_internal", "company_usage"),
     ("media_internal", "ingest_jobs"),
+    ("media_internal", "asset_files"),
 )
 # All but those that say which row it is, and whose.
 COLUMNS = {
     "media_assets": """
-        file_name content_type size status attempt bucket upload_key upload_version_id uploaded_at
-        processed_key thumbnail_key duration_seconds width height error_code error_message
-        traceparent grant_expires_at updated_at processed_at sweep_at check_at stored_bytes
-        thumbnail_kept found_at attempt_at retired original_gone upload_sha256 grant_swept
+        file_name content_type size status attempt bucket uploaded_at error_code error_message
+        traceparent grant_expires_at updated_at processed_at sweep_at check_at found_at attempt_at
+        retired grant_swept
     """,
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
     "ingest_jobs": """
-        state priority not_before tries fence owner lease_until source_version_id source_size
-        last_error finished_at claimed_at kind asked_at
+        state priority not_before tries fence owner lease_until last_error finished_at claimed_at
+        kind asked_at
     """,
+    "asset_files": "key version_id sha256",
 }
 RIGHTS = {
     ("media_sign_api", "alembic_version"): "SELECT",
+    ("media_sign_api", "asset_files"): "SELECT",
     ("media_sign_api", "asset_transitions"): "INSERT SELECT",
     ("media_sign_api", "companies"): "SELECT",
     ("media_sign_api", "company_usage"): "INSERT SELECT",
@@ -49,7 +51,7 @@ RIGHTS = {
     ("media_sign_api", "outbox"): "INSERT",
     ("media_sign_api", "wanted_buckets"): "INSERT",
     ("media_internal", "alembic_version"): "SELECT",
-    ("media_internal", "asset_results"): "INSERT SELECT",
+    ("media_internal", "asset_files"): "INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
     ("media_internal", "companies"): "SELECT",
     ("media_internal", "company_usage"): "INSERT SELECT",
@@ -83,7 +85,7 @@ MEMBERS = {
     ("media_watcher", "media_relay"),
 }
 # PostgreSQL lets everyone call a new function; with its caller's rights that gives nothing.
-CALLABLE_BY_ALL = {"sign_asset", "count_usage", "accounted_bytes"}
+CALLABLE_BY_ALL = {"sign_asset", "count_asset", "count_file", "granted_bytes", "add_usage"}
 
 _GRANTED = """
     WITH granted AS (
@@ -132,6 +134,8 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
     assert {(row["proname"], row["caller"]) for row in rows} == {
         ("forget_lapsed_key", "media_sign_api"),
         ("forget_relayed", "media_relay"),
+        ("forget_files", "media_sign_api"),
+        ("forget_files", "media_internal"),
         ("redeem_ticket", "media_notifier"),
     }
     assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in rows)

@@ -63,7 +63,7 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
         *(
             (table, "media_internal")
             for table in (
-                "companies", "media_assets", "asset_transitions", "ingest_jobs", "asset_results",
+                "companies", "media_assets", "asset_transitions", "ingest_jobs", "asset_files",
                 "outbox", "company_usage",
             )
         ),
@@ -147,7 +147,7 @@ async def test_an_idempotency_key_of_one_company_tells_another_nothing(one_conne
     async def sign(company: UUID, response: str) -> str | None:
         row = await one_connection.fetchrow(
             "SELECT response FROM sign_asset"
-            " ($1, gen_random_uuid(), 'n', 'image/png', 1::bigint, 'b', 'k',"
+            " ($1, gen_random_uuid(), 'n', 'image/png', 1::bigint, 'b',"
             " now(), NULL, 'same key', 'hash', $2)",
             company,
             response,
@@ -164,8 +164,12 @@ async def test_an_idempotency_key_of_one_company_tells_another_nothing(one_conne
 @pytest.mark.parametrize(
     ("table", "columns", "values"),
     [
-        ("ingest_jobs", "attempt, source_size", "1, 1"),
-        ("asset_results", "attempt, part, data", "1, 'pictures', '{}'"),
+        ("ingest_jobs", "attempt", "1"),
+        (
+            "asset_files",
+            "attempt, name, kind, key, content_type, size",
+            "1, 'video', 'video', 'k', 'video/mp4', 1",
+        ),
         ("asset_transitions", "attempt, to_status, service", "1, 'ready', 'x'"),
     ],
 )

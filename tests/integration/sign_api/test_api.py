@@ -452,9 +452,7 @@ async def test_a_file_that_is_no_longer_kept_cannot_be_retried(company, rows: Ro
     """Its time in quarantine is over: an attempt could only fail, by nobody's fault but ours."""
     asset_id = await company.upload_bytes("bad.jpg", b"no photo" * 9, "image/jpeg")
     await company.ended(asset_id)
-    await rows.connection.execute(
-        "UPDATE media_assets SET original_gone = true WHERE id = $1", UUID(asset_id)
-    )
+    await rows.connection.execute("DELETE FROM asset_files WHERE asset_id = $1", UUID(asset_id))
     assert problem(await company.post(f"/assets/{asset_id}/retry"), 409) == "original_gone"
     assert (await company.asset(asset_id))["status"] == "failed"
 

@@ -67,8 +67,28 @@ def value():
 
 
 @pytest.fixture
-def add(admin):
-    """Insert assets of a status, uploaded some minutes ago or not at all; return their ids."""
+def add_file(admin):
+    """Insert the row of an asset's file, or set what it says of its object."""
+
+    async def insert(asset, kind, key, *, attempt=1, size=1, version=None):
+        await admin.execute(
+            "INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,"
+            " content_type, size) SELECT id, $2, $3, company_id, $3, $4, $5, 'x/y', $6"
+            " FROM media_assets WHERE id = $1 ON CONFLICT (asset_id, attempt, name)"
+            " DO UPDATE SET key = $4, version_id = $5, size = $6",
+            asset, 0 if kind == "original" else attempt, kind, key, version, size,
+        )  # fmt: skip
+
+    return insert
+
+
+@pytest.fixture
+def add(admin, add_file):
+    """
+    Insert assets of a status, uploaded some minutes ago or not at all; return their ids.
+
+    Those that are neither waited for nor gone have an original, as large as they are.
+    """
 
     async def insert(status, count=1, *, minutes=None, company=None, bucket="b", **columns):
         company, ids = company or uuid4(), [uuid4() for _ in range(count)]
@@ -76,14 +96,17 @@ def add(admin):
         for asset in ids:
             await admin.execute(
                 "INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,"
-                " upload_key, grant_expires_at, status, uploaded_at)"
-                " VALUES ($1, $2, 'n', 'image/png', 1, $3, $4, now(), $5, $6)",
-                asset, company, bucket, upload_key(company, asset), status, uploaded,
+                " grant_expires_at, status, uploaded_at)"
+                " VALUES ($1, $2, 'n', 'image/png', 1, $3, now(), $4, $5)",
+                asset, company, bucket, status, uploaded,
             )  # fmt: skip
             for column, value in columns.items():
                 await admin.execute(
                     f"UPDATE media_assets SET {column} = $2 WHERE id = $1", asset, value
                 )
+            if status in {"processing", "ready", "failed"}:
+                original = upload_key(company, asset)
+                await add_file(asset, "original", original, size=columns.get("size", 1))
         return ids
 
     return insert

@@ -43,10 +43,11 @@ def put(store, company):
 
 
 @pytest.fixture
-async def planted(add, admin, company, store, put):
+async def planted(add, add_file, admin, company, store, put):
     """Something for each rule, due since a known time."""
     of = {"company": company, "bucket": store.bucket_of(company)}
-    await add("ready", 2, created_at=ago(days=366), stored_bytes=9, **of)
+    for old in await add("ready", 2, created_at=ago(days=366), **of):
+        await add_file(old, "image", output_key(company, old, 1, "image"), size=9)
     (deleted,) = await add("deleted", sweep_at=ago(minutes=30), **of)
     await put(upload_key(company, deleted), b"12345")
     (dead,) = await add("ready", attempt=2, sweep_at=ago(minutes=20), **of)
@@ -55,10 +56,9 @@ async def planted(add, admin, company, store, put):
     (refused,) = await add("failed", sweep_at=ago(minutes=10), **of)
     version = await put(quarantine_key(company, refused), b"1234567")
     await admin.execute(
-        "UPDATE media_assets SET upload_key = $2, upload_version_id = $3,"
-        " updated_at = now() - interval '8 days' WHERE id = $1",
-        refused, quarantine_key(company, refused), version,
-    )  # fmt: skip
+        "UPDATE media_assets SET updated_at = now() - interval '8 days' WHERE id = $1", refused
+    )
+    await add_file(refused, "original", quarantine_key(company, refused), version=version)
     await add("expired", 3, updated_at=ago(days=7, minutes=5), **of)
     await admin.execute(
         "INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response,"

@@ -65,13 +65,13 @@ async def one_round(name, store, settings):
     async with alone(name) as admin:
         await plant_work(admin, settings.s3_bucket_prefix)
     async with alone(name) as admin:
-        before = await admin.fetchrow(_READ, [*BIG, "asset_results"])
+        before = await admin.fetchrow(_READ, [*BIG, "asset_files"])
     async with Database.connect(service_url(name, "watcher"), name="t", size=1) as database:
         outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
         for part in parts_of_a_round(database, store, outbox, settings):
             await part()
     async with alone(name) as admin:
-        after = await admin.fetchrow(_READ, [*BIG, "asset_results"])
+        after = await admin.fetchrow(_READ, [*BIG, "asset_files"])
     return tuple(late - early for late, early in zip(after, before, strict=True))
 
 

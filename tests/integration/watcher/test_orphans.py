@@ -40,16 +40,14 @@ def put(store, company):
 
 
 @pytest.fixture
-def pin(store, company, admin):
+def pin(store, company, admin, add_file):
     """Make the newest version of an asset's original the one that counts; return it."""
 
     async def pin_version(asset):
         original = ObjectRef(bucket=store.bucket_of(company), key=upload_key(company, asset))
         version = (await store.stat(original)).version_id
-        await admin.execute(
-            "UPDATE media_assets SET upload_version_id = $2, grant_swept = true WHERE id = $1",
-            asset, version,
-        )  # fmt: skip
+        await add_file(asset, "original", original.key, version=version, size=3)
+        await admin.execute("UPDATE media_assets SET grant_swept = true WHERE id = $1", asset)
         return version
 
     return pin_version
@@ -67,7 +65,7 @@ def sweep_now(database, store, settings, admin):
 
 
 @pytest.fixture
-def ready(add, store, company, put, pin):
+def ready(add, add_file, store, company, put, pin):
     """Make a ready asset with all its files."""
 
     async def make(**columns):
@@ -76,16 +74,11 @@ def ready(add, store, company, put, pin):
         picture = output_key(company, asset, 1, "thumbnail.jpg")
         await put(upload_key(company, asset), video, picture)
         await pin(asset)
+        await add_file(asset, "video", video)
+        await add_file(asset, "thumbnail", picture)
         return asset, video, picture
 
     return make
-
-
-async def refer(admin, asset, video, picture):
-    await admin.execute(
-        "UPDATE media_assets SET processed_key = $2, thumbnail_key = $3 WHERE id = $1",
-        asset, video, picture,
-    )  # fmt: skip
 
 
 async def found(database, store, *, min_age=NO_AGE):
@@ -94,14 +87,13 @@ async def found(database, store, *, min_age=NO_AGE):
     }
 
 
-async def test_a_tidy_company_has_no_orphans(database, store, ready, admin):
-    await refer(admin, *await ready())
+async def test_a_tidy_company_has_no_orphans(database, store, ready):
+    await ready()
     assert await found(database, store) == set()
 
 
 async def test_objects_that_no_row_explains_are_found(database, store, ready, put, company, admin):
-    asset, video, picture = await ready()
-    await refer(admin, asset, video, picture)
+    asset, _video, _picture = await ready()
     stranger, dead = uuid4(), output_key(company, asset, 1, "video.mp4", fence=7)
     strange = {
         "readme.txt",
@@ -117,9 +109,8 @@ async def test_objects_that_no_row_explains_are_found(database, store, ready, pu
     assert left == {("object", key) for key in strange - {dead}}, "what is to be swept is known"
 
 
-async def test_files_that_are_gone_are_found(database, store, ready, admin, company):
-    asset, video, picture = await ready()
-    await refer(admin, asset, video, picture)
+async def test_files_that_are_gone_are_found(database, store, ready, company):
+    asset, video, _picture = await ready()
     await store.delete_prefix(store.bucket_of(company), video)
     assert await found(database, store) == {("file", video)}
     await store.delete_prefix(store.bucket_of(company), upload_key(company, asset))
@@ -139,8 +130,7 @@ async def listed(database, store):
 async def test_orphans_are_removed_where_somebody_asks_and_rows_stay(
     store, put, ready, admin, company, database
 ):
-    asset, video, picture = await ready()
-    await refer(admin, asset, video, picture)
+    _asset, video, _picture = await ready()
     await put("readme.txt", "readme.txt", "readme.txt.more")
     await store.delete_prefix(store.bucket_of(company), video)
     everything = await listed(database, store)
@@ -159,11 +149,10 @@ async def test_only_what_was_listed_is_removed_and_only_while_it_is_an_orphan(
     await put("readme.txt", uploaded)
     before = await listed(database, store)
     await put("later.txt", "readme.txt")
-    (asset,) = await add("ready", company=company, bucket=store.bucket_of(company))
+    (asset,) = await add("pending", company=company, bucket=store.bucket_of(company))
     await admin.execute(
-        "UPDATE media_assets SET id = $2, upload_key = $3 WHERE id = $1",
-        asset, UUID(uploaded.rpartition("/")[2]), uploaded,
-    )  # fmt: skip
+        "UPDATE media_assets SET id = $2 WHERE id = $1", asset, UUID(uploaded.rpartition("/")[2])
+    )
     removed = {
         one.key: done
         for one, done in zip(
@@ -176,10 +165,9 @@ async def test_only_what_was_listed_is_removed_and_only_while_it_is_an_orphan(
 
 
 async def test_of_many_versions_only_those_that_nothing_refers_to_are_removed(
-    database, store, ready, put, pin, admin, company
+    database, store, ready, put, pin, company
 ):
-    asset, video, picture = await ready()
-    await refer(admin, asset, video, picture)
+    asset, _video, picture = await ready()
     original, bucket = upload_key(company, asset), store.bucket_of(company)
     await put(original)
     pinned = await pin(asset)
@@ -198,10 +186,9 @@ async def test_of_many_versions_only_those_that_nothing_refers_to_are_removed(
 
 @pytest.mark.parametrize("hidden", ["video", "original"])
 async def test_a_delete_marker_over_a_file_that_a_row_needs_makes_it_no_orphan(
-    database, store, ready, admin, company, sweep_now, hidden
+    database, store, ready, company, sweep_now, hidden
 ):
-    asset, video, picture = await ready()
-    await refer(admin, asset, video, picture)
+    asset, video, _picture = await ready()
     key = video if hidden == "video" else upload_key(company, asset)
     store._client.remove_object(store.bucket_of(company), key)
     before = await store.objects(store.bucket_of(company), all_versions=True)
@@ -219,7 +206,7 @@ async def test_an_original_whose_version_is_gone_is_missing_though_its_key_is_th
     await admin.execute("UPDATE media_assets SET status = 'processing', sweep_at = now()")
     await put(key)
     assert await found(database, store) == set()
-    pinned = await admin.fetchval("SELECT upload_version_id FROM media_assets")
+    pinned = await admin.fetchval("SELECT version_id FROM asset_files WHERE kind = 'original'")
     await store.delete_prefix(bucket, key, lambda one: one.version_id == pinned)
     assert await found(database, store) == {("file", key)}
 
@@ -233,14 +220,13 @@ async def test_removing_takes_its_time_where_it_is_told_to(database, store, put)
 
 
 async def test_a_bucket_of_many_pages_is_compared_whole(
-    database, store, ready, put, admin, company, monkeypatch
+    database, store, ready, put, company, monkeypatch
 ):
     monkeypatch.setattr(storage, "_PAGE", 2)
     monkeypatch.setattr(orphans, "_PAGE", 2)
     lost, strange = set(), set()
     for number in range(6):
         asset, video, picture = await ready()
-        await refer(admin, asset, video, picture)
         if number % 2:
             await store.delete_prefix(store.bucket_of(company), f"{company}/outputs/{asset}/")
             lost |= {("file", video), ("file", picture)}
@@ -250,11 +236,14 @@ async def test_a_bucket_of_many_pages_is_compared_whole(
     assert await found(database, store) == lost | strange
 
 
-async def test_a_company_whose_bucket_is_gone_is_all_missing_files(database, store, add, admin):
+async def test_a_company_whose_bucket_is_gone_is_all_missing_files(
+    database, store, add, add_file, admin
+):
     company = uuid4()
     await admin.execute(
         "INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, 'gone', 1)", company
     )
-    (asset,) = await add("ready", company=company, bucket="gone", thumbnail_key="k")
+    (asset,) = await add("ready", company=company, bucket="gone")
+    await add_file(asset, "thumbnail", "k")
     await admin.execute("UPDATE media_assets SET updated_at = $1", datetime.now(UTC))
     assert await found(database, store) == {("file", "k")}, f"{asset} has lost its picture"

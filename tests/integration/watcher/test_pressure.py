@@ -30,8 +30,7 @@ def kinds(findings):
 
 async def job(admin, company, asset, **columns):
     await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size)"
-        " VALUES ($1, $2, 1, 1)",
+        "INSERT INTO ingest_jobs (company_id, asset_id, attempt) VALUES ($1, $2, 1)",
         company,
         asset,
     )

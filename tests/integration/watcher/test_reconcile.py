@@ -193,8 +193,8 @@ async def test_an_attempt_that_stands_still_is_started_again(
     asset = await signed("processing", ago=30, uploaded_at=datetime.now(UTC))
     if job:
         await admin.execute(
-            "INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, source_size,"
-            " finished_at) VALUES ($1, $2, 1, $3, 1, now() - make_interval(mins => $4))",
+            "INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, finished_at)"
+            " VALUES ($1, $2, 1, $3, now() - make_interval(mins => $4))",
             company, asset, job, ended_ago,
         )  # fmt: skip
     assert await reconciler() == {effect: 1}

@@ -17,6 +17,7 @@ from watcher.reconcile import SERVICE
 from watcher.retention import Retention, plan_all, plan_retention
 from watcher.sweep import Sweep
 
+from support.assets import files_now
 from support.eventually import eventually
 
 OLD = datetime.now(UTC) - timedelta(days=366)
@@ -99,11 +100,12 @@ async def test_a_round_deletes_a_bounded_number_the_oldest_first(
 
 
 async def test_a_plan_is_of_everything_however_small_the_batch(
-    database, settings, company, add, admin
+    database, settings, company, add, admin, add_file
 ):
     keeper, other = await company(keeps=True), await company(days=30)
     older = OLD - timedelta(days=1)
-    await add("ready", 3, company=keeper, created_at=OLD, thumbnail_key="k", stored_bytes=10)
+    for asset in await add("ready", 3, company=keeper, created_at=OLD):
+        await add_file(asset, "thumbnail", "k", size=10)
     await add("failed", company=keeper, created_at=older)
     await add("ready", 2, company=other, created_at=OLD)
     await add("ready", company=await company(), created_at=YOUNG)
@@ -130,24 +132,27 @@ async def test_no_more_is_deleted_than_was_planned(
 
 
 async def test_what_a_company_wants_kept_meanwhile_is_kept(
-    retention, database, settings, company, add, admin
+    retention, database, settings, company, add, admin, add_file
 ):
     one, other = await company(), await company()
-    await add("ready", company=one, created_at=OLD, thumbnail_key="k")
-    await add("ready", company=other, created_at=OLD, thumbnail_key="k")
+    assets = [*await add("ready", company=one, created_at=OLD),
+              *await add("ready", company=other, created_at=OLD)]  # fmt: skip
+    for asset in assets:
+        await add_file(asset, "thumbnail", "k")
     plan = await plan_all(database, settings)
     await set_policy(database, one, PolicyChange(days=3650))
     await set_policy(database, other, PolicyChange(keeps_thumbnails=True))
     assert await retention.apply(plan) == 1
-    kept = "SELECT thumbnail_kept FROM media_assets WHERE company_id = $1 AND status = 'deleted'"
-    assert await admin.fetchval(kept, other) is True
+    assert await deleted(admin) == {assets[1]}
+    assert set(await files_now(database, assets[1])) == {"thumbnail"}
 
 
 async def test_a_plan_for_another_policy_is_made_without_setting_it(
-    database, settings, company, add
+    database, settings, company, add, add_file
 ):
     one = await company(days=3650, keeps=True)
-    await add("ready", company=one, created_at=OLD, thumbnail_key="k")
+    (asset,) = await add("ready", company=one, created_at=OLD)
+    await add_file(asset, "thumbnail", "k")
     assert (await plan_all(database, settings, company=one)).companies == []
     (share,) = (
         await plan_all(database, settings, company=one, days=30, keeps_thumbnails=False)
@@ -173,7 +178,7 @@ async def test_a_change_of_policy_leaves_what_it_does_not_name(database, company
 
 
 async def test_a_kept_thumbnail_is_all_that_is_left(
-    retention, database, store, settings, company, add, admin
+    retention, database, store, settings, company, add, add_file
 ):
     keeper, other = await company(keeps=True), await company(keeps=False)
     assets = {}
@@ -183,10 +188,8 @@ async def test_a_kept_thumbnail_is_all_that_is_left(
         thumbnail = output_key(owner, asset, 1, "thumbnail.jpg")
         for key in (upload_key(owner, asset), output_key(owner, asset, 1, "image"), thumbnail):
             await store.upload_bytes(bucket, key, b"x", content_type="x/y", cache_control="x")
-        await admin.execute(
-            "UPDATE media_assets SET thumbnail_key = $2, processed_key = $3 WHERE id = $1",
-            asset, thumbnail, output_key(owner, asset, 1, "image"),
-        )  # fmt: skip
+        await add_file(asset, "thumbnail", thumbnail)
+        await add_file(asset, "image", output_key(owner, asset, 1, "image"))
         assets[owner] = asset
     assert await retention() == 2
     sweep = Sweep(database, store, settings)

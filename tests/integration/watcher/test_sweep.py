@@ -7,11 +7,14 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
+from media_records.files import reference
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.storage import ObjectStore, output_key, output_prefix, quarantine_key, upload_key
 from watcher.operations import Operator
 from watcher.sweep import Sweep
+
+from support.assets import asset_now, files_now
 
 NOW = datetime.now(UTC)
 
@@ -79,7 +82,7 @@ async def test_objects_of_deleted_assets_are_removed_and_no_others(
 
 
 async def test_what_dead_attempts_left_is_removed_and_what_is_referred_to_stays(
-    store, sweep, add, company, admin
+    store, sweep, add, add_file, company
 ):
     bucket = store.bucket_of(company)
     (asset,) = await add(
@@ -96,10 +99,9 @@ async def test_what_dead_attempts_left_is_removed_and_what_is_referred_to_stays(
     await put(store, bucket, thumbnail)
     first = await put(store, bucket, upload_key(company, asset))
     await put(store, bucket, upload_key(company, asset))
-    await admin.execute(
-        "UPDATE media_assets SET processed_key = $1, thumbnail_key = $2, upload_version_id = $3",
-        video, thumbnail, first,
-    )  # fmt: skip
+    await add_file(asset, "original", upload_key(company, asset), version=first)
+    await add_file(asset, "video", video, attempt=2)
+    await add_file(asset, "thumbnail", thumbnail, attempt=2)
     assert await sweep() == len(garbage) + 2, "an old version of the picture, a second upload"
     assert await keys(store, bucket) == {video: 1, thumbnail: 1, upload_key(company, asset): 1}
     await store.stat(ObjectRef(bucket=bucket, key=upload_key(company, asset), version_id=first))
@@ -134,7 +136,7 @@ async def test_what_a_worker_wrote_after_a_deletion_goes_an_hour_later(
 
 
 @pytest.fixture
-async def upload(store, add, company, admin):
+async def upload(store, add, add_file, company, admin):
     """An asset with its original in storage; gives its id."""
 
     async def asset(status, *, code=None, minutes=1, attempt=1):
@@ -143,25 +145,21 @@ async def upload(store, add, company, admin):
             status, minutes=minutes, company=company, bucket=bucket, sweep_at=NOW, attempt=attempt
         )
         version = await put(store, bucket, upload_key(company, found))
-        await admin.execute(
-            "UPDATE media_assets SET upload_version_id = $2, error_code = $3 WHERE id = $1",
-            found, version, code,
-        )  # fmt: skip
+        await add_file(found, "original", upload_key(company, found), version=version)
+        await admin.execute("UPDATE media_assets SET error_code = $2 WHERE id = $1", found, code)
         return found
 
     return asset
 
 
-async def original_of(admin, store, asset):
+async def original_of(database, store, asset):
     """Return where the row says that the original is, after a look whether it is there."""
-    row = await admin.fetchrow("SELECT * FROM media_assets WHERE id = $1", asset)
-    await store.stat(
-        ObjectRef(bucket=row["bucket"], key=row["upload_key"], version_id=row["upload_version_id"])
-    )
-    return row["upload_key"]
+    original = (await files_now(database, asset))["original"]
+    await store.stat(reference(await asset_now(database, asset), original))
+    return original.key
 
 
-async def test_a_refused_original_moves_into_quarantine(store, sweep, upload, company, admin):
+async def test_a_refused_original_moves_into_quarantine(store, sweep, upload, company, database):
     refused = await upload("failed", code="type_mismatch")
     bucket = store.bucket_of(company)
     before = await store.stat(ObjectRef(bucket=bucket, key=upload_key(company, refused)))
@@ -169,23 +167,27 @@ async def test_a_refused_original_moves_into_quarantine(store, sweep, upload, co
     after = await store.stat(ObjectRef(bucket=bucket, key=quarantine_key(company, refused)))
     assert (after.etag, after.size) == (before.etag, before.size)
     assert await keys(store, store.bucket_of(company)) == {quarantine_key(company, refused): 1}
-    assert await original_of(admin, store, refused) == quarantine_key(company, refused)
+    assert await original_of(database, store, refused) == quarantine_key(company, refused)
     assert await sweep() == 0
 
 
 @pytest.mark.parametrize("code", ["object_missing", "processing_timeout", "quota_exceeded"])
-async def test_an_original_that_is_not_at_fault_stays(store, sweep, upload, company, admin, code):
+async def test_an_original_that_is_not_at_fault_stays(
+    store, sweep, upload, company, code, database
+):
     asset = await upload("failed", code=code)
     assert await sweep() == 0
-    assert await original_of(admin, store, asset) == upload_key(company, asset)
+    assert await original_of(database, store, asset) == upload_key(company, asset)
 
 
-async def test_an_original_that_proved_good_comes_back(store, sweep, upload, company, admin):
+async def test_an_original_that_proved_good_comes_back(
+    store, sweep, upload, company, admin, database
+):
     asset = await upload("failed", code="duration_too_long")
     await sweep()
     await admin.execute("UPDATE media_assets SET status = 'ready', attempt = 2, sweep_at = now()")
     assert await sweep() == 1
-    assert await original_of(admin, store, asset) == upload_key(company, asset)
+    assert await original_of(database, store, asset) == upload_key(company, asset)
     assert await keys(store, store.bucket_of(company)) == {upload_key(company, asset): 1}
 
 
@@ -203,7 +205,7 @@ async def test_a_retry_that_begins_meanwhile_finds_its_original(
     racing = Racing(settings)
     await Sweep(database, racing, settings)()
     racing.close()
-    assert await original_of(admin, store, asset) == upload_key(company, asset)
+    assert await original_of(database, store, asset) == upload_key(company, asset)
     assert await keys(store, store.bucket_of(company)) == {upload_key(company, asset): 1}
 
 
@@ -211,6 +213,7 @@ async def test_a_deleted_asset_leaves_nothing_in_quarantine(store, sweep, upload
     await upload("failed", code="type_mismatch")
     await sweep()
     await admin.execute("UPDATE media_assets SET status = 'deleted', sweep_at = now()")
+    await admin.execute("DELETE FROM asset_files")
     await sweep()
     assert await keys(store, store.bucket_of(company)) == {}
 
@@ -264,18 +267,18 @@ async def test_an_asset_that_cannot_be_swept_holds_no_other_up(sweep, store, add
     assert await due(admin) == {broken}
 
 
-async def quarantined(admin, sweep, upload, store):
+async def quarantined(database, sweep, upload, store):
     """Return an asset whose original has come into quarantine."""
     asset = await upload("failed", code="type_mismatch")
     await sweep()
-    assert await original_of(admin, store, asset)
+    assert await original_of(database, store, asset)
     return asset
 
 
 async def test_an_original_is_given_up_when_its_time_in_quarantine_is_over(
-    store, sweep, upload, company, admin
+    store, sweep, upload, company, admin, database
 ):
-    asset = await quarantined(admin, sweep, upload, store)
+    asset = await quarantined(database, sweep, upload, store)
     used = "SELECT sum(bytes) FROM company_usage"
     assert await admin.fetchval(used) == 1
     await admin.execute(
@@ -292,15 +295,14 @@ async def test_an_original_is_given_up_when_its_time_in_quarantine_is_over(
     assert await admin.fetchval(used) == 0, "it takes nothing any more"
     assert await due(admin) == set()
     row = await admin.fetchrow("SELECT * FROM media_assets WHERE id = $1", asset)
-    assert (row["status"], row["error_code"], row["original_gone"]) == (
-        "failed", "type_mismatch", True,
-    )  # fmt: skip
+    assert (row["status"], row["error_code"]) == ("failed", "type_mismatch")
+    assert not await files_now(database, asset)
 
 
 async def test_what_is_no_longer_kept_cannot_be_retried(
     database, settings, store, sweep, upload, admin
 ):
-    asset = await quarantined(admin, sweep, upload, store)
+    asset = await quarantined(database, sweep, upload, store)
     await admin.execute(
         "UPDATE media_assets SET updated_at = now() - interval '8 days', sweep_at = now()"
     )
@@ -311,18 +313,20 @@ async def test_what_is_no_longer_kept_cannot_be_retried(
     assert await admin.fetchval("SELECT status FROM media_assets") == "failed"
 
 
-async def test_an_original_that_is_not_there_counts_no_longer(store, sweep, upload, company, admin):
-    await upload("failed", code="object_missing")
+async def test_an_original_that_is_not_there_counts_no_longer(
+    store, sweep, upload, company, admin, database
+):
+    asset = await upload("failed", code="object_missing")
     await store.delete_prefix(store.bucket_of(company), f"{company}/")
     await sweep()
-    assert await admin.fetchval("SELECT original_gone FROM media_assets")
+    assert not await files_now(database, asset)
     assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == 0
 
 
 async def test_a_retry_in_quarantines_last_moment_keeps_its_original(
     store, database, settings, sweep, upload, company, admin
 ):
-    asset = await quarantined(admin, sweep, upload, store)
+    asset = await quarantined(database, sweep, upload, store)
     await admin.execute(
         "UPDATE media_assets SET updated_at = now() - interval '8 days', sweep_at = now()"
     )
@@ -335,8 +339,7 @@ async def test_a_retry_in_quarantines_last_moment_keeps_its_original(
     racing = Racing(settings)
     await Sweep(database, racing, settings)()
     racing.close()
-    assert await original_of(admin, store, asset) == quarantine_key(company, asset)
-    assert not await admin.fetchval("SELECT original_gone FROM media_assets")
+    assert await original_of(database, store, asset) == quarantine_key(company, asset)
 
 
 async def test_lapsed_keys_and_tickets_are_forgotten(sweep, add, admin):

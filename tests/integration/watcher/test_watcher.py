@@ -45,8 +45,8 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
     (oldest,) = await add("pending", minutes=90, company=company)
     await add("pending", 20)
     await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size, tries, last_error)"
-        " VALUES ($1, $2, 1, 1, 2, 'storage is away')",
+        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, tries, last_error)"
+        " VALUES ($1, $2, 1, 2, 'storage is away')",
         company,
         oldest,
     )
@@ -78,7 +78,7 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
     assert others[0].items() >= {"processing": backlog - 1, "pending": 0, "failed": 0}.items()
 
 
-async def test_each_item_says_where_it_stands(database, add, admin):
+async def test_each_item_says_where_it_stands(database, add, add_file, admin):
     """Those whose job is done wait for their pictures: no row of jobs tells that."""
     stands = {}
     for stage, state, lease in (
@@ -95,22 +95,18 @@ async def test_each_item_says_where_it_stands(database, add, admin):
         stands[asset] = stage
         if state:
             await admin.execute(
-                "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size, state,"
-                " lease_until) VALUES ($1, $2, 1, 1, $3, now() + $4::text::interval)",
+                "INSERT INTO ingest_jobs (company_id, asset_id, attempt, state,"
+                " lease_until) VALUES ($1, $2, 1, $3, now() + $4::text::interval)",
                 company, asset, state, lease,
             )  # fmt: skip
         if stage == "joining":
-            await admin.execute(
-                "INSERT INTO asset_results (asset_id, attempt, part, company_id, data)"
-                " VALUES ($1, 1, 'pictures', $2, '{}')",
-                asset, company,
-            )  # fmt: skip
+            await add_file(asset, "thumbnail", "k")
     (unannounced,) = await add("pending", found_at=datetime.now(UTC))
     items = await oldest_items(database, 20)
     assert {item.asset_id: item.stage for item in items} == {**stands, unannounced: "unannounced"}
 
 
-async def test_a_retry_is_as_old_as_its_attempt(database, watch, settings, add, admin, value):
+async def test_a_retry_is_as_old_as_its_attempt(database, watch, settings, add, value):
     """What failed weeks ago has not waited since."""
     (asset,) = await add("failed", minutes=3 * 7 * 24 * 60)
     outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
@@ -129,8 +125,7 @@ async def test_a_job_of_an_older_attempt_is_not_shown(database, add, admin):
     (asset,) = await add("processing", minutes=1, company=company)
     await admin.execute("UPDATE media_assets SET attempt = 2")
     await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, source_size)"
-        " VALUES ($1, $2, 1, 1)",
+        "INSERT INTO ingest_jobs (company_id, asset_id, attempt) VALUES ($1, $2, 1)",
         company,
         asset,
     )

@@ -11,7 +11,6 @@ from chaos.evidence import Decoded, Found, Message
 from chaos.good_run import AT, BAD, CLIP, NOW, ONE, OTHER, PHOTO, GoodRun, some_id
 from chaos.load import Heard
 
-RENDITION = (CLIP, "rendition")
 POISON = {"dlq-topic": "media_ingest", "dlq-partition": "3", "dlq-offset": "7", "dlq-service": "x"}
 
 
@@ -46,16 +45,8 @@ def test_an_attempt_may_be_retried(run):
 
 
 def test_a_job_may_be_taken_over(run):
-    clip = run.asset(CLIP)
-    old, clip["processed_key"] = clip["processed_key"], clip["processed_key"].replace("1-1", "1-2")
-    run.job(CLIP)["fence"] = 2
-    run.evidence.decoded[clip["processed_key"]] = run.evidence.decoded[old]
-    run.evidence.objects.append(
-        Found(bucket=clip["bucket"], key=clip["processed_key"], size=50, etag="e")
-    )
-    for message in run.evidence.messages:
-        if message.event.get("data", {}).get("rendition", {}).get("key") == old:
-            message.event["data"]["rendition"]["key"] = clip["processed_key"]
+    run.another_key(CLIP, "video", video(run).replace("1-1", "1-2"))
+    run.job(CLIP)["fence"] = run.file(CLIP, "video")["fence"] = 2
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
     assert verdict.counters["garbage"] == 1
@@ -64,33 +55,21 @@ def test_a_job_may_be_taken_over(run):
 
 def test_a_job_that_begins_again_after_its_result_leaves_the_result(run):
     run.job(CLIP).update(fence=2, state="cancelled")
-    run.message("media_ingest", run.asset(CLIP)["upload_key"], {}, at=AT + 90)
+    told_again(run, CLIP)
     assert judge(run.evidence).ok
 
 
 def test_the_fence_at_the_time_of_the_result_is_the_one_that_counts(run):
-    rendition(run)["job_fence"] = 1
+    run.file(CLIP, "video")["fence"] = 1
     run.job(CLIP)["fence"] = 2
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
 
 
 def test_pictures_may_carry_the_fence_too(run):
-    for asset_id in (PHOTO, CLIP):
-        asset = run.asset(asset_id)
-        for column in ("thumbnail_key", "processed_key"):
-            old = asset[column]
-            new = old.replace("/1/", "/1-1/")
-            if new != old:
-                asset[column] = new
-                run.evidence.decoded[new] = run.evidence.decoded[old]
-                run.evidence.objects.append(
-                    Found(bucket=asset["bucket"], key=new, size=50, etag="e")
-                )
-                for message in run.evidence.messages:
-                    for file in message.event.get("data", {}).values():
-                        if isinstance(file, dict) and file.get("key") == old:
-                            file["key"] = new
+    for asset_id, kind in ((PHOTO, "image"), (PHOTO, "thumbnail"), (CLIP, "thumbnail")):
+        key = run.file(asset_id, kind)["key"]
+        run.another_key(asset_id, kind, key.replace("/1/", "/1-1/"))
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
 
@@ -116,6 +95,7 @@ def test_an_upload_that_nobody_acknowledged_may_be_missing(run):
     run.drop("objects", lambda found: asset_id in found.key)
     run.drop("transitions", lambda row: row["asset_id"] == asset_id)
     run.drop("messages", lambda m: asset_id in m.key)
+    run.drop("files", lambda file: file["asset_id"] == asset_id)
     run.asset(asset_id)["status"] = "pending"
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
@@ -154,6 +134,10 @@ def original(run):
     return find(run.evidence.objects, lambda found: "uploads" in found.key)
 
 
+def told_again(run, asset_id):
+    run.message("media_ingest", run.file(asset_id, "original")["key"], {}, at=AT + 90)
+
+
 def outcome_of(run, asset_id):
     return find(
         run.evidence.messages, lambda m: m.topic == "media_processed" and m.key == asset_id
@@ -186,6 +170,18 @@ def upload_is_short(run):
 
 def upload_is_another(run):
     replace(run.evidence.objects, original(run), etag="1" * 32)
+
+
+def upload_is_not_recorded(run):
+    run.forget(BAD, lambda file: file["kind"] == "original")
+
+
+def upload_of_another_asset_is_recorded(run):
+    run.file(BAD, "original")["key"] = run.file(PHOTO, "original")["key"]
+
+
+def upload_is_recorded_with_another_size(run):
+    run.file(PHOTO, "original")["size"] = 999
 
 
 def unfinished(run, status):
@@ -241,6 +237,7 @@ def retried_without_an_end(run):
 
 def row_says_otherwise(run):
     run.asset(PHOTO)["status"] = "failed"
+    run.forget(PHOTO, lambda file: file["kind"] != "original")
     expects(run, PHOTO, None)
     run.hear(ONE, PHOTO, "media_status", "failed", 1)
     run.hear(ONE, PHOTO, "media_processed", "failed", 1)
@@ -248,7 +245,7 @@ def row_says_otherwise(run):
 
 def retried_though_ready(run):
     run.retry(PHOTO, "ready")
-    run.message("media_ingest", run.asset(PHOTO)["upload_key"], {}, at=AT + 90)
+    told_again(run, PHOTO)
 
 
 def ended_an_attempt_that_never_was(run):
@@ -269,6 +266,14 @@ def outcome_is_told_wrongly(run):
 
 def another_file_is_told(run):
     outcome_of(run, PHOTO)["thumbnail"]["key"] = "elsewhere"
+
+
+def a_file_is_not_told(run):
+    outcome_of(run, PHOTO)["files"].pop()
+
+
+def a_file_is_told_wrongly(run):
+    outcome_of(run, CLIP)["files"][0]["size"] += 1
 
 
 def another_error_is_told(run):
@@ -298,11 +303,11 @@ def bad_file_failed_for_another_reason(run):
 
 
 def picture(run):
-    return run.asset(PHOTO)["thumbnail_key"]
+    return run.file(PHOTO, "thumbnail")["key"]
 
 
 def video(run):
-    return run.asset(CLIP)["processed_key"]
+    return run.file(CLIP, "video")["key"]
 
 
 def looks(run, key, **changed):
@@ -310,8 +315,9 @@ def looks(run, key, **changed):
 
 
 def ready_without_thumbnail(run):
-    run.asset(PHOTO)["thumbnail_key"] = None
+    run.forget(PHOTO, lambda file: file["kind"] == "thumbnail")
     outcome_of(run, PHOTO)["thumbnail"] = None
+    outcome_of(run, PHOTO)["files"].pop()
 
 
 def thumbnail_is_missing(run):
@@ -342,22 +348,53 @@ def video_has_other_bytes(run):
     looks(run, video(run), size=51)
 
 
-def rendition(run):
-    return find(run.evidence.results, lambda row: (row["asset_id"], row["part"]) == RENDITION)
+def thumbnail_is_recorded_with_another_size(run):
+    run.file(CLIP, "thumbnail")["height"] = 180
+    outcome_of(run, CLIP)["thumbnail"]["height"] = 180
+    outcome_of(run, CLIP)["files"][1]["height"] = 180
+
+
+def output_of_another_attempt_is_left(run):
+    """Beside those of the attempt that made the asset ready."""
+    run.retry(BAD, "ready")
+    expects(run, BAD, "ready")
+    image = run.file(BAD, "image")
+    key = image["key"].replace("/2/", "/1/")
+    run.store(run.asset(BAD)["bucket"], key, run.evidence.decoded[image["key"]])
+    run.evidence.files.append({**image, "key": key, "attempt": 1})
+
+
+def a_failed_asset_has_outputs(run):
+    asset = run.asset(BAD)
+    run.made(asset, 1, 1, is_video=False)
+
+
+def a_deleted_asset_has_its_upload(run):
+    key = run.file(PHOTO, "original")["key"]
+    run.delete(PHOTO)
+    run.add_file(PHOTO, 0, "original", key, size=1000)
 
 
 def a_stale_worker_won(run):
-    run.job(CLIP)["fence"] = 2
+    run.job(CLIP)["fence"] = run.file(CLIP, "video")["fence"] = 2
 
 
 def a_stale_worker_won_and_its_job_began_again(run):
-    """Only what was written down as the result was taken tells this from a late retry."""
+    """Only what was written down as the video was taken tells this from a late retry."""
     a_stale_worker_won(run)
-    run.message("media_ingest", run.asset(CLIP)["upload_key"], {}, at=AT + 90)
-    rendition(run)["job_fence"] = 2
+    told_again(run, CLIP)
+
+
+def a_stale_worker_won_unrecorded(run):
+    run.job(CLIP)["fence"] = 2
+    run.file(CLIP, "video")["fence"] = None
 
 
 def a_worker_from_nowhere_won(run):
+    run.job(CLIP)["fence"] = run.file(CLIP, "video")["fence"] = 0
+
+
+def a_worker_without_a_job_won(run):
     run.job(CLIP)["fence"] = 0
 
 
@@ -371,17 +408,11 @@ def the_job_had_failed(run):
 
 def with_keys(run, asset_id, old, new):
     """Let row, storage and Kafka agree on a key that is wrong."""
-    asset = run.asset(asset_id)
-    for column in ("processed_key", "thumbnail_key"):
-        key = asset[column]
-        if old in key:
-            asset[column] = key.replace(old, new)
-            run.evidence.decoded[asset[column]] = run.evidence.decoded[key]
-            found = find(run.evidence.objects, lambda found, key=key: found.key == key)
-            replace(run.evidence.objects, found, key=asset[column])
-    data = outcome_of(run, asset_id)
-    data["rendition"]["key"] = asset["processed_key"]
-    data["thumbnail"]["key"] = asset["thumbnail_key"]
+    for file in run.evidence.files:
+        key = file["key"]
+        if file["asset_id"] == asset_id and file["kind"] != "original" and old in key:
+            run.another_key(asset_id, file["kind"], key.replace(old, new))
+            run.drop("objects", lambda found, key=key: found.key == key)
 
 
 def video_without_fence(run):
@@ -454,7 +485,6 @@ def row_of_another_company(run):
             "status": "pending",
             "company_id": OTHER,
             "bucket": f"media-{OTHER}",
-            "upload_key": f"{OTHER}/uploads/{asset_id}",
         }
     )
 
@@ -467,8 +497,8 @@ def transition_of_another_company(run):
     run.evidence.transitions[0]["company_id"] = OTHER
 
 
-def result_of_another_company(run):
-    run.evidence.results[0]["company_id"] = OTHER
+def file_of_another_company(run):
+    run.evidence.files[0]["company_id"] = OTHER
 
 
 def object_in_a_foreign_bucket(run):
@@ -477,7 +507,11 @@ def object_in_a_foreign_bucket(run):
 
 
 def upload_key_of_another_company(run):
-    run.asset(PHOTO)["upload_key"] = f"{OTHER}/uploads/{PHOTO}"
+    run.file(PHOTO, "original")["key"] = f"{OTHER}/uploads/{PHOTO}"
+
+
+def output_key_of_another_company(run):
+    with_keys(run, PHOTO, ONE, OTHER)
 
 
 def event_names_another_company(run):
@@ -515,6 +549,9 @@ BROKEN = {
         upload_is_hidden,
         upload_is_short,
         upload_is_another,
+        upload_is_not_recorded,
+        upload_of_another_asset_is_recorded,
+        upload_is_recorded_with_another_size,
     ],
     "I2": [
         still_processing,
@@ -533,6 +570,8 @@ BROKEN = {
         outcome_is_told_by_two_events,
         outcome_is_told_wrongly,
         another_file_is_told,
+        a_file_is_not_told,
+        a_file_is_told_wrongly,
         another_error_is_told,
         status_is_not_told,
     ],
@@ -543,12 +582,18 @@ BROKEN = {
         video_is_missing,
         video_is_broken,
         thumbnail_has_another_size,
+        thumbnail_is_recorded_with_another_size,
+        output_of_another_attempt_is_left,
+        a_failed_asset_has_outputs,
+        a_deleted_asset_has_its_upload,
         video_has_another_size,
         video_is_cut_short,
         video_has_other_bytes,
         a_stale_worker_won,
         a_stale_worker_won_and_its_job_began_again,
+        a_stale_worker_won_unrecorded,
         a_worker_from_nowhere_won,
+        a_worker_without_a_job_won,
         no_job_was_done,
         the_job_had_failed,
         video_without_fence,
@@ -570,9 +615,10 @@ BROKEN = {
         row_of_another_company,
         row_points_to_a_foreign_bucket,
         transition_of_another_company,
-        result_of_another_company,
+        file_of_another_company,
         object_in_a_foreign_bucket,
         upload_key_of_another_company,
+        output_key_of_another_company,
         event_names_another_company,
         a_stranger_heard,
         a_stranger_heard_of_an_unknown_asset,

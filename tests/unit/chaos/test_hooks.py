@@ -141,8 +141,9 @@ _APPLY = """
     from chaos_hooks import MUTATIONS
 
     MODULES = (
-        "ingest.jobs", "ingest.outcomes", "media_records.lifecycle",
-        "media_runtime.kafka", "media_runtime.outbox", "watcher.reconcile",
+        "ingest.jobs", "ingest.outcomes", "media_records.files",
+        "media_records.lifecycle", "media_runtime.kafka", "media_runtime.outbox",
+        "watcher.reconcile",
     )
 
 
@@ -172,7 +173,7 @@ _GUARDS = {
     "fence_off": {"ingest.jobs._BEAT", "ingest.jobs._END", "ingest.jobs._HOLDS"},
     "dedupe_off": {
         "ingest.outcomes.Outcomes._current",
-        "ingest.outcomes._INSERT",
+        "media_records.files._ADD",
         "media_records.lifecycle.ALLOWED",
     },
     "reconciler_off": {
@@ -216,8 +217,8 @@ def test_without_the_fence_no_statement_asks_for_it():
             assert (condition in before, condition in after) == (True, False), guard
 
 
-def test_without_dedupe_a_result_that_was_there_counts_as_new():
-    before, after = mutated("dedupe_off")["ingest.outcomes._INSERT"]
+def test_without_dedupe_a_file_that_was_there_counts_as_new():
+    before, after = mutated("dedupe_off")["media_records.files._ADD"]
     assert before.strip().endswith("ON CONFLICT DO NOTHING RETURNING 1")
     assert after.count("RETURNING 1 AS it\n)") == 1, "a WITH that returns nothing cannot be read"
 

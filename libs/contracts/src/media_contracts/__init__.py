@@ -14,6 +14,7 @@ from media_contracts.envelope import (
     derived_id,
     new_event,
 )
+from media_contracts.files import FileKind, MediaFile
 from media_contracts.messages import (
     AssetProgressed,
     AssetStatus,
@@ -61,8 +62,10 @@ __all__ = [
     "ContractError",
     "Data",
     "ErrorInfo",
+    "FileKind",
     "Fit",
     "MalformedEventError",
+    "MediaFile",
     "MediaKind",
     "MediaProcessed",
     "ObjectRef",

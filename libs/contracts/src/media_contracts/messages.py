@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from media_contracts.envelope import Data, Payload, Timestamp
+from media_contracts.files import MediaFile
 from pydantic import Field
 
 
@@ -170,8 +171,8 @@ class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.
 
-    ``content_type`` and ``size`` (bytes) describe the upload; ``rendition`` and ``thumbnail``
-    what was made of it.
+    ``content_type`` and ``size`` (bytes) describe the upload; ``files`` is all that was made of
+    it, of which ``rendition`` is the one to play or show, and ``thumbnail`` the one for lists.
     """
 
     event_type: ClassVar[str] = "media.asset.processed.v1"
@@ -184,6 +185,7 @@ class MediaProcessed(Payload):
     kind: MediaKind
     rendition: Rendition | None = None
     thumbnail: Picture | None = None
+    files: list[MediaFile] | None = None
     error: ErrorInfo | None = None
     created_at: Timestamp
     processed_at: Timestamp

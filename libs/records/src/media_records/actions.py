@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from media_contracts import MEDIA_INGEST, AssetStatus
+from media_contracts import MEDIA_INGEST, AssetStatus, FileKind
+from media_records.files import files_of, forget, original_of
 from media_records.lifecycle import ALLOWED, Lifecycle, find_asset
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetFile
 from media_runtime.kafka import OutgoingRecord
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection
@@ -68,7 +69,8 @@ class Actions:
             raise AssetNotFoundError
         if asset.status != AssetStatus.FAILED:
             raise NotFailedError
-        if asset.original_gone:
+        original = original_of(await files_of(connection, asset.id))
+        if original is None:
             raise OriginalGoneError
         if asset.attempt_at and now - asset.attempt_at < self._retry_after:
             wait = asset.attempt_at + self._retry_after - now
@@ -83,7 +85,7 @@ class Actions:
         )
         if again is None:
             raise NotFailedError
-        await self._outbox.put(connection, again.company_id, self._look_again(again, now))
+        await self._outbox.put(connection, again.company_id, self._look_again(again, original, now))
         return again
 
     async def cancel(self, connection: Connection, asset_id: UUID) -> Asset:
@@ -107,13 +109,11 @@ class Actions:
         asset = await self._locked(connection, asset_id)
         if asset.status != AssetStatus.DELETED:
             return await self._end(connection, asset, AssetStatus.DELETED)
-        if asset.thumbnail_kept:
+        if await files_of(connection, asset.id):
+            await forget(connection, asset.id, tuple(FileKind))
             await connection.execute(
-                "UPDATE media_assets SET thumbnail_kept = false, retired = false, sweep_at = now()"
-                " WHERE id = $1",
-                asset.id,
+                "UPDATE media_assets SET retired = false, sweep_at = now() WHERE id = $1", asset.id
             )
-            asset.thumbnail_kept = False
             await self._lifecycle.thumbnail_removed(connection, asset, at=datetime.now(UTC))
         return asset
 
@@ -131,14 +131,15 @@ class Actions:
         )
         if ended is None:
             raise AssetNotFoundError  # a locked row cannot have moved on
+        await forget(connection, asset.id, tuple(FileKind))
         return ended
 
-    def _look_again(self, asset: Asset, at: datetime) -> OutgoingRecord:
+    def _look_again(self, asset: Asset, original: AssetFile, at: datetime) -> OutgoingRecord:
         stored = StoredObject(
             bucket=asset.bucket,
-            key=asset.upload_key,
-            version_id=asset.upload_version_id,
-            size=asset.size,
+            key=original.key,
+            version_id=original.version_id,
+            size=original.size,
             etag="",
         )
         value = build_notification(stored, source=f"/media/{self._service}", at=at)

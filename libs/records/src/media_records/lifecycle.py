@@ -63,17 +63,10 @@ _SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = $1"
 _AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
 _FACTS = frozenset(
     {
-        "processed_key",
-        "thumbnail_key",
-        "duration_seconds",
-        "width",
-        "height",
         "error_code",
         "error_message",
         "processed_at",
-        "stored_bytes",
         "sweep_at",
-        "thumbnail_kept",
         "retired",
     }
 )
@@ -137,12 +130,14 @@ class Lifecycle:
         at: datetime,
         facts: Mapping[str, Any] | None = None,
         new_attempt: bool = False,
+        thumbnail_kept: bool = False,
     ) -> Asset | None:
         """
         Move *asset* on from the status and attempt it was read with and return it as it is now.
 
         Returns None, having changed nothing, when another change came first. *facts* are
-        columns to set with it. Raises ForbiddenTransitionError.
+        columns to set with it; *thumbnail_kept* is told of a deletion that leaves the thumbnail.
+        Raises ForbiddenTransitionError.
         """
         before = AssetStatus(asset.status)
         if to not in ALLOWED[before]:
@@ -166,7 +161,8 @@ class Lifecycle:
             to.value,
             self._service,
         )
-        await self._tell(connection, changed, _status_changed(changed, before), at)
+        told = _status_changed(changed, before, thumbnail_kept=thumbnail_kept)
+        await self._tell(connection, changed, told, at)
         return changed
 
     async def progressed(
@@ -209,7 +205,9 @@ async def _update(connection: Connection, asset: Asset, values: Mapping[str, Any
     return await connection.fetchrow(query, asset.id, asset.status, asset.attempt, *values.values())
 
 
-def _status_changed(asset: Asset, before: AssetStatus) -> AssetStatusChanged:
+def _status_changed(
+    asset: Asset, before: AssetStatus, *, thumbnail_kept: bool = False
+) -> AssetStatusChanged:
     failed = asset.status == AssetStatus.FAILED and asset.error_code and asset.error_message
     return AssetStatusChanged(
         attempt=asset.attempt,
@@ -218,5 +216,5 @@ def _status_changed(asset: Asset, before: AssetStatus) -> AssetStatusChanged:
         error=ErrorInfo(code=asset.error_code or "", message=asset.error_message or "")
         if failed
         else None,
-        thumbnail_kept=asset.thumbnail_kept or None,
+        thumbnail_kept=thumbnail_kept or None,
     )

@@ -54,14 +54,7 @@ CREATE TABLE media_assets (
         ('pending', 'processing', 'ready', 'failed', 'expired', 'cancelled', 'deleted')),
     attempt            integer NOT NULL DEFAULT 1 CHECK (attempt > 0),
     bucket             text NOT NULL,
-    upload_key         text NOT NULL,
-    upload_version_id  text,
     uploaded_at        timestamptz,
-    processed_key      text,
-    thumbnail_key      text,
-    duration_seconds   double precision,
-    width              integer,
-    height             integer,
     error_code         text,
     error_message      text,
     traceparent        text,
@@ -71,13 +64,9 @@ CREATE TABLE media_assets (
     processed_at       timestamptz,
     sweep_at           timestamptz,
     check_at           timestamptz NOT NULL DEFAULT now(),
-    stored_bytes       bigint NOT NULL DEFAULT 0,
-    thumbnail_kept     boolean NOT NULL DEFAULT false,
     found_at           timestamptz,
     attempt_at         timestamptz,
     retired            boolean NOT NULL DEFAULT false,
-    original_gone      boolean NOT NULL DEFAULT false,
-    upload_sha256      text,
     grant_swept        boolean NOT NULL DEFAULT false,
     -- With the company in the key, no row can point at another company's asset.
     UNIQUE (company_id, id)
@@ -90,7 +79,7 @@ CREATE INDEX media_assets_to_sweep ON media_assets (sweep_at) WHERE sweep_at IS 
 CREATE INDEX media_assets_deleted ON media_assets (sweep_at)
     WHERE sweep_at IS NOT NULL AND status IN ('deleted', 'cancelled') AND NOT retired;
 CREATE INDEX media_assets_grants_to_sweep ON media_assets (grant_expires_at)
-    WHERE NOT grant_swept AND upload_version_id IS NOT NULL;
+    WHERE NOT grant_swept AND uploaded_at IS NOT NULL;
 CREATE INDEX media_assets_lapsed ON media_assets (updated_at) WHERE status = 'expired';
 CREATE INDEX media_assets_by_age ON media_assets (company_id, created_at)
     WHERE status IN ('ready', 'failed', 'cancelled');
@@ -111,18 +100,30 @@ CREATE TABLE asset_transitions (
 );
 CREATE INDEX asset_transitions_of_asset ON asset_transitions (asset_id, id);
 
--- A part of an attempt's outcome. The first one counts.
-CREATE TABLE asset_results (
-    asset_id    uuid NOT NULL,
-    attempt     integer NOT NULL,
-    part        text NOT NULL,
-    company_id  uuid NOT NULL,
-    data        jsonb NOT NULL,
-    at          timestamptz NOT NULL DEFAULT now(),
-    job_fence   bigint,
-    PRIMARY KEY (asset_id, attempt, part),
+-- One stored object each: nothing is stored, served, counted or kept without a row. What lies
+-- under an asset's prefix and has none is garbage. Attempt 0 has what is the asset's own: its
+-- original. The first file of a name counts.
+CREATE TABLE asset_files (
+    asset_id          uuid NOT NULL,
+    attempt           integer NOT NULL CHECK (attempt >= 0),
+    name              text NOT NULL,
+    company_id        uuid NOT NULL,
+    kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'thumbnail')),
+    key               text COLLATE "C" NOT NULL,
+    version_id        text,
+    content_type      text NOT NULL,
+    size              bigint NOT NULL CHECK (size >= 0),
+    sha256            text,
+    width             integer,
+    height            integer,
+    duration_seconds  double precision,
+    fence             bigint,
+    created_at        timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (asset_id, attempt, name),
     FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
 );
+-- In the order in which storage lists a bucket, to compare the two.
+CREATE INDEX asset_files_by_key ON asset_files (company_id, key);
 
 -- The work of ingest on one attempt: leased, and fenced against who lost the lease.
 CREATE TABLE ingest_jobs (
@@ -138,8 +139,6 @@ CREATE TABLE ingest_jobs (
     fence              bigint NOT NULL DEFAULT 0,
     owner              text,
     lease_until        timestamptz,
-    source_version_id  text,
-    source_size        bigint NOT NULL,
     last_error         text,
     created_at         timestamptz NOT NULL DEFAULT now(),
     finished_at        timestamptz,
@@ -197,63 +196,69 @@ CREATE INDEX outbox_of_producer ON outbox (producer, id);
 
 ----------------------------------------------------------------------------------- functions
 
--- An upload that was granted takes its declared size at once; a lapsed or deleted one nothing.
-CREATE FUNCTION accounted_bytes(asset media_assets) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN asset.status IN ('pending', 'processing', 'ready', 'failed')
-        THEN asset.stored_bytes + CASE WHEN asset.original_gone THEN 0 ELSE asset.size END
-        ELSE 0 END
+-- What a company uses: its files, and what its open grants may still store.
+CREATE FUNCTION add_usage(company uuid, more_bytes bigint, was text, is_now text) RETURNS void
+    LANGUAGE sql AS $$
+    INSERT INTO public.company_usage AS u VALUES (
+        company, pg_backend_pid() % 16, more_bytes,
+        (is_now = 'pending')::int - (was = 'pending')::int,
+        (is_now = 'processing')::int - (was = 'processing')::int,
+        (is_now = 'ready')::int - (was = 'ready')::int,
+        (is_now = 'failed')::int - (was = 'failed')::int,
+        (is_now = 'expired')::int - (was = 'expired')::int,
+        (is_now = 'cancelled')::int - (was = 'cancelled')::int,
+        (is_now = 'deleted')::int - (was = 'deleted')::int)
+    ON CONFLICT (company_id, slot) DO UPDATE SET
+        bytes = u.bytes + excluded.bytes,
+        pending = u.pending + excluded.pending,
+        processing = u.processing + excluded.processing,
+        ready = u.ready + excluded.ready,
+        failed = u.failed + excluded.failed,
+        expired = u.expired + excluded.expired,
+        cancelled = u.cancelled + excluded.cancelled,
+        deleted = u.deleted + excluded.deleted
 $$;
-
--- Keeps company_usage.
-CREATE FUNCTION count_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION granted_bytes(asset media_assets) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN asset.status = 'pending' AND asset.uploaded_at IS NULL
+        THEN asset.size ELSE 0 END
+$$;
+CREATE FUNCTION count_asset() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    company uuid;
     more_bytes bigint := 0;
     was text := '';
     is_now text := '';
 BEGIN
     IF TG_OP <> 'DELETE' THEN
-        company := NEW.company_id;
         is_now := NEW.status;
-        more_bytes := accounted_bytes(NEW);
+        more_bytes := public.granted_bytes(NEW);
     END IF;
     IF TG_OP <> 'INSERT' THEN
-        company := OLD.company_id;
         was := OLD.status;
-        more_bytes := more_bytes - accounted_bytes(OLD);
+        more_bytes := more_bytes - public.granted_bytes(OLD);
     END IF;
     IF more_bytes <> 0 OR was <> is_now THEN
-        INSERT INTO company_usage AS u VALUES (
-            company, pg_backend_pid() % 16, more_bytes,
-            (is_now = 'pending')::int - (was = 'pending')::int,
-            (is_now = 'processing')::int - (was = 'processing')::int,
-            (is_now = 'ready')::int - (was = 'ready')::int,
-            (is_now = 'failed')::int - (was = 'failed')::int,
-            (is_now = 'expired')::int - (was = 'expired')::int,
-            (is_now = 'cancelled')::int - (was = 'cancelled')::int,
-            (is_now = 'deleted')::int - (was = 'deleted')::int)
-        ON CONFLICT (company_id, slot) DO UPDATE SET
-            bytes = u.bytes + excluded.bytes,
-            pending = u.pending + excluded.pending,
-            processing = u.processing + excluded.processing,
-            ready = u.ready + excluded.ready,
-            failed = u.failed + excluded.failed,
-            expired = u.expired + excluded.expired,
-            cancelled = u.cancelled + excluded.cancelled,
-            deleted = u.deleted + excluded.deleted;
+        PERFORM public.add_usage(coalesce(NEW.company_id, OLD.company_id), more_bytes, was, is_now);
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER count_usage
-    AFTER INSERT OR DELETE OR UPDATE OF status, size, stored_bytes, original_gone ON media_assets
-    FOR EACH ROW EXECUTE FUNCTION count_usage();
+CREATE TRIGGER count_asset
+    AFTER INSERT OR DELETE OR UPDATE OF status, size, uploaded_at ON media_assets
+    FOR EACH ROW EXECUTE FUNCTION count_asset();
+CREATE FUNCTION count_file() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM public.add_usage(coalesce(NEW.company_id, OLD.company_id),
+        coalesce(NEW.size, 0) - coalesce(OLD.size, 0), '', '');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_file AFTER INSERT OR DELETE OR UPDATE OF size ON asset_files
+    FOR EACH ROW EXECUTE FUNCTION count_file();
 
 -- One round trip for the most frequent write. Its transaction is the statement's own, so the
 -- company that it sets ends with it. A key that was used before returns the stored answer. Two
 -- that sign at once may both take the last bytes: the bucket's own quota is the hard wall.
 CREATE FUNCTION sign_asset(
     p_company uuid, p_asset uuid, p_file_name text, p_content_type text, p_size bigint,
-    p_bucket text, p_upload_key text, p_expires timestamptz, p_traceparent text,
+    p_bucket text, p_expires timestamptz, p_traceparent text,
     p_key text, p_hash text, p_response text, p_max_grants bigint DEFAULT NULL,
     OUT request_hash text, OUT response text, OUT refused text
 ) LANGUAGE plpgsql AS $$
@@ -275,9 +280,9 @@ BEGIN
     SELECT c.quota_bytes INTO quota FROM companies c WHERE c.company_id = p_company;
     IF used + p_size > quota OR p_size > quota THEN refused := 'quota_exceeded'; RETURN; END IF;
     IF grants >= p_max_grants THEN refused := 'too_many_open_grants'; RETURN; END IF;
-    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket, upload_key,
+    INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
                               grant_expires_at, traceparent)
-        VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket, p_upload_key,
+        VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket,
                 p_expires, p_traceparent);
     IF p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
@@ -286,7 +291,7 @@ BEGIN
 END $$;
 
 -- Removing rows is no right of the services below: LOCK TABLE would come with it, and stop all.
--- These three remove what each of them may, as the owner, whom the policies bind as well.
+-- These remove what each of them may, as the owner, whom the policies bind as well.
 CREATE FUNCTION forget_lapsed_key(p_company uuid, p_key text) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     DELETE FROM public.idempotency_keys WHERE company_id = p_company AND key = p_key
@@ -303,7 +308,12 @@ CREATE FUNCTION redeem_ticket(
     DELETE FROM public.event_tickets WHERE ticket_hash = p_hash
         RETURNING company_id, stream_until, expires_at > now()
 $$;
-REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket FROM PUBLIC;
+CREATE FUNCTION forget_files(p_asset uuid, p_kinds text[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.asset_files WHERE asset_id = p_asset AND kind = ANY (p_kinds)
+$$;
+REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket, forget_files FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_files TO media_sign_api, media_internal;
 GRANT EXECUTE ON FUNCTION forget_lapsed_key TO media_sign_api;
 GRANT EXECUTE ON FUNCTION forget_relayed TO media_relay;
 GRANT EXECUTE ON FUNCTION redeem_ticket TO media_notifier;
@@ -324,14 +334,14 @@ BEGIN
     END LOOP;
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'wanted_buckets', 'company_usage', 'media_assets',
-        'asset_transitions', 'idempotency_keys', 'outbox']
+        'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
     END LOOP;
     -- Ingest and the watcher serve all companies.
     FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
-        'asset_transitions', 'asset_results', 'ingest_jobs', 'outbox']
+        'asset_files', 'asset_transitions', 'ingest_jobs', 'outbox']
     LOOP
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
@@ -343,6 +353,11 @@ BEGIN
     END LOOP;
     EXECUTE format('CREATE POLICY lapsed ON idempotency_keys TO media_owner'
         ' USING (%s AND created_at < now() - interval ''24 hours'') WITH CHECK (false)', own);
+    -- forget_files(), and rows of files that go with their asset's, run as the owner.
+    FOREACH name IN ARRAY ARRAY['asset_files', 'company_usage'] LOOP
+        EXECUTE format('CREATE POLICY forgotten ON %I TO media_owner USING (%s) WITH CHECK (%2$s)',
+            name, own || ' OR pg_has_role(session_user, ''media_internal'', ''MEMBER'')');
+    END LOOP;
 END $$;
 CREATE POLICY tickets ON event_tickets TO media_notifier USING (true) WITH CHECK (true);
 CREATE POLICY redeemed ON event_tickets TO media_owner
@@ -374,18 +389,17 @@ GRANT SELECT, INSERT,
 GRANT INSERT ON media_assets TO media_sign_api;
 GRANT DELETE ON media_assets TO media_watcher;
 GRANT SELECT, UPDATE (
-    file_name, content_type, size, status, attempt, bucket, upload_key, upload_version_id,
-    uploaded_at, processed_key, thumbnail_key, duration_seconds, width, height, error_code,
+    file_name, content_type, size, status, attempt, bucket, uploaded_at, error_code,
     error_message, traceparent, grant_expires_at, updated_at, processed_at, sweep_at, check_at,
-    stored_bytes, thumbnail_kept, found_at, attempt_at, retired, original_gone, upload_sha256,
-    grant_swept
+    found_at, attempt_at, retired, grant_swept
 ) ON media_assets TO media_sign_api, media_internal;
 
 GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;
-GRANT SELECT, INSERT ON asset_results TO media_internal;
+GRANT SELECT ON asset_files TO media_sign_api;
+GRANT SELECT, INSERT, UPDATE (key, version_id, sha256) ON asset_files TO media_internal;
 GRANT SELECT, INSERT, UPDATE (
-    state, priority, not_before, tries, fence, owner, lease_until, source_version_id,
-    source_size, last_error, finished_at, claimed_at, kind, asked_at
+    state, priority, not_before, tries, fence, owner, lease_until, last_error, finished_at,
+    claimed_at, kind, asked_at
 ) ON ingest_jobs TO media_internal;
 
 GRANT SELECT, INSERT ON idempotency_keys TO media_sign_api;

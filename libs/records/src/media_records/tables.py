@@ -24,7 +24,6 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 _NOW = text("now()")
@@ -94,17 +93,12 @@ class Asset(SQLModel, table=True):
     """
     One upload and what became of it. ``size`` is the declared size in bytes.
 
-    ``stored_bytes`` is what its rendition and pictures take; a trigger adds both to
-    CompanyUsage.
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
     ``check_at`` is when the watcher last made sure that an unfinished asset goes on.
     ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
     ``found_at`` is when the watcher first saw a file that nobody had announced.
-    ``thumbnail_kept`` says of a deleted asset that its thumbnail outlives it.
     ``attempt_at`` is when the attempt began; null for the first, which begins with its upload.
     ``retired`` says of a deleted asset that its age is the reason, not somebody's wish.
-    ``original_gone`` says that the original is no longer kept: its time in quarantine is over.
-    ``upload_sha256`` is that of the bytes that ingest checked: nobody reads others later.
     ``grant_swept`` says that other versions of the original went after its grant had lapsed.
     """
 
@@ -121,7 +115,7 @@ class Asset(SQLModel, table=True):
         Index(
             "media_assets_grants_to_sweep",
             "grant_expires_at",
-            postgresql_where=text("NOT grant_swept AND upload_version_id IS NOT NULL"),
+            postgresql_where=text("NOT grant_swept AND uploaded_at IS NOT NULL"),
         ),
         Index("media_assets_lapsed", "updated_at", postgresql_where=text("status = 'expired'")),
         Index(
@@ -152,14 +146,7 @@ class Asset(SQLModel, table=True):
     status: str = Field(sa_column=_text(default="pending"))
     attempt: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     bucket: str = Field(sa_column=_text())
-    upload_key: str = Field(sa_column=_text())
-    upload_version_id: str | None = Field(sa_column=_text(null=True))
     uploaded_at: datetime | None = Field(sa_column=_moment())
-    processed_key: str | None = Field(sa_column=_text(null=True))
-    thumbnail_key: str | None = Field(sa_column=_text(null=True))
-    duration_seconds: float | None = None
-    width: int | None = None
-    height: int | None = None
     error_code: str | None = Field(sa_column=_text(null=True))
     error_message: str | None = Field(sa_column=_text(null=True))
     traceparent: str | None = Field(sa_column=_text(null=True))
@@ -169,13 +156,9 @@ class Asset(SQLModel, table=True):
     processed_at: datetime | None = Field(sa_column=_moment())
     sweep_at: datetime | None = Field(sa_column=_moment())
     check_at: datetime = Field(sa_column=_moment(now=True))
-    stored_bytes: int = _count()
-    thumbnail_kept: bool = _no()
     found_at: datetime | None = Field(sa_column=_moment())
     attempt_at: datetime | None = Field(sa_column=_moment())
     retired: bool = _no()
-    original_gone: bool = _no()
-    upload_sha256: str | None = Field(sa_column=_text(null=True))
     grant_swept: bool = _no()
 
 
@@ -220,8 +203,7 @@ class IngestJob(SQLModel, table=True):
     """
     Work of ingest on one attempt. ``tries`` and ``fence`` rise with each claim.
 
-    ``source_size`` is what storage says the object has, in bytes. ``asked_at`` is when the
-    thumbnailer was asked for pictures that have not come yet.
+    ``asked_at`` is when the thumbnailer was asked for pictures that have not come yet.
     """
 
     __tablename__ = "ingest_jobs"
@@ -261,8 +243,6 @@ class IngestJob(SQLModel, table=True):
     fence: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     owner: str | None = Field(sa_column=_text(null=True))
     lease_until: datetime | None = Field(sa_column=_moment())
-    source_version_id: str | None = Field(sa_column=_text(null=True))
-    source_size: int = Field(sa_type=BigInteger)
     last_error: str | None = Field(sa_column=_text(null=True))
     created_at: datetime = Field(sa_column=_moment(now=True))
     finished_at: datetime | None = Field(sa_column=_moment())
@@ -270,23 +250,36 @@ class IngestJob(SQLModel, table=True):
     claimed_at: datetime | None = Field(sa_column=_moment())
 
 
-class AssetResult(SQLModel, table=True):
+class AssetFile(SQLModel, table=True):
     """
-    One part of an attempt's outcome: the rendition, or the pictures. The first one counts.
+    One stored object of an asset. Attempt 0 has its original, later ones what was made of it.
 
-    ``job_fence`` is the fence that the attempt's job had then, for audits.
+    ``version_id`` is set where one version of the key counts, and no other. ``sha256``
+    (hexadecimal) is that of the bytes that were checked: nobody reads others later. Sizes are
+    in bytes, pixels and seconds. ``fence`` is that of the attempt's job then, for audits.
     """
 
-    __tablename__ = "asset_results"
-    __table_args__ = (_of_asset(),)
+    __tablename__ = "asset_files"
+    __table_args__ = (
+        _of_asset(),
+        Index("asset_files_by_key", "company_id", "key"),
+    )
 
     asset_id: UUID = Field(primary_key=True)
     attempt: int = Field(primary_key=True)
-    part: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=Column(Text, primary_key=True))
     company_id: UUID
-    data: dict[str, object] = Field(sa_column=Column(JSONB, nullable=False))
-    job_fence: int | None = Field(sa_type=BigInteger)
-    at: datetime = Field(sa_column=_moment(now=True))
+    kind: str = Field(sa_column=_text())
+    key: str = Field(sa_column=_text())
+    version_id: str | None = Field(default=None, sa_column=_text(null=True))
+    content_type: str = Field(sa_column=_text())
+    size: int = Field(sa_type=BigInteger)
+    sha256: str | None = Field(default=None, sa_column=_text(null=True))
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+    fence: int | None = Field(default=None, sa_type=BigInteger)
+    created_at: datetime | None = Field(default=None, sa_column=_moment(now=True))
 
 
 class IdempotencyKey(SQLModel, table=True):

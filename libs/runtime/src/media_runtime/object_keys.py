@@ -10,7 +10,7 @@ OUTPUTS = "outputs"
 def output_owner(key: str) -> tuple[UUID, UUID] | None:
     """Return company and asset that an output's key names, or None for another kind of key."""
     parts = key.split("/")
-    if len(parts) != 5 or parts[1] != OUTPUTS:  # noqa: PLR2004 - company/outputs/asset/attempt/name
+    if len(parts) < 5 or parts[1] != OUTPUTS:  # noqa: PLR2004 - company/outputs/asset/attempt/name…
         return None
     try:
         return UUID(parts[0]), UUID(parts[2])

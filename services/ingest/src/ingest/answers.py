@@ -11,7 +11,15 @@ import asyncio
 from collections.abc import Mapping
 from uuid import UUID
 
-from media_contracts import CloudEvent, MediaKind, ObjectRef, Picture, ThumbnailMade
+from media_contracts import (
+    CloudEvent,
+    FileKind,
+    MediaFile,
+    MediaKind,
+    ObjectRef,
+    Picture,
+    ThumbnailMade,
+)
 from media_runtime.storage import ObjectMissingError, ObjectStore, output_key
 
 THUMBNAIL = "thumbnail"
@@ -23,12 +31,19 @@ PICTURES_OF: Mapping[MediaKind, frozenset[str]] = {
 """The names of the pictures that are asked for."""
 
 _FILES = {THUMBNAIL: "thumbnail.jpg", DISPLAY: "image"}
+_KINDS = {THUMBNAIL: FileKind.THUMBNAIL, DISPLAY: FileKind.IMAGE}
 
 
 def picture_key(company_id: UUID, asset_id: UUID, attempt: int, name: str) -> str:
     """Return the key under which a picture of an attempt is stored."""
     # Without a fence: whoever asks again for an attempt's pictures gets those that are there.
     return output_key(company_id, asset_id, attempt, _FILES[name])
+
+
+def file_of(picture: Picture) -> MediaFile:
+    """Return a picture that was asked for as the asset's file."""
+    kind = _KINDS[picture.name]
+    return MediaFile(name=kind, kind=kind, **picture.model_dump(exclude={"name", "bucket"}))
 
 
 async def confirmed(store: ObjectStore, event: CloudEvent[ThumbnailMade]) -> ThumbnailMade | None:

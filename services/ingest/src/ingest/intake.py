@@ -17,18 +17,18 @@ from ingest.metrics import NOTIFICATIONS
 from ingest.outcomes import Outcomes
 from ingest.wakeup import Wakeup
 from media_contracts import AssetStatus, Stage
+from media_records.files import add_original, files_of, original_of
 from media_records.lifecycle import Lifecycle, asset_span, find_asset, sweep
 from media_records.tables import Asset
 from media_runtime import tracing
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
-from media_runtime.storage import StoredObject, parse_notification
+from media_runtime.storage import StoredObject, parse_notification, upload_key
 
 log = structlog.get_logger(__name__)
 
 _MARK_UPLOADED = """
-    UPDATE media_assets SET uploaded_at = $2, upload_version_id = $3, updated_at = $2
-    WHERE id = $1 RETURNING *
+    UPDATE media_assets SET uploaded_at = $2, updated_at = $2 WHERE id = $1 RETURNING *
 """
 _OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING, AssetStatus.EXPIRED})
 
@@ -81,11 +81,13 @@ class Intake:
                 return "unknown_asset"
             # A notification carries no trace; its asset's row does.
             in_trace.enter_context(asset_span("intake", asset, link_current=True))
-            named = asset.upload_key, asset.upload_version_id
-            if asset.uploaded_at and (stored.key, stored.version_id) != named:
+            original = original_of(await files_of(connection, asset.id))
+            counts = (original.key, original.version_id) if original else None
+            if asset.uploaded_at and (stored.key, stored.version_id) != counts:
                 # A grant used again: what it stored takes space, and nothing refers to it.
                 await sweep(connection, asset.id, at=datetime.now(UTC))
-            if asset.status not in _OPEN or stored.key != asset.upload_key:
+            key = original.key if original else upload_key(company_id, asset_id)
+            if asset.status not in _OPEN or stored.key != key:
                 return "stale"
             effect = await self._queue(connection, asset, stored)
         if effect in {"queued", "reopened"}:
@@ -96,11 +98,10 @@ class Intake:
         now = datetime.now(UTC)
         first = asset.uploaded_at is None
         if first:
-            row = await connection.fetchrow(_MARK_UPLOADED, asset.id, now, stored.version_id)
+            row = await connection.fetchrow(_MARK_UPLOADED, asset.id, now)
             asset = Asset(**dict(row))
-        queued = await enqueue(
-            connection, asset, version_id=asset.upload_version_id, size=stored.size
-        )
+            await add_original(connection, asset, stored)
+        queued = await enqueue(connection, asset)
         if first:
             await self._lifecycle.progressed(connection, asset, Stage.UPLOADED, at=now)
         if queued:

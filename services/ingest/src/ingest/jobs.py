@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ingest.metrics import FENCE_REJECTIONS, LEASES_EXPIRED
-from media_contracts import MediaKind, ObjectRef
+from media_contracts import MediaKind
 from media_contracts.formats import kind_of
 from media_records.tables import Asset
 from media_runtime.postgres import Connection, Database, Record
@@ -41,8 +41,8 @@ _LINES = """
 # Workers lock a job, then its asset. Who holds the asset must not wait for a job, but an INSERT
 # that runs into a row which a worker is changing waits for it: hence the look before.
 _ENQUEUE = """
-    INSERT INTO ingest_jobs (company_id, asset_id, attempt, kind, source_version_id, source_size)
-    SELECT $1, $2, $3, $4, $5, $6
+    INSERT INTO ingest_jobs (company_id, asset_id, attempt, kind)
+    SELECT $1, $2, $3, $4
     WHERE NOT EXISTS (SELECT 1 FROM ingest_jobs WHERE asset_id = $2 AND attempt = $3)
     ON CONFLICT (asset_id, attempt) DO NOTHING RETURNING id
 """
@@ -147,11 +147,7 @@ class LostLeaseError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """
-    A claimed job. ``source_size`` is in bytes, as storage told it.
-
-    ``age_seconds`` is how old the job was when it was claimed.
-    """
+    """A claimed job. ``age_seconds`` is how old the job was when it was claimed."""
 
     id: int
     company_id: UUID
@@ -160,23 +156,10 @@ class Job:
     kind: str
     tries: int
     fence: int
-    source_version_id: str | None
-    source_size: int
     age_seconds: float
 
-    def source(self, asset: Asset) -> ObjectRef:
-        """Return the upload, pinned to the version that was announced and the bytes checked."""
-        return ObjectRef(
-            bucket=asset.bucket,
-            key=asset.upload_key,
-            version_id=self.source_version_id,
-            sha256=asset.upload_sha256,
-        )
 
-
-async def enqueue(
-    connection: Connection, asset: Asset, *, version_id: str | None, size: int
-) -> bool:
+async def enqueue(connection: Connection, asset: Asset) -> bool:
     """Add the job of a locked asset's attempt; returns False when it is there already."""
     row = await connection.fetchrow(
         _ENQUEUE,
@@ -184,8 +167,6 @@ async def enqueue(
         asset.id,
         asset.attempt,
         kind_of(asset.content_type).value,
-        version_id,
-        size,
     )
     return row is not None
 

@@ -1,19 +1,19 @@
 """
-Joins the results of an attempt and decides its outcome, once.
+Joins the files of an attempt and decides its outcome, once.
 
-Invariant: the first result of each part counts, and the outcome, its facts and its messages
+Invariant: the first file of each name counts, and the outcome, its facts and its messages
 are written in one transaction that holds the asset's row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from ingest import jobs
-from ingest.answers import DISPLAY, PICTURES_OF, THUMBNAIL, confirmed
+from ingest.answers import PICTURES_OF, confirmed, file_of
 from ingest.jobs import Job
 from ingest.metrics import ANSWERS_REFUSED, OUTCOME_SECONDS, OUTCOMES, STALE_RESULTS
 from ingest.wakeup import Wakeup
@@ -22,6 +22,8 @@ from media_contracts import (
     AssetStatus,
     CloudEvent,
     ErrorInfo,
+    FileKind,
+    MediaFile,
     MediaKind,
     MediaProcessed,
     Picture,
@@ -32,8 +34,17 @@ from media_contracts import (
 )
 from media_contracts.errors import SYSTEM_FAULTS, ErrorCode
 from media_contracts.formats import kind_of
+from media_records.files import (
+    Files,
+    add_outputs,
+    files_of,
+    forget_outputs,
+    media_of,
+    outputs_of,
+    thumbnail_of,
+)
 from media_records.lifecycle import Lifecycle, asset_event, find_asset, sweep
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetFile
 from media_runtime.errors import PermanentError
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Connection, Database
@@ -43,19 +54,10 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "ingest"
 
-RENDITION = "rendition"
-PICTURES = "pictures"
-_PARTS = {
-    MediaKind.VIDEO: frozenset({RENDITION, PICTURES}),
-    MediaKind.IMAGE: frozenset({PICTURES}),
+_WANTED = {
+    MediaKind.VIDEO: frozenset({FileKind.VIDEO, FileKind.THUMBNAIL}),
+    MediaKind.IMAGE: frozenset({FileKind.IMAGE, FileKind.THUMBNAIL}),
 }
-_INSERT = """
-    INSERT INTO asset_results (asset_id, attempt, part, company_id, data, job_fence)
-    VALUES ($1, $2, $3, $4, $5::text::jsonb,
-        (SELECT fence FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2))
-    ON CONFLICT DO NOTHING RETURNING 1
-"""
-_SELECT = "SELECT part, data::text AS data FROM asset_results WHERE asset_id = $1 AND attempt = $2"
 # A job that was claimed more than once may have left objects that nothing refers to.
 _CLAIMS = "SELECT fence FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2"
 # The thumbnailer may still answer a request of the attempt that has just ended.
@@ -86,15 +88,13 @@ class Outcomes:
         self._lifecycle = lifecycle
         self._new_job = new_job
 
-    async def rendition_made(self, job: Job, rendition: Rendition) -> None:
-        """End the job with its rendition; raises LostLeaseError when another worker has it."""
+    async def video_made(self, job: Job, video: MediaFile) -> None:
+        """End the job with its video; raises LostLeaseError when another worker has it."""
         async with self._database.transaction() as connection:
             await jobs.end(connection, job, "done")
             asset = await self._current(connection, job.asset_id, job.attempt)
             if asset is not None:
-                await self._add(
-                    connection, asset, RENDITION, rendition.model_dump_json(), Stage.TRANSCODED
-                )
+                await self._add(connection, asset, [video], Stage.TRANSCODED)
         self._outbox.wake()
 
     async def job_failed(self, job: Job, error: PermanentError) -> None:
@@ -139,27 +139,17 @@ class Outcomes:
     ) -> None:
         match answer:
             case ThumbnailMade() as made:
-                await self._add(
-                    connection, asset, PICTURES, made.model_dump_json(), Stage.THUMBNAILED
-                )
+                files = [file_of(picture) for picture in made.pictures]
+                await self._add(connection, asset, files, Stage.THUMBNAILED)
             case ThumbnailFailed(error=error):
                 # A request that was delivered twice may be answered twice, differently.
-                if PICTURES not in await self._results(connection, asset):
+                if thumbnail_of(await files_of(connection, asset.id)) is None:
                     await self._fail(connection, asset, error)
 
     async def give_up(self, connection: Connection, asset: Asset) -> None:
         """Fail the attempt of a locked asset; call wake() of the outbox after the commit."""
         error = GaveUpError()
         await self._fail(connection, asset, ErrorInfo(code=error.code, message=error.message))
-
-    async def parts_in(self, asset: Asset) -> frozenset[str]:
-        """Return which parts of this attempt are there: RENDITION, PICTURES."""
-        rows = await self._database.fetch(
-            "SELECT part FROM asset_results WHERE asset_id = $1 AND attempt = $2",
-            asset.id,
-            asset.attempt,
-        )
-        return frozenset(row["part"] for row in rows)
 
     @staticmethod
     async def _current(connection: Connection, asset_id: Any, attempt: int) -> Asset | None:
@@ -174,45 +164,25 @@ class Outcomes:
         asset = await find_asset(connection, event.subject)
         if asset is None or not isinstance(event.data, ThumbnailMade):
             return
-        if asset.thumbnail_key not in {picture.key for picture in event.data.pictures}:
+        known = {file.key for file in await files_of(connection, asset.id)}
+        if not known.issuperset(picture.key for picture in event.data.pictures):
             await sweep(connection, asset.id, at=datetime.now(UTC))
 
     async def _add(
-        self, connection: Connection, asset: Asset, part: str, data: str, stage: Stage
+        self, connection: Connection, asset: Asset, made: Sequence[MediaFile], stage: Stage
     ) -> None:
-        new = await connection.fetchval(
-            _INSERT, asset.id, asset.attempt, part, asset.company_id, data
-        )
-        if not new:
+        if not await add_outputs(connection, asset, made):
             return
         now = datetime.now(UTC)
         await self._lifecycle.progressed(connection, asset, stage, at=now)
-        results = await self._results(connection, asset)
-        if results.keys() >= _PARTS[kind_of(asset.content_type)]:
-            await self._ready(connection, asset, results, now)
-
-    @staticmethod
-    async def _results(connection: Connection, asset: Asset) -> dict[str, str]:
-        rows = await connection.fetch(_SELECT, asset.id, asset.attempt)
-        return {row["part"]: row["data"] for row in rows}
+        files = outputs_of(await files_of(connection, asset.id))
+        if files.keys() >= _WANTED[kind_of(asset.content_type)]:
+            await self._ready(connection, asset, list(files.values()), now)
 
     async def _ready(
-        self, connection: Connection, asset: Asset, results: Mapping[str, str], now: datetime
+        self, connection: Connection, asset: Asset, files: Files, now: datetime
     ) -> None:
-        made = ThumbnailMade.model_validate_json(results[PICTURES])
-        pictures = {picture.name: picture for picture in made.pictures}
-        rendition = (
-            Rendition.model_validate_json(results[RENDITION])
-            if RENDITION in results
-            else _as_rendition(pictures[DISPLAY])
-        )
         facts = {
-            "processed_key": rendition.key,
-            "thumbnail_key": pictures[THUMBNAIL].key,
-            "duration_seconds": rendition.duration_seconds,
-            "width": rendition.width,
-            "height": rendition.height,
-            "stored_bytes": _stored_bytes(rendition, made.pictures),
             "processed_at": now,
             "sweep_at": await self._sweep_at(connection, asset, now),
         }
@@ -220,9 +190,7 @@ class Outcomes:
             connection, asset, AssetStatus.READY, at=now, facts=facts
         )
         if ready is not None:
-            await self._publish(
-                connection, ready, now, rendition=rendition, thumbnail=pictures[THUMBNAIL]
-            )
+            await self._publish(connection, ready, now, files=files)
 
     @staticmethod
     async def _sweep_at(connection: Connection, asset: Asset, now: datetime) -> datetime | None:
@@ -243,6 +211,7 @@ class Outcomes:
             connection, asset, AssetStatus.FAILED, at=now, facts=facts
         )
         if failed is not None:
+            await forget_outputs(connection, asset.id)
             await self._publish(connection, failed, now, error=error)
 
     async def _publish(
@@ -251,8 +220,7 @@ class Outcomes:
         asset: Asset,
         now: datetime,
         *,
-        rendition: Rendition | None = None,
-        thumbnail: Picture | None = None,
+        files: Files = (),
         error: ErrorInfo | None = None,
     ) -> None:
         kind = kind_of(asset.content_type)
@@ -263,8 +231,9 @@ class Outcomes:
             content_type=asset.content_type,
             size=asset.size,
             kind=kind,
-            rendition=rendition,
-            thumbnail=thumbnail,
+            rendition=_rendition(asset, files),
+            thumbnail=_picture(asset, files),
+            files=[MediaFile.model_validate(file, from_attributes=True) for file in files] or None,
             error=error,
             created_at=asset.created_at,
             processed_at=now,
@@ -293,11 +262,21 @@ def _count(asset: Asset, kind: MediaKind, now: datetime) -> None:
         OUTCOME_SECONDS.labels(kind.value, outcome).observe(seconds)
 
 
-def _stored_bytes(rendition: Rendition, pictures: Iterable[Picture]) -> int:
-    # An image's rendition is one of its pictures.
-    sizes = {rendition.key: rendition.size} | {picture.key: picture.size for picture in pictures}
-    return sum(sizes.values())
+def _rendition(asset: Asset, files: Files) -> Rendition | None:
+    file = media_of(files)
+    return Rendition(bucket=asset.bucket, **_described(file)) if file else None
 
 
-def _as_rendition(picture: Picture) -> Rendition:
-    return Rendition(**picture.model_dump(exclude={"name"}))
+def _picture(asset: Asset, files: Files) -> Picture | None:
+    file = thumbnail_of(files)
+    if file is None:
+        return None
+    facts = _described(file)
+    del facts["duration_seconds"]
+    return Picture(name=file.name, bucket=asset.bucket, **facts)
+
+
+def _described(file: AssetFile) -> dict[str, Any]:
+    return file.model_dump(
+        include={"key", "content_type", "width", "height", "size", "duration_seconds"}
+    )

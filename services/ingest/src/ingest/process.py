@@ -24,23 +24,26 @@ from ingest.domain import (
 )
 from ingest.encode import EncodePlan, encode_command
 from ingest.gate import check_file, check_image, check_made, check_video
-from ingest.jobs import Job
+from ingest.jobs import Job, LostLeaseError
 from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, STAGE_SECONDS
-from ingest.outcomes import PICTURES, RENDITION, SERVICE, Outcomes
+from ingest.outcomes import SERVICE, Outcomes
 from ingest.settings import IngestSettings
 from media_contracts import (
     MEDIA_STATUS,
     MEDIA_THUMBNAIL,
     AssetProgressed,
+    FileKind,
     Fit,
+    MediaFile,
     MediaKind,
+    ObjectRef,
     PictureSpec,
-    Rendition,
     Stage,
     ThumbnailRequested,
 )
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
+from media_records.files import files_of, original_of, outputs_of, pin_original, reference
 from media_records.lifecycle import Lifecycle, asset_event
 from media_records.tables import Asset
 from media_runtime import tracing
@@ -56,10 +59,6 @@ from media_runtime.storage import ContentChangedError, ObjectStore, output_key
 
 CACHE_CONTROL = "public, max-age=3600"
 _PROGRESS_SECONDS = 1.0
-_PIN_BYTES = """
-    UPDATE media_assets SET upload_sha256 = coalesce(upload_sha256, $3)
-    WHERE id = $1 AND attempt = $2 RETURNING upload_sha256
-"""
 
 
 class ProcessUpload:
@@ -95,38 +94,41 @@ class ProcessUpload:
         Raises PermanentError when the file is at fault, TransientError when something is away,
         LostLeaseError when another worker has taken over.
         """
+        original = original_of(await files_of(self._database, asset.id))
+        if original is None:
+            raise LostLeaseError  # the asset was deleted between claim and now
         name = f"{job.asset_id}-{job.attempt}-{job.fence}"
         async with scratch_folder(self._settings.scratch_dir / name) as folder:
-            source = folder / "source"
-            with _timed("download"):
-                sha256 = await self._store.download(job.source(asset), source)
-            await self._pin_bytes(asset, sha256)
-            BYTES.labels("in").inc(source.stat().st_size)
-            await asyncio.to_thread(check_file, source, asset)
+            path = folder / "source"
+            source = await self._fetch(reference(asset, original), path, asset)
+            BYTES.labels("in").inc(original.size)
+            await asyncio.to_thread(check_file, path, asset)
             if kind_of(asset.content_type) is MediaKind.VIDEO:
-                await self._video(job, asset, source, folder / "video.mp4")
+                await self._video(job, asset, source, path)
             else:
-                await self._image(job, asset, source)
+                await self._image(job, asset, source, path)
 
-    async def _pin_bytes(self, asset: Asset, sha256: str) -> None:
+    async def _fetch(self, source: ObjectRef, path: Path, asset: Asset) -> ObjectRef:
         """
-        Record what is checked now, for all who read it later; raises ContentChangedError.
+        Download the original and pin its bytes, for all who read it later.
 
-        Another worker may have fetched it at the same time: the first one decides.
+        Raises ContentChangedError where others were checked before.
         """
-        if asset.upload_sha256 is None:
-            row = await self._database.fetchrow(_PIN_BYTES, asset.id, asset.attempt, sha256)
-            if row is not None and row["upload_sha256"] != sha256:
+        with _timed("download"):
+            sha256 = await self._store.download(source, path)
+        if source.sha256 is None:
+            pinned = await pin_original(self._database, asset.id, sha256)
+            if pinned not in {sha256, None}:
                 raise ContentChangedError
-            asset.upload_sha256 = sha256
+        return source.model_copy(update={"sha256": sha256})
 
-    async def _image(self, job: Job, asset: Asset, source: Path) -> None:
+    async def _image(self, job: Job, asset: Asset, source: ObjectRef, path: Path) -> None:
         with _timed("probe"):
             info = await self._pool.run(
-                probe_image, source, self._settings.upload_max_frames, timeout_seconds=30
+                probe_image, path, self._settings.upload_max_frames, timeout_seconds=30
             )
         check_image(info, asset, self._settings.limits)
-        request = self._request(job, asset, MediaKind.IMAGE, None)
+        request = self._request(asset, source, MediaKind.IMAGE, None)
         async with self._database.transaction() as connection:
             # Nothing is left to do here: the job ends as its request leaves.
             await jobs.ask(connection, job)
@@ -134,26 +136,26 @@ class ProcessUpload:
             await self._ask_for_pictures(connection, asset, request)
         self._outbox.wake()
 
-    async def _video(self, job: Job, asset: Asset, source: Path, target: Path) -> None:
+    async def _video(self, job: Job, asset: Asset, source: ObjectRef, path: Path) -> None:
         with _timed("probe"):
-            info = await self._ffmpeg.probe(source)
+            info = await self._ffmpeg.probe(path)
         video = check_video(info, asset, self._settings.limits)
-        parts = await self._outcomes.parts_in(asset)
-        request = self._request(job, asset, MediaKind.VIDEO, info.duration_seconds)
+        made = outputs_of(await files_of(self._database, asset.id))
+        request = self._request(asset, source, MediaKind.VIDEO, info.duration_seconds)
         async with self._database.transaction() as connection:
             await jobs.hold(connection, job)
-            if PICTURES not in parts:
+            if THUMBNAIL not in made:
                 await jobs.ask(connection, job)
                 await self._ask_for_pictures(connection, asset, request)
-            if RENDITION in parts:
+            if FileKind.VIDEO in made:
                 await jobs.end(connection, job, "done")
         self._outbox.wake()
-        if RENDITION in parts:
+        if FileKind.VIDEO in made:
             return  # an attempt that was started again for its pictures alone
+        target = path.with_name("video.mp4")
         with _timed("transcode"):
-            await self._transcode(asset, info, video, source, target)
-        rendition = await self._store_rendition(job, asset, info, target)
-        await self._outcomes.rendition_made(job, rendition)
+            await self._transcode(asset, info, video, path, target)
+        await self._outcomes.video_made(job, await self._store_video(job, asset, info, target))
 
     async def _ask_for_pictures(
         self, connection: Connection, asset: Asset, request: ThumbnailRequested
@@ -164,7 +166,7 @@ class ProcessUpload:
         await self._outbox.put(connection, asset.company_id, record)
 
     def _request(
-        self, job: Job, asset: Asset, kind: MediaKind, duration_seconds: float | None
+        self, asset: Asset, source: ObjectRef, kind: MediaKind, duration_seconds: float | None
     ) -> ThumbnailRequested:
         settings = self._settings
         pictures = [
@@ -192,7 +194,7 @@ class ProcessUpload:
             attempt=asset.attempt,
             kind=kind,
             content_type=asset.content_type,
-            source=job.source(asset),
+            source=source,
             duration_seconds=duration_seconds,
             pictures=pictures,
         )
@@ -239,9 +241,9 @@ class ProcessUpload:
             ENCODED_SECONDS.inc(info.duration_seconds)
             ENCODE_SPEED.observe(info.duration_seconds / (time.monotonic() - started))
 
-    async def _store_rendition(
+    async def _store_video(
         self, job: Job, asset: Asset, claimed: MediaInfo, target: Path
-    ) -> Rendition:
+    ) -> MediaFile:
         made = await self._ffmpeg.probe(target)
         video = check_made(made, claimed, asset, self._settings.limits)
         key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
@@ -250,13 +252,14 @@ class ProcessUpload:
                 asset.bucket, key, target, content_type="video/mp4", cache_control=CACHE_CONTROL
             )
         BYTES.labels("out").inc(size)
-        return Rendition(
-            bucket=asset.bucket,
+        return MediaFile(
+            name=FileKind.VIDEO,
+            kind=FileKind.VIDEO,
             key=key,
             content_type="video/mp4",
+            size=size,
             width=video.width,
             height=video.height,
-            size=size,
             duration_seconds=made.duration_seconds,
         )
 

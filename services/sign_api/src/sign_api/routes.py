@@ -184,10 +184,10 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
     """Return the asset; its URLs are made anew with each read and lapse."""
     services = _services(request)
     try:
-        asset = await services.assets.get(caller.company_id, asset_id)
+        asset, files = await services.assets.get(caller.company_id, asset_id)
     except AssetNotFoundError as error:
         raise _not_found() from error
-    return asset_view(asset, services.links)
+    return asset_view(asset, files, services.links)
 
 
 @router.get(
@@ -212,8 +212,8 @@ async def list_assets(
     )
     page = found[:limit]
     return AssetPage(
-        items=[asset_view(asset, services.links) for asset in page],
-        next_cursor=encode_cursor(page[-1]) if len(found) > limit else None,
+        items=[asset_view(asset, files, services.links) for asset, files in page],
+        next_cursor=encode_cursor(page[-1][0]) if len(found) > limit else None,
     )
 
 
@@ -241,7 +241,7 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
             ErrorCode.RETRIED_TOO_SOON,
             headers=limit_headers('"asset-retries";q=1', seconds=math.ceil(error.seconds)),
         ) from error
-    return asset_view(asset, services.links)
+    return asset_view(asset, (), services.links)
 
 
 @router.delete(

@@ -14,6 +14,7 @@ from media_contracts import AssetStatus
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_records.actions import Actions, AssetNotFoundError
+from media_records.files import Files, files_of, files_of_each
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
 from media_runtime import tracing
@@ -167,14 +168,13 @@ class SignUpload:
         # One statement: set_config, asset and idempotency key. No event: who asked
         # has the answer, and nobody else can act before the file is there.
         row = await self._database.fetchrow(
-            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13)",
+            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
             caller.company_id,
             asset_id,
             upload.file_name,
             upload.content_type,
             upload.size,
             bucket,
-            key,
             grant.expires_at,
             traceparent,
             idempotency_key,
@@ -201,13 +201,15 @@ class Assets:
         self._outbox = outbox
         self._actions = Actions(outbox, service=SERVICE, retry_seconds=retry_seconds)
 
-    async def get(self, company_id: UUID, asset_id: UUID) -> Asset:
-        """Return the asset; raises AssetNotFoundError, for deleted ones without a picture too."""
+    async def get(self, company_id: UUID, asset_id: UUID) -> tuple[Asset, Files]:
+        """Return the asset with its files; raises AssetNotFoundError, for deleted ones too."""
         async with self._database.company(company_id) as connection:
             asset = await find_asset(connection, asset_id)
-        if asset is None or (asset.status == AssetStatus.DELETED and not asset.thumbnail_kept):
+            files = await files_of(connection, asset_id)
+        # Of one that its age deleted, a picture may be kept.
+        if asset is None or (asset.status == AssetStatus.DELETED and not files):
             raise AssetNotFoundError
-        return asset
+        return asset, files
 
     async def page(
         self,
@@ -216,7 +218,7 @@ class Assets:
         status: AssetStatus | None,
         limit: int,
         after: tuple[datetime, UUID] | None,
-    ) -> list[Asset]:
+    ) -> list[tuple[Asset, Files]]:
         """Return up to *limit* assets, newest first, that come after the position *after*."""
         moment, last = after or (None, None)
         async with self._database.company(company_id) as connection:
@@ -231,7 +233,8 @@ class Assets:
                 last,
                 limit,
             )
-        return [Asset(**dict(row)) for row in rows]
+            files = await files_of_each(connection, [row["id"] for row in rows])
+        return [(Asset(**dict(row)), files[row["id"]]) for row in rows]
 
     async def retry(self, company_id: UUID, asset_id: UUID) -> Asset:
         """

@@ -12,6 +12,7 @@ from media_contracts import AssetStatus
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
+from media_records.files import Files, media_of, thumbnail_of
 from media_records.tables import Asset
 from media_runtime.http import ApiError
 from media_runtime.links import LinkKind, LinkSigner
@@ -103,9 +104,11 @@ class AssetPage(_View):
     next_cursor: str | None = None
 
 
-def asset_view(asset: Asset, links: LinkSigner) -> AssetView:
-    """Return the asset as its company sees it."""
-    ready = asset.status == AssetStatus.READY
+def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
+    """Return the asset with its files as its company sees it."""
+    media, thumbnail = media_of(files), thumbnail_of(files)
+    if asset.status not in {AssetStatus.READY, AssetStatus.DELETED}:
+        media = thumbnail = None  # an attempt that is not decided yet shows nothing
     return AssetView(
         asset_id=asset.id,
         company_id=asset.company_id,
@@ -113,15 +116,11 @@ def asset_view(asset: Asset, links: LinkSigner) -> AssetView:
         type=asset.content_type,
         size=asset.size,
         status=AssetStatus(asset.status),
-        processed_url=links.link(asset.processed_key, LinkKind.MEDIA)
-        if ready and asset.processed_key
-        else None,
-        thumbnail_url=links.link(asset.thumbnail_key, LinkKind.THUMBNAIL)
-        if (ready or asset.thumbnail_kept) and asset.thumbnail_key
-        else None,
-        duration_seconds=asset.duration_seconds,
-        width=asset.width,
-        height=asset.height,
+        processed_url=links.link(media.key, LinkKind.MEDIA) if media else None,
+        thumbnail_url=links.link(thumbnail.key, LinkKind.THUMBNAIL) if thumbnail else None,
+        duration_seconds=media.duration_seconds if media else None,
+        width=media.width if media else None,
+        height=media.height if media else None,
         error=AssetError(code=asset.error_code, message=asset.error_message or "")
         if asset.error_code
         else None,

@@ -45,8 +45,8 @@ _OLDEST = """
     SELECT a.id AS asset_id, a.company_id, a.status, a.content_type,
         a.uploaded_at IS NOT NULL AS announced, j.state AS job, j.tries, j.last_error,
         coalesce(j.lease_until < now(), false) AS silent,
-        ARRAY(SELECT part FROM asset_results r
-              WHERE r.asset_id = a.id AND r.attempt = a.attempt) AS parts,
+        ARRAY(SELECT name FROM asset_files f
+              WHERE f.asset_id = a.id AND f.attempt = a.attempt) AS parts,
         extract(epoch FROM now() - coalesce(a.attempt_at, a.uploaded_at, a.found_at))::float8
             AS age_seconds
     FROM media_assets a
@@ -131,7 +131,7 @@ def stage_of(
         return "transcoding" if is_video else "checking"
     if job != "done":
         return "stopped"
-    return "joining" if "pictures" in parts else "waiting_for_pictures"
+    return "joining" if "thumbnail" in parts else "waiting_for_pictures"
 
 
 class LookAtBacklog:

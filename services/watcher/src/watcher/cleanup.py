@@ -26,8 +26,9 @@ _TO_SWEEP = """
     FROM (
         SELECT sweep_at, CASE
             WHEN status IN ('deleted', 'cancelled') AND NOT retired THEN 'deletions'
-            WHEN status = 'failed' AND upload_key LIKE '%/quarantine/%' AND NOT original_gone
-                AND updated_at <= now() - make_interval(days => $1) THEN 'quarantine'
+            WHEN status = 'failed' AND updated_at <= now() - make_interval(days => $1)
+                AND EXISTS (SELECT 1 FROM asset_files f WHERE f.asset_id = media_assets.id
+                    AND f.kind = 'original' AND f.key LIKE '%/quarantine/%') THEN 'quarantine'
             ELSE 'leftovers' END AS rule
         FROM media_assets WHERE sweep_at <= now()
     ) AS due GROUP BY rule
@@ -51,7 +52,7 @@ _TO_LOOK_THROUGH = """
         extract(epoch FROM now() - min(grant_expires_at))::float8 - $1 AS oldest_seconds
     FROM (
         SELECT grant_expires_at FROM media_assets
-        WHERE NOT grant_swept AND upload_version_id IS NOT NULL AND sweep_at IS NULL
+        WHERE NOT grant_swept AND uploaded_at IS NOT NULL AND sweep_at IS NULL
             AND grant_expires_at < now() - make_interval(secs => $1)
         ORDER BY grant_expires_at LIMIT $2
     ) AS found

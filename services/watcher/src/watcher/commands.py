@@ -305,7 +305,7 @@ _SECTIONS: Mapping[str, Mapping[str, Any]] = {
         "owner": "owner", "claimed": "claimed_at", "finished": "finished_at",
         "last error": "last_error",
     },
-    "results": {"at": "at", "attempt": "attempt", "part": "part", "fence": "job_fence"},
+    "files": {"attempt": "attempt", "name": "name", "size": "size", "fence": "fence", "key": "key"},
     "outbox": {"since": "created_at", "producer": "producer", "topic": "topic"},
     "events": {
         "time": "time", "type": "type",

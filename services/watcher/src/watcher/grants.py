@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
+from media_records.files import files_of, is_garbage
 from media_records.tables import Asset
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
@@ -21,13 +22,12 @@ from media_runtime.storage import ObjectMissingError, ObjectStore, upload_key
 from watcher.metrics import CLEANED, REMOVED, SWEEPS_FAILED
 from watcher.rules import Rule
 from watcher.settings import CleanupSettings
-from watcher.sweep import is_garbage
 
 log = structlog.get_logger(__name__)
 
 _DUE = """
     SELECT * FROM media_assets
-    WHERE NOT grant_swept AND upload_version_id IS NOT NULL AND sweep_at IS NULL
+    WHERE NOT grant_swept AND uploaded_at IS NOT NULL AND sweep_at IS NULL
         AND grant_expires_at < now() - make_interval(secs => $2) AND id <> ALL($3)
     ORDER BY grant_expires_at LIMIT $1
 """
@@ -70,11 +70,12 @@ class SweepGrants:
 
     async def _sweep(self, asset: Asset) -> int:
         async with self._lists:
+            files = await files_of(self._database, asset.id)
             try:
                 return await self._store.delete_prefix(
                     asset.bucket,
                     upload_key(asset.company_id, asset.id),
-                    lambda stored: is_garbage(asset, stored),
+                    lambda stored: is_garbage(asset, files, stored),
                 )
             except ObjectMissingError:
                 return 0  # the bucket is gone

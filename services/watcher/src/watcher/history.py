@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -14,16 +13,22 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, ContractError, Topic
 from media_records.actions import AssetNotFoundError
+from media_records.files import files_of
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import ObjectMissingError, ObjectStore, output_prefix
+from media_runtime.storage import (
+    ObjectMissingError,
+    ObjectStore,
+    output_prefix,
+    quarantine_key,
+    upload_key,
+)
 
 _TRANSITIONS = "SELECT * FROM asset_transitions WHERE asset_id = $1 ORDER BY id"
 _JOBS = "SELECT * FROM ingest_jobs WHERE asset_id = $1 ORDER BY attempt"
-_RESULTS = "SELECT * FROM asset_results WHERE asset_id = $1 ORDER BY attempt, at"
 _OUTBOX = "SELECT id, producer, topic, created_at FROM outbox WHERE key = $1 ORDER BY id"
 _SECONDS = 20.0
 _EVENTS = (MEDIA_STATUS, MEDIA_PROCESSED)
@@ -33,7 +38,7 @@ async def read_history(
     database: Database, store: ObjectStore, settings: KafkaSettings, asset_id: UUID
 ) -> Mapping[str, Any]:
     """
-    Return the asset's row, transitions, jobs, results, waiting messages, objects and events.
+    Return the asset's row, files, transitions, jobs, waiting messages, objects and events.
 
     What Kafka or storage cannot tell now is an ``error`` in its place. Raises
     AssetNotFoundError and, without the database, TransientError.
@@ -42,20 +47,19 @@ async def read_history(
         asset = await find_asset(connection, asset_id)
         if asset is None:
             raise AssetNotFoundError
+        files = await files_of(connection, asset_id)
         rows = {
             name: [dict(row) for row in await connection.fetch(query, key)]
             for name, query, key in (
                 ("transitions", _TRANSITIONS, asset_id),
                 ("jobs", _JOBS, asset_id),
-                ("results", _RESULTS, asset_id),
                 ("outbox", _OUTBOX, str(asset_id)),
             )
         }
-    for result in rows["results"]:
-        result["data"] = json.loads(result["data"])
     return {
         "asset": asset.model_dump(),
         "trace_id": _trace_id(asset.traceparent),
+        "files": [file.model_dump() for file in files],
         **rows,
         "objects": await _objects(store, asset),
         "events": await _events(settings, asset),
@@ -70,8 +74,10 @@ async def _objects(store: ObjectStore, asset: Asset) -> Any:
     try:
         found = [
             stored
-            for prefix in (asset.upload_key, output_prefix(asset.company_id, asset.id))
-            for stored in await store.objects(asset.bucket, prefix, all_versions=True)
+            for key in (upload_key, quarantine_key, output_prefix)
+            for stored in await store.objects(
+                asset.bucket, key(asset.company_id, asset.id), all_versions=True
+            )
         ]
     except (ObjectMissingError, TransientError) as error:
         return {"error": str(error)}

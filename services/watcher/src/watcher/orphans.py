@@ -15,27 +15,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from media_contracts import AssetStatus, ObjectRef
+from media_contracts import AssetStatus, FileKind, ObjectRef
+from media_records.files import Files, files_of, files_of_each, is_garbage
 from media_records.tables import Asset
 from media_runtime.object_keys import output_owner
 from media_runtime.postgres import Connection, Database
 from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
-from watcher.sweep import is_garbage
 
 _COMPANIES = "SELECT company_id, bucket FROM companies ORDER BY company_id"
 _ASSETS = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"
 # The server keeps the sorted keys on its disk: neither our memory nor a transaction holds them.
 _DECLARE = """
     DECLARE needed NO SCROLL CURSOR WITH HOLD FOR
-    SELECT k.key, a.id AS asset_id,
-        CASE a.status WHEN 'processing' THEN a.upload_version_id END AS version_id
-    FROM media_assets a, unnest(
-        CASE a.status WHEN 'processing' THEN ARRAY[a.upload_key]
-            WHEN 'ready' THEN ARRAY[a.processed_key, a.thumbnail_key] END
-    ) AS k (key)
-    WHERE a.company_id = $1 AND a.status IN ('processing', 'ready') AND a.updated_at <= $2
-        AND k.key IS NOT NULL
-    ORDER BY k.key COLLATE "C"
+    SELECT f.key, f.asset_id, f.version_id
+    FROM asset_files f JOIN media_assets a ON a.id = f.asset_id
+    WHERE f.company_id = $1 AND a.updated_at <= $2
+        AND a.status = CASE f.kind WHEN 'original' THEN 'processing' ELSE 'ready' END
+    ORDER BY f.key
 """
 _SORT_SECONDS = 600.0
 _CLOCKS_APART = timedelta(hours=1)
@@ -155,7 +151,9 @@ class _Company:
         self, page: Sequence[StoredObject], began: datetime | None
     ) -> list[Orphan]:
         old = [stored for stored in page if not _is_young(stored, began)]
-        assets = await self._assets({owner[1] for stored in old if (owner := _owner(stored))})
+        ids = {owner[1] for stored in old if (owner := _owner(stored))}
+        assets = await self._assets(ids)
+        files = await files_of_each(self.database, ids)
         return [
             Orphan(
                 kind="object",
@@ -169,15 +167,17 @@ class _Company:
                 version_id=stored.version_id,
             )
             for stored in old
-            if (why := self._why(stored, assets)) is not None
+            if (why := self._why(stored, assets, files)) is not None
         ]
 
-    def _why(self, stored: StoredObject, assets: Mapping[UUID, Asset]) -> str | None:
+    def _why(
+        self, stored: StoredObject, assets: Mapping[UUID, Asset], files: Mapping[UUID, Files]
+    ) -> str | None:
         owner = _owner(stored)
         asset = assets.get(owner[1]) if owner is not None and owner[0] == self.id else None
         if asset is None:
             return "No asset has this key."
-        if not _waits_for_sweep(asset, stored) and is_garbage(asset, stored):
+        if not _waits_for_sweep(asset, stored) and is_garbage(asset, files[asset.id], stored):
             return f"Its asset is {asset.status} and refers to other objects."
         return None
 
@@ -185,7 +185,7 @@ class _Company:
         """Return what to say of a key that was not listed, unless all has changed meanwhile."""
         key, asset_id, version_id = needed.key, needed.asset_id, needed.version_id
         asset = (await self._assets({asset_id})).get(asset_id)
-        if asset is None or key not in _needs(asset):
+        if asset is None or key not in _needs(asset, await files_of(self.database, asset_id)):
             return None
         try:
             await self.store.stat(ObjectRef(bucket=self.bucket, key=key, version_id=version_id))
@@ -225,9 +225,9 @@ def _is_young(stored: StoredObject, began: datetime | None) -> bool:
     return at is not None and began is not None and began < at < datetime.now(UTC) + _CLOCKS_APART
 
 
-def _needs(asset: Asset) -> Iterator[str]:
+def _needs(asset: Asset, files: Files) -> Iterator[str]:
     """Yield the keys without which an asset is not what it says."""
-    if asset.status == AssetStatus.PROCESSING:
-        yield asset.upload_key
-    if asset.status == AssetStatus.READY:
-        yield from (key for key in (asset.processed_key, asset.thumbnail_key) if key)
+    for file in files:
+        needed_by = AssetStatus.PROCESSING if file.kind == FileKind.ORIGINAL else AssetStatus.READY
+        if asset.status == needed_by:
+            yield file.key

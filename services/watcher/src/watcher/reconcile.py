@@ -16,8 +16,9 @@ from enum import StrEnum
 
 import structlog
 from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
+from media_records.files import files_of, original_of
 from media_records.lifecycle import Lifecycle, find_asset
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetFile
 from media_runtime.errors import TransientError
 from media_runtime.kafka import OutgoingRecord
 from media_runtime.outbox import Outbox
@@ -27,6 +28,7 @@ from media_runtime.storage import (
     ObjectStore,
     StoredObject,
     build_notification,
+    upload_key,
 )
 from watcher.metrics import CLEANED, RECONCILED, REPAIRED
 from watcher.rules import Rule
@@ -163,7 +165,9 @@ class Reconciler:
 
     async def _look(self, asset: Asset) -> StoredObject | None:
         try:
-            return await self._store.stat(ObjectRef(bucket=asset.bucket, key=asset.upload_key))
+            return await self._store.stat(
+                ObjectRef(bucket=asset.bucket, key=upload_key(asset.company_id, asset.id))
+            )
         except ObjectMissingError:
             return None
 
@@ -181,7 +185,8 @@ class Reconciler:
                 await self._lifecycle.change(connection, asset, AssetStatus.EXPIRED, at=now)
                 return action
             if action is Action.FEED:
-                record = _notification(asset, stored, now)
+                original = original_of(await files_of(connection, asset.id))
+                record = _notification(asset, stored, original, now)
                 await self._outbox.put(connection, asset.company_id, record)
                 log.warning("asset_fed_again", asset_id=str(asset.id), status=asset.status)
             await connection.execute(
@@ -251,12 +256,14 @@ def _state(asset: Asset) -> tuple[object, ...]:
     return asset.status, asset.attempt, asset.uploaded_at
 
 
-def _notification(asset: Asset, stored: StoredObject | None, at: datetime) -> OutgoingRecord:
+def _notification(
+    asset: Asset, stored: StoredObject | None, original: AssetFile | None, at: datetime
+) -> OutgoingRecord:
     found = stored or StoredObject(
         bucket=asset.bucket,
-        key=asset.upload_key,
-        version_id=asset.upload_version_id,
-        size=asset.size,
+        key=original.key if original else upload_key(asset.company_id, asset.id),
+        version_id=original.version_id if original else None,
+        size=original.size if original else asset.size,
         etag="",
     )
     value = build_notification(found, source=f"/media/{SERVICE}", at=at)

@@ -16,7 +16,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, FileKind
+from media_records.files import forget
 from media_records.lifecycle import Lifecycle, find_asset
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -29,7 +30,9 @@ log = structlog.get_logger(__name__)
 _DUE = """
     SELECT a.id AS asset_id, c.company_id, a.status,
         coalesce(c.retention_keeps_thumbnails, $2)
-            AND a.status = 'ready' AND a.thumbnail_key IS NOT NULL AS keeps_thumbnail
+            AND a.status = 'ready' AND EXISTS (
+                SELECT 1 FROM asset_files f WHERE f.asset_id = a.id AND f.kind = 'thumbnail'
+            ) AS keeps_thumbnail
     FROM companies c, LATERAL (
         SELECT * FROM media_assets m
         WHERE m.company_id = c.company_id AND m.status IN ('ready', 'failed', 'cancelled')
@@ -41,7 +44,9 @@ _DUE = """
 _DUE_AS_PLANNED = """
     SELECT a.id AS asset_id, c.company_id, a.status,
         (p.keeps_thumbnails OR coalesce(c.retention_keeps_thumbnails, $2))
-            AND a.status = 'ready' AND a.thumbnail_key IS NOT NULL AS keeps_thumbnail
+            AND a.status = 'ready' AND EXISTS (
+                SELECT 1 FROM asset_files f WHERE f.asset_id = a.id AND f.kind = 'thumbnail'
+            ) AS keeps_thumbnail
     FROM unnest($4::uuid[], $5::timestamptz[], $6::bool[])
             AS p (company_id, before, keeps_thumbnails)
         JOIN companies c USING (company_id), LATERAL (
@@ -64,9 +69,12 @@ _PLAN = """
         CASE WHEN c.keeps_thumbnails THEN a.thumbnails ELSE 0 END AS kept_thumbnails
     FROM c, LATERAL (
         SELECT count(*) AS assets, min(m.created_at) AS oldest,
-            coalesce(sum(m.size + m.stored_bytes), 0)::bigint AS bytes,
-            count(*) FILTER (WHERE m.status = 'ready' AND m.thumbnail_key IS NOT NULL) AS thumbnails
-        FROM media_assets m
+            coalesce(sum(f.bytes), 0)::bigint AS bytes,
+            count(*) FILTER (WHERE m.status = 'ready' AND f.has_thumbnail) AS thumbnails
+        FROM media_assets m, LATERAL (
+            SELECT sum(size) AS bytes, coalesce(bool_or(kind = 'thumbnail'), false) AS has_thumbnail
+            FROM asset_files WHERE asset_id = m.id
+        ) f
         WHERE m.company_id = c.company_id AND m.status IN ('ready', 'failed', 'cancelled')
             AND m.created_at < c.before
     ) a
@@ -204,8 +212,11 @@ class Retention:
                 asset,
                 AssetStatus.DELETED,
                 at=now,
-                facts={"sweep_at": now, "thumbnail_kept": due.keeps_thumbnail, "retired": True},
+                facts={"sweep_at": now, "retired": True},
+                thumbnail_kept=due.keeps_thumbnail,
             )
+            kept = {FileKind.THUMBNAIL} if due.keeps_thumbnail else set()
+            await forget(connection, asset.id, set(FileKind) - kept)
         CLEANED.labels(Rule.RETENTION).inc()
         RETIRED.labels("kept" if due.keeps_thumbnail else "removed").inc()
         log.info("asset_retired", asset_id=str(due.asset_id), company_id=str(due.company_id))

@@ -17,17 +17,26 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
-from media_contracts import AssetStatus, ObjectRef
+from media_contracts import AssetStatus, FileKind
 from media_contracts.errors import NO_FAULT_OF_THE_FILE
+from media_records.files import (
+    Files,
+    files_of,
+    forget,
+    is_garbage,
+    move_original,
+    original_of,
+    outputs_of,
+    reference,
+)
 from media_records.lifecycle import asset_span
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetFile
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Database
 from media_runtime.storage import (
     ObjectMissingError,
     ObjectStore,
     StoredObject,
-    attempt_of,
     output_prefix,
     quarantine_key,
     upload_key,
@@ -61,15 +70,10 @@ _SWEPT = """
         grant_swept = grant_swept OR grant_expires_at < now() - make_interval(secs => $6)
     WHERE id = $1 AND sweep_at = $2
 """
-_MOVED = """
-    UPDATE media_assets SET upload_key = $5, upload_version_id = $6
-    WHERE id = $1 AND status = $2 AND attempt = $3 AND upload_key = $4 RETURNING *
-"""
 # After this no retry can begin, which would not find its file.
-_GONE = """
-    UPDATE media_assets SET original_gone = true
-    WHERE id = $1 AND status = 'failed' AND attempt = $2 AND upload_key = $3
-        AND ($4 OR updated_at <= now() - make_interval(days => $5)) RETURNING *
+_MAY_GO = """
+    SELECT 1 FROM media_assets WHERE id = $1 AND status = 'failed' AND attempt = $2
+        AND ($3 OR updated_at <= now() - make_interval(days => $4)) FOR UPDATE
 """
 _LAPSED = {
     Rule.KEYS: """
@@ -91,27 +95,6 @@ _LAPSED = {
 }
 _ROWS_AT_ONCE = 1000
 _PART_OF_INTERVAL = 0.5
-
-
-def is_garbage(asset: Asset, stored: StoredObject) -> bool:
-    """Return whether nothing refers to a version of an object of *asset*, and never will."""
-    if asset.status in {AssetStatus.DELETED, AssetStatus.CANCELLED}:
-        is_kept = asset.thumbnail_kept and stored.key == asset.thumbnail_key
-        return not is_kept or stored.is_superseded
-    if stored.owner is not None and (asset.original_gone or stored.key != asset.upload_key):
-        return True  # it has moved into quarantine, or out of it, or is no longer kept
-    if stored.key == asset.upload_key:
-        # A grant can be used again: the first version counts, the others only take space.
-        pinned = asset.upload_version_id
-        is_other = pinned is not None and stored.version_id != pinned
-        return is_other and not stored.is_delete_marker
-    if stored.key in {asset.processed_key, asset.thumbnail_key}:
-        # A delete marker hides the version that is served, and makes it no garbage.
-        return stored.is_superseded
-    attempt = attempt_of(stored.key)
-    if attempt is None or attempt > asset.attempt:
-        return False
-    return attempt < asset.attempt or asset.status != AssetStatus.PROCESSING
 
 
 class Sweep:
@@ -152,11 +135,12 @@ class Sweep:
         found: dict[Rule, tuple[int, int]] = {}
         for row in await self._database.fetch(_DUE, limit, []):
             asset = Asset(**dict(row))
-            rule = self._rule_of(asset)
+            files = await files_of(self._database, asset.id)
+            rule = self._rule_of(asset, files)
             if rule is Rule.QUARANTINE:
-                asset.original_gone = True
+                files = tuple(outputs_of(files).values())
             objects, size = found.get(rule, (0, 0))
-            for stored in await self._garbage(asset):
+            for stored in await self._garbage(asset, files):
                 objects, size = objects + 1, size + stored.size
             found[rule] = objects, size
         return found
@@ -179,16 +163,20 @@ class Sweep:
 
     async def _sweep(self, asset: Asset) -> int:
         with asset_span("sweep", asset) as span:
-            rule = self._rule_of(asset)
-            asset = await self._give_up(await self._put_in_place(asset))
-            of_asset = [await self._remove(asset, prefix) for prefix in _prefixes(asset)]
+            files = await files_of(self._database, asset.id)
+            rule = self._rule_of(asset, files)
+            if original := original_of(files):
+                original = await self._put_in_place(asset, original)
+                await self._give_up(asset, original)
+                files = await files_of(self._database, asset.id)
+            of_asset = [await self._remove(asset, files, prefix) for prefix in _prefixes(asset)]
             span.set_attribute("media.removed", sum(of_asset))
         await self._database.fetch(
             _SWEPT,
             asset.id,
             asset.sweep_at,
             _SETTLED_SECONDS,
-            _in_quarantine(asset),
+            _in_quarantine(asset, files),
             self._quarantine_days,
             self._late,
         )
@@ -210,73 +198,62 @@ class Sweep:
             log.error("sweep_failed", asset_id=str(asset.id), exc_info=error)
         return False
 
-    def _rule_of(self, asset: Asset) -> Rule:
+    def _rule_of(self, asset: Asset, files: Files) -> Rule:
         if asset.status in {AssetStatus.DELETED, AssetStatus.CANCELLED} and not asset.retired:
             return Rule.DELETIONS
         kept = timedelta(days=self._quarantine_days)
-        if _in_quarantine(asset) and datetime.now(UTC) >= asset.updated_at + kept:
+        if _in_quarantine(asset, files) and datetime.now(UTC) >= asset.updated_at + kept:
             return Rule.QUARANTINE
         return Rule.LEFTOVERS
 
-    async def _put_in_place(self, asset: Asset) -> Asset:
-        """Move the original to where it belongs, and return the asset as it is then."""
+    async def _put_in_place(self, asset: Asset, original: AssetFile) -> AssetFile:
+        """Move the original to where it belongs, and return it as it is then."""
         key = _place(asset)
-        if key is None or key == asset.upload_key:
-            return asset
-        original = ObjectRef(
-            bucket=asset.bucket, key=asset.upload_key, version_id=asset.upload_version_id
-        )
+        if key is None or key == original.key:
+            return original
         try:
-            version = await self._store.copy(original, key)
+            version = await self._store.copy(reference(asset, original), key)
         except ObjectMissingError:
-            return asset
-        # Someone may have begun another attempt meanwhile, which reads the original where it
-        # was: then the copy is garbage, and the next sweep's.
-        moved = await self._database.fetchrow(
-            _MOVED, asset.id, asset.status, asset.attempt, asset.upload_key, key, version
-        )
+            return original
+        moved = await move_original(self._database, asset, original, key=key, version_id=version)
         if moved is None:
-            return asset
+            return original  # the copy is garbage, and the next sweep's
         QUARANTINED.labels("in" if asset.status == AssetStatus.FAILED else "out").inc()
         log.info("original_moved", asset_id=str(asset.id), key=key, why=asset.error_code)
-        return Asset(**dict(moved))
+        return moved
 
-    async def _give_up(self, asset: Asset) -> Asset:
-        """Mark an original of a failed asset that is no longer kept, or is not there."""
-        if asset.status != AssetStatus.FAILED or asset.upload_version_id is None:
-            return asset
-        lost = await self._is_lost(asset)
-        if not (lost or _in_quarantine(asset)):
-            return asset
-        gone = await self._database.fetchrow(
-            _GONE, asset.id, asset.attempt, asset.upload_key, lost, self._quarantine_days
-        )
-        if gone is None:
-            return asset
+    async def _give_up(self, asset: Asset, original: AssetFile) -> None:
+        """Forget an original of a failed asset that is no longer kept, or is not there."""
+        if asset.status != AssetStatus.FAILED:
+            return
+        lost = await self._is_lost(asset, original)
+        if not (lost or _in_quarantine(asset, [original])):
+            return
+        async with self._database.transaction() as connection:
+            terms = asset.id, asset.attempt, lost, self._quarantine_days
+            if await connection.fetchrow(_MAY_GO, *terms) is None:
+                return
+            await forget(connection, asset.id, [FileKind.ORIGINAL])
         log.info("original_given_up", asset_id=str(asset.id), lost=lost)
-        return Asset(**dict(gone))
 
-    async def _is_lost(self, asset: Asset) -> bool:
-        original = ObjectRef(
-            bucket=asset.bucket, key=asset.upload_key, version_id=asset.upload_version_id
-        )
+    async def _is_lost(self, asset: Asset, original: AssetFile) -> bool:
         try:
-            await self._store.stat(original)
+            await self._store.stat(reference(asset, original))
         except ObjectMissingError:
             return True
         return False
 
-    async def _garbage(self, asset: Asset) -> list[StoredObject]:
+    async def _garbage(self, asset: Asset, files: Files) -> list[StoredObject]:
         found = []
         for prefix in _prefixes(asset):
             with suppress(ObjectMissingError):
                 found += await self._store.objects(asset.bucket, prefix, all_versions=True)
-        return [stored for stored in found if is_garbage(asset, stored)]
+        return [stored for stored in found if is_garbage(asset, files, stored)]
 
-    async def _remove(self, asset: Asset, prefix: str) -> int:
+    async def _remove(self, asset: Asset, files: Files, prefix: str) -> int:
         try:
             removed = await self._store.delete_prefix(
-                asset.bucket, prefix, lambda stored: is_garbage(asset, stored)
+                asset.bucket, prefix, lambda stored: is_garbage(asset, files, stored)
             )
         except ObjectMissingError:
             return 0
@@ -286,8 +263,6 @@ class Sweep:
 
 def _place(asset: Asset) -> str | None:
     """Return the key under which the original belongs, or None while it may be in use."""
-    if asset.upload_version_id is None or asset.original_gone:
-        return None  # nothing was stored, or nothing is left
     if asset.status == AssetStatus.FAILED and asset.error_code not in NO_FAULT_OF_THE_FILE:
         return quarantine_key(asset.company_id, asset.id)
     if asset.status == AssetStatus.READY:
@@ -295,10 +270,11 @@ def _place(asset: Asset) -> str | None:
     return None
 
 
-def _in_quarantine(asset: Asset) -> bool:
-    quarantined = quarantine_key(asset.company_id, asset.id)
-    failed = asset.status == AssetStatus.FAILED
-    return failed and asset.upload_key == quarantined and not asset.original_gone
+def _in_quarantine(asset: Asset, files: Files) -> bool:
+    original = original_of(files)
+    if original is None or asset.status != AssetStatus.FAILED:
+        return False
+    return original.key == quarantine_key(asset.company_id, asset.id)
 
 
 def _prefixes(asset: Asset) -> tuple[str, ...]:

@@ -1,0 +1,35 @@
+"""Files: the objects in storage that an asset consists of."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from media_contracts.envelope import Data
+from pydantic import Field
+
+
+class FileKind(StrEnum):
+    """What a file is to its asset."""
+
+    ORIGINAL = "original"
+    VIDEO = "video"
+    IMAGE = "image"
+    THUMBNAIL = "thumbnail"
+
+
+class MediaFile(Data):
+    """
+    One stored file. Its name is unique within an attempt. Sizes are in bytes and pixels.
+
+    ``sha256`` (hexadecimal) is set where the bytes were hashed.
+    """
+
+    name: str = Field(min_length=1, examples=["video"])
+    kind: FileKind
+    key: str = Field(min_length=1)
+    content_type: str
+    size: int = Field(ge=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    width: int | None = Field(default=None, gt=0)
+    height: int | None = Field(default=None, gt=0)
+    duration_seconds: float | None = Field(default=None, ge=0)

@@ -1,0 +1,184 @@
+"""
+The files of assets: all that is stored, served, counted or kept, one row each.
+
+Invariant: what lies under an asset's prefix and has no row is garbage. The first file of a name
+counts; rows of outputs belong to the asset's current attempt, and go when it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef
+from media_records.tables import Asset, AssetFile
+from media_runtime.postgres import Connection, Database
+from media_runtime.storage import StoredObject, attempt_of, upload_key
+
+_ORIGINAL_ATTEMPT = 0
+_OUTPUTS = [kind for kind in FileKind if kind is not FileKind.ORIGINAL]
+_ADD = """
+    INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
+        content_type, size, sha256, width, height, duration_seconds, fence)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+        (SELECT fence FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2))
+    ON CONFLICT DO NOTHING RETURNING 1
+"""
+_OF = "SELECT * FROM asset_files WHERE asset_id = ANY($1::uuid[]) ORDER BY attempt, name"
+# Another worker may have fetched it at the same time: the first one decides.
+_PIN = """
+    UPDATE asset_files SET sha256 = coalesce(sha256, $2)
+    WHERE asset_id = $1 AND kind = 'original' RETURNING sha256
+"""
+_MOVE = """
+    UPDATE asset_files f SET key = $5, version_id = $6 FROM media_assets a
+    WHERE f.asset_id = $1 AND f.kind = 'original' AND f.key = $4
+        AND a.id = f.asset_id AND a.status = $2 AND a.attempt = $3 RETURNING f.*
+"""
+
+Files = Sequence[AssetFile]
+
+
+async def add_original(connection: Connection, asset: Asset, stored: StoredObject) -> AssetFile:
+    """Record the upload that was announced first, and return its row."""
+    original = AssetFile(
+        asset_id=asset.id,
+        attempt=_ORIGINAL_ATTEMPT,
+        name=FileKind.ORIGINAL,
+        company_id=asset.company_id,
+        kind=FileKind.ORIGINAL,
+        key=stored.key,
+        version_id=stored.version_id,
+        content_type=asset.content_type,
+        size=stored.size,
+    )
+    await _add(connection, original)
+    return original
+
+
+async def add_outputs(connection: Connection, asset: Asset, made: Iterable[MediaFile]) -> int:
+    """Record files of the asset's attempt; returns how many of them are the first of their name."""
+    new = 0
+    for file in made:
+        row = AssetFile(
+            asset_id=asset.id,
+            attempt=asset.attempt,
+            company_id=asset.company_id,
+            **file.model_dump(),
+        )
+        new += await _add(connection, row)
+    return new
+
+
+async def files_of(connection: Connection | Database, asset_id: UUID) -> Files:
+    """Return all files of an asset, its original first."""
+    return [AssetFile(**dict(row)) for row in await connection.fetch(_OF, [asset_id])]
+
+
+async def files_of_each(
+    connection: Connection | Database, asset_ids: Collection[UUID]
+) -> Mapping[UUID, Files]:
+    """Return the files of each of these assets."""
+    found: dict[UUID, list[AssetFile]] = {asset_id: [] for asset_id in asset_ids}
+    for row in await connection.fetch(_OF, list(asset_ids)) if asset_ids else []:
+        found[row["asset_id"]].append(AssetFile(**dict(row)))
+    return found
+
+
+async def forget(connection: Connection, asset_id: UUID, kinds: Collection[FileKind]) -> None:
+    """Forget an asset's files of these kinds, which makes garbage of their objects."""
+    await connection.execute(
+        "SELECT forget_files($1, $2)", asset_id, [kind.value for kind in kinds]
+    )
+
+
+async def forget_outputs(connection: Connection, asset_id: UUID) -> None:
+    """Forget all that was made of an asset."""
+    await forget(connection, asset_id, _OUTPUTS)
+
+
+async def pin_original(database: Database, asset_id: UUID, sha256: str) -> str | None:
+    """Record what is checked now, for all who read it later; return what counts."""
+    row = await database.fetchrow(_PIN, asset_id, sha256)
+    return row["sha256"] if row else None
+
+
+async def move_original(
+    database: Database, asset: Asset, original: AssetFile, *, key: str, version_id: str | None
+) -> AssetFile | None:
+    """
+    Record that the original lies under *key* now; None where it must stay as it was.
+
+    Someone may have begun another attempt meanwhile, which reads it where it was.
+    """
+    row = await database.fetchrow(
+        _MOVE, asset.id, asset.status, asset.attempt, original.key, key, version_id
+    )
+    return AssetFile(**dict(row)) if row else None
+
+
+def original_of(files: Files) -> AssetFile | None:
+    """Return the original among an asset's files, if it is kept."""
+    return next((file for file in files if file.kind == FileKind.ORIGINAL), None)
+
+
+def outputs_of(files: Files) -> Mapping[str, AssetFile]:
+    """Return what was made of an asset, by name."""
+    return {file.name: file for file in files if file.kind != FileKind.ORIGINAL}
+
+
+def media_of(files: Files) -> AssetFile | None:
+    """Return the file that shows the whole of what was uploaded."""
+    kinds = {FileKind.VIDEO, FileKind.IMAGE}
+    return next((file for file in files if file.kind in kinds), None)
+
+
+def thumbnail_of(files: Files) -> AssetFile | None:
+    """Return the asset's thumbnail."""
+    return next((file for file in files if file.kind == FileKind.THUMBNAIL), None)
+
+
+def reference(asset: Asset, file: AssetFile) -> ObjectRef:
+    """Return how to read *file*: in its version, and refusing other bytes than those checked."""
+    return ObjectRef(
+        bucket=asset.bucket, key=file.key, version_id=file.version_id, sha256=file.sha256
+    )
+
+
+def is_garbage(asset: Asset, files: Files, stored: StoredObject) -> bool:
+    """Return whether no row names a version of an object of *asset*, and none ever will."""
+    named = next((file for file in files if file.key == stored.key), None)
+    if named is not None:
+        if named.version_id is None:
+            # A delete marker hides the version that is served, and makes it no garbage.
+            return stored.is_superseded
+        return stored.version_id != named.version_id and not stored.is_delete_marker
+    if asset.status in {AssetStatus.DELETED, AssetStatus.CANCELLED}:
+        return True
+    if stored.owner is not None:
+        may_be_announced = asset.uploaded_at is None
+        return not may_be_announced or stored.key != upload_key(asset.company_id, asset.id)
+    attempt = attempt_of(stored.key)
+    if attempt is None or attempt > asset.attempt:
+        return False
+    return attempt < asset.attempt or asset.status != AssetStatus.PROCESSING
+
+
+async def _add(connection: Connection, file: AssetFile) -> bool:
+    row = await connection.fetchrow(
+        _ADD,
+        file.asset_id,
+        file.attempt,
+        file.name,
+        file.company_id,
+        file.kind,
+        file.key,
+        file.version_id,
+        file.content_type,
+        file.size,
+        file.sha256,
+        file.width,
+        file.height,
+        file.duration_seconds,
+    )
+    return row is not None
