@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ import typer
 from mediactl import stack
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import endpoints_from_environment
+from mediactl.foreground import Foreground
 from mediactl.home import Home
 from mediactl.progress import progress_on
 from mediactl.providers import COMPOSE, NATIVE
@@ -48,6 +48,7 @@ _QUICK = {
     "PROMETHEUS_SCRAPE_SECONDS": "1",
 }
 
+_WITHOUT_SERVERS = ("tests/unit", "tests/contract")
 _OF_CONTAINERS = ("tests/e2e/test_main_job.py", "tests/containers")
 
 # A benchmark is one company that asks for as much as there is, beside services as they come.
@@ -71,68 +72,60 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
     home = Home.from_environment()
     if os.environ.get("CONTAINERS") == "1":
         with _test_stack(home, _QUICK, name="containers", provider=COMPOSE) as environment:
-            code = _pytest(home, arguments or list(_OF_CONTAINERS), environment)
+            words = arguments or list(_OF_CONTAINERS)
+            code = Foreground(home.root).run(_pytest(*words), environment)
     elif arguments:
         with _test_stack(home, _QUICK) as environment:
-            code = _pytest(home, arguments, environment)
+            code = Foreground(home.root).run(_pytest(*arguments), environment)
     else:
         code = _test_all(home)
     raise typer.Exit(code)
 
 
 def _test_all(home: Home) -> int:
-    with ThreadPoolExecutor(1) as beside, ExitStack() as stacks:
-        checks = beside.submit(_failed_checks, home)
-        one = _test_stack(home, _QUICK)
-        environments = [stacks.enter_context(one)]
-        phases: list[list[str]] = [[]]
-        if one.provider == NATIVE and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
-            # Tests wait more than they compute, and some kill servers: two run at a time, each
-            # with a stack of its own. Those that compare times come last, one after the other.
-            environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
-            two = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
-            phases = [[*two, "-m", "not alone"], ["-m", "alone"]]
-        failed = checks.result()
-        environment = {**environments[0], "TEST_STACKS": json.dumps(environments)}
-        code = _pytest_phases(home, phases, environment)
-    for check in failed:
-        sys.stdout.write(f"FAILED: {check}\n")
+    """
+    Run everything, what needs no server beside what shares a stack.
+
+    Tests on a stack wait more than they compute. Those that compare times come last, alone.
+    """
+    foreground, plain = Foreground(home.root), dict(os.environ)
+    with ThreadPoolExecutor(1) as executor, ExitStack() as stacks:
+        beside = executor.submit(_run_beside, foreground, plain)
+        try:
+            one = _test_stack(home, _QUICK)
+            environments = [stacks.enter_context(one)]
+            lanes: list[str] = []
+            if one.provider == NATIVE and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
+                # Some tests kill servers, so each of two lanes has a stack of its own.
+                environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
+                lanes = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
+            environment = {**environments[0], "TEST_STACKS": json.dumps(environments)}
+            others = [f"--ignore={folder}" for folder in _WITHOUT_SERVERS]
+            code = foreground.run(_pytest(*others, *lanes, "-m", "not alone"), environment)
+            failed = beside.result()
+            if code in {0, 1}:  # green or red, and not ended
+                code = foreground.run(_pytest(*others, "-m", "alone"), environment) or code
+        except BaseException:
+            foreground.end()
+            raise
+    for words in failed:
+        sys.stdout.write(f"FAILED: {words}\n")
     return code or (1 if failed else 0)
 
 
-def _pytest_phases(home: Home, phases: list[list[str]], environment: Mapping[str, str]) -> int:
-    worst = 0
-    for words in phases:
-        code = _pytest(home, words, environment)
-        worst = worst or code
-        if code not in {0, 1}:  # it was ended, rather than red
-            break
-    return worst
+def _run_beside(foreground: Foreground, environment: Mapping[str, str]) -> list[str]:
+    """Run the checks, then the tests that need no server, and return what failed."""
+    commands = {" ".join(check): [_tool(check[0]), *check[1:]] for check in _CHECKS}
+    commands[f"pytest {' '.join(_WITHOUT_SERVERS)}"] = _pytest(*_WITHOUT_SERVERS)
+    return [
+        name
+        for name, command in commands.items()
+        if foreground.run_told_whole(name, command, environment) != 0
+    ]
 
 
-def _pytest(home: Home, words: list[str], environment: Mapping[str, str]) -> int:
-    command = [sys.executable, "-m", "pytest", *words]
-    return _run(command, home.root, environment)
-
-
-def _run(command: list[str], root: Path, environment: Mapping[str, str] | None = None) -> int:
-    """
-    Run *command* to its end and return its code.
-
-    One that is to end before, by Ctrl-C, which reaches both, or by SIGTERM, is waited for: it has
-    programs of its own to stop, and this process has a stack.
-    """
-    with subprocess.Popen(command, cwd=root, env=environment) as running:
-        signal.signal(signal.SIGTERM, lambda *_: running.terminate())
-        try:
-            return running.wait()
-        except KeyboardInterrupt:
-            running.wait()
-            raise
-
-
-def _failed_checks(home: Home) -> list[str]:
-    return [" ".join(check) for check in _CHECKS if not _check(home, check)]
+def _pytest(*words: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", *words]
 
 
 def bench(arguments: PytestArguments = None) -> None:
@@ -140,7 +133,7 @@ def bench(arguments: PytestArguments = None) -> None:
     home = Home.from_environment()
     with _test_stack(home, _UNLIMITED, name="bench", wiped=True) as environment:
         command = [sys.executable, str(home.root / "tests" / "bench"), *(arguments or [])]
-        code = _run(command, home.root, environment)
+        code = Foreground(home.root).run(command, environment)
     raise typer.Exit(code)
 
 
@@ -148,7 +141,7 @@ def chaos(arguments: PytestArguments = None) -> None:
     """Play fault scenarios on a stack of its own: [SCENARIO…] [--full] [--seed N]."""
     home = Home.from_environment()
     command = [sys.executable, str(home.root / "tests" / "chaos"), *(arguments or [])]
-    raise typer.Exit(_run(command, home.root))
+    raise typer.Exit(Foreground(home.root).run(command))
 
 
 def lock() -> None:
@@ -178,18 +171,6 @@ def _member_names(root: Path) -> list[str]:
     folders = [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
     names = {"contracts": "media-contracts", "records": "media-records", "runtime": "media-runtime"}
     return [names.get(path.parent.name, path.parent.name.replace("_", "-")) for path in folders]
-
-
-def _check(home: Home, command: tuple[str, ...]) -> bool:
-    program, *rest = command
-    done = subprocess.run(
-        [_tool(program), *rest], cwd=home.root, check=False, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    # Whole, as the stack's start is told of meanwhile.
-    sys.stdout.write(f"$ {' '.join(command)}\n{done.stdout}")
-    sys.stdout.flush()
-    return done.returncode == 0
 
 
 def _tool(name: str) -> str:
