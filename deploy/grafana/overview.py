@@ -235,7 +235,7 @@ _WAITING = [
         "Depth of the queue",
         "Jobs that wait or are worked on, and all uploads without an outcome.",
         "none",
-        Query("max by (state) (watcher_jobs)", "jobs {{state}}"),
+        Query("max by (state) (watcher_tasks)", "tasks {{state}}"),
         Query("max(watcher_backlog)", "backlog"),
     ),
     curves(
@@ -272,8 +272,8 @@ _WAITING = [
         "Jobs of silent workers",
         "Jobs whose lease has expired, as the watcher sees them.",
         "none",
-        Query("max(watcher_expired_leases)", "jobs"),
-        colours={"jobs": YELLOW},
+        Query("max(watcher_expired_leases)", "tasks"),
+        colours={"tasks": YELLOW},
     ),
 ]
 

@@ -112,7 +112,7 @@ def _ingest() -> Sequence[Panel]:
             _ABOUT_NOTE,
             "**By the age of the oldest due job.** Above 60 s, with all workers running: add"
             " processes, or `INGEST_WORKERS` where a machine has cores to spare. At 0, with few"
-            " running: remove some; their jobs are given back.\n\n"
+            " running: remove some; their tasks are given back.\n\n"
             "**Encode speed** falls as workers share a machine's cores: below 1 a process more on"
             " the same machine gains nothing. **Lease expiries** are workers that died;"
             " **fence rejections** are workers that came back too late.",
@@ -125,18 +125,18 @@ def _ingest() -> Sequence[Panel]:
             limit=60,
         ),
         _curves(
-            "ingest: jobs",
+            "ingest: tasks",
             "Jobs that each process works on, and those that wait.",
             "none",
-            Query(f"sum by (instance) (ingest_jobs_running{{{here}}})", "{{instance}}"),
-            Query('max(watcher_jobs{state="queued"})', "waiting"),
+            Query(f"sum by (instance) (ingest_tasks_running{{{here}}})", "{{instance}}"),
+            Query('max(watcher_tasks{state="queued"})', "waiting"),
             colours={"waiting": "orange"},
         ),
         _curves(
-            "ingest: jobs ended",
+            "ingest: tasks ended",
             "Jobs that ended, by outcome.",
             "ops",
-            Query(rate(f"ingest_jobs_total{{{here}}}", "outcome"), "{{outcome}}"),
+            Query(rate(f"ingest_tasks_total{{{here}}}", "outcome"), "{{outcome}}"),
             stacked=True,
             colours={"done": "green", "failed": "red"},
         ),
@@ -155,17 +155,17 @@ def _ingest() -> Sequence[Panel]:
         _bytes("ingest"),
         _curves(
             "ingest: wait of a job",
-            "Age of jobs when they were claimed.",
+            "Age of tasks when they were claimed.",
             "s",
-            *quantiles(f"ingest_job_queue_seconds_bucket{{{here}}}"),
+            *quantiles(f"ingest_task_queue_seconds_bucket{{{here}}}"),
         ),
         _curves(
             "ingest: tries",
             "Tries that a job took to its end; more than one: something failed on the way.",
             "none",
             Query(
-                rate(f"ingest_job_tries_sum{{{here}}}")
-                + f" / ({rate(f'ingest_job_tries_count{{{here}}}')} > 0)",
+                rate(f"ingest_task_tries_sum{{{here}}}")
+                + f" / ({rate(f'ingest_task_tries_count{{{here}}}')} > 0)",
                 "mean",
             ),
             limit=2,
@@ -174,9 +174,9 @@ def _ingest() -> Sequence[Panel]:
             "ingest: lost leases",
             "Jobs taken over from silent workers, and writes refused to workers that lost theirs.",
             "none",
-            Query(f"sum(increase(ingest_leases_expired_total{{{here}}}[{RATE}]))", "expired"),
+            Query(f"sum(increase(tasks_leases_expired_total{{{here}}}[{RATE}]))", "expired"),
             Query(
-                _none_is_zero(f"sum(increase(ingest_fence_rejections_total{{{here}}}[{RATE}]))"),
+                _none_is_zero(f"sum(increase(tasks_fence_rejections_total{{{here}}}[{RATE}]))"),
                 "fence rejections",
             ),
         ),

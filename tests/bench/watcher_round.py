@@ -24,6 +24,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 from media_records.migrate import migrate
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -71,17 +72,23 @@ _ASSETS = f"""
         ) sorted
     ) made
 """
-_JOBS = f"""
-    INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, tries, fence, owner,
-        last_error, not_before, created_at, claimed_at, finished_at)
-    SELECT {_COMPANY}, md5('asset ' || n)::uuid, attempt,
+# Photos have two tasks, videos three; of those that failed, the first one failed.
+_TASKS = f"""
+    INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool, params, state, tries,
+        fence, owner, last_error, not_before, created_at, claimed_at, finished_at)
+    SELECT {_COMPANY}, md5('asset ' || n)::uuid, attempt, name, kind, pool, params,
         CASE WHEN {_CHANCE} < 5 THEN 'failed' ELSE 'done' END, 1, 1, 'ingest-1',
         CASE WHEN {_CHANCE} < 5 THEN 'unreadable_media: The file cannot be read.' END,
         at, at, at + interval '1 second', at + interval '39 seconds'
     FROM (
         SELECT n, now() - interval '2 hours' - ($3 - n) * (interval '360 days' / $3) AS at
         FROM generate_series($1::bigint, $2::bigint) n ORDER BY md5('asset ' || n)::uuid
-    ) made, generate_series(1, 1 + ({_CHANCE} = 50)::int) attempt
+    ) made, generate_series(1, 1 + ({_CHANCE} = 50)::int) attempt, (VALUES
+        (1, 'inspect', 'inspect', 'inspect', '{{}}'),
+        (2, 'pictures', 'pictures', 'pictures', repeat('x', 300)),
+        (3, 'video', 'encode', 'encode', repeat('x', 200))
+    ) AS planned (number, name, kind, pool, params)
+    WHERE number <= CASE WHEN {_CHANCE} < 5 THEN 1 WHEN n % 3 = 0 THEN 2 ELSE 3 END
 """
 _TRANSITIONS = f"""
     INSERT INTO asset_transitions (company_id, asset_id, attempt, from_status, to_status, service,
@@ -135,12 +142,13 @@ _LIVE = (
     FROM generate_series(1, 200) n
     """,
     """
-    INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, claimed_at, finished_at,
-        lease_until)
-    SELECT company_id, id, 1,
+    INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool, state, claimed_at,
+        finished_at, lease_until)
+    SELECT company_id, id, 1, pool, pool, pool,
         (ARRAY['running', 'running', 'running', 'queued', 'done'])[1 + abs(hashtext(id::text)) % 5],
         now(), now(), now() + interval '1 day'
-    FROM media_assets WHERE status = 'processing'
+    FROM media_assets, (VALUES ('encode'), ('pictures')) AS pools (pool)
+    WHERE status = 'processing'
     """,
     f"""
     INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
@@ -194,14 +202,14 @@ _AS_A_FILL = (
     "SET maintenance_work_mem = '512MB'",
     "SET work_mem = '128MB'",
 )
-_TABLES = ("media_assets", "ingest_jobs", "asset_transitions", "asset_files", "companies",
+_TABLES = ("media_assets", "tasks", "asset_transitions", "asset_files", "companies",
            "company_usage", "outbox", "idempotency_keys", "event_tickets")  # fmt: skip
 _PLAIN_INDEXES = """
     SELECT c.relname AS name, pg_get_indexdef(i.indexrelid) AS definition
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
     WHERE i.indrelid = ANY($1::text[]::regclass[]) AND NOT i.indisunique
 """
-BIG = ["media_assets", "ingest_jobs", "asset_transitions"]
+BIG = ["media_assets", "tasks", "asset_transitions"]
 
 
 def run(rounds: int) -> list[Row]:
@@ -253,8 +261,8 @@ async def _world(assets: int) -> AsyncIterator[Callable[[], Any]]:
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             producer = await stack.enter_async_context(Producer.connect(settings, name=SERVICE))
             await make_buckets(store)
-            parts = parts_of_a_round(database, store, Outbox(database, producer, service=SERVICE),
-                                     settings)  # fmt: skip
+            work = Work(database, Outbox(database, producer, service=SERVICE))
+            parts = parts_of_a_round(work, store, settings)
             clock = _Clock(parts)
 
             async def one_round() -> Times:
@@ -317,11 +325,11 @@ async def fill(admin: asyncpg.Connection, database: str, assets: int, prefix: st
     indexes = await admin.fetch(_PLAIN_INDEXES, BIG)
     for index in indexes:
         await admin.execute(f"DROP INDEX {index['name']}")
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_fill_part(database, assets, _ASSETS, prefix, float(assets)))
-        tasks.create_task(_fill_part(database, assets, _JOBS, float(assets)))
-        tasks.create_task(_fill_part(database, assets, _TRANSITIONS))
-        tasks.create_task(_fill_part(database, assets, _FILES))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_fill_part(database, assets, _ASSETS, prefix, float(assets)))
+        group.create_task(_fill_part(database, assets, _TASKS, float(assets)))
+        group.create_task(_fill_part(database, assets, _TRANSITIONS))
+        group.create_task(_fill_part(database, assets, _FILES))
     _say(f"{assets:,} assets filled in {time.perf_counter() - began:.0f} s")
     await _each(admin, _LIVE, prefix)
     for index in indexes:

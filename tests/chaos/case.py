@@ -76,8 +76,17 @@ class Case:
         ]
 
     @cached_property
-    def jobs(self) -> dict[tuple[str, int], dict[str, Any]]:
-        return {(job["asset_id"], job["attempt"]): job for job in self.evidence.jobs}
+    def tasks(self) -> dict[tuple[str, int], dict[str, dict[str, Any]]]:
+        """The tasks of each attempt of an asset, by name."""
+        of_attempt = grouped(self.evidence.tasks, lambda task: (task["asset_id"], task["attempt"]))
+        return {
+            attempt: {task["name"]: task for task in tasks} for attempt, tasks in of_attempt.items()
+        }
+
+    def maker(self, file: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the task that made a file: the one of its name, or that of all pictures."""
+        tasks = self.tasks.get((file["asset_id"], file["attempt"]), {})
+        return tasks.get(file["name"], tasks.get("pictures"))
 
     @cached_property
     def files(self) -> dict[str, list[dict[str, Any]]]:
@@ -104,26 +113,6 @@ class Case:
             [m for m in self.evidence.messages if "id" in m.event and "data" in m.event],
             lambda message: (str(message.event.get("subject")), str(message.event.get("type"))),
         )
-
-    @cached_property
-    def notifications(self) -> dict[str, list[float]]:
-        """Moments at which media_ingest told of an asset's upload, in order."""
-        found = grouped(
-            [m for m in self.evidence.messages if m.topic == "media_ingest"],
-            lambda message: message.key.rpartition("/")[2],
-        )
-        return {asset_id: sorted(m.at for m in messages) for asset_id, messages in found.items()}
-
-    def told_again(self, asset_id: str) -> bool:
-        """
-        Whether media_ingest told of an upload again after its job had done its part.
-
-        Such a job may begin once more, and its fence rises, though its first file counts.
-        """
-        moments = self.notifications.get(asset_id, [])
-        video = self.file(asset_id, "video")
-        since = [video["created_at"].timestamp()] if video else moments[:1]
-        return bool(since) and any(moment > since[0] for moment in moments)
 
     def processed(self, asset_id: str, attempt: int) -> dict[str, dict[str, Any]]:
         """Return the distinct outcomes that Kafka tells of an attempt, by event id."""

@@ -15,7 +15,9 @@ I7 every subscribed client learned how its assets ended
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from chaos import promises
 from chaos.case import Case
@@ -113,7 +115,7 @@ def _counters(case: Case) -> dict[str, int]:
         "messages": len(evidence.messages),
         "wire_duplicates": sum(count - 1 for count in by_id.values()),
         "stale_results": _stale_results(case),
-        "jobs_taken_over": sum(job["fence"] > 1 for job in evidence.jobs),
+        **_claimed_again(evidence.tasks),
         "dead_letters": len(case.dead_letters()),
         "dead_letter_duplicates": len(evidence.dead_letters) - len(case.dead_letters()),
         "events_heard": sum(heard.values()),
@@ -122,6 +124,11 @@ def _counters(case: Case) -> dict[str, int]:
         "resyncs": kinds["media_resync"],
         "positions_refused": kinds["refused"],
     }
+
+
+def _claimed_again(tasks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    again = Counter(task["pool"] == "pictures" for task in tasks if task["fence"] > 1)
+    return {"tasks_taken_over": again[False], "pictures_asked_again": again[True]}
 
 
 def _stale_results(case: Case) -> int:

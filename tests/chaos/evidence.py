@@ -48,9 +48,9 @@ _UNFINISHED = """
     SELECT id, company_id, status, bucket FROM media_assets
     WHERE company_id = ANY($1) AND status IN ('pending', 'processing', 'expired')
 """
-_OPEN_JOBS = """
-    SELECT count(*) FROM ingest_jobs
-    WHERE company_id = ANY($1) AND state IN ('queued', 'running')
+_OPEN_TASKS = """
+    SELECT count(*) FROM tasks
+    WHERE company_id = ANY($1) AND state IN ('blocked', 'queued', 'running')
 """
 _WAITING = "SELECT count(*) FROM outbox WHERE company_id = ANY($1)"
 
@@ -113,7 +113,7 @@ class Evidence:
     decoded: dict[str, Decoded] = field(default_factory=dict)
     assets: list[dict[str, Any]] = field(default_factory=list)
     transitions: list[dict[str, Any]] = field(default_factory=list)
-    jobs: list[dict[str, Any]] = field(default_factory=list)
+    tasks: list[dict[str, Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
     outbox: list[dict[str, Any]] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
@@ -165,7 +165,7 @@ async def _rows(connection: Any, ours: Sequence[str], evidence: Evidence) -> Non
     about = [UUID(asset["id"]) for asset in evidence.assets]
     for name, table, order in (
         ("transitions", "asset_transitions", "id"),
-        ("jobs", "ingest_jobs", "id"),
+        ("tasks", "tasks", "id"),
         ("files", "asset_files", "created_at, attempt, name"),
     ):
         found = await connection.fetch(
@@ -466,7 +466,7 @@ def processes_left(target: Target) -> list[str]:
 
 
 def files_left(target: Target) -> list[str]:
-    """Return the files and directories that jobs left in the scratch directories."""
+    """Return the files and directories that tasks left in the scratch directories."""
     # The services' own directories, one level down, are there to stay.
     return [
         str(path.relative_to(folder))
@@ -527,7 +527,7 @@ async def _unfinished_rows(target: Target, storage: _Storage, ledger: Ledger) ->
     connection = await asyncpg.connect(target.database_url, timeout=5)
     try:
         rows = await connection.fetch(_UNFINISHED, ours)
-        jobs = await connection.fetchval(_OPEN_JOBS, ours)
+        tasks = await connection.fetchval(_OPEN_TASKS, ours)
         outbox = await connection.fetchval(_WAITING, ours)
     finally:
         await connection.close(timeout=5)
@@ -538,7 +538,7 @@ async def _unfinished_rows(target: Target, storage: _Storage, ledger: Ledger) ->
         [(row["bucket"], upload_key(row["company_id"], row["id"])) for row in doubtful]
     )
     found += [row for row, there in zip(doubtful, stored, strict=True) if there]
-    if not (found or jobs or outbox):
+    if not (found or tasks or outbox):
         return ""
     shown = [f"{row['id']} {row['status']}" for row in found[:5]]
-    return f"{len(found)} assets {shown}, {jobs} jobs, {outbox} outbox records"
+    return f"{len(found)} assets {shown}, {tasks} tasks, {outbox} outbox records"

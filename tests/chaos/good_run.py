@@ -81,17 +81,9 @@ class GoodRun:
         asset |= {"status": status, "attempt": attempt, "error_code": code}
         company = asset["company_id"]
         is_video = asset["content_type"].startswith("video/")
-        self.evidence.jobs.append(
-            {
-                "id": len(self.evidence.jobs),
-                "company_id": company,
-                "asset_id": asset_id,
-                "attempt": attempt,
-                "state": "failed" if code else "done",
-                "fence": fence,
-                "lease_until": None,
-            }
-        )
+        self.add_task(asset_id, attempt, "inspect", "failed" if code else "done", fence=fence)
+        for name in () if code else ("video", "pictures") if is_video else ("pictures",):
+            self.add_task(asset_id, attempt, name, "done", fence=fence)
         data: dict[str, Any] = {"attempt": attempt, "outcome": status}
         if code:
             data["error"] = {"code": code, "message": "It is bad."}
@@ -135,6 +127,25 @@ class GoodRun:
             for file in files
         ]
         return {"rendition": {**told[0]}, "thumbnail": {**told[1]}, "files": told}
+
+    def add_task(
+        self, asset_id: str, attempt: int, name: str, state: str, *, fence: int = 1
+    ) -> dict[str, Any]:
+        """Record a task of an attempt, and return its row."""
+        row = {
+            "id": len(self.evidence.tasks),
+            "company_id": self.asset(asset_id)["company_id"],
+            "asset_id": asset_id,
+            "attempt": attempt,
+            "name": name,
+            "pool": {"video": "encode"}.get(name, name),
+            "required": True,
+            "state": state,
+            "fence": fence,
+            "lease_until": None,
+        }
+        self.evidence.tasks.append(row)
+        return row
 
     def add_file(
         self, asset_id: str, attempt: int, kind: str, key: str, **about: Any
@@ -234,8 +245,12 @@ class GoodRun:
             if (file["asset_id"], file["kind"]) == (asset_id, kind)
         )
 
-    def job(self, asset_id: str) -> dict[str, Any]:
-        return next(job for job in self.evidence.jobs if job["asset_id"] == asset_id)
+    def task(self, asset_id: str, name: str) -> dict[str, Any]:
+        return next(
+            task
+            for task in self.evidence.tasks
+            if (task["asset_id"], task["name"]) == (asset_id, name)
+        )
 
     def drop(self, name: str, doomed: Callable[[Any], bool]) -> None:
         kept = [one for one in getattr(self.evidence, name) if not doomed(one)]

@@ -18,7 +18,7 @@ from chaos.load import Heard
 from chaos.media import READY
 
 THUMBNAIL_SIZE = (320, 240)
-_OPEN_JOBS = frozenset({"queued", "running"})
+_OPEN = frozenset({"blocked", "queued", "running"})
 _OUTPUT = re.compile(
     r"[^/]+/outputs/(?P<asset>[^/]+)/(?P<attempt>[0-9]+)(-(?P<fence>[0-9]+))?/[^/]+"
 )
@@ -187,6 +187,8 @@ def outputs_are_whole(case: Case, *, garbage_allowed: bool) -> Findings:
             kinds = {"video" if _is_video(asset) else "image", "thumbnail"}
             for kind in sorted(kinds - {file["kind"] for file in outputs}):
                 yield asset_id, f"is ready without its {kind}"
+            for problem in _not_done(case, asset):
+                yield asset_id, problem
             for file in outputs:
                 yield from _is_whole(case, asset, file, stored)
                 for problem in _origin(case, asset, file):
@@ -244,53 +246,43 @@ def _as_recorded(file: Mapping[str, Any], decoded: Decoded) -> Iterator[str]:
         yield f"lasts {decoded.seconds} s, recorded are {seconds}"
 
 
-def _origin(case: Case, asset: Mapping[str, Any], file: Mapping[str, Any]) -> Iterator[str]:
-    """Tell whether a file is of the asset's own attempt and of the worker whose job it was."""
+def _not_done(case: Case, asset: Mapping[str, Any]) -> Iterator[str]:
+    tasks = case.tasks.get((asset["id"], asset["attempt"]), {})
+    if not tasks:
+        yield "is ready, but its attempt had no tasks"
+    for task in tasks.values():
+        if task["required"] and task["state"] != "done":
+            yield f"is ready, but its task {task['name']} is {task['state']}"
+
+
+def _origin(case: Case, asset: Mapping[str, Any], file: dict[str, Any]) -> Iterator[str]:
+    """Tell whether a file is of the asset's own attempt and of the claim that ended its task."""
     name, key = file["name"], file["key"]
-    job = case.jobs.get((asset["id"], asset["attempt"]))
     found = _OUTPUT.fullmatch(key)
     if found is None or found["asset"] != asset["id"]:
         yield f"{name} {key} is not the key of an output of this asset"
-    elif {int(found["attempt"]), file["attempt"]} != {asset["attempt"]}:
+        return
+    if {int(found["attempt"]), file["attempt"]} != {asset["attempt"]}:
         yield f"{name} {key} of attempt {file['attempt']} is not of attempt {asset['attempt']}"
-    elif job is None:
-        yield "is ready, but its attempt had no job"
+        return
+    task = case.maker(file)
+    if task is None:
+        yield f"{name} {key} was made by no task"
     else:
-        again = case.told_again(asset["id"])
-        if file["kind"] != "thumbnail" and job["state"] != "done" and not again:
-            yield f"is ready, but the job of its attempt is {job['state']}"
-        fence = int(found["fence"]) if found["fence"] else None
-        if file["kind"] == "video" and file["fence"] is not None:
-            # Written down as the video was taken, by whoever had the job then.
-            last, again = min(file["fence"], job["fence"]), False
-        else:
-            last = job["fence"]
-        yield from _fence(asset, file, fence, last, older_is_right=again)
+        yield from _fence(file, found["fence"], task)
 
 
-def _fence(
-    asset: Mapping[str, Any],
-    file: Mapping[str, Any],
-    fence: int | None,
-    last: int,
-    *,
-    older_is_right: bool,
-) -> Iterator[str]:
+def _fence(file: Mapping[str, Any], in_key: str | None, task: Mapping[str, Any]) -> Iterator[str]:
     """
-    Tell whether a key is of the worker that ended the job, whose fence is the *last* one.
+    Tell whether a file is of the claim that ended its task: none comes after it.
 
-    Pictures may carry no fence, because any worker's are the same. Those of a video were
-    perhaps asked for by a worker that lost its lease later: theirs is an older fence.
+    Keys of pictures carry no fence, because any answer's are the same.
     """
     what = f"{file['name']} {file['key']}"
-    of_a_video = _is_video(asset) and file["kind"] != "video"
-    if fence is None:
-        if file["kind"] == "video":
-            yield f"{what} carries no fence"
-    elif fence > last:
-        yield f"{what} carries a fence that no worker had; the last is {last}"
-    elif fence < last and not older_is_right and not of_a_video:
-        yield f"{what} is of a worker that lost its lease; the job's fence is {last}"
+    if in_key is None and file["kind"] == "video":
+        yield f"{what} carries no fence"
+    for fence in {file["fence"], int(in_key) if in_key else file["fence"]} - {task["fence"]}:
+        yield f"{what} is of claim {fence}; that of its task {task['name']} is {task['fence']}"
 
 
 def stack_is_at_rest(case: Case, planted: int) -> Findings:
@@ -301,8 +293,8 @@ def stack_is_at_rest(case: Case, planted: int) -> Findings:
         yield None, f"did not come to rest {rests[-1].detail}"
     for record in evidence.outbox:
         yield record["key"], f"outbox of {record['producer']} holds a record for {record['topic']}"
-    for job in evidence.jobs:
-        yield from _job_at_rest(case, job)
+    for task in evidence.tasks:
+        yield from _task_at_rest(case, task)
     for line in evidence.processes:
         yield None, f"still runs: {line[:300]}"
     for name in evidence.scratch:
@@ -316,22 +308,30 @@ def stack_is_at_rest(case: Case, planted: int) -> Findings:
         yield None, f"{len(letters)} dead letters, {planted} were planted: {dict(told)}"
 
 
-def _job_at_rest(case: Case, job: Mapping[str, Any]) -> Findings:
-    asset_id, lease = job["asset_id"], job["lease_until"]
+def _task_at_rest(case: Case, task: Mapping[str, Any]) -> Findings:
+    asset_id, lease = task["asset_id"], task["lease_until"]
     asset = case.assets.get(asset_id)
-    if job["state"] not in _OPEN_JOBS or asset is None:
+    if task["state"] not in _OPEN or asset is None:
         return
-    if asset["status"] in ENDED | GONE or job["attempt"] != asset["attempt"]:
-        yield asset_id, f"the asset is {asset['status']}, its job {job['id']} is {job['state']}"
-    elif job["state"] == "running" and lease is not None and lease < case.evidence.taken_at:
-        yield asset_id, f"job {job['id']} runs, but its lease ended at {lease}"
+    what = f"task {task['id']}, {task['name']},"
+    if asset["status"] in ENDED | GONE or task["attempt"] != asset["attempt"]:
+        yield asset_id, f"the asset is {asset['status']}, its {what} is {task['state']}"
+    elif task["state"] == "running" and lease is not None and lease < case.evidence.taken_at:
+        yield asset_id, f"{what} runs, but its lease ended at {lease}"
+    elif task["state"] == "blocked" and not _waits_for(case, task):
+        yield asset_id, f"{what} waits for nothing that would go on"
+
+
+def _waits_for(case: Case, task: Mapping[str, Any]) -> bool:
+    others = case.tasks.get((task["asset_id"], task["attempt"]), {}).values()
+    return any(other["state"] in {"queued", "running"} for other in others)
 
 
 def companies_are_apart(case: Case) -> Findings:
     """I6: nothing of one company reaches another."""
     for asset_id, asset in case.assets.items():
         yield from _row_apart(case, asset_id, asset)
-    for table in ("transitions", "jobs", "files"):
+    for table in ("transitions", "tasks", "files"):
         for row in getattr(case.evidence, table):
             owner = case.owners.get(row["asset_id"])
             if row["company_id"] != owner:

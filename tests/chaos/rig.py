@@ -37,10 +37,10 @@ HOOKS = Path(__file__).with_name("hooks")
 SETTINGS: Mapping[str, str] = {
     "INGEST_LEASE_SECONDS": "5",
     "INGEST_HEARTBEAT_SECONDS": "1",
-    "INGEST_REOPEN_SECONDS": "5",
-    "INGEST_JOB_RETRY_SECONDS": "1",
+    "INGEST_PICTURES_LEASE_SECONDS": "5",
+    "INGEST_TASK_RETRY_SECONDS": "1",
     # Kills come closer together here than anywhere else, and none is the file's fault.
-    "INGEST_JOB_MAX_TRIES": "12",
+    "INGEST_TASK_MAX_TRIES": "12",
     "WATCHER_WATCH_INTERVAL_SECONDS": "2",
     "WATCHER_RECONCILE_AFTER_SECONDS": "5",
     "WATCHER_STUCK_SECONDS": "15",

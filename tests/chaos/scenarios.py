@@ -39,7 +39,7 @@ from chaos.run import Run, Scenario
 _IMAGES = {"image": 1.0}
 # Clips take longer than images, so that a fault at any moment meets work under way.
 _HEAVY = {"image": 0.35, "clip": 0.6, "bad": 0.05}
-_FENCES = "ingest_fence_rejections_total"
+_FENCES = "tasks_fence_rejections_total"
 
 
 async def kill_services(run: Run) -> None:
@@ -237,7 +237,7 @@ def _silence(run: Run) -> None:
 
 
 async def frozen_worker(run: Run) -> None:
-    """F6: a worker stopped past its lease wakes when another one has its jobs."""
+    """F6: a worker stopped past its lease wakes when another one has its tasks."""
     before = await run.rig.metric("ingest", _FENCES)
     for number in range(run.scale.of(7, 1)):
         await _freeze_a_worker(run, late=bool(number % 2))
@@ -277,7 +277,7 @@ async def _encoders(run: Run, count: int) -> bool:
 
 async def _held(run: Run, fence: int, count: int) -> bool:
     rows = await run.rows(
-        "SELECT 1 FROM ingest_jobs WHERE state = 'running' AND fence = $1"
+        "SELECT 1 FROM tasks WHERE state = 'running' AND pool = 'encode' AND fence = $1"
         " AND company_id = ANY($2::uuid[])",
         fence, run.companies,
     )  # fmt: skip
@@ -508,7 +508,7 @@ async def _unfinished(run: Run) -> int:
 
 
 async def graceful_stop(run: Run) -> None:
-    """G: SIGTERM in mid-work: jobs are given back, no try is counted, the stop is quick."""
+    """G: SIGTERM in mid-work: tasks are given back, no try is counted, the stop is quick."""
     clip = media.long_clip(6.0)
     for _ in range(run.scale.of(5, 1)):
         await run.load(2, samples=[clip], concurrency=2)
@@ -522,14 +522,15 @@ async def graceful_stop(run: Run) -> None:
         await run.fault("stop ingest", stop())
         run.require(took < 20, f"ingest took {took:.0f} s to stop")
         rows = await run.rows(
-            "SELECT state, tries FROM ingest_jobs WHERE company_id = ANY($1::uuid[])"
-            " AND state NOT IN ('done', 'failed')",
+            # What the thumbnailer was asked for is no worker's.
+            "SELECT state, tries FROM tasks WHERE company_id = ANY($1::uuid[])"
+            " AND state NOT IN ('done', 'failed') AND pool <> 'pictures'",
             run.companies,
         )
         given_back = [(row["state"], row["tries"]) for row in rows]
         run.require(
             bool(given_back) and set(given_back) == {("queued", 0)},
-            f"jobs were left as {given_back}",
+            f"tasks were left as {given_back}",
         )
         run.facts["the stop took"] = f"{took:.1f} s"
         await run.rig.start("ingest")

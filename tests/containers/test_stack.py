@@ -62,7 +62,7 @@ def test_every_container_is_ready_and_says_since_when_and_with_how_much_memory()
     assert all(row.uptime_seconds and row.memory_bytes for row in found.values())
 
 
-async def test_ingest_restarted_in_mid_transcode_gives_its_job_back(
+async def test_ingest_restarted_in_mid_transcode_gives_its_task_back(
     company, rows, parts, long_video
 ):
     async with company.listening() as listener:
@@ -70,8 +70,8 @@ async def test_ingest_restarted_in_mid_transcode_gives_its_job_back(
         await listener.heard(asset_id, "transcoding")
         parts.stop("ingest")
         try:
-            job = await rows.job(asset_id)
-            assert (job["state"], job["tries"], job["lease_until"]) == ("queued", 0, None)
+            task = await rows.task(asset_id, "video")
+            assert (task["state"], task["tries"], task["lease_until"]) == ("queued", 0, None)
         finally:
             parts.start("ingest")
         await company.ready(asset_id)

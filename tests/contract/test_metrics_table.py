@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 UNITS = ("_seconds", "_bytes", "_total", "_ratio", "_records", "_tries")
 # What is merely counted needs no unit.
 COUNTS = (
-    "watcher_", "notifier_clients", "ingest_jobs_running", "notifier_log_lag_records",
+    "watcher_", "notifier_clients", "ingest_tasks_running", "notifier_log_lag_records",
 )  # fmt: skip
 CLOSED = {
     "company", "conversation", "direction", "effect", "event", "fault", "group", "kind", "limit",

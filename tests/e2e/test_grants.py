@@ -55,7 +55,7 @@ async def test_a_checked_photo_that_is_replaced_is_not_served(
         asset = await company.upload_bytes("p.jpg", photo, "image/jpeg")
 
         async def checked() -> bool:
-            return (await rows.job(asset))["state"] == "done"
+            return (await rows.task(asset, "inspect"))["state"] == "done"
 
         await eventually(checked, timeout=30)
         ref = await original(rows, asset)

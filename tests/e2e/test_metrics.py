@@ -67,11 +67,13 @@ SETS = {
     "topic": {topic.name for topic in TOPICS},
 }
 KINDS = {"watcher": set(Kind)}
+TASKS = {"inspect", "encode"}
 # What has not happened in a day without troubles has no values yet.
 RARE = {
-    "ingest_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",
+    "tasks_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",
     "kafka_unknown_events_total",
     "notifier_malformed_total", "sign_api_refused_total", "watcher_alerts_total",
+    "watcher_company_nearly_full",
     "watcher_assets_retired_total", "watcher_looks_failed_total", "watcher_originals_moved_total",
     "watcher_reconciled_total",
 }  # fmt: skip
@@ -87,6 +89,8 @@ def is_of_its_set(service, metric, label, value):
     """Return whether a label's value is one of those that it may have."""
     if label == "company":
         return metric.startswith("watcher_company_") and UUID.fullmatch(value)
+    if label == "kind" and metric.startswith("ingest_tasks_"):
+        return value in TASKS
     if label == "kind":
         return value in KINDS.get(service, {"video", "image"})
     if label == "status":

@@ -240,7 +240,7 @@ async def test_a_failed_upload_ends_once_and_others_go_on(company, rows: Rows, t
     await company.ready(good)
     await company.ended(bad)
     assert await rows.endings(bad) == [(1, "failed")]
-    assert (await rows.job(bad))["state"] == "failed"
+    assert (await rows.task(bad, "inspect"))["state"] == "failed"
 
 
 async def test_a_second_upload_under_one_grant_changes_nothing(company, rows: Rows, tmp_path):

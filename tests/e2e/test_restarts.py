@@ -55,15 +55,17 @@ def test_the_five_services_are_five_processes(parts: Parts):
     assert len({parts.pid(name) for name in SERVICES} - {None}) == 5
 
 
-async def test_ingest_stopped_in_mid_transcode_gives_its_job_back(company, rows, parts, long_video):
-    """A graceful stop costs the job no try, and the next worker waits for no lease."""
+async def test_ingest_stopped_in_mid_transcode_gives_its_task_back(
+    company, rows, parts, long_video
+):
+    """A graceful stop costs the task no try, and the next worker waits for no lease."""
     async with company.listening() as listener:
         asset_id = await company.upload_bytes("long.mp4", long_video, "video/mp4")
         await listener.heard(asset_id, "transcoding")
         parts.stop("ingest")
         try:
-            job = await rows.job(asset_id)
-            assert (job["state"], job["tries"], job["lease_until"]) == ("queued", 0, None)
+            task = await rows.task(asset_id, "video")
+            assert (task["state"], task["tries"], task["lease_until"]) == ("queued", 0, None)
         finally:
             parts.start("ingest")
         await all_are_ready_once(company, rows, [asset_id])
@@ -231,15 +233,15 @@ async def test_a_restart_keeps_the_addresses_of_a_service(parts):
 
 
 async def test_no_asset_was_left_behind(rows: Rows):
-    """After all these crashes no job and no outbox record is stuck."""
+    """After all these crashes no task and no outbox record is stuck."""
 
     async def settled() -> bool:
-        jobs = await rows.connection.fetch(
-            "SELECT asset_id, state, last_error FROM ingest_jobs WHERE state IN"
-            " ('queued', 'running')"
+        tasks = await rows.connection.fetch(
+            "SELECT asset_id, name, state, last_error FROM tasks WHERE state IN"
+            " ('blocked', 'queued', 'running')"
         )
         outbox = await rows.connection.fetchval("SELECT count(*) FROM outbox")
-        assert ([dict(job) for job in jobs], outbox) == ([], 0)
+        assert ([dict(task) for task in tasks], outbox) == ([], 0)
         return True
 
     await eventually(settled, timeout=40)

@@ -52,7 +52,7 @@ FAST = {
     "WATCHER_FAILURE_ALERT_RATIO": "0",
 }
 # An ingest that gives up at once what waits for somebody else.
-IMPATIENT = {"INGEST_GIVE_UP_SECONDS": "1", "INGEST_REOPEN_SECONDS": "1"}
+IMPATIENT = {"INGEST_GIVE_UP_SECONDS": "1", "INGEST_PICTURES_LEASE_SECONDS": "1"}
 
 
 def mediactl(*words: str) -> None:

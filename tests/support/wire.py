@@ -102,22 +102,24 @@ class Rows:
     async def passed_by(self, asset_id: str, others: Iterable[str]) -> int:
         """Return how many of *others* became ready while an asset that is ready had to wait."""
         count: int = await self.connection.fetchval(
-            "SELECT count(*) FROM ingest_jobs mine, asset_transitions its, asset_transitions other"
-            " WHERE mine.asset_id = $1 AND its.asset_id = $1 AND its.to_status = 'ready'"
+            "SELECT count(*) FROM asset_transitions its, asset_transitions other"
+            " WHERE its.asset_id = $1 AND its.to_status = 'ready'"
             " AND other.asset_id = ANY($2::uuid[]) AND other.to_status = 'ready'"
-            " AND other.at BETWEEN mine.created_at AND its.at",
+            " AND other.at BETWEEN"
+            " (SELECT min(created_at) FROM tasks WHERE asset_id = $1) AND its.at",
             UUID(asset_id),
             list(map(UUID, others)),
         )
         return count
 
-    async def job(self, asset_id: str) -> dict[str, Any]:
-        """Return the newest job of an asset."""
+    async def task(self, asset_id: str, name: str) -> dict[str, Any]:
+        """Return a task of the newest attempt of an asset that has one of this name."""
         row = await self.connection.fetchrow(
-            "SELECT * FROM ingest_jobs WHERE asset_id = $1 ORDER BY attempt DESC LIMIT 1",
+            "SELECT * FROM tasks WHERE asset_id = $1 AND name = $2 ORDER BY attempt DESC LIMIT 1",
             UUID(asset_id),
+            name,
         )
-        assert row is not None, "the asset has no job"
+        assert row is not None, f"the asset has no task {name}"
         return dict(row)
 
     async def waiting(self, producer: str, asset_ids: Iterable[str]) -> int:

@@ -19,6 +19,7 @@ class Point:
     A moment in a service: before or after a call of ``attribute`` of ``module``.
 
     ``telling`` asks for a result that is not None, since the call may have found nothing to do.
+    ``times`` is which of its calls is meant, where nobody says it.
     """
 
     service: str
@@ -26,19 +27,25 @@ class Point:
     attribute: str
     after: bool = True
     telling: bool = False
+    times: int = 1
 
 
 POINTS = {
-    "intake_in_transaction": Point("ingest", "ingest.intake", "enqueue"),
+    "intake_in_transaction": Point("ingest", "ingest.intake", "progressed"),
     "intake_committed": Point("ingest", "ingest.intake", "Intake.__call__"),
     "claimed": Point("ingest", "ingest.worker", "Workers._claim", telling=True),
     "downloaded": Point("ingest", "media_runtime.storage", "ObjectStore.download"),
-    "transcoding": Point("ingest", "ingest.process", "_Progress.report"),
-    "transcoded": Point("ingest", "ingest.process", "ProcessUpload._transcode"),
-    "video_stored": Point("ingest", "ingest.process", "ProcessUpload._store_video"),
-    "video_committed": Point("ingest", "ingest.outcomes", "Outcomes.video_made"),
-    "outcome_in_transaction": Point("ingest", "ingest.outcomes", "Outcomes._publish"),
-    "pictures_committed": Point("ingest", "ingest.outcomes", "Outcomes.thumbnailed"),
+    "planned_in_transaction": Point("ingest", "media_records.tasks", "finish"),
+    "planned": Point("ingest", "ingest.run", "count_outcome"),
+    "transcoding": Point("ingest", "ingest.outputs.video", "_Progress.report"),
+    "transcoded": Point("ingest", "ingest.outputs.video", "Encode._encode"),
+    "video_stored": Point("ingest", "ingest.outputs.video", "Encode._store_video"),
+    # Of two photos and a clip the clip's second task is the last to end.
+    "video_committed": Point("ingest", "ingest.run", "count_outcome", times=4),
+    "asking_in_transaction": Point("ingest", "ingest.ask", "tell"),
+    "asked": Point("ingest", "ingest.ask", "count_outcome"),
+    "outcome_in_transaction": Point("ingest", "media_records.outcomes", "_told"),
+    "pictures_committed": Point("ingest", "ingest.answers", "OnAnswer.__call__"),
     "relaying": Point("ingest", "media_runtime.kafka", "Producer.send_all", after=False),
     "relay_sent": Point("ingest", "media_runtime.kafka", "Producer.send_all"),
     "rendered": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._render"),
@@ -68,7 +75,7 @@ def install(*, service: str, kill: str, mutation: str, hits: str) -> None:
     for wish in filter(None, kill.split(",")):
         name, _, count = wish.partition(":")
         if POINTS[name].service == service:
-            _arm(name, int(count or 1), hits)
+            _arm(name, int(count or POINTS[name].times), hits)
     if mutation and MUTATIONS[mutation].service in {service, "any"}:
         MUTATIONS[mutation].apply()
 
@@ -126,39 +133,31 @@ class Mutation:
 
 
 def _fence_off() -> None:
-    """A job's holder is asked for nothing: whoever has ever held it may end it."""
-    jobs = importlib.import_module("ingest.jobs")
-    jobs._BEAT = (
-        "UPDATE ingest_jobs SET lease_until = now() + make_interval(secs => $3)"
-        " WHERE id = $1 AND $2::bigint IS NOT NULL RETURNING 1"
-    )
-    jobs._END = (
-        "UPDATE ingest_jobs SET state = $3, last_error = $4, finished_at = now(),"
-        " lease_until = NULL WHERE id = $1 AND $2::bigint IS NOT NULL RETURNING 1"
-    )
-    jobs._HOLDS = "SELECT 1 FROM ingest_jobs WHERE id = $1 AND $2::bigint IS NOT NULL FOR UPDATE"
+    """A task's holder is asked for nothing: whoever has ever held it may end it."""
+    tasks = importlib.import_module("media_records.tasks")
+    any_claim = "$2::bigint IS NOT NULL"
+    tasks._BEAT = tasks._BEAT.replace("t.fence = $2 AND t.state = 'running'", any_claim)
+    tasks._END = tasks._END.replace(f"fence = $2 AND state IN {tasks._OPEN_STATES}", any_claim)
 
 
 def _dedupe_off() -> None:
     """What comes again has its effect again: no state absorbs it."""
-    outcomes = importlib.import_module("ingest.outcomes")
-    files = importlib.import_module("media_records.files")
+    tasks = importlib.import_module("media_records.tasks")
     lifecycle = importlib.import_module("media_records.lifecycle")
-    contracts = importlib.import_module("media_contracts")
+    lock = tasks.lock_asset
 
-    async def any_asset(connection: Any, asset_id: Any, attempt: int) -> Any:
-        del attempt
-        return await lifecycle.find_asset(connection, asset_id, lock=True)
+    async def as_if_processing(tx: Any, asset_id: Any) -> Any:
+        asset = await lock(tx, asset_id)
+        asset.status = "processing"
+        return asset
 
-    outcomes.Outcomes._current = staticmethod(any_asset)
-    # Told to be new, whether it is or not.
-    files._ADD = (
-        "WITH added AS ("
-        + files._ADD.replace("RETURNING 1", "RETURNING 1 AS it")
-        + ") SELECT 1 FROM (SELECT count(*) FROM added) AS whatever"
+    tasks.lock_asset = as_if_processing
+    tasks.wants = lambda *_: True
+    tasks._NAMED = tasks._NAMED.replace(f"AND {tasks._IS_OPEN}", "")
+    tasks._END = tasks._END.replace(f"AND state IN {tasks._OPEN_STATES}", "")
+    lifecycle._AS_IT_WAS_READ = lifecycle._AS_IT_WAS_READ.replace(
+        "status = $2", "$2::text IS NOT NULL"
     )
-    every = frozenset(contracts.AssetStatus)
-    lifecycle.ALLOWED = dict.fromkeys(every, every)
 
 
 def _reconciler_off() -> None:

@@ -1,4 +1,4 @@
-"""From notification to outcome: one job, one holder, one outcome."""
+"""From a notification to an outcome: what each message and each end of a task changes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,31 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from ingest import jobs
-from ingest.answers import picture_key
+from ingest.answers import OnAnswer
+from ingest.ask import AskForPictures
 from ingest.intake import Intake
-from ingest.jobs import JobQueue, LostLeaseError
-from ingest.metrics import FENCE_REJECTIONS
-from ingest.outcomes import Outcomes
-from ingest.wakeup import Wakeup
+from ingest.outputs.source import Source
+from ingest.plan import plan
+from ingest.settings import IngestSettings
 from media_contracts import (
     AssetStatus,
     ErrorInfo,
     MediaFile,
+    MediaKind,
     Picture,
     ThumbnailFailed,
     ThumbnailMade,
     new_event,
 )
-from media_records.lifecycle import ALLOWED, ForbiddenTransitionError, Lifecycle, find_asset
-from media_runtime.errors import PermanentError
+from media_records import tasks
+from media_records.lifecycle import (
+    ALLOWED,
+    ForbiddenTransitionError,
+    change,
+    lock_asset,
+)
+from media_records.tasks import FENCE_REJECTIONS, LostLeaseError, Pool, Turns
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -35,14 +42,22 @@ from media_runtime.storage import (
     MalformedNotificationError,
     ObjectStore,
     build_notification,
+    output_key,
     quarantine_key,
 )
 
 from support.assets import asset_now, files_now, sign_asset, stored
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url
+from support.eventually import eventually
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
+BAD = ErrorInfo(code="bad", message="Bad.")
+EVERY_POOL = Turns(tuple(Pool), slow_seconds=1000)
+SOURCES = {
+    "video/mp4": Source(MediaKind.VIDEO, 1280, 720, duration_seconds=9.0, frame_rate=30.0),
+    "image/jpeg": Source(MediaKind.IMAGE, 4000, 3000),
+}
 
 
 @pytest.fixture
@@ -58,27 +73,21 @@ async def database(database_name):
 
 
 @pytest.fixture
-def outbox(database):
+def work(database):
     # Rows are looked at where they wait: no relay runs here.
     nowhere = KafkaSettings(kafka_bootstrap_servers="127.0.0.1:9")
-    return Outbox(database, Producer(nowhere, name="t"), service="ingest")
+    return Work(database, Outbox(database, Producer(nowhere, name="t"), service="ingest"))
 
 
 @pytest.fixture
-def lifecycle(outbox):
-    return Lifecycle(outbox, service="ingest")
-
-
-@pytest.fixture
-def intake(database, outbox, lifecycle, outcomes):
-    return Intake(
-        reopen_seconds=60,
-        give_up_seconds=3600,
-        database=database,
-        outbox=outbox,
-        lifecycle=lifecycle,
-        outcomes=outcomes,
-        new_job=Wakeup(),
+def settings(database_name, tmp_path):
+    return IngestSettings(
+        kafka_bootstrap_servers="127.0.0.1:9",
+        database_url=service_url(database_name, "ingest"),
+        s3_endpoint_url="http://127.0.0.1:9",
+        s3_access_key="k",
+        s3_secret_key="s",
+        scratch_dir=tmp_path,
     )
 
 
@@ -92,8 +101,20 @@ async def store():
 
 
 @pytest.fixture
-def outcomes(database, store, outbox, lifecycle):
-    return Outcomes(database, store, outbox, lifecycle, Wakeup())
+def notify(work):
+    """Tell ingest that an asset's upload is stored."""
+    intake = Intake(work)
+
+    async def send(company, asset, **changes):
+        await intake(build_notification(stored(company, asset, **changes), source="t", at=AT))
+
+    return send
+
+
+@pytest.fixture
+def answered(work, store):
+    """Let the thumbnailer's answer come in."""
+    return OnAnswer(work, store)
 
 
 @pytest.fixture
@@ -103,7 +124,8 @@ def put(store, admin):
     async def store_picture(company, asset, attempt=1, name="thumbnail"):
         bucket = await store.ensure_bucket(company, quota_bytes=10**9)
         await admin.execute("UPDATE media_assets SET bucket = $2 WHERE id = $1", asset, bucket)
-        key = picture_key(company, asset, attempt, name)
+        file = "thumbnail.jpg" if name == "thumbnail" else name
+        key = output_key(company, asset, attempt, file)
         await store.upload_bytes(
             bucket, key, b"a picture", content_type="image/jpeg", cache_control="no-store",
             about={"width": "320", "height": "240"},
@@ -128,37 +150,57 @@ def made(put):
 
 
 @pytest.fixture
-def queue(database):
-    return JobQueue(database, owner="t", lease_seconds=30)
+def claim(work):
+    """Claim the next task, of these pools or of any."""
+
+    async def one(*pools):
+        turns = Turns(pools, slow_seconds=1000) if pools else EVERY_POOL
+        async with work.begin() as tx:
+            return await tasks.claim(tx, turns, owner="t", lease_seconds=30)
+
+    return one
+
+
+@pytest.fixture
+def begin(work, claim, settings):
+    """Take an upload as far as a worker does: checked and planned, its tasks claimed, by name."""
+
+    async def begun(content_type="video/mp4"):
+        inspect = await claim(Pool.INSPECT)
+        async with work.begin() as tx:
+            asset = await lock_asset(tx, inspect.asset_id)
+            if asset.status == AssetStatus.PENDING:
+                await change(tx, asset, AssetStatus.PROCESSING, at=AT)
+            follows = plan(settings.profile, SOURCES[content_type])
+            await tasks.finish(tx, inspect, then=follows)
+        found = [await claim(Pool.ENCODE, Pool.PICTURES) for _ in follows]
+        return {task.name: task for task in found}
+
+    return begun
+
+
+@pytest.fixture
+def finish(work):
+    async def done(task, *files):
+        async with work.begin() as tx:
+            return await tasks.finish(tx, task, files)
+
+    return done
+
+
+@pytest.fixture
+def fail(work):
+    async def failed(task, error=BAD):
+        async with work.begin() as tx:
+            return await tasks.fail(tx, task, error)
+
+    return failed
 
 
 _A_PICTURE = Picture(
     name="thumbnail", bucket="b", key="company/outputs/asset/1/thumbnail.jpg",
     content_type="image/jpeg", width=320, height=240, size=9,
 )  # fmt: skip
-
-
-async def notify(intake, company, asset, **changes):
-    await intake(build_notification(stored(company, asset, **changes), source="t", at=AT))
-
-
-async def claim(database, queue):
-    async with database.transaction() as connection:
-        return await queue.claim(connection)
-
-
-async def begin(database, queue, lifecycle):
-    """Claim the next job and begin its asset, as a worker does."""
-    job = await claim(database, queue)
-    asset = await asset_now(database, job.asset_id)
-    if asset.status == AssetStatus.PENDING:
-        async with database.transaction() as connection:
-            await lifecycle.change(connection, asset, AssetStatus.PROCESSING, at=AT)
-    return job
-
-
-async def expire_leases(admin):
-    await admin.execute("UPDATE ingest_jobs SET lease_until = now() - interval '1 second'")
 
 
 def video(name="video.mp4"):
@@ -177,190 +219,90 @@ async def told(admin, topic):
     return [json.loads(row["value"])["data"] for row in rows if row["value"] != "{}"]
 
 
-async def test_a_notification_that_comes_often_makes_one_job(sign_api, intake, admin):
+async def test_a_notification_that_comes_often_makes_one_job(sign_api, admin, notify):
     assets = [await sign_asset(sign_api) for _ in range(10)]
     notifications = [one for one in assets for _ in range(3)]
     random.Random(1).shuffle(notifications)
-    await asyncio.gather(*(notify(intake, *one) for one in notifications))
-    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 10
+    await asyncio.gather(*(notify(*one) for one in notifications))
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 10
     assert [data["stage"] for data in await told(admin, "media_status")] == ["uploaded"] * 10
 
 
-async def test_only_the_first_version_of_a_key_counts(sign_api, intake, admin):
+async def test_only_the_first_version_of_a_key_counts(sign_api, admin, notify):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset, version="first")
-    await notify(intake, company, asset, version="second")
+    await notify(company, asset, version="first")
+    await notify(company, asset, version="second")
     rows = await admin.fetch("SELECT version_id FROM asset_files WHERE kind = 'original'")
     assert [row[0] for row in rows] == ["first"]
-    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
-
-
-async def test_foreign_and_unknown_keys_make_no_job(sign_api, intake, admin):
-    company, _ = await sign_asset(sign_api)
-    _, other = await sign_asset(sign_api)
-    await notify(intake, company, uuid4())
-    await notify(intake, company, other)  # another company's asset under our key
-    elsewhere = stored(company, uuid4())
-    for key in ("file.mp4", f"{company}/outputs/x", f"{company}/uploads/../x"):
-        strange = type(elsewhere)(**{**elsewhere.__dict__, "key": key})
-        await intake(build_notification(strange, source="t", at=AT))
-    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 0
-
-
-@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"Records":[{}]}', b'{"Records":3}'])
-async def test_what_is_no_notification_is_refused(intake, value):
-    with pytest.raises(MalformedNotificationError):
-        await intake(value)
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 1
 
 
 async def test_a_late_notification_of_a_finished_asset_changes_nothing(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin
+    sign_api, database, admin, notify, begin, fail
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
-    await outcomes.job_failed(job, PermanentError("bad", "Bad."))
-    await notify(intake, company, asset)
+    await notify(company, asset)
+    job = await begin()
+    await fail(job["video"])
+    await notify(company, asset)
     assert (await asset_now(database, asset)).status == "failed"
-    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
+    assert await admin.fetchval("SELECT count(*) FROM tasks WHERE state = 'queued'") == 0
 
 
 async def test_a_slow_upload_that_is_stored_after_its_grant_lapsed_is_processed(
-    sign_api, intake, database, admin
+    sign_api, admin, notify
 ):
     company, asset = await sign_asset(sign_api)
     await admin.execute("UPDATE media_assets SET status = 'expired'")
-    await notify(intake, company, asset)
-    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
+    await notify(company, asset)
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 1
 
 
-async def test_an_attempt_whose_pictures_never_came_is_started_again(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, made
-):
-    """Its request may lie in the dead letters; the watcher announces the upload again."""
+async def test_a_grant_used_again_leaves_garbage(sign_api, database, notify):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
-    await outcomes.video_made(job, video())
-    await admin.execute("UPDATE media_assets SET updated_at = now()")
-    await notify(intake, company, asset)
-    assert await claim(database, queue) is None, "so soon, it is a duplicate"
-    await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
-    await notify(intake, company, asset)
-    again = await claim(database, queue)
-    assert (again.id, again.fence, again.tries) == (job.id, 2, 1)
-    await outcomes.video_made(again, video("again.mp4"))
-    await outcomes.thumbnailed(await made(company, asset))
-    ready = await asset_now(database, asset)
-    files = await files_now(database, asset)
-    assert (ready.status, files["video"].key) == ("ready", "k/video.mp4"), "the first one counts"
-    assert ready.sweep_at is not None, "and the second one is garbage"
-
-
-async def test_an_attempt_that_never_ends_is_given_up(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin
-):
-    company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    await outcomes.video_made(await begin(database, queue, lifecycle), video())
-    await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
-    await admin.execute("UPDATE media_assets SET updated_at = now() - interval '61 minutes'")
-    await notify(intake, company, asset)
-    assert (await asset_now(database, asset)).error_code == "processing_timeout"
-    assert [data["outcome"] for data in await told(admin, "media_processed")] == ["failed"]
-
-
-async def test_a_repeated_notification_never_waits_for_a_worker(
-    sign_api, intake, database, queue, lifecycle
-):
-    """It holds the asset, which the worker wants next: they would wait for each other."""
-    company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
-    async with asyncio.timeout(5), database.transaction() as connection:
-        await jobs.end(connection, job, "done")
-        await notify(intake, company, asset)
-        assert await find_asset(connection, asset, lock=True)
-
-
-async def test_a_grant_used_again_leaves_garbage(sign_api, intake, database):
-    company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset, version="first")
-    await notify(intake, company, asset, version="first")
+    await notify(company, asset, version="first")
+    await notify(company, asset, version="first")
     assert (await asset_now(database, asset)).sweep_at is None
-    await notify(intake, company, asset, version="second")
+    await notify(company, asset, version="second")
     assert (await asset_now(database, asset)).sweep_at is not None
 
 
 async def test_garbage_of_a_grant_is_swept_though_its_asset_became_ready_meanwhile(
-    sign_api, intake, database, queue, lifecycle, outcomes, made
+    sign_api, database, made, notify, begin, finish, answered
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset, version="first")
-    job = await begin(database, queue, lifecycle)
-    await notify(intake, company, asset, version="second")
+    await notify(company, asset, version="first")
+    job = await begin()
+    await notify(company, asset, version="second")
     due = (await asset_now(database, asset)).sweep_at
-    await outcomes.thumbnailed(await made(company, asset))
-    await outcomes.video_made(job, video())
+    await answered(await made(company, asset))
+    await finish(job["video"], video())
     ready = await asset_now(database, asset)
     assert (ready.status, ready.sweep_at) == ("ready", due)
 
 
 async def test_a_grant_used_again_after_its_file_was_quarantined_leaves_garbage(
-    sign_api, intake, database, admin
+    sign_api, database, admin, notify
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
+    await notify(company, asset)
     await admin.execute(
         "UPDATE asset_files SET key = $1 WHERE kind = 'original'", quarantine_key(company, asset)
     )
     await admin.execute("UPDATE media_assets SET status = 'processing'")
-    await notify(intake, company, asset, version="second")
+    await notify(company, asset, version="second")
     after = await asset_now(database, asset)
     assert after.sweep_at is not None
     assert (await files_now(database, asset))["original"].version_id == "v1"
-    assert await admin.fetchval("SELECT count(*) FROM ingest_jobs") == 1
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 1
 
 
-async def test_every_job_has_one_holder(sign_api, intake, database, queue):
+async def test_every_job_has_one_holder(sign_api, notify, claim):
     for _ in range(20):
-        await notify(intake, *await sign_asset(sign_api))
-    claimed = await asyncio.gather(*(claim(database, queue) for _ in range(28)))
+        await notify(*await sign_asset(sign_api))
+    claimed = await asyncio.gather(*(claim() for _ in range(28)))
     ids = [job.id for job in claimed if job]
     assert len(ids) == len(set(ids)) == 20
-
-
-async def test_a_silent_workers_job_is_taken_over_and_its_writes_are_refused(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, made
-):
-    """Red when a statement forgets the fence."""
-    company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    frozen = await begin(database, queue, lifecycle)
-    assert await claim(database, queue) is None
-    await expire_leases(admin)
-    taken = await claim(database, queue)
-    assert (taken.id, taken.tries, taken.fence) == (frozen.id, 2, frozen.fence + 1)
-    before = _rejections()
-
-    with pytest.raises(LostLeaseError):
-        await queue.beat(frozen)
-    with pytest.raises(LostLeaseError):
-        await outcomes.video_made(frozen, video("stale.mp4"))
-    with pytest.raises(LostLeaseError):
-        await outcomes.job_failed(frozen, PermanentError("stale", "Stale."))
-    with pytest.raises(LostLeaseError):
-        async with database.transaction() as connection:
-            await jobs.hold(connection, frozen)
-    await queue.give_back(frozen, why="stale", delay_seconds=0, counted=False)
-
-    assert _rejections() - before == 5
-    assert await admin.fetchval("SELECT state FROM ingest_jobs") == "running"
-    assert (await files_now(database, asset)).keys() == {"original"}
-    await queue.beat(taken)
-    await outcomes.video_made(taken, video())
-    await outcomes.thumbnailed(await made(company, asset))
-    assert (await files_now(database, asset))["video"].key == "k/video.mp4"
 
 
 def _rejections():
@@ -372,51 +314,36 @@ def _rejections():
     )
 
 
-async def test_work_on_a_deleted_asset_loses_its_lease(
-    sign_api, intake, database, queue, lifecycle
-):
+async def test_work_on_a_deleted_asset_loses_its_lease(sign_api, database, notify, begin, work):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
-    await queue.beat(job)
-    async with database.transaction() as connection:
-        current = await asset_now(database, asset)
-        await lifecycle.change(connection, current, AssetStatus.DELETED, at=AT)
-    with pytest.raises(LostLeaseError):
-        await queue.beat(job)
-
-
-@pytest.mark.parametrize(("counted", "tries"), [(True, 1), (False, 0)])
-async def test_a_job_given_back_is_claimed_again(
-    sign_api, intake, database, queue, admin, counted, tries
-):
-    await notify(intake, *await sign_asset(sign_api))
-    job = await claim(database, queue)
-    await queue.give_back(job, why="later", delay_seconds=60, counted=counted)
-    assert await admin.fetchval("SELECT tries FROM ingest_jobs") == tries
-    assert await claim(database, queue) is None
-    await admin.execute("UPDATE ingest_jobs SET not_before = now()")
-    assert (await claim(database, queue)).id == job.id
+    await notify(company, asset)
+    job = await begin()
+    assert await tasks.beat(database, job["video"], lease_seconds=30)
+    async with work.begin() as tx:
+        await change(tx, await asset_now(database, asset), AssetStatus.DELETED, at=AT)
+    for task in job.values():
+        with pytest.raises(LostLeaseError):
+            await tasks.beat(database, task, lease_seconds=30)
 
 
 @pytest.mark.parametrize("pictures_first", [True, False])
 async def test_results_join_in_either_order_to_one_outcome(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, pictures_first, made
+    sign_api, database, admin, pictures_first, made, notify, begin, finish, answered
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
+    await notify(company, asset)
+    job = await begin()
     if pictures_first:
-        await outcomes.thumbnailed(await made(company, asset))
-    await outcomes.video_made(job, video())
+        await answered(await made(company, asset))
+    await finish(job["video"], video())
     if not pictures_first:
-        await outcomes.thumbnailed(await made(company, asset))
-    await outcomes.thumbnailed(await made(company, asset))
+        await answered(await made(company, asset))
+    await answered(await made(company, asset))
     ready = await asset_now(database, asset)
     files = await files_now(database, asset)
     thumbnail, shown = files["thumbnail"], files["video"]
     assert (ready.status, thumbnail.key) == (
-        "ready", picture_key(company, asset, 1, "thumbnail"),
+        "ready", output_key(company, asset, 1, "thumbnail.jpg"),
     )  # fmt: skip
     assert (shown.width, shown.height, shown.duration_seconds) == (4, 2, 1.5)
     (outcome,) = await told(admin, "media_processed")
@@ -442,62 +369,48 @@ def forgeries(honest):
         "another asset's key": [mine(update={"key": key(2, str(other))})],
         "another attempt's key": [mine(update={"key": key(3, "2")})],
         "an original's key": [mine(update={"key": f"{parts[0]}/uploads/{parts[2]}"})],
-        "another name": [mine(update={"name": "display"})],
-        "a picture that nobody asked for": [honest, mine(update={"name": "display"})],
+        "another name": [mine(update={"name": "image"})],
+        "a picture that nobody asked for": [honest, mine(update={"name": "image"})],
         "one picture often": [honest, honest],
     }
 
 
 @pytest.mark.parametrize("forged", [*forgeries(_A_PICTURE), "an object that is not there"])
 async def test_a_forged_answer_changes_nothing_and_the_asset_still_ends(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, put, store, forged
+    sign_api, database, admin, put, store, forged, notify, begin, finish, answered
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
-    await outcomes.video_made(job, video())
+    await notify(company, asset)
+    job = await begin()
+    await finish(job["video"], video())
     before = await admin.fetchval("SELECT sum(bytes) FROM company_usage")
     honest = await put(company, asset)
     if forged == "an object that is not there":
         await store.delete_prefix(honest.bucket, honest.key)
     lies = forgeries(honest).get(forged, [honest])
     lies = [one.model_copy(update={"size": 18 * 10**15}) for one in lies]
-    await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=lies), company, asset))
+    await answered(answer(ThumbnailMade(attempt=1, pictures=lies), company, asset))
     assert (await asset_now(database, asset)).status == "processing"
     assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == before
 
     honest = await put(company, asset)
-    await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=[honest]), company, asset))
+    await answered(answer(ThumbnailMade(attempt=1, pictures=[honest]), company, asset))
     ready = await asset_now(database, asset)
     thumbnail = (await files_now(database, asset))["thumbnail"]
     assert (ready.status, thumbnail.key) == ("ready", honest.key)
     assert await admin.fetchval("SELECT sum(bytes) FROM company_usage") == before + 9
 
 
-async def test_after_a_forged_answer_the_attempt_asks_again(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, put
-):
-    """The right answer may be lost: what is left is an attempt that has come to a stand."""
-    company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    await outcomes.video_made(await begin(database, queue, lifecycle), video())
-    forged = _A_PICTURE.model_copy(update={"key": "k"})
-    await outcomes.thumbnailed(answer(ThumbnailMade(attempt=1, pictures=[forged]), company, asset))
-    await admin.execute("UPDATE ingest_jobs SET finished_at = now() - interval '61 seconds'")
-    await notify(intake, company, asset)
-    assert (await claim(database, queue)).asset_id == asset
-
-
 async def test_an_answers_sizes_are_those_in_storage(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, put
+    sign_api, database, admin, put, notify, begin, answered, made
 ):
     company, asset = await sign_asset(sign_api, content_type="image/jpeg")
-    await notify(intake, company, asset)
-    await begin(database, queue, lifecycle)
-    pictures = [await put(company, asset, name=name) for name in ("thumbnail", "display")]
+    await notify(company, asset)
+    await begin("image/jpeg")
+    pictures = [await put(company, asset, name=name) for name in ("thumbnail", "image")]
     lies = {"size": 18 * 10**15, "width": 2**40, "height": 2**40, "content_type": "text/html"}
     made = ThumbnailMade(attempt=1, pictures=[one.model_copy(update=lies) for one in pictures])
-    await outcomes.thumbnailed(answer(made, company, asset))
+    await answered(answer(made, company, asset))
     ready = await asset_now(database, asset)
     files = await files_now(database, asset)
     del files["original"]
@@ -511,69 +424,210 @@ async def test_an_answers_sizes_are_those_in_storage(
 
 
 async def test_a_picture_that_cannot_be_made_fails_the_asset_once(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin
+    sign_api, database, admin, notify, begin, answered
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    await begin(database, queue, lifecycle)
+    await notify(company, asset)
+    await begin()
     failed = answer(
         ThumbnailFailed(attempt=1, error=ErrorInfo(code="no_frame", message="None.")),
         company, asset,
     )  # fmt: skip
-    await outcomes.thumbnailed(failed)
-    await outcomes.thumbnailed(failed)
+    await answered(failed)
+    await answered(failed)
     assert (await asset_now(database, asset)).error_code == "no_frame"
     (outcome,) = await told(admin, "media_processed")
     assert outcome["error"] == {"code": "no_frame", "message": "None."}
 
 
 async def test_pictures_that_are_in_cannot_fail_any_more(
-    sign_api, intake, database, queue, lifecycle, outcomes, made
+    sign_api, database, made, notify, begin, finish, answered
 ):
     """A request that is delivered twice may be answered twice, and differently."""
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    job = await begin(database, queue, lifecycle)
-    await outcomes.thumbnailed(await made(company, asset))
+    await notify(company, asset)
+    job = await begin()
+    await answered(await made(company, asset))
     failed = ThumbnailFailed(attempt=1, error=ErrorInfo(code="no_frame", message="None."))
-    await outcomes.thumbnailed(answer(failed, company, asset))
+    await answered(answer(failed, company, asset))
     assert (await asset_now(database, asset)).status == "processing"
-    await outcomes.video_made(job, video())
+    await finish(job["video"], video())
     assert (await asset_now(database, asset)).status == "ready"
 
 
 async def test_results_of_an_older_attempt_or_another_company_change_nothing(
-    sign_api, intake, database, queue, lifecycle, outcomes, admin, made
+    sign_api, database, made, notify, begin, claim, fail, answered, work
 ):
     company, asset = await sign_asset(sign_api)
-    await notify(intake, company, asset)
-    old = await begin(database, queue, lifecycle)
-    await outcomes.job_failed(old, PermanentError("bad", "Bad."))
-    async with database.transaction() as connection:
+    await notify(company, asset)
+    old = await begin()
+    await fail(old["video"])
+    async with work.begin() as tx:
         failed = await asset_now(database, asset)
-        await lifecycle.change(connection, failed, AssetStatus.PROCESSING, at=AT, new_attempt=True)
-    await notify(intake, company, asset)
-    await outcomes.thumbnailed(await made(company, asset, attempt=1))
-    await outcomes.thumbnailed(await made(uuid4(), asset, attempt=2))
+        await change(tx, failed, AssetStatus.PROCESSING, at=AT, new_attempt=True)
+    await notify(company, asset)
+    await answered(await made(company, asset, attempt=1))
+    await answered(await made(uuid4(), asset, attempt=2))
     assert (await files_now(database, asset)).keys() == {"original"}
-    job = await claim(database, queue)
+    job = await claim()
     assert job.attempt == 2
+
+
+@pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"Records":[{}]}', b'{"Records":3}'])
+async def test_what_is_no_notification_is_refused(work, value):
+    with pytest.raises(MalformedNotificationError):
+        await Intake(work)(value)
+
+
+async def test_foreign_and_unknown_keys_make_no_task(sign_api, notify, work, admin):
+    company, _ = await sign_asset(sign_api)
+    _, other = await sign_asset(sign_api)
+    await notify(company, uuid4())
+    await notify(company, other)  # another company's asset under our key
+    elsewhere = stored(company, uuid4())
+    for key in ("file.mp4", f"{company}/outputs/x", f"{company}/uploads/../x"):
+        strange = type(elsewhere)(**{**elsewhere.__dict__, "key": key})
+        await Intake(work)(build_notification(strange, source="t", at=AT))
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 0
+
+
+async def test_a_notification_for_an_attempt_without_a_task_begins_it(
+    sign_api, notify, claim, admin
+):
+    """What a retry announced may be lost; the watcher announces the upload again."""
+    company, asset = await sign_asset(sign_api)
+    await notify(company, asset)
+    await admin.execute("DELETE FROM tasks")
+    await admin.execute("UPDATE media_assets SET status = 'processing', attempt = 2")
+    await notify(company, asset)
+    task = await claim()
+    assert (task.asset_id, task.attempt, task.name) == (asset, 2, "inspect")
+
+
+async def test_pictures_that_never_came_are_asked_for_again(
+    sign_api, notify, begin, work, settings, admin, finish, made, answered, database
+):
+    """Their request may lie in the dead letters."""
+    company, asset = await sign_asset(sign_api)
+    await notify(company, asset)
+    begun = await begin()
+    await finish(begun["video"], video())
+    async with AskForPictures(settings, work).running():
+        assert await told(admin, "media_thumbnail") == []
+        await admin.execute("UPDATE tasks SET lease_until = now() - interval '1 second'")
+
+        async def asked():
+            return await told(admin, "media_thumbnail")
+
+        (request,) = await eventually(asked)
+    assert (request["task"], request["attempt"]) == ("pictures", 1)
+    leased = await admin.fetchval(
+        "SELECT extract(epoch FROM lease_until - now()) FROM tasks WHERE name = 'pictures'"
+    )
+    assert leased > settings.pictures_lease_seconds, "the next time a little later"
+    await answered(await made(company, asset))
+    assert (await asset_now(database, asset)).status == "ready"
+
+
+async def test_pictures_that_never_come_are_given_up(
+    sign_api, notify, begin, work, settings, admin, finish, database
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(company, asset)
+    await finish((await begin())["video"], video())
+    await admin.execute(
+        "UPDATE tasks SET lease_until = now() - interval '1 second',"
+        " created_at = now() - interval '25 hours' WHERE name = 'pictures'"
+    )
+    async with AskForPictures(settings, work).running():
+
+        async def failed():
+            return (await asset_now(database, asset)).error_code
+
+        assert await eventually(failed) == "processing_timeout"
+    assert [data["outcome"] for data in await told(admin, "media_processed")] == ["failed"]
+
+
+async def test_a_company_is_owed_a_bounded_number_of_answers(
+    sign_api, notify, work, settings, admin, claim
+):
+    company, asset = await sign_asset(sign_api, content_type="image/jpeg")
+    await notify(company, asset)
+    for _ in range(5):
+        await notify(*await sign_asset(sign_api, company, content_type="image/jpeg"))
+    for _ in range(6):
+        inspect = await claim(Pool.INSPECT)
+        async with work.begin() as tx:
+            await change(tx, await lock_asset(tx, inspect.asset_id), AssetStatus.PROCESSING, at=AT)
+            await tasks.finish(tx, inspect, then=plan(settings.profile, SOURCES["image/jpeg"]))
+    few = settings.model_copy(update={"company_pictures_at_once": 2, "task_poll_seconds": 0.05})
+
+    async def asked_are(number):
+        return len(await told(admin, "media_thumbnail")) == number
+
+    async with AskForPictures(few, work).running():
+        await eventually(lambda: asked_are(2))
+        async with work.begin() as tx:
+            task = await tasks.find_open(tx, company, asset, 1, "pictures")
+            await tasks.fail(tx, task, BAD)
+        await eventually(lambda: asked_are(3))
+
+
+async def test_a_worker_whose_claim_was_taken_over_changes_nothing(
+    sign_api, notify, begin, claim, finish, fail, admin, database
+):
+    """Red when a statement forgets the fence."""
+    company, asset = await sign_asset(sign_api)
+    await notify(company, asset)
+    frozen = (await begin())["video"]
+    assert await claim() is None
+    await admin.execute(
+        "UPDATE tasks SET lease_until = now() - interval '1 second' WHERE name = 'video'"
+    )
+    taken = await claim()
+    assert (taken.id, taken.tries, taken.fence) == (frozen.id, 2, frozen.fence + 1)
+    before = _rejections()
+    with pytest.raises(LostLeaseError):
+        await tasks.beat(database, frozen, lease_seconds=30)
+    with pytest.raises(LostLeaseError):
+        await finish(frozen, video("stale.mp4"))
+    with pytest.raises(LostLeaseError):
+        await fail(frozen)
+    await tasks.give_back(database, frozen, why="stale")
+    assert _rejections() - before == 4
+    assert (await files_now(database, asset)).keys() == {"original"}
+    assert await tasks.beat(database, taken, lease_seconds=30)
+    await finish(taken, video())
+    assert (await files_now(database, asset))["video"].key == "k/video.mp4"
+
+
+async def test_after_a_forged_answer_the_pictures_are_still_owed(
+    sign_api, notify, begin, answered, finish, admin
+):
+    """The right answer may come, or be asked for again."""
+    company, asset = await sign_asset(sign_api)
+    await notify(company, asset)
+    await finish((await begin())["video"], video())
+    forged = _A_PICTURE.model_copy(update={"key": "k"})
+    await answered(answer(ThumbnailMade(attempt=1, pictures=[forged]), company, asset))
+    state = await admin.fetchval("SELECT state FROM tasks WHERE name = 'pictures'")
+    assert state == "running"
 
 
 @pytest.mark.parametrize("before", list(AssetStatus))
 @pytest.mark.parametrize("after", list(AssetStatus))
-async def test_only_allowed_changes_happen(sign_api, database, lifecycle, admin, before, after):
+async def test_only_allowed_changes_happen(sign_api, database, work, admin, before, after):
     _, asset_id = await sign_asset(sign_api)
     await admin.execute("UPDATE media_assets SET status = $1", before.value)
     asset = await asset_now(database, asset_id)
-    async with database.transaction() as connection:
+    async with work.begin() as tx:
         if after not in ALLOWED[before]:
             with pytest.raises(ForbiddenTransitionError):
-                await lifecycle.change(connection, asset, after, at=AT)
+                await change(tx, asset, after, at=AT)
             return
-        changed = await lifecycle.change(connection, asset, after, at=AT)
+        changed = await change(tx, asset, after, at=AT)
         assert changed.status == after
         # The same change again comes too late.
-        assert await lifecycle.change(connection, asset, after, at=AT) is None
+        assert await change(tx, asset, after, at=AT) is None
     assert await admin.fetchval("SELECT count(*) FROM asset_transitions") == 1
     assert [data["status"] for data in await told(admin, "media_status")] == [after.value]

@@ -9,7 +9,7 @@ from uuid import UUID
 from media_contracts import CloudEvent
 from media_runtime.storage import attempt_of
 
-from integration.records.life_cycle_world import Rows
+from integration.records.life_cycle_world import Rows, TaskKey
 
 _MAY_FOLLOW = {
     ("pending", "processing"), ("pending", "expired"), ("pending", "deleted"),
@@ -18,7 +18,8 @@ _MAY_FOLLOW = {
     ("failed", "processing"), ("failed", "deleted"), ("ready", "deleted"),
 }  # fmt: skip
 _OUTCOMES = ("ready", "failed")
-_WORKED = ("done", "failed", "cancelled")
+_WORKED = ("done", "failed")
+_ENDED = (*_WORKED, "cancelled")
 
 
 class Laws:
@@ -27,9 +28,9 @@ class Laws:
     def __init__(self) -> None:
         self._companies: dict[UUID, UUID] = {}
         self._attempts: dict[UUID, int] = {}
-        self._jobs: dict[tuple[UUID, int], Any] = {}
+        self._tasks: dict[TaskKey, Any] = {}
         self._changes: dict[UUID, list[Any]] = {}
-        self._done: dict[tuple[UUID, int], set[int]] = defaultdict(set)
+        self._done: dict[TaskKey, set[int]] = defaultdict(set)
         self._outcomes: dict[UUID, list[CloudEvent[Any]]] = defaultdict(list)
         self._statuses: dict[UUID, list[CloudEvent[Any]]] = defaultdict(list)
 
@@ -39,8 +40,8 @@ class Laws:
             self._outcomes[event.subject].append(event)
         for event in rows.statuses:
             self._statuses[event.subject].append(event)
-        for key, job in rows.jobs.items():
-            self._fences_rise(key, job)
+        for key, task in rows.tasks.items():
+            self._fences_rise(key, task)
         for asset_id, asset in rows.assets.items():
             changes = rows.changes[asset_id]
             self._nobody_else_owns(asset, changes)
@@ -48,26 +49,47 @@ class Laws:
             self._path_is_lawful(asset, changes)
             self._every_change_is_told(asset, changes)
             self._one_outcome_an_attempt(asset, changes)
+            self._tasks_fit(asset, rows)
             if asset["status"] == "ready":
-                self._served_file_is_of_this_attempt(asset, rows)
+                self._served_files_are_of_this_attempt(asset)
 
-    def _fences_rise(self, key: tuple[UUID, int], job: Any) -> None:
-        before = self._jobs.get(key)
+    def _fences_rise(self, key: TaskKey, task: Any) -> None:
+        before = self._tasks.get(key)
         if before is not None:
-            assert job["fence"] >= before["fence"], "a fence fell"
-            held = before["state"] == "running" or job["fence"] > before["fence"]
-            ended = job["state"] in _WORKED and job["state"] != before["state"]
-            assert held or not ended, "a job ended that nobody held"
-        if job["state"] == "done":
-            self._done[key].add(job["fence"])
-        self._jobs[key] = job
+            assert task["fence"] >= before["fence"], "a fence fell"
+            if before["state"] in _ENDED:
+                assert task["state"] == before["state"], "what had ended goes on"
+            held = before["state"] == "running" or task["fence"] > before["fence"]
+            ended = task["state"] in _WORKED and task["state"] != before["state"]
+            assert held or not ended, "a task ended that nobody held"
+        if task["state"] == "done":
+            self._done[key].add(task["fence"])
+        self._tasks[key] = task
+
+    def _tasks_fit(self, asset: Any, rows: Rows) -> None:
+        now = asset["id"], asset["attempt"]
+        mine = {key[2]: one for key, one in rows.tasks.items() if key[:2] == now}
+        states = [one["state"] for one in mine.values()]
+        required = [one["state"] for one in mine.values() if one["required"]]
+        if "preview" in mine and mine["preview"]["state"] not in {"blocked", "cancelled"}:
+            assert mine["video"]["state"] == "done", "a task begins before those that it needs"
+        if asset["status"] == "ready":
+            assert set(required) == {"done"}, "ready before its required tasks were done"
+        if asset["status"] in {"ready", "processing"}:
+            assert "cancelled" not in states, "what is wanted was cancelled"
+        if asset["status"] == "processing":
+            assert "failed" not in required, "a required task failed, and the attempt goes on"
+            assert not required or set(required) != {"done"}, "all is done, and no outcome"
+        if asset["status"] == "failed":
+            assert set(states) <= set(_ENDED), "a sibling outlives its attempt"
+            assert required.count("failed") == 1, "one task ends an attempt"
 
     def _nobody_else_owns(self, asset: Any, changes: list[Any]) -> None:
         company = self._companies.setdefault(asset["id"], asset["company_id"])
         events = [*self._outcomes[asset["id"]], *self._statuses[asset["id"]]]
         owners = {asset["company_id"], *(one["company_id"] for one in changes)}
         owners |= {event.companyid for event in events}
-        owners |= {job["company_id"] for key, job in self._jobs.items() if key[0] == asset["id"]}
+        owners |= {one["company_id"] for key, one in self._tasks.items() if key[0] == asset["id"]}
         assert owners == {company}, "an asset has two companies"
 
     def _attempts_rise(self, asset: Any) -> None:
@@ -108,16 +130,19 @@ class Laws:
         if asset["status"] == "failed":
             assert outcomes[-1].data.error.code == asset["error_code"]
         if asset["status"] == "ready":
-            assert outcomes[-1].data.rendition.key == asset["processed_key"]
-            assert outcomes[-1].data.thumbnail.key == asset["thumbnail_key"]
+            told = outcomes[-1].data
+            assert told.rendition.key in {asset["files"].get(one) for one in ("video", "image")}
+            assert told.thumbnail.key == asset["files"]["thumbnail"]
+            assert {one.name: one.key for one in told.files}.items() <= asset["files"].items()
 
-    def _served_file_is_of_this_attempt(self, asset: Any, rows: Rows) -> None:
-        key, attempt = asset["processed_key"], asset["attempt"]
-        assert attempt_of(key) == attempt
-        assert attempt_of(asset["thumbnail_key"]) == attempt
-        folder = key.split("/")[3]
-        if key.endswith("video.mp4"):
-            fence = int(folder.partition("-")[2])
-            assert fence in self._done[asset["id"], attempt], "a stale worker's file is served"
-        else:
-            assert folder == str(attempt), "pictures carry no fence"
+    def _served_files_are_of_this_attempt(self, asset: Any) -> None:
+        attempt = asset["attempt"]
+        for name, key in asset["files"].items():
+            assert attempt_of(key) == attempt
+            folder = key.split("/")[3]
+            if name in {"video", "preview"}:
+                fence = int(folder.partition("-")[2])
+                done = self._done[asset["id"], attempt, name]
+                assert fence in done, "a stale worker's file is served"
+            else:
+                assert folder == str(attempt), "pictures carry no fence"

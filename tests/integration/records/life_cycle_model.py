@@ -8,6 +8,7 @@ time limits below is near a thousand, so that the seconds which really pass deci
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -21,20 +22,31 @@ SOME_WEEKS = 2_000_000
 GRANT = 100_500
 LATE_UPLOAD = 20_300
 LEASE = 1_500
+PICTURES_LEASE = 1_300  # times 2, 4 and 8
 RETRY = 100  # times at most 4.8
-REOPEN = 1_300
 GIVE_UP = 1_000_500
 RECONCILE_AFTER = 600
 STUCK = 10_300
-ANSWER = 600
 EXPIRED_KEEP = 500_500
 MAX_TRIES = 3
+MOST_PICTURES = 2
+TURN = 300
 
 VIDEO = "video"
 IMAGE = "image"
-RENDITION = "rendition"
+
+INSPECT = "inspect"
+ENCODE = "encode"
 PICTURES = "pictures"
-_PARTS = {VIDEO: {RENDITION, PICTURES}, IMAGE: {PICTURES}}
+PREVIEW = "preview"
+WORKED_ON = (INSPECT, ENCODE)
+"""The pools of ingest's own workers."""
+
+_OPEN = ("blocked", "queued", "running")
+_ENDS = ("failed", "deleted", "cancelled")
+
+Line = tuple[str, UUID]
+"""What waits in one pool of one company."""
 
 
 @dataclass(frozen=True)
@@ -56,34 +68,51 @@ class Outcome:
     error: str | None = None
     processed_key: str | None = None
     pictures: int | None = None
+    files: frozenset[str] = frozenset()
 
 
-@dataclass
-class JobModel:
-    """The job of one attempt."""
+@dataclass(eq=False)
+class TaskModel:
+    """One task of an attempt; it waits for *needs*, and ends alone if it is not *required*."""
 
     asset: AssetModel
     attempt: int
+    name: str
+    pool: str
     created_at: int
     due_at: int
+    needs: TaskModel | None = None
+    required: bool = True
     state: str = "queued"
     fence: int = 0
     tries: int = 0
+    claimed_at: int = 0
     lease_until: int = 0
     finished_at: int = 0
-    asked_at: int | None = None
 
-    def under_way(self, clock: int) -> bool:
-        """Whether its company has work under way by it: with a worker, or with the thumbnailer."""
-        runs = self.state == "running" and self.lease_until >= clock
-        return runs or (self.asked_at is not None and clock - self.asked_at < ANSWER)
+    @property
+    def line(self) -> Line:
+        return self.pool, self.asset.company
 
     @property
     def open(self) -> bool:
-        return self.state in {"queued", "running"}
+        return self.state in _OPEN
 
-    def ended_long_ago(self, clock: int) -> bool:
-        return self.state in {"done", "cancelled"} and clock - self.finished_at > REOPEN
+    @property
+    def wanted(self) -> bool:
+        """Whether its end still matters to its asset."""
+        asset = self.asset
+        if asset.removed or asset.attempt != self.attempt:
+            return False
+        return asset.status == "processing" or (asset.status == "ready" and not self.required)
+
+    def is_due(self, clock: int) -> bool:
+        if self.state == "queued":
+            return self.due_at <= clock
+        return self.state == "running" and self.lease_until < clock
+
+    def is_held(self, clock: int) -> bool:
+        return self.state == "running" and self.lease_until >= clock
 
     def end(self, state: str, clock: int) -> None:
         self.state, self.finished_at = state, clock
@@ -105,10 +134,10 @@ class AssetModel:
     version: str | None = None
     updated_at: int = 0
     check_at: int = 0
-    processed_key: str | None = None
     removed: bool = False
-    jobs: dict[int, JobModel] = field(default_factory=dict)
-    parts: dict[int, dict[str, str | int]] = field(default_factory=dict)
+    tasks: dict[int, dict[str, TaskModel]] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    taken: int = 0
     changes: list[Change] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -119,8 +148,9 @@ class AssetModel:
         return self.name
 
     @property
-    def job(self) -> JobModel | None:
-        return self.jobs.get(self.attempt)
+    def now(self) -> list[TaskModel]:
+        """The tasks of its attempt, in the order in which they were made."""
+        return list(self.tasks.get(self.attempt, {}).values())
 
     @property
     def rests(self) -> bool:
@@ -129,43 +159,52 @@ class AssetModel:
             return self.removed or (self.status == "expired" and not self.versions)
         return self.status != "processing"
 
-    def wants(self, attempt: int) -> bool:
-        """Whether a result of this attempt still matters."""
-        return not self.removed and (self.status, self.attempt) == ("processing", attempt)
+    @property
+    def has_original(self) -> bool:
+        return self.version is not None and self.status not in {"deleted", "cancelled"}
 
-    def has_pictures(self, attempt: int) -> bool:
-        return PICTURES in self.parts.get(attempt, {})
-
-    def rendition_key(self, attempt: int, fence: int) -> str:
-        return output_key(self.company, self.id, attempt, "video.mp4", fence=fence)
-
-    def picture_key(self, attempt: int, name: str) -> str:
-        return output_key(self.company, self.id, attempt, name)
+    def made(self, task: TaskModel, fence: int) -> dict[str, str]:
+        """Return the names and keys of what a task makes."""
+        of = self.company, self.id, task.attempt
+        if task.name == INSPECT:
+            return {}
+        if task.name != PICTURES:
+            name = f"{task.name}.{'mp4' if task.name == VIDEO else 'jpg'}"
+            return {task.name: output_key(*of, name, fence=fence)}
+        found = {"thumbnail": output_key(*of, "thumbnail.jpg")}
+        return found if self.kind == VIDEO else {"image": output_key(*of, "image"), **found}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """What a worker holds: a job, under the fence of its claim."""
+    """What a worker holds: a task, under the fence of its claim."""
 
-    job: JobModel
+    task: TaskModel
     fence: int
     tries: int
     age: int
 
     @property
     def valid(self) -> bool:
-        return (self.job.state, self.job.fence) == ("running", self.fence)
+        return (self.task.state, self.task.fence) == ("running", self.fence)
 
 
 class Model:
     """All assets, and what each event should do to them."""
 
-    def __init__(self, seen: Counter[str]) -> None:
+    def __init__(self, seen: Counter[str], companies: Collection[UUID] = ()) -> None:
         self.seen = seen
         self.clock = 0
         self.assets: list[AssetModel] = []
-        self.jobs: list[JobModel] = []
-        self.served: list[UUID] = []
+        self.tasks: list[TaskModel] = []
+        self.fed: list[UUID] = []
+        """Assets that ingest is to hear of again."""
+        self.asked: list[tuple[UUID, int]] = []
+        """Attempts whose pictures the thumbnailer is to hear of."""
+        self.lines: list[Line] = [
+            (pool, one) for pool in (*WORKED_ON, PICTURES) for one in companies
+        ]
+        """Who used the fewest seconds lately comes first."""
 
     def sign(self, asset_id: UUID, company: UUID, kind: str) -> AssetModel:
         name = f"{kind}{len(self.assets) + 1}"
@@ -175,79 +214,92 @@ class Model:
         return asset
 
     def notify(self, asset: AssetModel, version: str) -> None:
-        """The first version that is told of counts; what stands still goes on."""
+        """The first version that is told of counts; an attempt without a task begins."""
         if asset.removed or asset.status not in {"pending", "expired", "processing"}:
             self.seen["stale notification"] += 1
             return
         if asset.version is None:
             asset.version, asset.updated_at = version, self.clock
-        job = asset.job
-        if job is None:
-            asset.jobs[asset.attempt] = job = JobModel(
-                asset, asset.attempt, created_at=self.clock, due_at=self.clock
-            )
-            self.jobs.append(job)
-        elif asset.status == "processing" and job.ended_long_ago(self.clock):
-            job.state, job.tries, job.due_at = "queued", 0, self.clock
-            self.seen["job started again"] += 1
-            if self.clock - asset.updated_at > GIVE_UP:
-                self._fail(asset, "processing_timeout")
+        if not asset.now:
+            self._new_task(asset, INSPECT, INSPECT)
+        else:
+            self.seen["notification again"] += 1
 
-    def next_job(self) -> JobModel | None:
-        """
-        Return the oldest job that waits and is due, or whose worker is gone.
-
-        It is of the company with the least work under way; of equals, of the longest unserved.
-        """
-        running = Counter(job.asset.company for job in self.jobs if job.under_way(self.clock))
-        waiting = [
-            job
-            for job in self.jobs
-            if (job.state == "queued" and job.due_at <= self.clock)
-            or (job.state == "running" and job.lease_until < self.clock)
+    def due(self, pools: Collection[str]) -> list[TaskModel]:
+        """Return the tasks that may be claimed, whatever others have used."""
+        held = Counter(task.line for task in self.tasks if task.is_held(self.clock))
+        return [
+            task
+            for task in self.tasks
+            if task.pool in pools
+            and task.is_due(self.clock)
+            and not (task.pool == PICTURES and held[task.line] >= MOST_PICTURES)
         ]
-        return min(waiting, key=lambda job: self._turn(job.asset.company, running), default=None)
 
-    def _turn(self, company: UUID, running: Counter[UUID]) -> tuple[int, int, UUID]:
-        served = self.served.index(company) if company in self.served else -1
-        return running[company], served, company
+    def next_task(self, pools: Collection[str] = WORKED_ON) -> TaskModel | None:
+        """
+        Return the oldest task that waits and is due, or whose worker is gone.
 
-    def claim(self) -> Claim | None:
-        """Return the claim, or None when there is no job or nobody wants it any more."""
-        job = self.next_job()
-        if job is None:
-            return None
-        job.state, job.lease_until = "running", self.clock + LEASE
-        job.fence += 1
-        job.tries += 1
-        asset = job.asset
-        self.served = [*(one for one in self.served if one != asset.company), asset.company]
-        if asset.attempt == job.attempt and asset.status in {"pending", "expired"}:
+        It is of the company that used the fewest seconds of the pool, those of its running tasks
+        included.
+        """
+        return min(self.due(pools), key=lambda task: self._used(task.line), default=None)
+
+    def _used(self, line: Line) -> int:
+        running = [task for task in self.tasks if task.line == line and task.is_held(self.clock)]
+        return TURN * self.lines.index(line) + sum(self.clock - task.claimed_at for task in running)
+
+    def _take(self, task: TaskModel, lease: int) -> bool:
+        """Begin a task; tell whether anybody wants it."""
+        task.state, task.claimed_at = "running", self.clock
+        task.lease_until = self.clock + lease
+        task.fence += 1
+        task.tries += 1
+        asset = task.asset
+        self.lines.remove(task.line)
+        self.lines.append(task.line)
+        if asset.attempt == task.attempt and asset.status in {"pending", "expired"}:
             self._change(asset, "processing", "ingest")
-        if not asset.wants(job.attempt):
-            job.end("cancelled", self.clock)
-            self.seen["job cancelled"] += 1
-            return None
-        return Claim(job, job.fence, job.tries, self.clock - job.created_at)
+        if not task.wanted:
+            self._cancel(asset, task.attempt)
+            self.seen[f"{task.name} dropped"] += 1
+        return task.wanted
 
-    def lease_lapses(self, claim: Claim) -> None:
-        if claim.valid:
-            claim.job.lease_until = self.clock - 1
+    def claim(self, task: TaskModel | None = None) -> Claim | None:
+        """Return the claim, or None when there is no task or nobody wants it any more."""
+        task = task or self.next_task()
+        if task is None or not self._take(task, LEASE):
+            return None
+        return Claim(task, task.fence, task.tries, self.clock - task.created_at)
+
+    def ask(self, task: TaskModel | None = None) -> bool:
+        """Tell whether there were pictures to ask for, or to give up."""
+        task = task or self.next_task([PICTURES])
+        if task is None:
+            return False
+        if self._take(task, PICTURES_LEASE * 2 ** min(task.tries, 3)):
+            if self.clock - task.created_at > GIVE_UP:
+                self._fail(task, "processing_timeout")
+            else:
+                self.asked.append((task.asset.id, task.attempt))
+                self.seen["pictures asked again" if task.tries > 1 else "pictures asked"] += 1
+        return True
+
+    def lease_lapses(self, task: TaskModel, fence: int) -> None:
+        if (task.state, task.fence) == ("running", fence):
+            task.lease_until = self.clock - 1
 
     def beat(self, claim: Claim) -> bool:
         """Tell whether the lease is renewed."""
-        renewed = claim.valid and claim.job.asset.wants(claim.job.attempt)
+        renewed = claim.valid and claim.task.wanted
         if renewed:
-            claim.job.lease_until = self.clock + LEASE
+            claim.task.lease_until = self.clock + LEASE
         return renewed
 
     def fails(self, claim: Claim, error: str) -> str:
         if not claim.valid:
             return self._lost()
-        job, asset = claim.job, claim.job.asset
-        job.end("failed", self.clock)
-        if asset.wants(job.attempt):
-            self._fail(asset, error)
+        self._fail(claim.task, error)
         return "failed"
 
     def something_is_away(self, claim: Claim) -> str:
@@ -264,49 +316,37 @@ class Model:
 
     def give_back(self, claim: Claim, *, after: int, counted: bool) -> None:
         if claim.valid:
-            claim.job.state, claim.job.due_at = "queued", self.clock + after
+            claim.task.state, claim.task.due_at = "queued", self.clock + after
             if not counted:
-                claim.job.tries = max(0, claim.job.tries - 1)
+                claim.task.tries = max(0, claim.task.tries - 1)
 
-    def looks_at_file(self, claim: Claim) -> str | None:
-        """Return how the work ends with this; None when a video is still to be encoded."""
-        if not claim.valid or claim.job.asset.status in {"deleted", "cancelled"}:
-            return self._lost()  # what is deleted has no file any more
-        job, asset = claim.job, claim.job.asset
-        if asset.kind == IMAGE or not asset.has_pictures(job.attempt):
-            job.asked_at = self.clock
-        if asset.kind == VIDEO and RENDITION not in asset.parts.get(job.attempt, {}):
-            return None
-        job.end("done", self.clock)
-        return "done"
+    def gets_file(self, claim: Claim) -> str | None:
+        """Return how the work ends with this: what is deleted has no file any more."""
+        return None if claim.task.asset.has_original else self._lost()
 
-    def rendition(self, claim: Claim) -> str:
+    def finishes(self, claim: Claim) -> str:
+        """Only the newest claim counts, and only where its end is still wanted."""
         if not claim.valid:
             return self._lost()
-        job, asset = claim.job, claim.job.asset
-        job.end("done", self.clock)
-        if not asset.wants(job.attempt):
-            self.seen["rendition for nothing"] += 1
-        else:
-            self._add(asset, RENDITION, asset.rendition_key(job.attempt, claim.fence))
+        self._finish(claim.task)
         return "done"
 
     def pictures(self, asset: AssetModel, attempt: int, number: int, *, error: str | None) -> None:
-        """The first answer to an attempt counts, whatever it says."""
-        if attempt in asset.jobs:
-            asset.jobs[attempt].asked_at = None
-        if not asset.wants(attempt) or asset.has_pictures(attempt):
+        """The first answer to an attempt counts, whatever it says and whenever it was asked."""
+        task = asset.tasks.get(attempt, {}).get(PICTURES)
+        if task is None or task.state not in {"queued", "running"} or not task.wanted:
             self.seen["answer too late"] += 1
-            return
-        if error:
-            self._fail(asset, error)
+        elif error:
+            self._fail(task, error)
         else:
-            self._add(asset, PICTURES, number)
+            asset.taken = number
+            self._finish(task)
 
     def retry(self, asset: AssetModel) -> None:
         asset.attempt += 1
         asset.error = None
         self._change(asset, "processing", "sign_api")
+        self.fed.append(asset.id)
 
     def delete(self, asset: AssetModel) -> None:
         if asset.status != "deleted":
@@ -316,21 +356,99 @@ class Model:
         for asset in self.assets:
             if asset.removed or asset.status not in {"pending", "processing"}:
                 continue
-            if self.clock - asset.check_at > RECONCILE_AFTER:
-                unused = asset.version is None and not asset.versions
-                if unused and self.clock - asset.signed_at > GRANT + LATE_UPLOAD:
-                    self._change(asset, "expired", "watcher")
-                else:
-                    asset.check_at = self.clock + min(self.clock - asset.updated_at, STUCK)
+            if self.clock - asset.check_at <= RECONCILE_AFTER:
+                continue
+            unused = asset.version is None and not asset.versions
+            if unused and self.clock - asset.signed_at > GRANT + LATE_UPLOAD:
+                self._change(asset, "expired", "watcher")
+                continue
+            if self._stands_still(asset):
+                self.fed.append(asset.id)
+                self.seen["fed again"] += 1
+            asset.check_at = self.clock + min(self.clock - asset.updated_at, STUCK)
         for asset in self.assets:
             old = self.clock - asset.updated_at > EXPIRED_KEEP
             if asset.removed or asset.status != "expired" or not old:
                 continue
+            if asset.check_at > self.clock:
+                continue
             if asset.version or asset.versions:
+                self.fed.append(asset.id)
                 asset.check_at = self.clock + STUCK
             else:
                 asset.removed = True
                 self.seen["removed"] += 1
+
+    def _stands_still(self, asset: AssetModel) -> bool:
+        if asset.version is None:
+            return bool(asset.versions)
+        if any(task.open for task in asset.now):
+            return False
+        signs = [asset.updated_at, *(task.finished_at for task in asset.now)]
+        return self.clock - max(signs) > STUCK
+
+    def _new_task(
+        self,
+        asset: AssetModel,
+        name: str,
+        pool: str,
+        *,
+        needs: TaskModel | None = None,
+        required: bool = True,
+    ) -> TaskModel:
+        task = TaskModel(
+            asset, asset.attempt, name, pool, self.clock, self.clock, needs, required,
+            state="blocked" if needs else "queued",
+        )  # fmt: skip
+        asset.tasks.setdefault(asset.attempt, {})[name] = task
+        self.tasks.append(task)
+        return task
+
+    def _plan(self, asset: AssetModel) -> None:
+        if asset.kind == VIDEO:
+            video = self._new_task(asset, VIDEO, ENCODE)
+        self._new_task(asset, PICTURES, PICTURES)
+        if asset.kind == VIDEO:
+            self._new_task(asset, PREVIEW, ENCODE, needs=video, required=False)
+
+    def _finish(self, task: TaskModel) -> None:
+        task.end("done", self.clock)
+        asset = task.asset
+        if not task.wanted:
+            # What waits for it would wait for ever.
+            self._cancel(asset, task.attempt)
+            self.seen[f"{task.name} for nothing"] += 1
+            return
+        self.seen[f"{task.name} done"] += 1
+        if task.name == INSPECT:
+            self._plan(asset)
+        asset.files.update(asset.made(task, task.fence))
+        for other in asset.now:
+            if other.needs is task and other.state == "blocked":
+                other.state = "queued"
+        if asset.status == "processing" and all(
+            one.state == "done" for one in asset.now if one.required
+        ):
+            self._ready(asset)
+
+    def _fail(self, task: TaskModel, error: str) -> None:
+        asset, wanted = task.asset, task.wanted
+        task.end("failed", self.clock)
+        if not task.required:
+            self.seen["optional task failed"] += 1
+            return
+        self._cancel(asset, task.attempt)
+        if not wanted:
+            return
+        asset.error = error
+        self.seen[error] += 1
+        self._change(asset, "failed", "ingest")
+        asset.outcomes.append(Outcome(asset.attempt, "failed", error=error))
+
+    def _cancel(self, asset: AssetModel, attempt: int) -> None:
+        for task in asset.tasks.get(attempt, {}).values():
+            if task.open:
+                task.end("cancelled", self.clock)
 
     def _lost(self) -> str:
         self.seen["zombie turned away"] += 1
@@ -340,30 +458,18 @@ class Model:
         asset.changes.append(Change(asset.attempt, asset.status, status, service))
         self.seen[f"{asset.status} to {status}"] += 1
         asset.status, asset.updated_at = status, self.clock
-        if status in {"failed", "deleted", "cancelled"}:
-            asset.parts.pop(asset.attempt, None)
+        if status in _ENDS:
+            asset.files.clear()
 
-    def _add(self, asset: AssetModel, part: str, what: str | int) -> None:
-        found = asset.parts.setdefault(asset.attempt, {})
-        found.setdefault(part, what)
-        if found.keys() >= _PARTS[asset.kind]:
-            self._ready(asset, found)
-
-    def _ready(self, asset: AssetModel, found: dict[str, str | int]) -> None:
-        key = found.get(RENDITION) or asset.picture_key(asset.attempt, "image")
-        asset.processed_key = str(key)
+    def _ready(self, asset: AssetModel) -> None:
         self._change(asset, "ready", "ingest")
-        asset.outcomes.append(
-            Outcome(
-                asset.attempt,
-                "ready",
-                processed_key=asset.processed_key,
-                pictures=int(found[PICTURES]),
-            )
+        outcome = Outcome(
+            asset.attempt,
+            "ready",
+            processed_key=asset.files[asset.kind],
+            pictures=asset.taken,
+            files=frozenset(asset.files),
         )
-
-    def _fail(self, asset: AssetModel, error: str) -> None:
-        asset.error = error
-        self.seen[error] += 1
-        self._change(asset, "failed", "ingest")
-        asset.outcomes.append(Outcome(asset.attempt, "failed", error=error))
+        asset.outcomes.append(outcome)
+        if any(task.open for task in asset.now):
+            self.seen["ready before all was done"] += 1

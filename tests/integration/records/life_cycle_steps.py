@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import permutations
+from itertools import permutations, product
 from random import Random
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -31,14 +31,17 @@ from media_runtime.storage import StoredObject, build_notification, parse_notifi
 from integration.records.life_cycle_laws import Laws
 from integration.records.life_cycle_model import (
     MAX_TRIES,
+    PICTURES,
     SOME_HOURS,
+    WORKED_ON,
     AssetModel,
     Change,
     Claim,
     Model,
     Outcome,
+    TaskModel,
 )
-from integration.records.life_cycle_world import Rows, Working, World, answer
+from integration.records.life_cycle_world import Rows, TaskKey, Working, World, answer
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -70,24 +73,24 @@ class Request:
 
 @dataclass(eq=False)
 class Worker:
-    """A worker at its job, as the model and as the real one sees it."""
+    """A worker at its task, as the model and as the real one sees it."""
 
     claim: Claim
     real: Working
-    encoded: bool = False
+    has_file: bool = False
 
     @property
     def zombie(self) -> bool:
-        """Whether another worker has its job now."""
-        return self.claim.job.state == "running" and not self.claim.valid
+        """Whether another worker has its task now."""
+        return self.claim.task.state == "running" and not self.claim.valid
 
     def _repr_pretty_(self, printer: Any, _: bool) -> None:
         state = "" if self.claim.valid else ", lost"
         printer.text(f"<{self}{state}>")
 
     def __str__(self) -> str:
-        job = self.claim.job
-        return f"worker of {job.asset}, attempt {job.attempt}, fence {self.claim.fence}"
+        task = self.claim.task
+        return f"worker of {task.name} of {task.asset}, {task.attempt}-{self.claim.fence}"
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,14 @@ class Event:
     What happens at the same time as other things: in the world, and in a copy of the model.
 
     ``expected`` is given the copy, and a function that returns the copy of a part of the model.
+    What ``passes_by`` what is locked may find nothing, though there is something.
     """
 
     name: str
     real: Callable[[], Coroutine[Any, Any, object]]
     expected: Callable[[Model, Callable[[Any], Any]], object]
     worker: Worker | None = None
+    passes_by: bool = False
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -109,7 +114,7 @@ class Event:
     @property
     def by(self) -> object:
         """Who does one thing at a time: a worker, or, of claims, one of all."""
-        return self.worker or (self.name if self.name == "claim" else None)
+        return self.worker or (self.name if self.passes_by else None)
 
 
 class Steps(RuleBasedStateMachine):
@@ -118,8 +123,8 @@ class Steps(RuleBasedStateMachine):
     def __init__(self, world: World, run: Run[Any], seen: Counter[str]) -> None:
         super().__init__()
         self.world, self.run = world, run
-        self.model, self.laws = Model(seen), Laws()
         self.companies = run(world.begin())
+        self.model, self.laws = Model(seen, self.companies), Laws()
         self.mail: list[Mail] = []
         self.requests: list[Request] = []
         self.workers: list[Worker] = []
@@ -131,9 +136,9 @@ class Steps(RuleBasedStateMachine):
     def check(self) -> None:
         """Compare all rows and new records with the model, and with the laws."""
         rows = self.run(self.world.look())
-        self._receive(rows)
         self.laws.hold(rows)
         _agree(self.model, rows)
+        self._receive(rows)
         for asset in self.model.assets:
             if not asset.removed and asset.status != "deleted":
                 now = (asset, asset.status, asset.attempt)
@@ -156,21 +161,29 @@ class Steps(RuleBasedStateMachine):
         self.model.notify(mail.asset, mail.version)
 
     def claim(self) -> bool:
-        """Return whether there was a job."""
-        job = self.model.next_job()
+        """Return whether there was a task."""
+        self.run(self.world.pin(self.model.lines))
+        task = self.model.next_task()
         real, claim = self.run(self.world.claim()), _claimed(self.model)
         assert _same(claim, real)
         self._hire(claim, real)
-        return job is not None
+        return task is not None
+
+    def ask(self) -> bool:
+        """Return whether there were pictures to ask for, or to give up."""
+        self.run(self.world.pin(self.model.lines))
+        found = self.run(self.world.ask())
+        assert found == self.model.ask()
+        return found
 
     def _hire(self, claim: object, real: object) -> None:
-        if isinstance(claim, Claim) and isinstance(real, Working) and not real.task.done():
+        if isinstance(claim, Claim) and isinstance(real, Working) and not real.work.done():
             self.workers.append(Worker(claim, real))
 
     def go_on(self, worker: Worker) -> None:
         end = self.run(self.world.go_on(worker.real))
         assert end == _went_on(self.model, worker.claim, worker)
-        worker.encoded = True
+        worker.has_file = True
         if end is not None:
             self.workers.remove(worker)
 
@@ -179,15 +192,16 @@ class Steps(RuleBasedStateMachine):
         assert end == expected(worker.claim)
         self.workers.remove(worker)
 
-    def lease_lapses(self, worker: Worker) -> None:
-        self.run(self.world.lease_lapses(worker.real))
-        self.model.lease_lapses(worker.claim)
+    def lease_lapses(self, task: TaskModel, fence: int) -> None:
+        key = task.asset.id, task.attempt, task.name
+        self.run(self.world.lease_lapses(key, fence))
+        self.model.lease_lapses(task, fence)
 
     def answer(self, asked: Request, error: str | None) -> None:
         self.answers += 1
         event = answer(asked.event, self.answers, error=error, company=asked.asset.company)
         for _ in range(2):  # any record may come again
-            self.run(self.world.outcomes.thumbnailed(event))
+            self.run(self.world.answered(event))
         self.model.pictures(asked.asset, asked.event.data.attempt, self.answers, error=error)
         asked.answered = True
 
@@ -232,11 +246,12 @@ class Steps(RuleBasedStateMachine):
                   lambda model, copy, mail=mail: model.notify(copy(asset), mail.version))
             for mail in self.mail if mail.asset is asset
         ]  # fmt: skip
-        workers = [one for one in self.workers if one.claim.job.asset is asset]
-        for worker in workers:
+        for worker in [one for one in self.workers if one.claim.task.asset is asset]:
             events += self._events_of(worker)
-        if not workers:  # a claim passes by a job that is locked; no order would explain that
-            events.append(Event("claim", world.claim, lambda model, _: _claimed(model)))
+        events += [
+            Event("claim", world.claim, lambda model, _: _claimed(model), passes_by=True),
+            Event("ask", world.ask, lambda model, _: model.ask(), passes_by=True),
+        ]
         for asked in [one for one in self.requests if one.asset is asset]:
             events += [self._event_of_answer(asked, None), self._event_of_answer(asked, "bad")]
         if not asset.removed:
@@ -263,7 +278,7 @@ class Steps(RuleBasedStateMachine):
         event = answer(asked.event, number, error=error, company=asked.asset.company)
         return Event(
             f"pictures of attempt {attempt}: {error or 'made'}",
-            partial(self.world.outcomes.thumbnailed, event),
+            partial(self.world.answered, event),
             lambda model, copy: model.pictures(copy(asked.asset), attempt, number, error=error),
         )
 
@@ -271,11 +286,15 @@ class Steps(RuleBasedStateMachine):
         async def all_of_them() -> list[object]:
             return await asyncio.gather(*(event.real() for event in events))
 
+        self.run(self.world.pin(self.model.lines))
         results = self.run(all_of_them())
         rows = self.run(self.world.look())
-        for order in permutations(range(len(events))):
+        for order, passed in product(_orders(events), _passed_by(events, results)):
             model, copy = self._copy()
-            ends = {n: events[n].expected(model, copy) for n in order}
+            ends = {
+                n: results[n] if n in passed else self._expected(events[n], results[n], model, copy)
+                for n in order
+            }
             if all(_same(ends[n], results[n]) for n in order) and _agrees(model, rows):
                 break
         else:
@@ -284,11 +303,19 @@ class Steps(RuleBasedStateMachine):
         for number, event in enumerate(events):
             self._hire(ends[number], results[number])
             if event.worker is not None:
-                event.worker.encoded = True
+                event.worker.has_file = True
                 if results[number] is not None:
                     self.workers.remove(event.worker)
-        self._receive(rows)
         self.laws.hold(rows)
+        self._receive(rows)
+
+    @staticmethod
+    def _expected(event: Event, found: object, model: Model, copy: Callable[[Any], Any]) -> object:
+        if isinstance(found, Working):
+            # Who used the fewest seconds changes as others end; that a task is due must be true.
+            task = next((one for one in model.due(WORKED_ON) if _key(one) == found.key), None)
+            return task and _claimed(model, task)
+        return event.expected(model, copy)
 
     def _copy(self) -> tuple[Model, Callable[[Any], Any]]:
         copies: dict[int, Any] = {id(self.model.seen): Counter()}
@@ -306,19 +333,25 @@ class Steps(RuleBasedStateMachine):
             worker.claim = copy(worker.claim)
         self.reads = {(copy(key[0]), *key[1:]): row for key, row in self.reads.items()}
 
+    def silent(self) -> list[TaskModel]:
+        """Return the tasks for which the thumbnailer was asked and has not answered."""
+        return [one for one in self.model.tasks if one.pool == PICTURES and one.state == "running"]
+
     def outdated(self) -> list[tuple[AssetModel, str, int]]:
         return [key for key in self.reads if key != (key[0], key[0].status, key[0].attempt)]
 
     def next_step(self, asset: AssetModel) -> None:
         self.check()
-        mine = [one for one in self.workers if one.claim.valid and one.claim.job is asset.job]
+        mine = [one for one in self.workers if one.claim.valid and one.claim.task in asset.now]
         mail = [one for one in self.mail if one.asset is asset]
         asked = [one for one in self.requests if one.asset is asset and not one.answered]
         if mine:
             self.go_on(mine[0])
-        elif asked and asset.wants(asked[-1].event.data.attempt):
+        elif asked and is_wanted(asked[-1]):
             self.answer(asked[-1], None)
-        elif asset.job is not None and asset.job.open:
+        elif any(task.state == "queued" and task.pool == PICTURES for task in asset.now):
+            self.ask()
+        elif any(task.state == "queued" for task in asset.now):
             self.claim()
         elif mail:
             self.deliver(mail[-1])
@@ -331,14 +364,14 @@ class Steps(RuleBasedStateMachine):
         """No notification comes any more, but the watcher and the workers go on."""
         self.mail.clear()
         for _ in range(6):
-            if all(asset.rests for asset in self.model.assets) and not self._open_jobs():
+            if all(asset.rests for asset in self.model.assets) and not self._open_tasks():
                 break
             self.pass_time(SOME_HOURS)
             self.reconcile()
             self._one_good_round()
         resting = [asset for asset in self.model.assets if asset.rests]
         assert resting == self.model.assets, "some stand still for ever"
-        assert not self._open_jobs(), "a job is left that nobody wants"
+        assert not self._open_tasks(), "a task is left that nobody does"
         for zombie in list(self.workers):
             self.go_on(zombie)
         self.check()
@@ -347,17 +380,21 @@ class Steps(RuleBasedStateMachine):
         self.check()
         while self.mail:
             self.deliver(self.mail.pop())
-        while self.claim():
+        while self._claim_and_ask():
             for worker in [one for one in self.workers if one.claim.valid]:
                 while worker in self.workers:
                     self.go_on(worker)
-        self.check()
-        for asked in self.requests:
-            if not asked.answered:
-                self.answer(asked, None)
+            self.check()
+            for asked in self.requests:
+                if not asked.answered:
+                    self.answer(asked, None)
 
-    def _open_jobs(self) -> bool:
-        return any(job.open for job in self.model.jobs)
+    def _claim_and_ask(self) -> bool:
+        claimed, asked = self.claim(), self.ask()
+        return claimed or asked
+
+    def _open_tasks(self) -> bool:
+        return any(task.open for task in self.model.tasks)
 
     # Looking and comparing
 
@@ -373,9 +410,8 @@ class Steps(RuleBasedStateMachine):
     def _receive(self, rows: Rows) -> None:
         assets = {asset.id: asset for asset in self.model.assets}
         for value in rows.notifications:
-            (found,) = parse_notification(value)
-            assert found.owner is not None
-            asset = assets[found.owner[1]]
+            found = _stored(value)
+            asset = assets[_owner(found)]
             assert found.version_id is not None
             assert found.version_id == (asset.version or asset.versions[-1])
             self.mail.append(Mail(asset, found.version_id, value))
@@ -389,7 +425,10 @@ class Steps(RuleBasedStateMachine):
                 error=data.error.code if data.error else None,
                 processed_key=data.rendition.key if data.rendition else None,
                 pictures=data.thumbnail.width if data.thumbnail else None,
+                files=frozenset(file.name for file in data.files or ()),
             )
+        self.model.fed.clear()
+        self.model.asked.clear()
 
 
 def _agree(model: Model, rows: Rows) -> None:
@@ -397,6 +436,9 @@ def _agree(model: Model, rows: Rows) -> None:
     assert rows.assets.keys() == {asset.id for asset in here}
     for asset in here:
         _agree_on(asset, rows)
+    assert sorted(_owner(_stored(value)) for value in rows.notifications) == sorted(model.fed)
+    asked = [(event.subject, event.data.attempt) for event in rows.requests]
+    assert sorted(asked) == sorted(model.asked)
 
 
 def _agrees(model: Model, rows: Rows) -> bool:
@@ -409,12 +451,12 @@ def _agrees(model: Model, rows: Rows) -> bool:
 
 def _agree_on(asset: AssetModel, rows: Rows) -> None:
     row = rows.assets[asset.id]
-    found = {name: row[name] for name in ("status", "attempt", "error_code", "processed_key")}
+    found = {name: row[name] for name in ("status", "attempt", "error_code", "files")}
     assert found == {
         "status": asset.status,
         "attempt": asset.attempt,
         "error_code": asset.error,
-        "processed_key": asset.processed_key if asset.status == "ready" else None,
+        "files": asset.files,
     }, asset
     is_kept = asset.status not in {"deleted", "cancelled"}
     assert row["original_version"] == (asset.version if is_kept else None)
@@ -425,33 +467,67 @@ def _agree_on(asset: AssetModel, rows: Rows) -> None:
         for one in rows.changes[asset.id]
     ]
     assert changes == asset.changes
-    jobs = {key[1]: job for key, job in rows.jobs.items() if key[0] == asset.id}
-    assert {
-        attempt: (job["state"], job["fence"], job["tries"]) for attempt, job in jobs.items()
-    } == {attempt: (job.state, job.fence, job.tries) for attempt, job in asset.jobs.items()}
+    tasks = {key[1:]: task for key, task in rows.tasks.items() if key[0] == asset.id}
+    assert {key: (task["state"], task["fence"], task["tries"]) for key, task in tasks.items()} == {
+        (attempt, name): (task.state, task.fence, task.tries)
+        for attempt, named in asset.tasks.items()
+        for name, task in named.items()
+    }, asset
 
 
-def _claimed(model: Model) -> Claim | None:
-    claim = model.claim()
+def _orders(events: list[Event]) -> list[tuple[int, ...]]:
+    return list(permutations(range(len(events))))
+
+
+def _passed_by(events: list[Event], results: list[object]) -> list[frozenset[int]]:
+    """Return which of the claims that found nothing may have passed by what was locked."""
+    empty = [n for n, event in enumerate(events) if event.passes_by and not results[n]]
+    return [
+        frozenset(n for n, passed in zip(empty, choice, strict=True) if passed)
+        for choice in product((False, True), repeat=len(empty))
+    ]
+
+
+def _key(task: TaskModel) -> TaskKey:
+    return task.asset.id, task.attempt, task.name
+
+
+def _claimed(model: Model, task: TaskModel | None = None) -> Claim | None:
+    claim = model.claim(task)
     if claim is not None and claim.tries > MAX_TRIES:
         model.fails(claim, "processing_failed")
     return claim
 
 
 def _same(expected: object, found: object) -> bool:
-    """Tell whether a step ended as it should, or the claims are of the same job."""
+    """Tell whether a step ended as it should, or the claims are of the same task."""
     if isinstance(expected, Claim) and isinstance(found, Working):
-        job = found.job
-        claim = (job.asset_id, job.attempt, job.fence, job.tries, found.task.done())
+        task = found.task
+        claim = (found.key, task.fence, task.tries, found.work.done())
         return claim == (
-            expected.job.asset.id, expected.job.attempt, expected.fence, expected.tries,
-            expected.tries > MAX_TRIES,
+            _key(expected.task), expected.fence, expected.tries, expected.tries > MAX_TRIES,
         )  # fmt: skip
     return expected == found
 
 
 def _went_on(model: Model, claim: Claim, worker: Worker) -> str | None:
-    return model.rendition(claim) if worker.encoded else model.looks_at_file(claim)
+    return model.finishes(claim) if worker.has_file else model.gets_file(claim)
+
+
+def is_wanted(asked: Request) -> bool:
+    """Return whether an answer would still count."""
+    task = asked.asset.tasks[asked.event.data.attempt][PICTURES]
+    return task.open and task.wanted
+
+
+def _stored(value: bytes) -> StoredObject:
+    (found,) = parse_notification(value)
+    return found
+
+
+def _owner(found: StoredObject) -> UUID:
+    assert found.owner is not None
+    return found.owner[1]
 
 
 def _retried(model: Model, asset: AssetModel) -> bool:

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +21,18 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+from ingest import inspect
+from ingest.answers import OnAnswer
+from ingest.ask import AskForPictures
+from ingest.inspect import Inspect
 from ingest.intake import Intake
-from ingest.jobs import Job, JobQueue, LostLeaseError
-from ingest.outcomes import Outcomes
-from ingest.process import ProcessUpload
+from ingest.outputs import video
+from ingest.outputs.source import Doer, Done
+from ingest.outputs.video import Encode
+from ingest.plan import plan
+from ingest.run import RunTask
 from ingest.settings import IngestSettings
-from ingest.wakeup import Wakeup
+from ingest.sources import Sources, Upload
 from ingest.worker import Workers
 from media_contracts import (
     MEDIA_INGEST,
@@ -35,18 +43,22 @@ from media_contracts import (
     AssetStatusChanged,
     CloudEvent,
     ErrorInfo,
+    FileKind,
     MediaFile,
-    MediaKind,
     ObjectRef,
     Picture,
+    Stage,
     ThumbnailFailed,
     ThumbnailMade,
     ThumbnailRequested,
     new_event,
 )
-from media_records.files import files_of, original_of, reference
-from media_records.lifecycle import Lifecycle
+from media_records import tasks
+from media_records.files import files_of, original_of
+from media_records.lifecycle import change
 from media_records.tables import Asset
+from media_records.tasks import LostLeaseError, NewTask, Pool, Task, Turns
+from media_records.work import Work
 from media_runtime.auth import Caller
 from media_runtime.kafka import Producer
 from media_runtime.media_info import MediaInfo, VideoStream
@@ -88,14 +100,12 @@ _MOMENTS = {
         "grant_expires_at", "created_at", "updated_at", "uploaded_at", "processed_at",
         "sweep_at", "check_at",
     ),
-    "ingest_jobs": ("not_before", "lease_until", "created_at", "finished_at", "asked_at"),
+    "tasks": ("not_before", "lease_until", "created_at", "claimed_at", "finished_at"),
 }  # fmt: skip
 _ASSETS = """
     SELECT a.*, files.* FROM media_assets a, LATERAL (
         SELECT max(version_id) FILTER (WHERE kind = 'original') AS original_version,
-            max(key) FILTER (WHERE kind IN ('video', 'image') AND a.status = 'ready')
-                AS processed_key,
-            max(key) FILTER (WHERE kind = 'thumbnail' AND a.status = 'ready') AS thumbnail_key,
+            coalesce(json_object_agg(name, key) FILTER (WHERE kind <> 'original'), '{}') AS files,
             coalesce(array_agg(attempt) FILTER (WHERE kind <> 'original'), '{}') AS made_in
         FROM asset_files WHERE asset_id = a.id
     ) files
@@ -104,8 +114,15 @@ _CHANGES = """
     SELECT asset_id, company_id, attempt, from_status, to_status, service FROM asset_transitions
     ORDER BY id
 """
-_JOBS = """
-    SELECT asset_id, company_id, attempt, state, fence, tries FROM ingest_jobs
+_TASKS = """
+    SELECT asset_id, company_id, attempt, name, required, state, fence, tries FROM tasks
+"""
+# Each line has used so much more than the one before that what tasks really take decides nothing.
+_PIN = """
+    INSERT INTO company_work (pool, company_id, seconds, at)
+    SELECT pool, company_id, $3 * (number - 1), now()
+    FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS lines (pool, company_id, number)
+    ON CONFLICT (company_id, pool) DO UPDATE SET seconds = excluded.seconds, at = now()
 """
 _COUNTED = ("pending", "processing", "ready", "failed")
 _NOTHING = f"array_fill(0::numeric, ARRAY[{len(_COUNTED) + 1}])"
@@ -131,13 +148,17 @@ _RELAY = """
 """
 
 
+TaskKey = tuple[UUID, int, str]
+"""A task, by its asset, its attempt and its name."""
+
+
 @dataclass
 class Rows:
     """All rows of a moment, and the records that were written since the last one."""
 
     assets: dict[UUID, Any]
     changes: dict[UUID, list[Any]]
-    jobs: dict[tuple[UUID, int], Any]
+    tasks: dict[TaskKey, Any]
     notifications: list[bytes] = field(default_factory=list)
     requests: list[CloudEvent[ThumbnailRequested]] = field(default_factory=list)
     outcomes: list[CloudEvent[Any]] = field(default_factory=list)
@@ -159,7 +180,7 @@ class Storage(ObjectStore):
         return self.uploads[ref.key]
 
 
-class Turns:
+class Stops:
     """Where a worker's work waits to be told how it goes on."""
 
     def __init__(self) -> None:
@@ -174,36 +195,64 @@ class Turns:
             raise order
 
 
-class Processing(ProcessUpload):
-    """The real work on a job, but for the file."""
+_STOPS: ContextVar[Stops] = ContextVar("stops")
+"""Those of the worker whose task this is."""
 
-    turns: dict[tuple[int, int], Turns]
 
-    async def __call__(self, job: Job, asset: Asset) -> None:
-        await self.turns[job.id, job.fence].take()
-        original = original_of(await files_of(self._database, asset.id))
-        if original is None:
+class NoSources(Sources):
+    """Uploads without bytes, which a worker waits for."""
+
+    @asynccontextmanager
+    async def open(self, asset: Asset) -> AsyncIterator[tuple[Path, Upload]]:
+        await _STOPS.get().take()
+        if original_of(await files_of(self._database, asset.id)) is None:
             raise LostLeaseError
-        source = reference(asset, original)
-        if asset.content_type.startswith("video/"):
-            await self._video(job, asset, source, _NOWHERE)
-        else:
-            await self._image(job, asset, source, _NOWHERE)
+        yield _NOWHERE, Upload(_NOWHERE)
 
-    async def _transcode(
-        self, asset: Asset, info: MediaInfo, video: VideoStream, source: Path, target: Path
-    ) -> None:
+
+class Inspecting(Inspect):
+    """The real look at an upload, but for its bytes; of a video a preview is wanted as well."""
+
+    async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
+        del task, folder
+        found = await self._probe(asset, source)
+        await _STOPS.get().take()
+        wanted = plan(self._settings.profile, found)
+        if asset.content_type.startswith("video/"):
+            wanted += (_PREVIEW,)
+        return Done(then=wanted, stage=Stage.PROBED)
+
+
+class Encoding(Encode):
+    """The real encoder, but for the file."""
+
+    async def _encode(self, *_: object) -> None:
         """Nothing is encoded."""
 
-    async def _store_video(
-        self, job: Job, asset: Asset, claimed: MediaInfo, target: Path
-    ) -> MediaFile:
-        await self.turns[job.id, job.fence].take()
-        key = output_key(asset.company_id, asset.id, asset.attempt, "video.mp4", fence=job.fence)
-        return MediaFile(
-            name="video", kind="video", key=key, content_type="video/mp4", width=64, height=48,
-            size=9,
-        )  # fmt: skip
+    async def _store_video(self, task: Task, asset: Asset, target: Path) -> MediaFile:
+        del target
+        await _STOPS.get().take()
+        return _made(task, asset, FileKind.VIDEO, "mp4")
+
+
+async def make_preview(task: Task, asset: Asset, source: Path, folder: Path) -> Done:
+    """Do a task that waits for another one, and that nobody needs; see Doer."""
+    del source, folder
+    await _STOPS.get().take()
+    return Done([_made(task, asset, FileKind.PICTURE, "jpg")])
+
+
+_PREVIEW = NewTask(
+    limits.PREVIEW, limits.PREVIEW, Pool.ENCODE, needs=(limits.VIDEO,), required=False
+)
+
+
+def _made(task: Task, asset: Asset, kind: FileKind, suffix: str) -> MediaFile:
+    name = f"{task.name}.{suffix}"
+    return MediaFile(
+        name=task.name, kind=kind, content_type="x/y", width=64, height=48, size=9,
+        key=output_key(asset.company_id, asset.id, asset.attempt, name, fence=task.fence),
+    )  # fmt: skip
 
 
 class NoPool:
@@ -224,18 +273,23 @@ class NoFfmpeg:
 
 @dataclass(eq=False)
 class Working:
-    """A worker that holds a job, or believes so, and waits at a turn."""
+    """A worker that holds a task, or believes so, and waits at a stop."""
 
-    job: Job
-    turns: Turns
-    task: asyncio.Task[str]
+    task: Task
+    stops: Stops
+    work: asyncio.Task[str]
+
+    @property
+    def key(self) -> TaskKey:
+        """Which task it is."""
+        return self.task.asset_id, self.task.attempt, self.task.name
 
     async def settles(self) -> str | None:
-        """Return how the job ended for this worker, or None when it waits again."""
-        waits = asyncio.create_task(self.turns.waiting.wait())
-        await asyncio.wait({self.task, waits}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+        """Return how the task ended for this worker, or None when it waits again."""
+        waits = asyncio.create_task(self.stops.waiting.wait())
+        await asyncio.wait({self.work, waits}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
         waits.cancel()
-        return self.task.result() if self.task.done() else None
+        return self.work.result() if self.work.done() else None
 
 
 class World:
@@ -246,6 +300,7 @@ class World:
         admin: asyncpg.Connection,
         databases: dict[str, Database],
         url: str,
+        scratch: Path,
     ) -> None:
         self.admin = admin
         watcher = WatcherSettings(
@@ -258,20 +313,15 @@ class World:
         )
         self.storage = Storage(watcher)
         producer = Producer(KafkaSettings(**_ADDRESSES), name="t")
-        outboxes = {
-            name: Outbox(database, producer, service=name) for name, database in databases.items()
+        work = {
+            name: Work(database, Outbox(database, producer, service=name))
+            for name, database in databases.items()
         }
-        self._sign_api(databases["sign_api"], outboxes["sign_api"], url)
-        self._ingest(databases["ingest"], outboxes["ingest"], producer, url)
-        self.reconcile = Reconciler(
-            database=databases["watcher"],
-            store=self.storage,
-            outbox=outboxes["watcher"],
-            lifecycle=Lifecycle(outboxes["watcher"], service="watcher"),
-            settings=watcher,
-        )
+        self._sign_api(work["sign_api"], url)
+        self._ingest(work["ingest"], producer, url, scratch)
+        self.reconcile = Reconciler(work=work["watcher"], store=self.storage, settings=watcher)
 
-    def _sign_api(self, database: Database, outbox: Outbox, url: str) -> None:
+    def _sign_api(self, work: Work, url: str) -> None:
         settings = SignApiSettings(
             **_ADDRESSES,
             database_url=url,
@@ -279,61 +329,51 @@ class World:
             media_public_url="http://127.0.0.1:9",
             edge_keys=f"k1:{'s' * 32}",
         )
-        buckets = Buckets(database, self.storage, wait_seconds=settings.bucket_wait_seconds)
+        buckets = Buckets(work.database, self.storage, wait_seconds=settings.bucket_wait_seconds)
         signer = UploadSigner(settings, settings.media_public_url)
-        self._sign = SignUpload(database, signer, buckets, settings)
-        self.clients = Assets(database, outbox)
+        self._sign = SignUpload(work.database, signer, buckets, settings)
+        self.clients = Assets(work)
 
-    def _ingest(self, database: Database, outbox: Outbox, producer: Producer, url: str) -> None:
+    def _ingest(self, work: Work, producer: Producer, url: str, scratch: Path) -> None:
         settings = IngestSettings(
             **_ADDRESSES,
             database_url=url,
-            scratch_dir=_NOWHERE,
+            scratch_dir=scratch,
             lease_seconds=limits.LEASE,
             heartbeat_seconds=10**6,
-            job_max_tries=limits.MAX_TRIES,
-            job_retry_seconds=limits.RETRY,
+            task_max_tries=limits.MAX_TRIES,
+            task_retry_seconds=limits.RETRY,
             give_up_seconds=limits.GIVE_UP,
+            pictures_lease_seconds=limits.PICTURES_LEASE,
+            company_pictures_at_once=limits.MOST_PICTURES,
         )
-        self._database = database
-        self._lifecycle = lifecycle = Lifecycle(outbox, service="ingest")
-        self.outcomes = Outcomes(database, self.storage, outbox, lifecycle, Wakeup())
-        self.intake = Intake(
-            reopen_seconds=limits.REOPEN,
-            give_up_seconds=limits.GIVE_UP,
-            database=database,
-            outbox=outbox,
-            lifecycle=lifecycle,
-            outcomes=self.outcomes,
-            new_job=Wakeup(),
-        )
-        self._processing = Processing(
-            settings=settings,
-            database=database,
-            store=self.storage,
-            producer=producer,
-            outbox=outbox,
-            lifecycle=lifecycle,
-            outcomes=self.outcomes,
-            pool=NoPool(),  # type: ignore[arg-type]
-            ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
-        )
-        self._processing.turns = {}
-        self._queue = JobQueue(database, owner="t", lease_seconds=limits.LEASE)
-        self._workers = Workers(
-            settings=settings,
-            database=database,
-            queue=self._queue,
-            process=self._processing,
-            outcomes=self.outcomes,
-            lifecycle=lifecycle,
-            outbox=outbox,
-            new_job=Wakeup(),
-        )
+        self._work = work
+        self.intake = Intake(work)
+        self.answered = OnAnswer(work, self.storage)
+        self.ask = AskForPictures(settings, work)._ask_once
+        doers: dict[str, Doer] = {
+            inspect.KIND: Inspecting(
+                settings=settings,
+                pool=NoPool(),  # type: ignore[arg-type]
+                ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
+            ),
+            video.KIND: Encoding(
+                settings=settings,
+                store=self.storage,
+                ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
+                producer=producer,
+            ),
+            limits.PREVIEW: make_preview,
+        }
+        sources = NoSources(work.database, self.storage, scratch)
+        run = RunTask(work, sources, doers, scratch)
+        self._workers = Workers(settings=settings, work=work, run=run, owner="t")
 
     async def begin(self) -> list[UUID]:
         """Forget all assets, and return the companies of a new example."""
-        await self.admin.execute("DELETE FROM media_assets; DELETE FROM outbox")
+        await self.admin.execute(
+            "DELETE FROM media_assets; DELETE FROM outbox; DELETE FROM company_work"
+        )
         self.storage.uploads.clear()
         companies = sorted([uuid4(), uuid4()])  # claims that nothing else decides go by it
         await self.admin.executemany(
@@ -345,9 +385,8 @@ class World:
     async def end(self, workers: list[Working]) -> None:
         """Let go of workers that never came back."""
         for worker in workers:
-            worker.task.cancel()
-        await asyncio.gather(*(worker.task for worker in workers), return_exceptions=True)
-        self._processing.turns.clear()
+            worker.work.cancel()
+        await asyncio.gather(*(worker.work for worker in workers), return_exceptions=True)
 
     async def sign(self, company: UUID, kind: str) -> UUID:
         """Return the asset of a new grant."""
@@ -364,52 +403,56 @@ class World:
         self.storage.uploads[key] = found
         return found
 
+    async def pin(self, lines: Sequence[limits.Line]) -> None:
+        """Let these have used a little more each, in their order."""
+        pools, companies = zip(*lines, strict=True)
+        await self.admin.execute(_PIN, pools, companies, float(limits.TURN))
+
     async def claim(self) -> Working | None:
-        """Let a worker claim a job; None when there is none, or nobody wants it."""
-        claimed = await self._workers._claim(tuple(MediaKind))
+        """Let a worker claim a task; None when there is none, or nobody wants it."""
+        claimed = await self._workers._claim(Turns([Pool.INSPECT, Pool.ENCODE], 10))
         if claimed is None or claimed[1] is None:
             return None
-        job, asset = claimed
-        turns = self._processing.turns[job.id, job.fence] = Turns()
-        working = Working(job, turns, asyncio.create_task(self._workers._settle(job, asset)))
+        task, asset = claimed
+        stops = Stops()
+        set_before = _STOPS.set(stops)
+        working = Working(task, stops, asyncio.create_task(self._workers._settle(task, asset)))
+        _STOPS.reset(set_before)
         await working.settles()
         return working
 
     @staticmethod
     async def go_on(worker: Working, order: Exception | None = None) -> str | None:
-        """Let a worker go on to its next turn, or its end, which is returned."""
-        worker.turns.waiting.clear()
-        worker.turns.orders.put_nowait(order)
+        """Let a worker go on to its next stop, or its end, which is returned."""
+        worker.stops.waiting.clear()
+        worker.stops.orders.put_nowait(order)
         return await worker.settles()
 
     @staticmethod
     async def stop(worker: Working) -> None:
         """Stop a worker gracefully."""
-        worker.task.cancel()
-        await asyncio.gather(worker.task, return_exceptions=True)
+        worker.work.cancel()
+        await asyncio.gather(worker.work, return_exceptions=True)
 
     async def beat(self, worker: Working) -> bool:
         """Return whether the worker could renew its lease."""
         try:
-            return await self._queue.beat(worker.job)
+            return await tasks.beat(self._work.database, worker.task, lease_seconds=limits.LEASE)
         except LostLeaseError:
             return False
 
     async def delete_as_it_was_read(self, asset: Asset) -> Asset | None:
         """Change an asset that was read some time ago, without a look at what it is now."""
-        async with self._database.transaction() as connection:
-            return await self._lifecycle.change(
-                connection, asset, AssetStatus.DELETED, at=datetime.now(UTC)
-            )
+        async with self._work.begin() as tx:
+            return await change(tx, asset, AssetStatus.DELETED, at=datetime.now(UTC))
 
-    async def lease_lapses(self, worker: Working) -> None:
-        """Let the lease of a job, if this worker still holds it, end now."""
+    async def lease_lapses(self, key: TaskKey, fence: int) -> None:
+        """Let the lease of a task, if it is still that of this claim, end now."""
         await self.admin.execute(
-            "UPDATE ingest_jobs SET lease_until = now() - interval '1 second'"
-            " WHERE id = $1 AND fence = $2 AND state = 'running'",
-            worker.job.id,
-            worker.job.fence,
-        )
+            "UPDATE tasks SET lease_until = now() - interval '1 second' WHERE asset_id = $1"
+            " AND attempt = $2 AND name = $3 AND fence = $4 AND state = 'running'",
+            *key, fence,
+        )  # fmt: skip
 
     async def time_passes(self, seconds: int) -> None:
         """Move everything that happened into the past."""
@@ -419,12 +462,15 @@ class World:
 
     async def look(self) -> Rows:
         """Return all rows, and relay the outbox."""
-        rows = Rows({row["id"]: row for row in await self.admin.fetch(_ASSETS)}, {}, {})
+        assets = [dict(row) for row in await self.admin.fetch(_ASSETS)]
+        for asset in assets:
+            asset["files"] = json.loads(asset["files"])
+        rows = Rows({asset["id"]: asset for asset in assets}, {}, {})
         rows.changes = {asset_id: [] for asset_id in rows.assets}
         for row in await self.admin.fetch(_CHANGES):
             rows.changes[row["asset_id"]].append(row)
-        for row in await self.admin.fetch(_JOBS):
-            rows.jobs[row["asset_id"], row["attempt"]] = row
+        for row in await self.admin.fetch(_TASKS):
+            rows.tasks[row["asset_id"], row["attempt"], row["name"]] = row
         for row in await self.admin.fetch(_RELAY):
             _sort(rows, row["topic"], row["value"].encode())
         assert not await self.admin.fetch(_MISCOUNTED), "a company's usage is not what it has"
@@ -438,8 +484,9 @@ def answer(
     data: ThumbnailMade | ThumbnailFailed
     if error:
         data = ThumbnailFailed(
-            attempt=asked.data.attempt, error=ErrorInfo(code=error, message="No picture.")
-        )
+            attempt=asked.data.attempt, error=ErrorInfo(code=error, message="No picture."),
+            task=asked.data.task,
+        )  # fmt: skip
     else:
         pictures = [
             Picture(
@@ -448,7 +495,9 @@ def answer(
             )
             for spec in asked.data.pictures
         ]  # fmt: skip
-        data = ThumbnailMade(attempt=asked.data.attempt, pictures=pictures)
+        data = ThumbnailMade(
+            attempt=asked.data.attempt, pictures=pictures, task=asked.data.task, seconds=1
+        )
     return new_event(
         data, source="/media/thumbnailer", asset_id=asked.subject, company_id=company,
         time=datetime.now(UTC),
@@ -469,7 +518,8 @@ async def open_world(database: str) -> AsyncIterator[World]:
             )
             for name in ("sign_api", "ingest", "watcher")
         }
-        world = World(admin, databases, service_url(database, "ingest"))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        world = World(admin, databases, service_url(database, "ingest"), scratch)
         stack.callback(world.storage.close)
         yield world
 

@@ -33,7 +33,9 @@ TENANT_TABLES = {
     "companies",
     "media_assets",
     "asset_transitions",
-    "ingest_jobs",
+    "tasks",
+    "task_needs",
+    "company_work",
     "asset_files",
     "idempotency_keys",
     "event_tickets",
@@ -157,7 +159,9 @@ async def test_no_row_points_at_another_companys_asset(sign_api):
             )
 
 
-@pytest.mark.parametrize("table", ["ingest_jobs", "event_tickets", "outbox"])
+@pytest.mark.parametrize(
+    "table", ["tasks", "task_needs", "company_work", "event_tickets", "outbox"]
+)
 async def test_sign_api_cannot_read_what_is_not_its_own(sign_api, table):
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await sign_api.fetch(f"SELECT 1 FROM {table}")

@@ -40,7 +40,7 @@ from integration.records.life_cycle_model import (
     SOME_WEEKS,
     VIDEO,
 )
-from integration.records.life_cycle_steps import Run, Steps, notification
+from integration.records.life_cycle_steps import Run, Steps, is_wanted, notification
 from integration.records.life_cycle_world import World, answer, open_world
 from support.tiers import FULL, HOUR
 
@@ -116,7 +116,7 @@ class LifeCycle(Steps):
         error = PermanentError("type_mismatch", "No.")
         self.end_work(worker, error, partial(self.model.fails, error="type_mismatch"))
         for _ in range(steps):
-            self.next_step(worker.claim.job.asset)
+            self.next_step(worker.claim.task.asset)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -140,16 +140,16 @@ class LifeCycle(Steps):
     @rule(data=st.data())
     def worker_dies(self, data: st.DataObject) -> None:
         worker = self.some_worker(data)
-        self.lease_lapses(worker)
+        self.lease_lapses(worker.claim.task, worker.claim.fence)
         self.workers.remove(worker)
         self.gone.append(worker)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data(), replaced=st.booleans(), steps=st.integers(0, 3))
     def worker_freezes(self, data: st.DataObject, replaced: bool, steps: int) -> None:
-        """It comes back, at once or later, and believes that it has its job."""
+        """It comes back, at once or later, and believes that it has its task."""
         worker = self.some_worker(data)
-        self.lease_lapses(worker)
+        self.lease_lapses(worker.claim.task, worker.claim.fence)
         while replaced and worker.claim.valid:
             self.claim()
         for _ in range(steps):
@@ -162,6 +162,19 @@ class LifeCycle(Steps):
         worker = self.some_worker(data)
         assert self.run(self.world.beat(worker.real)) == self.model.beat(worker.claim)
 
+    @rule()
+    def ingest_asks_for_pictures(self) -> None:
+        self.ask()
+
+    @precondition(lambda self: self.silent())
+    @rule(data=st.data(), asks=st.integers(0, 2))
+    def thumbnailer_is_silent(self, data: st.DataObject, asks: int) -> None:
+        """A request got lost, or its answer is late: it is asked for again."""
+        task = data.draw(st.sampled_from(self.silent()), label="task")
+        self.lease_lapses(task, task.fence)
+        for _ in range(asks):
+            self.ask()
+
     @precondition(lambda self: self.requests)
     @rule(
         data=st.data(),
@@ -172,7 +185,7 @@ class LifeCycle(Steps):
         self, data: st.DataObject, errors: list[str | None], steps: int
     ) -> None:
         """Also twice, in contradiction to itself, and for an attempt that is over."""
-        wanted = [one for one in self.requests if one.asset.wants(one.event.data.attempt)]
+        wanted = [one for one in self.requests if is_wanted(one)]
         asked = data.draw(st.sampled_from([*wanted * 2, *self.requests]), label="request")
         for error in errors:
             self.answer(asked, error)
@@ -216,7 +229,7 @@ class LifeCycle(Steps):
         self.run(self.world.intake(notification(StoredObject(bucket, key, "v1", 1, "e"))))
         for asked in [one for one in self.requests if one.asset is asset]:
             event = answer(asked.event, 1, error=None, company=stranger)
-            self.run(self.world.outcomes.thumbnailed(event))
+            self.run(self.world.answered(event))
 
     @precondition(lambda self: self.outdated())
     @rule(data=st.data())
@@ -306,30 +319,76 @@ def test_an_asset_lives_through_one_of_everything(world: tuple[World, Run[Any]],
     for _ in range(2):
         life.deliver(life.mail[0])
     life.claim()
-    (zombie,) = life.workers
-    if kind == VIDEO:
+    for name in ("inspect", "video") if kind == VIDEO else ("inspect",):
+        (zombie,) = life.workers
+        assert zombie.claim.task.name == name
         life.go_on(zombie)
-    life.lease_lapses(zombie)
-    life.claim()
+        life.lease_lapses(zombie.claim.task, zombie.claim.fence)
+        life.claim()
+        life.check()
+        life.go_on(zombie)
+        life.check()
+        (worker,) = life.workers
+        life.go_on(worker)
+        if name == "inspect":
+            life.go_on(worker)
+        life.check()
+        life.claim()
+    life.ask()
     life.check()
-    life.go_on(zombie)
+    (silent,) = life.silent()
+    life.lease_lapses(silent, silent.fence)
+    life.ask()
     life.check()
-    (worker,) = life.workers
-    life.go_on(worker)
-    life.check()
+    assert len(life.requests) == 2
     if kind == VIDEO:
         life.answer(life.requests[0], None)
-        life.answer(life.requests[0], "corrupt_media")
+        life.answer(life.requests[1], "corrupt_media")
         error = PermanentError("bad", "Bad.")
         life.end_work(worker, error, partial(life.model.fails, error="bad"))
     else:
         life.answer(life.requests[0], "corrupt_media")
+        life.answer(life.requests[1], None)
     life.check()
     for read in life.outdated():
         life.write_late(read)
     life.retry(asset)
     life.check()
-    while asset.status == "processing":
+    while any(task.open for task in asset.now) or asset.status == "processing":
         life.next_step(asset)
     assert (asset.status, asset.attempt) == ("ready", 2)
+    kinds = {"video", "preview", "thumbnail"} if kind == VIDEO else {"image", "thumbnail"}
+    assert asset.files.keys() == kinds
     life.teardown()
+
+
+@pytest.mark.parametrize("kind", [VIDEO, IMAGE])
+@pytest.mark.parametrize("end", ["deleted", "failed"])
+def test_an_asset_may_end_at_any_step_of_its_life(
+    world: tuple[World, Run[Any]], kind: str, end: str
+) -> None:
+    """Whatever is under way then comes to its end, and nothing is left that would wait for ever."""
+    steps = 0
+    is_done = False
+    while not is_done:
+        life = LifeCycle(*world, Counter())
+        life.sign(kind, 0)
+        (asset,) = life.model.assets
+        for _ in range(steps):
+            life.next_step(asset)
+        is_done = asset.status == "ready" and not any(task.open for task in asset.now)
+        if end == "deleted":
+            life.run(life.world.clients.delete(asset.company, asset.id))
+            life.model.delete(asset)
+        elif life.workers:
+            (worker,) = life.workers
+            error = PermanentError("bad", "Bad.")
+            life.end_work(worker, error, partial(life.model.fails, error="bad"))
+        life.check()
+        for worker in list(life.workers):
+            while worker in life.workers:
+                life.go_on(worker)
+                life.check()
+        life.teardown()
+        steps += 1
+    assert steps > 7

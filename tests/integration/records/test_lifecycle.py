@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 from media_contracts import MEDIA_STATUS, AssetStatus, Stage
-from media_records.lifecycle import Lifecycle
+from media_records import lifecycle
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -27,10 +28,9 @@ async def database(database_name):
 
 
 @pytest.fixture
-def lifecycle(database):
+def work(database):
     nowhere = KafkaSettings(kafka_bootstrap_servers="127.0.0.1:9")
-    outbox = Outbox(database, Producer(nowhere, name="t"), service="ingest")
-    return Lifecycle(outbox, service="ingest")
+    return Work(database, Outbox(database, Producer(nowhere, name="t"), service="ingest"))
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ async def asset(database_name, database, admin):
 
 
 @pytest.fixture
-def change(database, lifecycle):
-    async def in_one_transaction(asset, to, **options):
-        async with database.transaction() as connection:
-            return await lifecycle.change(connection, asset, to, at=AT, **options)
+def change(work):
+    async def in_one_unit(asset, to, **options):
+        async with work.begin() as tx:
+            return await lifecycle.change(tx, asset, to, at=AT, **options)
 
-    return in_one_transaction
+    return in_one_unit
 
 
 @pytest.fixture
@@ -80,12 +80,10 @@ async def test_a_change_leaves_one_row_and_one_event(asset, change, traces, admi
     assert json.loads(row["headers"])[0][0] == "content-type"
 
 
-async def test_a_change_that_is_rolled_back_leaves_nothing(
-    asset, database, lifecycle, traces, admin
-):
+async def test_a_change_that_is_rolled_back_leaves_nothing(asset, work, traces, admin):
     async def change_and_fail():
-        async with database.transaction() as connection:
-            await lifecycle.change(connection, asset, AssetStatus.PROCESSING, at=AT)
+        async with work.begin() as tx:
+            await lifecycle.change(tx, asset, AssetStatus.PROCESSING, at=AT)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -145,9 +143,9 @@ async def test_why_an_asset_failed_is_told(asset, change, traces):
     assert (event.data.error.code, event.data.error.message) == ("bad_file", "It is bad.")
 
 
-async def test_progress_is_told_without_a_transition(asset, database, lifecycle, traces):
-    async with database.transaction() as connection:
-        await lifecycle.progressed(connection, asset, Stage.PROBED, at=AT)
+async def test_progress_is_told_without_a_transition(asset, work, traces):
+    async with work.begin() as tx:
+        await lifecycle.progressed(tx, asset, Stage.PROBED, at=AT)
     transitions, (event,) = await traces()
     assert transitions == []
     assert (event.data.stage, event.data.attempt, event.data.percent) == ("probed", 1, None)

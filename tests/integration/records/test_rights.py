@@ -23,7 +23,8 @@ UPDATES = (
     ("media_sign_api", "company_usage"),
     ("media_internal", "media_assets"),
     ("media_internal", "company_usage"),
-    ("media_internal", "ingest_jobs"),
+    ("media_internal", "tasks"),
+    ("media_internal", "company_work"),
     ("media_internal", "asset_files"),
 )
 # All but those that say which row it is, and whose.
@@ -34,10 +35,11 @@ COLUMNS = {
         retired grant_swept
     """,
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
-    "ingest_jobs": """
-        state priority not_before tries fence owner lease_until last_error finished_at claimed_at
-        kind asked_at
+    "tasks": """
+        state waits_for not_before tries made_way fence owner lease_until last_error claimed_at
+        finished_at
     """,
+    "company_work": "seconds at",
     "asset_files": "key version_id sha256",
 }
 RIGHTS = {
@@ -55,9 +57,11 @@ RIGHTS = {
     ("media_internal", "asset_transitions"): "INSERT SELECT",
     ("media_internal", "companies"): "SELECT",
     ("media_internal", "company_usage"): "INSERT SELECT",
-    ("media_internal", "ingest_jobs"): "INSERT SELECT",
+    ("media_internal", "company_work"): "INSERT SELECT",
     ("media_internal", "media_assets"): "SELECT",
     ("media_internal", "outbox"): "INSERT",
+    ("media_internal", "task_needs"): "INSERT SELECT",
+    ("media_internal", "tasks"): "INSERT SELECT",
     ("media_watcher", "companies"): "INSERT",
     ("media_watcher", "companies.verified_at"): "UPDATE",
     ("media_watcher", "companies.quota_bytes"): "UPDATE",

@@ -63,8 +63,8 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
         *(
             (table, "media_internal")
             for table in (
-                "companies", "media_assets", "asset_transitions", "ingest_jobs", "asset_files",
-                "outbox", "company_usage",
+                "companies", "media_assets", "asset_transitions", "asset_files", "tasks",
+                "task_needs", "company_work", "outbox", "company_usage",
             )
         ),
     }  # fmt: skip
@@ -164,7 +164,7 @@ async def test_an_idempotency_key_of_one_company_tells_another_nothing(one_conne
 @pytest.mark.parametrize(
     ("table", "columns", "values"),
     [
-        ("ingest_jobs", "attempt", "1"),
+        ("tasks", "attempt, name, kind, pool", "1, 'a', 'b', 'c'"),
         (
             "asset_files",
             "attempt, name, kind, key, content_type, size",
@@ -207,7 +207,7 @@ async def test_the_notifier_sees_tickets_alone(database_name):
     async with Database.connect(service_url(database_name, "notifier"), name="t", size=1) as db:
         await refuse_pending_migrations(db)
         assert await db.fetch("SELECT 1 FROM event_tickets") == []
-        for table in ("media_assets", "companies", "outbox", "idempotency_keys", "ingest_jobs"):
+        for table in ("media_assets", "companies", "outbox", "idempotency_keys", "tasks"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await db.fetch(f"SELECT 1 FROM {table}")
 

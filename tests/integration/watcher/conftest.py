@@ -19,6 +19,13 @@ from support.buckets import our_store, remove_buckets
 from support.databases import service_url
 
 
+@pytest.fixture(autouse=True)
+def defaults(monkeypatch):
+    """Forget what the stack's own watcher is told, whose clock is fast."""
+    for name in WatcherSettings.model_fields:
+        monkeypatch.delenv(f"WATCHER_{name.upper()}", raising=False)
+
+
 @pytest.fixture
 def settings(database_name):
     store = our_store().model_dump(include={"s3_endpoint_url", "s3_access_key", "s3_secret_key",

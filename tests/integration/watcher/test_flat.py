@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
@@ -68,7 +69,7 @@ async def one_round(name, store, settings):
         before = await admin.fetchrow(_READ, [*BIG, "asset_files"])
     async with Database.connect(service_url(name, "watcher"), name="t", size=1) as database:
         outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
-        for part in parts_of_a_round(database, store, outbox, settings):
+        for part in parts_of_a_round(Work(database, outbox), store, settings):
             await part()
     async with alone(name) as admin:
         after = await admin.fetchrow(_READ, [*BIG, "asset_files"])

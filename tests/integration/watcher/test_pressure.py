@@ -28,25 +28,20 @@ def kinds(findings):
     return [finding.kind for finding in findings]
 
 
-async def job(admin, company, asset, **columns):
-    await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt) VALUES ($1, $2, 1)",
-        company,
-        asset,
-    )
+async def task(admin, asset, *, pool="encode", **columns):
+    number = await admin.fetchval(
+        "INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool)"
+        " SELECT company_id, id, 1, $2, $2, $2 FROM media_assets WHERE id = $1 RETURNING id",
+        asset, pool,
+    )  # fmt: skip
     for column, text in columns.items():
-        await admin.execute(f"UPDATE ingest_jobs SET {column} = {text} WHERE asset_id = $1", asset)
+        await admin.execute(f"UPDATE tasks SET {column} = {text} WHERE id = $1", number)
 
 
-async def test_jobs_are_counted_and_the_oldest_that_is_due_is_timed(pressure, add, admin, value):
+async def test_tasks_are_counted_and_the_oldest_that_is_due_is_timed(pressure, add, admin, value):
     assets = await add("processing", 4, minutes=9)
-    companies = [
-        await admin.fetchval("SELECT company_id FROM media_assets WHERE id = $1", one)
-        for one in assets
-    ]
-    for asset, company, columns in zip(
+    for asset, columns in zip(
         assets,
-        companies,
         (
             {"not_before": "now() - interval '90 seconds'"},
             {"not_before": "now() + interval '1 hour'", "created_at": "now() - interval '1 day'"},
@@ -55,14 +50,17 @@ async def test_jobs_are_counted_and_the_oldest_that_is_due_is_timed(pressure, ad
         ),
         strict=True,
     ):
-        await job(admin, company, asset, **columns)
+        await task(admin, asset, **columns)
+        # Neither what waits for others, nor what the thumbnailer is slow to answer.
+        await task(admin, asset, pool="inspect", state="'blocked', waits_for = 1")
+        await task(admin, asset, pool="pictures", **columns)
     await pressure()
-    assert [value("jobs", state=state) for state in ("queued", "running")] == [2, 2]
+    assert [value("tasks", state=state) for state in ("queued", "running")] == [2, 2]
     assert value("expired_leases") == 1
     assert value("oldest_due_job_seconds") == pytest.approx(90, abs=30)
-    await admin.execute("UPDATE ingest_jobs SET state = 'done'")
+    await admin.execute("UPDATE tasks SET state = 'done', waits_for = 0")
     await pressure()
-    assert [value("jobs", state=state) for state in ("queued", "running")] == [0, 0]
+    assert [value("tasks", state=state) for state in ("queued", "running")] == [0, 0]
     assert (value("expired_leases"), value("oldest_due_job_seconds")) == (0, 0)
 
 
@@ -158,8 +156,7 @@ async def test_an_outbox_that_stands_still_is_an_alert(pressure, admin):
 
 async def test_a_silent_worker_is_an_alert_when_nobody_takes_over(pressure, add, admin):
     (asset,) = await add("processing", minutes=9)
-    company = await admin.fetchval("SELECT company_id FROM media_assets WHERE id = $1", asset)
-    await job(admin, company, asset, state="'running'", lease_until="now() - interval '20 seconds'")
+    await task(admin, asset, state="'running'", lease_until="now() - interval '20 seconds'")
     assert await pressure() == []
-    await admin.execute("UPDATE ingest_jobs SET lease_until = now() - interval '2 minutes'")
+    await admin.execute("UPDATE tasks SET lease_until = now() - interval '2 minutes'")
     assert kinds(await pressure()) == [Kind.LEASES]

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
-from media_records.lifecycle import Lifecycle
+from media_records.work import Work
 from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
@@ -28,13 +28,7 @@ def reconciler(database, store, settings):
 
 def make_reconciler(database, store, settings):
     outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
-    return Reconciler(
-        database=database,
-        store=store,
-        outbox=outbox,
-        lifecycle=Lifecycle(outbox, service="watcher"),
-        settings=settings,
-    )
+    return Reconciler(work=Work(database, outbox), store=store, settings=settings)
 
 
 @pytest.fixture
@@ -177,28 +171,44 @@ async def test_rows_of_grants_that_lapsed_long_ago_are_removed(reconciler, signe
 
 
 @pytest.mark.parametrize(
-    ("job", "ended_ago", "effect"),
+    ("tasks", "effect"),
     [
-        ("queued", None, "waits"),
-        ("running", None, "waits"),
-        ("done", 5, "waits"),
-        ("done", 15, "fed"),
-        ("cancelled", 15, "fed"),
-        (None, None, "fed"),
+        ({"queued": None}, "waits"),
+        ({"running": None}, "waits"),
+        ({"done": 15, "blocked": None}, "waits"),
+        ({"done": 15, "running": None}, "waits"),
+        ({"done": 5}, "waits"),
+        ({"done": 15}, "fed"),
+        ({"cancelled": 15}, "fed"),
+        ({"done": 15, "failed": 5}, "waits"),
+        ({}, "fed"),
     ],
 )
-async def test_an_attempt_that_stands_still_is_started_again(
-    reconciler, signed, admin, company, told, job, ended_ago, effect
+async def test_an_attempt_without_an_open_task_is_started_again(
+    reconciler, signed, admin, told, tasks, effect
 ):
     asset = await signed("processing", ago=30, uploaded_at=datetime.now(UTC))
-    if job:
-        await admin.execute(
-            "INSERT INTO ingest_jobs (company_id, asset_id, attempt, state, finished_at)"
-            " VALUES ($1, $2, 1, $3, now() - make_interval(mins => $4))",
-            company, asset, job, ended_ago,
-        )  # fmt: skip
+    for state, ended_ago in tasks.items():
+        await add_task(admin, asset, state, ended_ago)
     assert await reconciler() == {effect: 1}
     assert await told() == ([str(asset)] if effect == "fed" else [], [])
+
+
+async def add_task(admin, asset, state, ended_ago, *, attempt=1):
+    await admin.execute(
+        "INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool, state, waits_for,"
+        " finished_at) SELECT company_id, id, $4, $2, $2, 'encode', $2,"
+        " ($2 = 'blocked')::int, now() - make_interval(mins => $3)"
+        " FROM media_assets WHERE id = $1",
+        asset, state, ended_ago, attempt,
+    )  # fmt: skip
+
+
+async def test_what_an_older_attempt_left_does_not_count_as_work(reconciler, signed, admin, told):
+    asset = await signed("processing", ago=30, uploaded_at=datetime.now(UTC), attempt=2)
+    await add_task(admin, asset, "queued", None)
+    assert await reconciler() == {"fed": 1}
+    assert await told() == ([str(asset)], [])
 
 
 async def test_finished_assets_are_not_looked_at(reconciler, signed, upload):
@@ -207,13 +217,15 @@ async def test_finished_assets_are_not_looked_at(reconciler, signed, upload):
     assert await reconciler() == {}
 
 
-async def test_what_moved_on_meanwhile_is_left_alone(reconciler, signed, upload, told, admin):
+async def test_what_moved_on_meanwhile_is_left_alone(
+    database, reconciler, signed, upload, told, admin
+):
     await upload(await signed(ago=2))
-    seen = await reconciler._database.fetch(
-        "SELECT *, NULL AS job_state, NULL::timestamptz AS job_ended_at FROM media_assets"
+    seen = await database.fetch(
+        "SELECT *, false AS has_work, NULL::timestamptz AS ended_at FROM media_assets"
     )
     await admin.execute("UPDATE media_assets SET uploaded_at = now()")
-    reconciler._database.fetch = _returning(seen, [])
+    database.fetch = _returning(seen, [])
     assert await reconciler() == {"moved_on": 1}
     assert await told() == ([], [])
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
-from media_records.lifecycle import Lifecycle
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.settings import KafkaSettings
@@ -25,16 +25,16 @@ YOUNG = datetime.now(UTC) - timedelta(days=364)
 
 
 @pytest.fixture
-async def outbox(database):
+async def work(database):
     # No record leaves: the tests look at rows.
     nobody = KafkaSettings(kafka_bootstrap_servers="127.0.0.1:9")
     async with Producer.connect(nobody, name="t") as producer:
-        yield Outbox(database, producer, service=SERVICE)
+        yield Work(database, Outbox(database, producer, service=SERVICE))
 
 
 @pytest.fixture
-def retention(database, outbox, settings):
-    return Retention(database, outbox, Lifecycle(outbox, service=SERVICE), settings)
+def retention(work, settings):
+    return Retention(work, settings)
 
 
 @pytest.fixture
@@ -85,13 +85,13 @@ async def test_a_companys_own_policy_wins(retention, company, add, admin):
 
 
 async def test_a_round_deletes_a_bounded_number_the_oldest_first(
-    database, outbox, settings, company, add, admin
+    database, work, settings, company, add, admin
 ):
     one, other = await company(), await company()
     older = await add("ready", 2, company=one, created_at=OLD - timedelta(days=1))
     await add("ready", 3, company=other, created_at=OLD)
     few = settings.model_copy(update={"retention_batch": 2})
-    retention = Retention(database, outbox, Lifecycle(outbox, service=SERVICE), few)
+    retention = Retention(work, few)
     assert len(await plan_retention(database, few)) == 2
     assert await deleted(admin) == set(), "a plan deletes nothing"
     assert await retention() == 2

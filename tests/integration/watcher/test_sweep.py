@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from media_contracts import ObjectRef
 from media_records.files import reference
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from media_runtime.storage import ObjectStore, output_key, output_prefix, quarantine_key, upload_key
@@ -308,7 +309,7 @@ async def test_what_is_no_longer_kept_cannot_be_retried(
     )
     await sweep()
     outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
-    told = await Operator(database, outbox, service="watcher").retry(asset)
+    told = await Operator(Work(database, outbox)).retry(asset)
     assert told == {"asset_id": asset, "error": "its file is no longer kept"}
     assert await admin.fetchval("SELECT status FROM media_assets") == "failed"
 

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from media_records.work import Work
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
 from watcher.backlog import oldest_items
@@ -45,8 +46,8 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
     (oldest,) = await add("pending", minutes=90, company=company)
     await add("pending", 20)
     await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt, tries, last_error)"
-        " VALUES ($1, $2, 1, 2, 'storage is away')",
+        "INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool, tries, last_error)"
+        " VALUES ($1, $2, 1, 'inspect', 'inspect', 'inspect', 2, 'storage is away')",
         company,
         oldest,
     )
@@ -63,7 +64,7 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
             "status": "pending",
             "stage": "queued",
             "age_seconds": pytest.approx(90 * 60, abs=120),
-            "job": "queued",
+            "task": "queued",
             "tries": 2,
             "last_error": "storage is away",
         }
@@ -78,29 +79,34 @@ async def test_more_than_ten_waiting_items_are_an_alert_with_the_oldest(
     assert others[0].items() >= {"processing": backlog - 1, "pending": 0, "failed": 0}.items()
 
 
-async def test_each_item_says_where_it_stands(database, add, add_file, admin):
-    """Those whose job is done wait for their pictures: no row of jobs tells that."""
+async def test_each_item_says_where_it_stands(database, add, admin):
+    """Of several open tasks it is the one that others than the thumbnailer work on."""
     stands = {}
-    for stage, state, lease in (
-        ("uploaded", None, None),
-        ("queued", "queued", None),
-        ("transcoding", "running", "9 seconds"),
-        ("worker_silent", "running", "-9 seconds"),
-        ("waiting_for_pictures", "done", None),
-        ("joining", "done", None),
-        ("stopped", "failed", None),
-    ):
-        company = uuid4()
-        (asset,) = await add("processing", minutes=1, company=company, content_type="video/mp4")
+    for stage, tasks in (
+        ("uploaded", {}),
+        ("queued", {"inspect": ("queued", None)}),
+        ("checking", {"inspect": ("running", "9 seconds")}),
+        ("queued", {"inspect": ("done", None), "encode": ("queued", None),
+                    "pictures": ("running", "9 seconds")}),
+        ("queued", {"encode": ("done", None), "join": ("blocked", None)}),
+        ("transcoding", {"pictures": ("running", "9 seconds"), "chunk": ("queued", None),
+                         "encode": ("running", "9 seconds")}),
+        ("worker_silent", {"encode": ("running", "-9 seconds")}),
+        ("waiting_for_pictures", {"encode": ("done", None), "pictures": ("queued", None)}),
+        ("waiting_for_pictures", {"encode": ("done", None), "pictures": ("running", "-9 seconds")}),
+        ("stopped", {"inspect": ("failed", None)}),
+        ("stopped", {"encode": ("done", None), "pictures": ("cancelled", None)}),
+    ):  # fmt: skip
+        (asset,) = await add("processing", minutes=1, content_type="video/mp4")
         stands[asset] = stage
-        if state:
+        for name, (state, lease) in tasks.items():
             await admin.execute(
-                "INSERT INTO ingest_jobs (company_id, asset_id, attempt, state,"
-                " lease_until) VALUES ($1, $2, 1, $3, now() + $4::text::interval)",
-                company, asset, state, lease,
+                "INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool, state,"
+                " waits_for, lease_until) SELECT company_id, id, 1, $2, $2, $2, $3,"
+                " ($3 = 'blocked')::int, now() + $4::text::interval"
+                " FROM media_assets WHERE id = $1",
+                asset, name, state, lease,
             )  # fmt: skip
-        if stage == "joining":
-            await add_file(asset, "thumbnail", "k")
     (unannounced,) = await add("pending", found_at=datetime.now(UTC))
     items = await oldest_items(database, 20)
     assert {item.asset_id: item.stage for item in items} == {**stands, unannounced: "unannounced"}
@@ -110,7 +116,7 @@ async def test_a_retry_is_as_old_as_its_attempt(database, watch, settings, add, 
     """What failed weeks ago has not waited since."""
     (asset,) = await add("failed", minutes=3 * 7 * 24 * 60)
     outbox = Outbox(database, Producer(settings, name="t"), service="watcher")
-    await Operator(database, outbox, service="watcher").retry(asset)
+    await Operator(Work(database, outbox)).retry(asset)
     (other,) = await add("processing", minutes=9)
     items = await oldest_items(database, 5)
     assert [item.asset_id for item in items] == [other, asset]
@@ -120,17 +126,18 @@ async def test_a_retry_is_as_old_as_its_attempt(database, watch, settings, add, 
     assert max(row["oldest_seconds"] for row in rows) == pytest.approx(9 * 60, abs=60)
 
 
-async def test_a_job_of_an_older_attempt_is_not_shown(database, add, admin):
+async def test_a_task_of_an_older_attempt_is_not_shown(database, add, admin):
     company = uuid4()
     (asset,) = await add("processing", minutes=1, company=company)
     await admin.execute("UPDATE media_assets SET attempt = 2")
     await admin.execute(
-        "INSERT INTO ingest_jobs (company_id, asset_id, attempt) VALUES ($1, $2, 1)",
+        "INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool)"
+        " VALUES ($1, $2, 1, 'inspect', 'inspect', 'inspect')",
         company,
         asset,
     )
     (item,) = await oldest_items(database, 5)
-    assert (item.asset_id, item.job, item.tries) == (asset, None, None)
+    assert (item.asset_id, item.task, item.tries) == (asset, None, None)
 
 
 async def run_once(settings, kafka_settings, *, backlog_alert=10):

@@ -44,26 +44,31 @@ def test_an_attempt_may_be_retried(run):
     assert verdict.ok, str(verdict)
 
 
-def test_a_job_may_be_taken_over(run):
+def test_a_task_may_be_taken_over(run):
     run.another_key(CLIP, "video", video(run).replace("1-1", "1-2"))
-    run.job(CLIP)["fence"] = run.file(CLIP, "video")["fence"] = 2
+    run.task(CLIP, "video")["fence"] = run.file(CLIP, "video")["fence"] = 2
     verdict = judge(run.evidence)
     assert verdict.ok, str(verdict)
-    assert verdict.counters["garbage"] == 1
+    assert (verdict.counters["garbage"], verdict.counters["tasks_taken_over"]) == (1, 1)
     assert judge(run.evidence, garbage_allowed=False).broken == {"I4"}
 
 
-def test_a_job_that_begins_again_after_its_result_leaves_the_result(run):
-    run.job(CLIP).update(fence=2, state="cancelled")
-    told_again(run, CLIP)
+def test_pictures_may_be_asked_for_again(run):
+    run.task(CLIP, "pictures")["fence"] = run.file(CLIP, "thumbnail")["fence"] = 3
+    verdict = judge(run.evidence)
+    assert verdict.ok, str(verdict)
+    assert verdict.counters["pictures_asked_again"] == 1
+
+
+def test_a_task_that_is_not_required_may_fail(run):
+    run.add_task(CLIP, 1, "preview", "failed")["required"] = False
     assert judge(run.evidence).ok
 
 
-def test_the_fence_at_the_time_of_the_result_is_the_one_that_counts(run):
-    run.file(CLIP, "video")["fence"] = 1
-    run.job(CLIP)["fence"] = 2
-    verdict = judge(run.evidence)
-    assert verdict.ok, str(verdict)
+def test_a_blocked_task_may_wait_for_one_that_goes_on(run):
+    waiting(run, video="running", join="blocked")
+    run.task(some_id("waiting"), "video")["lease_until"] = NOW + timedelta(seconds=1)
+    assert judge(run.evidence).ok
 
 
 def test_pictures_may_carry_the_fence_too(run):
@@ -134,8 +139,12 @@ def original(run):
     return find(run.evidence.objects, lambda found: "uploads" in found.key)
 
 
-def told_again(run, asset_id):
-    run.message("media_ingest", run.file(asset_id, "original")["key"], {}, at=AT + 90)
+def waiting(run, **states):
+    """Add a pending asset with tasks; only they tell what it waits for."""
+    asset = some_id("waiting")
+    run.evidence.assets.append({**run.asset(BAD), "id": asset, "status": "pending"})
+    for name, state in states.items():
+        run.add_task(asset, 1, name, state)
 
 
 def outcome_of(run, asset_id):
@@ -245,7 +254,6 @@ def row_says_otherwise(run):
 
 def retried_though_ready(run):
     run.retry(PHOTO, "ready")
-    told_again(run, PHOTO)
 
 
 def ended_an_attempt_that_never_was(run):
@@ -376,34 +384,44 @@ def a_deleted_asset_has_its_upload(run):
 
 
 def a_stale_worker_won(run):
-    run.job(CLIP)["fence"] = run.file(CLIP, "video")["fence"] = 2
+    run.task(CLIP, "video")["fence"] = run.file(CLIP, "video")["fence"] = 2
 
 
-def a_stale_worker_won_and_its_job_began_again(run):
-    """Only what was written down as the video was taken tells this from a late retry."""
-    a_stale_worker_won(run)
-    told_again(run, CLIP)
+def a_stale_worker_won_and_says_so(run):
+    run.task(CLIP, "video")["fence"] = 2
 
 
 def a_stale_worker_won_unrecorded(run):
-    run.job(CLIP)["fence"] = 2
+    a_stale_worker_won_and_says_so(run)
     run.file(CLIP, "video")["fence"] = None
 
 
 def a_worker_from_nowhere_won(run):
-    run.job(CLIP)["fence"] = run.file(CLIP, "video")["fence"] = 0
+    run.task(CLIP, "video")["fence"] = run.file(CLIP, "video")["fence"] = 0
 
 
-def a_worker_without_a_job_won(run):
-    run.job(CLIP)["fence"] = 0
+def a_worker_without_a_claim_won(run):
+    run.task(CLIP, "video")["fence"] = 0
 
 
-def no_job_was_done(run):
-    run.evidence.jobs.remove(run.job(PHOTO))
+def a_stale_answer_won(run):
+    run.task(PHOTO, "pictures")["fence"] = 2
 
 
-def the_job_had_failed(run):
-    run.job(PHOTO)["state"] = "failed"
+def no_task_was_there(run):
+    run.drop("tasks", lambda task: task["asset_id"] == PHOTO)
+
+
+def no_task_made_the_pictures(run):
+    run.evidence.tasks.remove(run.task(PHOTO, "pictures"))
+
+
+def the_task_had_failed(run):
+    run.task(PHOTO, "pictures")["state"] = "failed"
+
+
+def another_task_had_failed(run):
+    run.task(CLIP, "inspect")["state"] = "failed"
 
 
 def with_keys(run, asset_id, old, new):
@@ -425,7 +443,8 @@ def thumbnail_of_another_attempt(run):
 
 def picture_of_a_stale_fence(run):
     with_keys(run, PHOTO, "/1/", "/1-1/")
-    run.job(PHOTO)["fence"] = 2
+    run.task(PHOTO, "pictures")["fence"] = run.file(PHOTO, "image")["fence"] = 2
+    run.file(PHOTO, "thumbnail")["fence"] = 2
 
 
 def outputs_of_another_asset(run):
@@ -441,20 +460,29 @@ def outbox_is_not_empty(run):
 
 
 def lease_ended(run):
-    asset = some_id("expired lease")
-    run.evidence.assets.append({**run.asset(BAD), "id": asset, "status": "pending"})
-    run.evidence.jobs.append(
-        {
-            **run.job(BAD),
-            "asset_id": asset,
-            "state": "running",
-            "lease_until": NOW - timedelta(seconds=1),
-        }
-    )
+    waiting(run, inspect="running")
+    run.task(some_id("waiting"), "inspect")["lease_until"] = NOW - timedelta(seconds=1)
 
 
-def job_of_an_ended_asset_is_open(run):
-    run.job(BAD)["state"] = "queued"
+def task_of_an_ended_asset_is_open(run):
+    run.task(BAD, "inspect")["state"] = "queued"
+
+
+def task_of_an_ended_asset_is_blocked(run):
+    run.add_task(BAD, 1, "join", "blocked")
+
+
+def optional_task_of_a_ready_asset_is_open(run):
+    run.add_task(CLIP, 1, "preview", "queued")["required"] = False
+
+
+def task_of_an_older_attempt_is_open(run):
+    run.retry(BAD, "failed", "type_mismatch")
+    run.task(BAD, "inspect")["state"] = "queued"
+
+
+def blocked_by_nothing(run):
+    waiting(run, inspect="done", join="blocked")
 
 
 def ffmpeg_is_left(run):
@@ -495,6 +523,10 @@ def row_points_to_a_foreign_bucket(run):
 
 def transition_of_another_company(run):
     run.evidence.transitions[0]["company_id"] = OTHER
+
+
+def task_of_another_company(run):
+    run.evidence.tasks[0]["company_id"] = OTHER
 
 
 def file_of_another_company(run):
@@ -590,12 +622,15 @@ BROKEN = {
         video_is_cut_short,
         video_has_other_bytes,
         a_stale_worker_won,
-        a_stale_worker_won_and_its_job_began_again,
+        a_stale_worker_won_and_says_so,
         a_stale_worker_won_unrecorded,
         a_worker_from_nowhere_won,
-        a_worker_without_a_job_won,
-        no_job_was_done,
-        the_job_had_failed,
+        a_worker_without_a_claim_won,
+        a_stale_answer_won,
+        no_task_was_there,
+        no_task_made_the_pictures,
+        the_task_had_failed,
+        another_task_had_failed,
         video_without_fence,
         thumbnail_of_another_attempt,
         picture_of_a_stale_fence,
@@ -605,7 +640,11 @@ BROKEN = {
         did_not_come_to_rest,
         outbox_is_not_empty,
         lease_ended,
-        job_of_an_ended_asset_is_open,
+        task_of_an_ended_asset_is_open,
+        task_of_an_ended_asset_is_blocked,
+        optional_task_of_a_ready_asset_is_open,
+        task_of_an_older_attempt_is_open,
+        blocked_by_nothing,
         ffmpeg_is_left,
         scratch_is_not_empty,
         a_group_lags,
@@ -615,6 +654,7 @@ BROKEN = {
         row_of_another_company,
         row_points_to_a_foreign_bucket,
         transition_of_another_company,
+        task_of_another_company,
         file_of_another_company,
         object_in_a_foreign_bucket,
         upload_key_of_another_company,

@@ -14,14 +14,12 @@ from media_contracts.envelope import (
     derived_id,
     new_event,
 )
-from media_contracts.files import FileKind, MediaFile
+from media_contracts.files import FileKind, Fit, MediaFile, MediaKind
 from media_contracts.messages import (
     AssetProgressed,
     AssetStatus,
     AssetStatusChanged,
     ErrorInfo,
-    Fit,
-    MediaKind,
     MediaProcessed,
     ObjectRef,
     Picture,
@@ -32,6 +30,7 @@ from media_contracts.messages import (
     ThumbnailMade,
     ThumbnailRequested,
 )
+from media_contracts.profiles import PictureOutput, Profile, ProfileRef, VideoOutput
 from media_contracts.topics import (
     DLQ_MAX_MESSAGE_BYTES,
     DLQ_PARTITIONS,
@@ -71,13 +70,17 @@ __all__ = [
     "ObjectRef",
     "Payload",
     "Picture",
+    "PictureOutput",
     "PictureSpec",
+    "Profile",
+    "ProfileRef",
     "Rendition",
     "Stage",
     "ThumbnailFailed",
     "ThumbnailMade",
     "ThumbnailRequested",
     "Topic",
+    "VideoOutput",
     "derived_id",
     "new_event",
 ]

@@ -8,6 +8,25 @@ from media_contracts.envelope import Data
 from pydantic import Field
 
 
+class MediaKind(StrEnum):
+    """What a file shows."""
+
+    VIDEO = "video"
+    IMAGE = "image"
+
+
+class Fit(StrEnum):
+    """
+    How a picture fills its box.
+
+    ``cover`` fills it exactly and crops what juts out, evenly on both sides.
+    ``inside`` keeps the whole picture within it and never enlarges.
+    """
+
+    COVER = "cover"
+    INSIDE = "inside"
+
+
 class FileKind(StrEnum):
     """What a file is to its asset."""
 
@@ -15,17 +34,19 @@ class FileKind(StrEnum):
     VIDEO = "video"
     IMAGE = "image"
     THUMBNAIL = "thumbnail"
+    PICTURE = "picture"
 
 
 class MediaFile(Data):
     """
     One stored file. Its name is unique within an attempt. Sizes are in bytes and pixels.
 
-    ``sha256`` (hexadecimal) is set where the bytes were hashed.
+    ``kind`` is one of FileKind, to which later versions add. ``sha256`` (hexadecimal) is set where
+    the bytes were hashed.
     """
 
     name: str = Field(min_length=1, examples=["video"])
-    kind: FileKind
+    kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["video"])
     key: str = Field(min_length=1)
     content_type: str
     size: int = Field(ge=0)

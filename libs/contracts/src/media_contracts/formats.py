@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from media_contracts.messages import MediaKind
+from media_contracts.files import MediaKind
 
 Magic = tuple[tuple[int, bytes], ...]
 """Bytes that a file has, each with its offset."""

@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from media_contracts.envelope import Data, Payload, Timestamp
-from media_contracts.files import MediaFile
+from media_contracts.files import Fit, MediaFile, MediaKind
+from media_contracts.profiles import ProfileRef
 from pydantic import Field
 
 
@@ -22,13 +23,6 @@ class AssetStatus(StrEnum):
     DELETED = "deleted"
 
 
-class MediaKind(StrEnum):
-    """What a file shows."""
-
-    VIDEO = "video"
-    IMAGE = "image"
-
-
 class Stage(StrEnum):
     """A milestone within one attempt, in the order in which clients see them."""
 
@@ -37,18 +31,6 @@ class Stage(StrEnum):
     TRANSCODING = "transcoding"
     TRANSCODED = "transcoded"
     THUMBNAILED = "thumbnailed"
-
-
-class Fit(StrEnum):
-    """
-    How a picture fills its box.
-
-    ``cover`` fills it exactly and crops what juts out, evenly on both sides.
-    ``inside`` keeps the whole picture within it and never enlarges.
-    """
-
-    COVER = "cover"
-    INSIDE = "inside"
 
 
 class ErrorInfo(Data):
@@ -106,7 +88,11 @@ class Rendition(Data):
 
 
 class ThumbnailRequested(Payload):
-    """Make these pictures of one uploaded object. ``duration_seconds`` is null for images."""
+    """
+    Make these pictures of one uploaded object. ``duration_seconds`` is null for images.
+
+    The answer repeats ``task``, which says what asked for them.
+    """
 
     event_type: ClassVar[str] = "media.thumbnail.requested.v1"
 
@@ -116,15 +102,18 @@ class ThumbnailRequested(Payload):
     source: ObjectRef
     duration_seconds: float | None = Field(default=None, ge=0)
     pictures: list[PictureSpec] = Field(min_length=1)
+    task: str | None = None
 
 
 class ThumbnailMade(Payload):
-    """All pictures that one request asked for are in storage."""
+    """All pictures that one request asked for are in storage; ``seconds`` is what they took."""
 
     event_type: ClassVar[str] = "media.thumbnail.made.v1"
 
     attempt: int = Field(ge=1)
     pictures: list[Picture] = Field(min_length=1)
+    task: str | None = None
+    seconds: float | None = Field(default=None, ge=0)
 
 
 class ThumbnailFailed(Payload):
@@ -134,6 +123,8 @@ class ThumbnailFailed(Payload):
 
     attempt: int = Field(ge=1)
     error: ErrorInfo
+    task: str | None = None
+    seconds: float | None = Field(default=None, ge=0)
 
 
 class AssetStatusChanged(Payload):
@@ -171,7 +162,8 @@ class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.
 
-    ``content_type`` and ``size`` (bytes) describe the upload; ``files`` is all that was made of
+    ``content_type`` and ``size`` (bytes) describe the upload, ``profile`` says what was wanted of
+    it; ``files`` is all that was made of
     it, of which ``rendition`` is the one to play or show, and ``thumbnail`` the one for lists.
     """
 
@@ -183,6 +175,7 @@ class MediaProcessed(Payload):
     content_type: str
     size: int = Field(ge=0)
     kind: MediaKind
+    profile: ProfileRef | None = None
     rendition: Rendition | None = None
     thumbnail: Picture | None = None
     files: list[MediaFile] | None = None

@@ -23,7 +23,10 @@ Made by `python -m mediactl.metrics_table`; a test compares it with what a runni
 Beside these, `faststream_received_*` tells how each topic's records were consumed, `python_*` and
 `process_*` how the process is, and `minio_*` how object storage is.
 """
-_SHARED = tuple(f"media_runtime.{name}" for name in ("http_metrics", "kafka", "mending", "outbox"))
+_SHARED = (
+    "media_records.tasks",
+    *(f"media_runtime.{name}" for name in ("http_metrics", "kafka", "mending", "outbox")),
+)
 _SUFFIXES = {"counter": "_total"}
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef
 from media_records.tables import Asset, AssetFile
-from media_runtime.postgres import Connection, Database
+from media_records.work import Reader, Tx
 from media_runtime.storage import StoredObject, attempt_of, upload_key
 
 _ORIGINAL_ATTEMPT = 0
@@ -20,9 +20,8 @@ _OUTPUTS = [kind for kind in FileKind if kind is not FileKind.ORIGINAL]
 _ADD = """
     INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
         content_type, size, sha256, width, height, duration_seconds, fence)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
-        (SELECT fence FROM ingest_jobs WHERE asset_id = $1 AND attempt = $2))
-    ON CONFLICT DO NOTHING RETURNING 1
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    ON CONFLICT DO NOTHING
 """
 _OF = "SELECT * FROM asset_files WHERE asset_id = ANY($1::uuid[]) ORDER BY attempt, name"
 # Another worker may have fetched it at the same time: the first one decides.
@@ -39,7 +38,7 @@ _MOVE = """
 Files = Sequence[AssetFile]
 
 
-async def add_original(connection: Connection, asset: Asset, stored: StoredObject) -> AssetFile:
+async def add_original(tx: Tx, asset: Asset, stored: StoredObject) -> AssetFile:
     """Record the upload that was announced first, and return its row."""
     original = AssetFile(
         asset_id=asset.id,
@@ -52,66 +51,63 @@ async def add_original(connection: Connection, asset: Asset, stored: StoredObjec
         content_type=asset.content_type,
         size=stored.size,
     )
-    await _add(connection, original)
+    await _add(tx, original)
     return original
 
 
-async def add_outputs(connection: Connection, asset: Asset, made: Iterable[MediaFile]) -> int:
-    """Record files of the asset's attempt; returns how many of them are the first of their name."""
-    new = 0
+async def add_outputs(
+    tx: Tx, asset: Asset, made: Iterable[MediaFile], *, fence: int | None = None
+) -> None:
+    """Record files of the asset's attempt, made at a task's *fence*."""
     for file in made:
         row = AssetFile(
             asset_id=asset.id,
             attempt=asset.attempt,
             company_id=asset.company_id,
+            fence=fence,
             **file.model_dump(),
         )
-        new += await _add(connection, row)
-    return new
+        await _add(tx, row)
 
 
-async def files_of(connection: Connection | Database, asset_id: UUID) -> Files:
+async def files_of(reader: Reader, asset_id: UUID) -> Files:
     """Return all files of an asset, its original first."""
-    return [AssetFile(**dict(row)) for row in await connection.fetch(_OF, [asset_id])]
+    return [AssetFile(**dict(row)) for row in await reader.fetch(_OF, [asset_id])]
 
 
-async def files_of_each(
-    connection: Connection | Database, asset_ids: Collection[UUID]
-) -> Mapping[UUID, Files]:
+async def files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[UUID, Files]:
     """Return the files of each of these assets."""
     found: dict[UUID, list[AssetFile]] = {asset_id: [] for asset_id in asset_ids}
-    for row in await connection.fetch(_OF, list(asset_ids)) if asset_ids else []:
+    for row in await reader.fetch(_OF, list(asset_ids)) if asset_ids else []:
         found[row["asset_id"]].append(AssetFile(**dict(row)))
     return found
 
 
-async def forget(connection: Connection, asset_id: UUID, kinds: Collection[FileKind]) -> None:
+async def forget(tx: Tx, asset_id: UUID, kinds: Collection[FileKind]) -> None:
     """Forget an asset's files of these kinds, which makes garbage of their objects."""
-    await connection.execute(
-        "SELECT forget_files($1, $2)", asset_id, [kind.value for kind in kinds]
-    )
+    await tx.execute("SELECT forget_files($1, $2)", asset_id, [kind.value for kind in kinds])
 
 
-async def forget_outputs(connection: Connection, asset_id: UUID) -> None:
+async def forget_outputs(tx: Tx, asset_id: UUID) -> None:
     """Forget all that was made of an asset."""
-    await forget(connection, asset_id, _OUTPUTS)
+    await forget(tx, asset_id, _OUTPUTS)
 
 
-async def pin_original(database: Database, asset_id: UUID, sha256: str) -> str | None:
+async def pin_original(reader: Reader, asset_id: UUID, sha256: str) -> str | None:
     """Record what is checked now, for all who read it later; return what counts."""
-    row = await database.fetchrow(_PIN, asset_id, sha256)
+    row = await reader.fetchrow(_PIN, asset_id, sha256)
     return row["sha256"] if row else None
 
 
 async def move_original(
-    database: Database, asset: Asset, original: AssetFile, *, key: str, version_id: str | None
+    reader: Reader, asset: Asset, original: AssetFile, *, key: str, version_id: str | None
 ) -> AssetFile | None:
     """
     Record that the original lies under *key* now; None where it must stay as it was.
 
     Someone may have begun another attempt meanwhile, which reads it where it was.
     """
-    row = await database.fetchrow(
+    row = await reader.fetchrow(
         _MOVE, asset.id, asset.status, asset.attempt, original.key, key, version_id
     )
     return AssetFile(**dict(row)) if row else None
@@ -164,8 +160,8 @@ def is_garbage(asset: Asset, files: Files, stored: StoredObject) -> bool:
     return attempt < asset.attempt or asset.status != AssetStatus.PROCESSING
 
 
-async def _add(connection: Connection, file: AssetFile) -> bool:
-    row = await connection.fetchrow(
+async def _add(tx: Tx, file: AssetFile) -> None:
+    await tx.execute(
         _ADD,
         file.asset_id,
         file.attempt,
@@ -180,5 +176,5 @@ async def _add(connection: Connection, file: AssetFile) -> bool:
         file.width,
         file.height,
         file.duration_seconds,
+        file.fence,
     )
-    return row is not None

@@ -25,10 +25,9 @@ from media_contracts import (
     new_event,
 )
 from media_records.tables import Asset
+from media_records.work import Reader, Tx
 from media_runtime import tracing
 from media_runtime.kafka import OutgoingRecord, event_record
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Connection
 from opentelemetry.trace import Span
 
 ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {
@@ -58,7 +57,15 @@ client was told that it is stored.
 """
 
 _FIND = "SELECT * FROM media_assets WHERE id = $1"
-_FIND_AND_LOCK = "SELECT * FROM media_assets WHERE id = $1 FOR UPDATE"
+# Rows that refer to the asset may be added meanwhile.
+_FIND_AND_LOCK = "SELECT * FROM media_assets WHERE id = $1 FOR NO KEY UPDATE"
+_TRANSITION = """
+    INSERT INTO asset_transitions (company_id, asset_id, attempt, from_status, to_status, service)
+    VALUES ($1, $2, $3, $4, $5, $6)
+"""
+_MARK_UPLOADED = """
+    UPDATE media_assets SET uploaded_at = $2, updated_at = $2 WHERE id = $1 RETURNING *
+"""
 _SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = $1"
 _AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
 _FACTS = frozenset(
@@ -114,95 +121,91 @@ def asset_event(
     return event_record(topic, event, traced=traced)
 
 
-class Lifecycle:
-    """Changes the status of assets, in the caller's transaction, and tells of each change."""
+async def change(
+    tx: Tx,
+    asset: Asset,
+    to: AssetStatus,
+    *,
+    at: datetime,
+    facts: Mapping[str, Any] | None = None,
+    new_attempt: bool = False,
+    thumbnail_kept: bool = False,
+) -> Asset | None:
+    """
+    Move *asset* on from the status and attempt it was read with, tell, and return it as it is now.
 
-    def __init__(self, outbox: Outbox, *, service: str) -> None:
-        self._outbox = outbox
-        self._service = service
-
-    async def change(
-        self,
-        connection: Connection,
-        asset: Asset,
-        to: AssetStatus,
-        *,
-        at: datetime,
-        facts: Mapping[str, Any] | None = None,
-        new_attempt: bool = False,
-        thumbnail_kept: bool = False,
-    ) -> Asset | None:
-        """
-        Move *asset* on from the status and attempt it was read with and return it as it is now.
-
-        Returns None, having changed nothing, when another change came first. *facts* are
-        columns to set with it; *thumbnail_kept* is told of a deletion that leaves the thumbnail.
-        Raises ForbiddenTransitionError.
-        """
-        before = AssetStatus(asset.status)
-        if to not in ALLOWED[before]:
-            raise ForbiddenTransitionError(f"{before} cannot become {to}")
-        attempt = asset.attempt + 1 if new_attempt else asset.attempt
-        values = {**(facts or {}), "status": to.value, "attempt": attempt, "updated_at": at}
-        if new_attempt:
-            values["attempt_at"] = at
-        row = await _update(connection, asset, values)
-        if row is None:
-            return None
-        changed = Asset(**dict(row))
-        await connection.execute(
-            "INSERT INTO asset_transitions"
-            " (company_id, asset_id, attempt, from_status, to_status, service)"
-            " VALUES ($1, $2, $3, $4, $5, $6)",
-            asset.company_id,
-            asset.id,
-            attempt,
-            before.value,
-            to.value,
-            self._service,
-        )
-        told = _status_changed(changed, before, thumbnail_kept=thumbnail_kept)
-        await self._tell(connection, changed, told, at)
-        return changed
-
-    async def progressed(
-        self, connection: Connection, asset: Asset, stage: Stage, *, at: datetime
-    ) -> None:
-        """Tell that the asset's attempt reached *stage*."""
-        await self._tell(connection, asset, AssetProgressed(attempt=asset.attempt, stage=stage), at)
-
-    async def thumbnail_removed(
-        self, connection: Connection, asset: Asset, *, at: datetime
-    ) -> None:
-        """Tell that the thumbnail, which a deletion had left, is deleted as well."""
-        before = AssetStatus(asset.status)
-        await self._tell(connection, asset, _status_changed(asset, before), at)
-
-    async def _tell(
-        self, connection: Connection, asset: Asset, payload: Payload, at: datetime
-    ) -> None:
-        record = asset_event(MEDIA_STATUS, asset, payload, service=self._service, at=at)
-        await self._outbox.put(connection, asset.company_id, record)
+    Returns None, having changed nothing, when another change came first. *facts* are
+    columns to set with it; *thumbnail_kept* is told of a deletion that leaves the thumbnail.
+    Raises ForbiddenTransitionError.
+    """
+    before = AssetStatus(asset.status)
+    if to not in ALLOWED[before]:
+        raise ForbiddenTransitionError(f"{before} cannot become {to}")
+    attempt = asset.attempt + 1 if new_attempt else asset.attempt
+    values = {**(facts or {}), "status": to.value, "attempt": attempt, "updated_at": at}
+    if new_attempt:
+        values["attempt_at"] = at
+    row = await _update(tx, asset, values)
+    if row is None:
+        return None
+    changed = Asset(**dict(row))
+    await tx.execute(
+        _TRANSITION, asset.company_id, asset.id, attempt, before.value, to.value, tx.service
+    )
+    await tell(tx, changed, _status_changed(changed, before, thumbnail_kept=thumbnail_kept), at=at)
+    return changed
 
 
-async def find_asset(connection: Connection, asset_id: UUID, *, lock: bool = False) -> Asset | None:
-    """Return the asset, or None when there is none that this transaction may see."""
-    row = await connection.fetchrow(_FIND_AND_LOCK if lock else _FIND, asset_id)
+async def progressed(tx: Tx, asset: Asset, stage: Stage, *, at: datetime) -> None:
+    """Tell that the asset's attempt reached *stage*."""
+    await tell(tx, asset, AssetProgressed(attempt=asset.attempt, stage=stage), at=at)
+
+
+async def thumbnail_removed(tx: Tx, asset: Asset, *, at: datetime) -> None:
+    """Tell that the thumbnail, which a deletion had left, is deleted as well."""
+    await tell(tx, asset, _status_changed(asset, AssetStatus(asset.status)), at=at)
+
+
+async def tell(
+    tx: Tx, asset: Asset, payload: Payload, *, at: datetime, topic: Topic = MEDIA_STATUS
+) -> None:
+    """Send an event about *asset* if this unit of work commits."""
+    record = asset_event(topic, asset, payload, service=tx.service, at=at)
+    await tx.send(asset.company_id, record)
+
+
+async def find_asset(reader: Reader, asset_id: UUID) -> Asset | None:
+    """Return the asset, or None when there is none that *reader* may see."""
+    row = await reader.fetchrow(_FIND, asset_id)
     return Asset(**dict(row)) if row else None
 
 
-async def sweep(connection: Connection, asset_id: UUID, *, at: datetime) -> None:
+async def lock_asset(tx: Tx, asset_id: UUID) -> Asset | None:
+    """Return the asset, which nobody else changes until this unit ends; None as find_asset()."""
+    row = await tx.fetchrow(_FIND_AND_LOCK, asset_id)
+    return Asset(**dict(row)) if row else None
+
+
+async def mark_uploaded(tx: Tx, asset: Asset, *, at: datetime) -> Asset:
+    """Record when a locked asset's upload was announced, and return it as it is now."""
+    row = await tx.fetchrow(_MARK_UPLOADED, asset.id, at)
+    if row is None:
+        raise LookupError(f"no asset {asset.id}")
+    return Asset(**dict(row))
+
+
+async def sweep(tx: Tx, asset_id: UUID, *, at: datetime) -> None:
     """Let the watcher remove, from *at* on, what the asset no longer refers to."""
-    await connection.execute(_SWEEP, asset_id, at)
+    await tx.execute(_SWEEP, asset_id, at)
 
 
-async def _update(connection: Connection, asset: Asset, values: Mapping[str, Any]) -> Any:
+async def _update(tx: Tx, asset: Asset, values: Mapping[str, Any]) -> Any:
     unknown = values.keys() - _FACTS - _OF_EVERY_CHANGE
     if unknown:
         raise ValueError(f"not facts of an asset: {sorted(unknown)}")
     assignments = ", ".join(f"{column} = ${n}" for n, column in enumerate(values, start=4))
     query = f"UPDATE media_assets SET {assignments} {_AS_IT_WAS_READ}"  # noqa: S608 - see _FACTS
-    return await connection.fetchrow(query, asset.id, asset.status, asset.attempt, *values.values())
+    return await tx.fetchrow(query, asset.id, asset.status, asset.attempt, *values.values())
 
 
 def _status_changed(

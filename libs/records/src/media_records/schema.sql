@@ -54,6 +54,8 @@ CREATE TABLE media_assets (
         ('pending', 'processing', 'ready', 'failed', 'expired', 'cancelled', 'deleted')),
     attempt            integer NOT NULL DEFAULT 1 CHECK (attempt > 0),
     bucket             text NOT NULL,
+    profile            text NOT NULL DEFAULT 'default',
+    profile_version    integer NOT NULL DEFAULT 1,
     uploaded_at        timestamptz,
     error_code         text,
     error_message      text,
@@ -108,7 +110,7 @@ CREATE TABLE asset_files (
     attempt           integer NOT NULL CHECK (attempt >= 0),
     name              text NOT NULL,
     company_id        uuid NOT NULL,
-    kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'thumbnail')),
+    kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'thumbnail', 'picture')),
     key               text COLLATE "C" NOT NULL,
     version_id        text,
     content_type      text NOT NULL,
@@ -125,36 +127,61 @@ CREATE TABLE asset_files (
 -- In the order in which storage lists a bucket, to compare the two.
 CREATE INDEX asset_files_by_key ON asset_files (company_id, key);
 
--- The work of ingest on one attempt: leased, and fenced against who lost the lease.
-CREATE TABLE ingest_jobs (
-    id                 bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    company_id         uuid NOT NULL,
-    asset_id           uuid NOT NULL,
-    attempt            integer NOT NULL,
-    state              text NOT NULL DEFAULT 'queued'
-        CHECK (state IN ('queued', 'running', 'done', 'failed', 'cancelled')),
-    priority           integer NOT NULL DEFAULT 0,
-    not_before         timestamptz NOT NULL DEFAULT now(),
-    tries              integer NOT NULL DEFAULT 0,
-    fence              bigint NOT NULL DEFAULT 0,
-    owner              text,
-    lease_until        timestamptz,
-    last_error         text,
-    created_at         timestamptz NOT NULL DEFAULT now(),
-    finished_at        timestamptz,
-    claimed_at         timestamptz,
-    kind               text NOT NULL DEFAULT 'video' CHECK (kind IN ('image', 'video')),
-    asked_at           timestamptz,
-    CONSTRAINT ingest_jobs_one_per_attempt UNIQUE (asset_id, attempt),
+-- One piece of work on an attempt, leased, and fenced against who lost the lease. It is blocked
+-- while it waits for others of its attempt. media_records.tasks alone ends one.
+CREATE TABLE tasks (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    company_id      uuid NOT NULL,
+    asset_id        uuid NOT NULL,
+    attempt         integer NOT NULL,
+    name            text NOT NULL,
+    kind            text NOT NULL,
+    pool            text NOT NULL,
+    params          text NOT NULL DEFAULT '{}',
+    required        boolean NOT NULL DEFAULT true,
+    priority        integer NOT NULL DEFAULT 0,
+    cost_seconds    double precision NOT NULL DEFAULT 0,
+    state           text NOT NULL DEFAULT 'queued'
+        CHECK (state IN ('blocked', 'queued', 'running', 'done', 'failed', 'cancelled')),
+    waits_for       integer NOT NULL DEFAULT 0,
+    not_before      timestamptz NOT NULL DEFAULT now(),
+    tries           integer NOT NULL DEFAULT 0,
+    made_way        integer NOT NULL DEFAULT 0,
+    fence           bigint NOT NULL DEFAULT 0,
+    owner           text,
+    lease_until     timestamptz,
+    last_error      text,
+    created_at      timestamptz NOT NULL DEFAULT now(),
+    claimed_at      timestamptz,
+    finished_at     timestamptz,
+    CONSTRAINT tasks_of_attempt UNIQUE (asset_id, attempt, name),
+    CHECK ((state = 'blocked') = (waits_for > 0) OR state IN ('failed', 'cancelled')),
     FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
 );
--- Partial, so that the planner never looks for open jobs among all that ever were.
-CREATE INDEX ingest_jobs_open ON ingest_jobs (company_id, kind, priority, id)
+-- Partial, so that the planner never looks for open tasks among all that ever were.
+CREATE INDEX tasks_open ON tasks (pool, company_id, priority, id)
     WHERE state IN ('queued', 'running');
-CREATE INDEX ingest_jobs_under_way ON ingest_jobs (company_id)
-    WHERE state = 'running' OR asked_at IS NOT NULL;
-CREATE INDEX ingest_jobs_claimed ON ingest_jobs (company_id, claimed_at)
-    WHERE claimed_at IS NOT NULL;
+CREATE INDEX tasks_running ON tasks (pool, company_id) WHERE state = 'running';
+CREATE INDEX tasks_blocked ON tasks (company_id) WHERE state = 'blocked';
+
+-- What a task waits for: others of the same attempt.
+CREATE TABLE task_needs (
+    task_id     bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    needs_id    bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    company_id  uuid NOT NULL,
+    PRIMARY KEY (task_id, needs_id)
+);
+CREATE INDEX task_needs_of ON task_needs (needs_id);
+
+-- Seconds of work that a pool did for a company lately, as they were at a moment: they halve
+-- with each minute since.
+CREATE TABLE company_work (
+    company_id  uuid NOT NULL,
+    pool        text NOT NULL,
+    seconds     double precision NOT NULL,
+    at          timestamptz NOT NULL,
+    PRIMARY KEY (company_id, pool)
+) WITH (fillfactor = 50);
 
 -------------------------------------------------------------------------------- the services
 
@@ -341,7 +368,7 @@ BEGIN
     END LOOP;
     -- Ingest and the watcher serve all companies.
     FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
-        'asset_files', 'asset_transitions', 'ingest_jobs', 'outbox']
+        'asset_files', 'asset_transitions', 'tasks', 'task_needs', 'company_work', 'outbox']
     LOOP
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
@@ -398,9 +425,11 @@ GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;
 GRANT SELECT ON asset_files TO media_sign_api;
 GRANT SELECT, INSERT, UPDATE (key, version_id, sha256) ON asset_files TO media_internal;
 GRANT SELECT, INSERT, UPDATE (
-    state, priority, not_before, tries, fence, owner, lease_until, last_error, finished_at,
-    claimed_at, kind, asked_at
-) ON ingest_jobs TO media_internal;
+    state, waits_for, not_before, tries, made_way, fence, owner, lease_until, last_error,
+    claimed_at, finished_at
+) ON tasks TO media_internal;
+GRANT SELECT, INSERT ON task_needs TO media_internal;
+GRANT SELECT, INSERT, UPDATE (seconds, at) ON company_work TO media_internal;
 
 GRANT SELECT, INSERT ON idempotency_keys TO media_sign_api;
 GRANT SELECT, DELETE ON idempotency_keys TO media_watcher;

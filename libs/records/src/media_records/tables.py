@@ -146,6 +146,8 @@ class Asset(SQLModel, table=True):
     status: str = Field(sa_column=_text(default="pending"))
     attempt: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     bucket: str = Field(sa_column=_text())
+    profile: str = Field(sa_column=_text(default="default"))
+    profile_version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
     uploaded_at: datetime | None = Field(sa_column=_moment())
     error_code: str | None = Field(sa_column=_text(null=True))
     error_message: str | None = Field(sa_column=_text(null=True))
@@ -199,55 +201,89 @@ class AssetTransition(SQLModel, table=True):
     at: datetime = Field(sa_column=_moment(now=True))
 
 
-class IngestJob(SQLModel, table=True):
+class TaskRow(SQLModel, table=True):
     """
-    Work of ingest on one attempt. ``tries`` and ``fence`` rise with each claim.
+    One piece of work on an attempt. ``tries`` and ``fence`` rise with each claim.
 
-    ``asked_at`` is when the thumbnailer was asked for pictures that have not come yet.
+    ``pool`` is who works on it, ``params`` what to do, as JSON. ``waits_for`` counts the tasks
+    that it needs and that are not done; ``made_way`` how often it left its worker to another
+    company. ``cost_seconds`` is what it takes, as far as that was known.
     """
 
-    __tablename__ = "ingest_jobs"
+    __tablename__ = "tasks"
     __table_args__ = (
         _of_asset(),
-        UniqueConstraint("asset_id", "attempt", name="ingest_jobs_one_per_attempt"),
+        UniqueConstraint("asset_id", "attempt", "name", name="tasks_of_attempt"),
         Index(
-            "ingest_jobs_open",
+            "tasks_open",
+            "pool",
             "company_id",
-            "kind",
             "priority",
             "id",
             postgresql_where=text("state IN ('queued', 'running')"),
         ),
         Index(
-            "ingest_jobs_under_way",
+            "tasks_running",
+            "pool",
             "company_id",
-            postgresql_where=text("state = 'running' OR asked_at IS NOT NULL"),
+            postgresql_where=text("state = 'running'"),
         ),
-        Index(
-            "ingest_jobs_claimed",
-            "company_id",
-            "claimed_at",
-            postgresql_where=text("claimed_at IS NOT NULL"),
-        ),
+        Index("tasks_blocked", "company_id", postgresql_where=text("state = 'blocked'")),
     )
 
     id: int | None = Field(default=None, sa_column=_serial())
     company_id: UUID
     asset_id: UUID
     attempt: int
-    kind: str = Field(sa_column=_text(default="video"))
-    state: str = Field(sa_column=_text(default="queued"))
+    name: str = Field(sa_column=_text())
+    kind: str = Field(sa_column=_text())
+    pool: str = Field(sa_column=_text())
+    params: str = Field(sa_column=_text(default="{}"))
+    required: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    cost_seconds: float = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    state: str = Field(sa_column=_text(default="queued"))
+    waits_for: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     not_before: datetime = Field(sa_column=_moment(now=True))
     tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    made_way: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     fence: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     owner: str | None = Field(sa_column=_text(null=True))
     lease_until: datetime | None = Field(sa_column=_moment())
     last_error: str | None = Field(sa_column=_text(null=True))
     created_at: datetime = Field(sa_column=_moment(now=True))
-    finished_at: datetime | None = Field(sa_column=_moment())
-    asked_at: datetime | None = Field(sa_column=_moment())
     claimed_at: datetime | None = Field(sa_column=_moment())
+    finished_at: datetime | None = Field(sa_column=_moment())
+
+
+class TaskNeed(SQLModel, table=True):
+    """What a task waits for: another one of its attempt."""
+
+    __tablename__ = "task_needs"
+    __table_args__ = (
+        ForeignKeyConstraint(["task_id"], ["tasks.id"], ondelete="CASCADE"),
+        ForeignKeyConstraint(["needs_id"], ["tasks.id"], ondelete="CASCADE"),
+        Index("task_needs_of", "needs_id"),
+    )
+
+    task_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    needs_id: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    company_id: UUID
+
+
+class CompanyWork(SQLModel, table=True):
+    """
+    Seconds of work that a pool did for a company lately, as they were at a moment.
+
+    They halve with each minute since.
+    """
+
+    __tablename__ = "company_work"
+
+    company_id: UUID = Field(primary_key=True)
+    pool: str = Field(sa_column=Column(Text, primary_key=True))
+    seconds: float
+    at: datetime = Field(sa_column=_moment(null=False))
 
 
 class AssetFile(SQLModel, table=True):
@@ -256,7 +292,7 @@ class AssetFile(SQLModel, table=True):
 
     ``version_id`` is set where one version of the key counts, and no other. ``sha256``
     (hexadecimal) is that of the bytes that were checked: nobody reads others later. Sizes are
-    in bytes, pixels and seconds. ``fence`` is that of the attempt's job then, for audits.
+    in bytes, pixels and seconds. ``fence`` is that of the task that made it, for audits.
     """
 
     __tablename__ = "asset_files"

@@ -46,16 +46,18 @@ class CostlyImageError(PermanentError):
     """
 
 
-def check_jpeg(data: Data, most_pixels: int) -> None:
+def check_jpeg(data: Data, most_pixels: int) -> int:
     """
-    Raise CostlyImageError where a JPEG's picture is coded in far more scans than encoders make.
+    Return in how many scans a JPEG's picture is coded.
 
+    Raises CostlyImageError where those are far more than encoders make.
     *most_pixels* is what an image may have: the more pixels, the fewer scans.
     """
     start = data.find(bytes([0xFF, _SOS]))
     # What a scan begins with can be nowhere in the coded data: this is the most there can be.
-    if start < 0 or _count(data, bytes([0xFF, _SOS]), start, _FULL_SIZE_SCANS) < _FULL_SIZE_SCANS:
-        return
+    scans = _count(data, bytes([0xFF, _SOS]), start, _FULL_SIZE_SCANS) if start >= 0 else 1
+    if scans < _FULL_SIZE_SCANS:
+        return scans
     pixels, scans = 0, 0
     for marker, content in _segments(data):
         if marker in _FRAMES and not pixels:
@@ -64,6 +66,7 @@ def check_jpeg(data: Data, most_pixels: int) -> None:
         scans += marker == _SOS
         if scans > MAX_SCANS or scans * pixels > _FULL_SIZE_SCANS * most_pixels:
             raise CostlyImageError(ErrorCode.TOO_MANY_SCANS)
+    return scans
 
 
 def count_tiff_pages(data: Data, most: int) -> int:

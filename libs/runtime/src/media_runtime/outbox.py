@@ -51,19 +51,19 @@ class Outbox:
     def __init__(self, database: Database, producer: Producer, *, service: str) -> None:
         self._database = database
         self._producer = producer
-        self._service = service
+        self.service = service
         self._wake = asyncio.Event()
 
     async def put(
         self, connection: Connection, company_id: object, *records: OutgoingRecord
     ) -> None:
-        """Add *records* to the transaction of *connection*; call wake() after it commits."""
+        """Add *records* to the transaction of *connection*; wake() is for after its commit."""
         for record in records:
             if record.value is None:
                 raise ValueError("a tombstone cannot leave through the outbox")
             await connection.execute(
                 _INSERT,
-                self._service,
+                self.service,
                 company_id,
                 record.topic,
                 record.key,
@@ -118,11 +118,11 @@ class Outbox:
                 f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_LIMIT}'"
             )
             alone = await connection.fetchval(
-                "SELECT pg_try_advisory_xact_lock(hashtext('outbox'), hashtext($1))", self._service
+                "SELECT pg_try_advisory_xact_lock(hashtext('outbox'), hashtext($1))", self.service
             )
             if not alone:
                 return 0
-            rows = await connection.fetch(_SELECT, self._service, _BATCH)
+            rows = await connection.fetch(_SELECT, self.service, _BATCH)
             if not rows:
                 return 0
             await self._producer.send_all(

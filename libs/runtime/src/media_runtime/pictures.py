@@ -69,13 +69,15 @@ class ImageInfo:
     """
     What an image's header says. ``width`` and ``height`` are as people see the image.
 
-    ``frames`` are counted as far as one more than was asked for.
+    ``frames`` are counted as far as one more than was asked for. ``scans`` is how often a decoder
+    goes over a JPEG.
     """
 
     format: str
     width: int
     height: int
     frames: int
+    scans: int = 1
 
 
 @dataclass(frozen=True)
@@ -121,9 +123,12 @@ def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
         width, height = image.size
         if _orientation(image) in _TURNED_SIDEWAYS:
             width, height = height, width
+        if image.format in {"JPEG", _CAMERA_JPEG}:
+            with _bytes_of(image) as data:
+                scans = check_jpeg(data, _most_pixels())
+            return ImageInfo("JPEG", width, height, frames=1, scans=scans)
         frames = min(_count_frames(image, max_frames), max_frames + 1)
-        name = "JPEG" if image.format == _CAMERA_JPEG else str(image.format)
-        return ImageInfo(name, width, height, frames)
+        return ImageInfo(str(image.format), width, height, frames)
 
 
 def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
@@ -201,10 +206,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _count_frames(image: Image.Image, limit: int) -> int:
     """Return how many frames *image* has, or any number beyond *limit*."""
-    if image.format in {"JPEG", _CAMERA_JPEG}:
-        with _bytes_of(image) as data:
-            check_jpeg(data, _most_pixels())
-        return 1
     if image.format == "TIFF":
         with _bytes_of(image) as data:
             return count_tiff_pages(data, limit)

@@ -1,83 +1,87 @@
-"""
-The pictures of an attempt: under which keys they are asked for, and what an answer is worth.
-
-Invariant: of an answer counts what storage confirms. Whoever can write to its topic can neither
-name another object nor invent a size.
-"""
+"""The thumbnailer's answers: each ends the task that asked for it."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from uuid import UUID
+from datetime import UTC, datetime
+from typing import Any
 
-from media_contracts import (
-    CloudEvent,
-    FileKind,
-    MediaFile,
-    MediaKind,
-    ObjectRef,
-    Picture,
-    ThumbnailMade,
-)
-from media_runtime.storage import ObjectMissingError, ObjectStore, output_key
+import structlog
+from ingest.metrics import ANSWERS_REFUSED, STALE_RESULTS, count_outcome
+from ingest.outputs import pictures
+from media_contracts import CloudEvent, Stage, ThumbnailFailed, ThumbnailMade
+from media_records import tasks
+from media_records.files import files_of
+from media_records.lifecycle import find_asset, lock_asset, sweep
+from media_records.outcomes import Outcome
+from media_records.tasks import Pool, Task
+from media_records.work import Tx, Work
+from media_runtime.storage import ObjectStore
 
-THUMBNAIL = "thumbnail"
-DISPLAY = "display"
-PICTURES_OF: Mapping[MediaKind, frozenset[str]] = {
-    MediaKind.VIDEO: frozenset({THUMBNAIL}),
-    MediaKind.IMAGE: frozenset({THUMBNAIL, DISPLAY}),
-}
-"""The names of the pictures that are asked for."""
+log = structlog.get_logger(__name__)
 
-_FILES = {THUMBNAIL: "thumbnail.jpg", DISPLAY: "image"}
-_KINDS = {THUMBNAIL: FileKind.THUMBNAIL, DISPLAY: FileKind.IMAGE}
+Answer = CloudEvent[ThumbnailMade] | CloudEvent[ThumbnailFailed]
 
 
-def picture_key(company_id: UUID, asset_id: UUID, attempt: int, name: str) -> str:
-    """Return the key under which a picture of an attempt is stored."""
-    # Without a fence: whoever asks again for an attempt's pictures gets those that are there.
-    return output_key(company_id, asset_id, attempt, _FILES[name])
+class OnAnswer:
+    """Ends tasks of the thumbnailer's. A repetition, and what nobody asked for, changes nothing."""
+
+    def __init__(self, work: Work, store: ObjectStore) -> None:
+        self._work = work
+        self._store = store
+
+    async def __call__(self, event: CloudEvent[Any]) -> None:
+        """Take an answer; raises DatabaseUnavailableError and StorageUnavailableError."""
+        about = event.companyid, event.subject, event.data.attempt, _task_name(event)
+        async with self._work.begin() as tx:
+            task = await tasks.find_open(tx, *about)
+        answer = event.data if task is None else await self._confirmed(task, event)
+        async with self._work.begin() as tx:
+            asset = await lock_asset(tx, event.subject)
+            task = await tasks.find_open(tx, *about)
+            if task is None or not tasks.wants(asset, task):
+                STALE_RESULTS.inc()
+                await _sweep_what_is_stale(tx, event)
+                return
+            if answer is None:
+                ANSWERS_REFUSED.inc()
+                log.warning("answer_refused", asset_id=str(event.subject), attempt=task.attempt)
+                return
+            outcome = await self._end(tx, task, answer)
+            # The company may ask for more pictures now.
+            tx.queues.add(Pool.PICTURES)
+        count_outcome(outcome)
+
+    async def _confirmed(
+        self, task: Task, event: CloudEvent[Any]
+    ) -> ThumbnailMade | ThumbnailFailed | None:
+        if isinstance(event.data, ThumbnailFailed):
+            return event.data
+        return await pictures.confirmed(self._store, task, event)
+
+    @staticmethod
+    async def _end(tx: Tx, task: Task, answer: ThumbnailMade | ThumbnailFailed) -> Outcome | None:
+        match answer:
+            case ThumbnailMade() as made:
+                return await tasks.finish(
+                    tx,
+                    task,
+                    pictures.files(task, made),
+                    stage=Stage.THUMBNAILED,
+                    seconds=made.seconds,
+                )
+            case ThumbnailFailed() as failed:
+                return await tasks.fail(tx, task, failed.error, seconds=failed.seconds)
 
 
-def file_of(picture: Picture) -> MediaFile:
-    """Return a picture that was asked for as the asset's file."""
-    kind = _KINDS[picture.name]
-    return MediaFile(name=kind, kind=kind, **picture.model_dump(exclude={"name", "bucket"}))
+async def _sweep_what_is_stale(tx: Tx, event: CloudEvent[Any]) -> None:
+    """Let the watcher remove pictures that came for nothing; repetitions need nothing."""
+    asset = await find_asset(tx, event.subject)
+    if asset is None or not isinstance(event.data, ThumbnailMade):
+        return
+    known = {file.key for file in await files_of(tx, asset.id)}
+    if not known.issuperset(picture.key for picture in event.data.pictures):
+        await sweep(tx, asset.id, at=datetime.now(UTC))
 
 
-async def confirmed(store: ObjectStore, event: CloudEvent[ThumbnailMade]) -> ThumbnailMade | None:
-    """
-    Return the answer with its pictures as storage has them.
-
-    None where it names another key than the attempt's own, or an object that is not there.
-    Raises StorageUnavailableError.
-    """
-    made = event.data
-    bucket = store.bucket_of(event.companyid)
-    if not all(_is_asked_for(picture, bucket, event) for picture in made.pictures):
-        return None
-    try:
-        pictures = await asyncio.gather(*(_as_stored(store, one) for one in made.pictures))
-    except ObjectMissingError:
-        return None
-    return made.model_copy(update={"pictures": pictures})
-
-
-def _is_asked_for(picture: Picture, bucket: str, event: CloudEvent[ThumbnailMade]) -> bool:
-    if picture.name not in _FILES or picture.bucket != bucket:
-        return False
-    return picture.key == picture_key(
-        event.companyid, event.subject, event.data.attempt, picture.name
-    )
-
-
-async def _as_stored(store: ObjectStore, picture: Picture) -> Picture:
-    stored = await store.stat(ObjectRef(bucket=picture.bucket, key=picture.key))
-    facts = {
-        "size": stored.size,
-        "content_type": stored.content_type or picture.content_type,
-        "width": int(stored.about.get("width", picture.width)),
-        "height": int(stored.about.get("height", picture.height)),
-    }
-    return picture.model_copy(update=facts)
+def _task_name(event: CloudEvent[Any]) -> str:
+    return event.data.task or pictures.TASK

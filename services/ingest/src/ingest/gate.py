@@ -90,15 +90,17 @@ def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
     return info.video
 
 
-def check_made(made: MediaInfo, claimed: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
+def check_made(
+    made: MediaInfo, claimed_seconds: float | None, asset: Asset, limits: Limits
+) -> VideoStream:
     """
     Return the picture of what was *made* of a video; raises RefusedFileError.
 
-    Only now is it known how long the source lasts: until now that was its own claim.
+    Only now is it known how long the source lasts: until now *claimed_seconds* was its own claim.
     """
     if made.video is None:
         raise PermanentError(ErrorCode.TRANSCODE_FAILED, "The video could not be converted.")
-    seconds, said = made.duration_seconds or 0, claimed.duration_seconds or 0
+    seconds, said = made.duration_seconds or 0, claimed_seconds or 0
     _check_duration(seconds, limits)
     # A box that ends too early tells at once that an MP4 was cut; these do not.
     is_short = seconds < said * _WHOLE_PART - _WHOLE_SLACK_SECONDS

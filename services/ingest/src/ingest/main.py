@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from faststream.asgi import AsgiFastStream
+from ingest import inspect
+from ingest.answers import OnAnswer
+from ingest.ask import AskForPictures
+from ingest.inspect import Inspect
 from ingest.intake import Intake
-from ingest.jobs import JobQueue
-from ingest.outcomes import SERVICE, Outcomes
-from ingest.process import ProcessUpload
+from ingest.outputs import video
+from ingest.outputs.source import Doer
+from ingest.outputs.video import SERVICE, Encode
+from ingest.run import RunTask
 from ingest.settings import IngestSettings
-from ingest.wakeup import Wakeup
+from ingest.sources import Sources
 from ingest.worker import Workers
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
-from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
+from media_records.work import Work
 from media_runtime.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.jail import Jail
 from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_events
@@ -61,51 +66,20 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             )
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
-            lifecycle = Lifecycle(outbox, service=SERVICE)
-            new_job = Wakeup()
-            outcomes = Outcomes(database, store, outbox, lifecycle, new_job)
-            process = ProcessUpload(
-                settings=settings,
-                database=database,
-                store=store,
-                producer=producer,
-                outbox=outbox,
-                lifecycle=lifecycle,
-                outcomes=outcomes,
-                pool=pool,
-                ffmpeg=ffmpeg,
-            )
-            workers = Workers(
-                settings=settings,
-                database=database,
-                queue=JobQueue(
-                    database,
-                    owner=_owner(),
-                    lease_seconds=settings.lease_seconds,
-                    most_asked=settings.company_pictures_at_once,
+            work = Work(database, outbox)
+            sources = Sources(database, store, settings.scratch_dir)
+            stack.push_async_callback(sources.close)
+            doers: dict[str, Doer] = {
+                inspect.KIND: Inspect(settings=settings, pool=pool, ffmpeg=ffmpeg),
+                video.KIND: Encode(
+                    settings=settings, store=store, ffmpeg=ffmpeg, producer=producer
                 ),
-                process=process,
-                outcomes=outcomes,
-                lifecycle=lifecycle,
-                outbox=outbox,
-                new_job=new_job,
-            )
-            intake = Intake(
-                reopen_seconds=settings.reopen_seconds,
-                give_up_seconds=settings.give_up_seconds,
-                database=database,
-                outbox=outbox,
-                lifecycle=lifecycle,
-                outcomes=outcomes,
-                new_job=new_job,
-            )
-            on_bytes(broker, MEDIA_INGEST, intake, settings=settings)
-            on_events(
-                broker,
-                MEDIA_THUMBNAILED,
-                outcomes.thumbnailed,
-                settings=settings,
-            )
+            }
+            run = RunTask(work, sources, doers, settings.scratch_dir)
+            workers = Workers(settings=settings, work=work, run=run, owner=_owner())
+            on_bytes(broker, MEDIA_INGEST, Intake(work), settings=settings)
+            on_events(broker, MEDIA_THUMBNAILED, OnAnswer(work, store), settings=settings)
+            await stack.enter_async_context(AskForPictures(settings, work).running())
             await stack.enter_async_context(workers.running())
             yield
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from media_contracts.errors import SYSTEM_FAULTS
+from media_contracts.formats import kind_of
+from media_records.outcomes import Outcome
+from media_runtime import tracing
 from prometheus_client import Counter, Gauge, Histogram
 
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 NOTIFICATIONS = Counter("ingest_notifications_total", "Bucket notifications by effect.", ["effect"])
-JOBS = Counter("ingest_jobs_total", "Jobs that ended, by outcome.", ["outcome"])
-RUNNING = Gauge("ingest_jobs_running", "Jobs that this process works on now.")
+TASKS = Counter(
+    "ingest_tasks_total", "Tasks that a worker let go of, by outcome.", ["kind", "outcome"]
+)
+RUNNING = Gauge("ingest_tasks_running", "Tasks that this process works on now.", ["kind"])
 QUEUE_SECONDS = Histogram(
-    "ingest_job_queue_seconds", "Age of a job when it is claimed.", buckets=_STAGE_BUCKETS
+    "ingest_task_queue_seconds", "Age of a task when it is claimed.", buckets=_STAGE_BUCKETS
 )
 STAGE_SECONDS = Histogram(
-    "ingest_stage_seconds", "Time of one stage of a job.", ["stage"], buckets=_STAGE_BUCKETS
-)
-LEASES_EXPIRED = Counter("ingest_leases_expired_total", "Jobs taken over from a silent worker.")
-FENCE_REJECTIONS = Counter(
-    "ingest_fence_rejections_total", "Writes refused because the lease was lost.", ["operation"]
+    "ingest_stage_seconds", "Time of one stage of a task.", ["stage"], buckets=_STAGE_BUCKETS
 )
 OUTCOMES = Counter(
     "ingest_outcomes_total",
@@ -37,7 +42,9 @@ for _kind in ("video", "image"):
         OUTCOMES.labels(_kind, _outcome)
         OUTCOME_SECONDS.labels(_kind, _outcome)
 
-TRIES = Histogram("ingest_job_tries", "Tries that a job took to its end.", buckets=(1, 2, 3, 5, 10))
+TRIES = Histogram(
+    "ingest_task_tries", "Tries that a task took to its end.", buckets=(1, 2, 3, 5, 10)
+)
 ENCODED_SECONDS = Counter("ingest_encoded_media_seconds_total", "Seconds of media encoded.")
 ENCODE_SPEED = Histogram(
     "ingest_encode_speed_ratio",
@@ -52,3 +59,24 @@ ANSWERS_REFUSED = Counter(
     "Answers of the thumbnailer with pictures that were not asked for, or are not in storage.",
 )
 STALE_RESULTS = Counter("ingest_stale_results_total", "Results of attempts that no longer matter.")
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Measure the block as one stage of a task, and trace it."""
+    with tracing.span(stage), STAGE_SECONDS.labels(stage).time():
+        yield
+
+
+def count_outcome(ended: Outcome | None) -> None:
+    """Count how an attempt ended, after the commit that ended it; None ended none."""
+    if ended is None:
+        return
+    asset, kind = ended.asset, kind_of(ended.asset.content_type).value
+    outcome = "ready" if asset.error_code is None else "refused"
+    if asset.error_code in SYSTEM_FAULTS:
+        outcome = "failed"
+    OUTCOMES.labels(kind, outcome).inc()
+    if asset.attempt == 1 and asset.uploaded_at is not None:
+        seconds = (ended.at - asset.uploaded_at).total_seconds()
+        OUTCOME_SECONDS.labels(kind, outcome).observe(seconds)

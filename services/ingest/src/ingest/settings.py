@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ingest.gate import Limits
+from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_runtime.cores import usable_cores
 from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings, StorageSettings
 from pydantic import Field
@@ -17,20 +18,26 @@ class IngestSettings(
 
     scratch_dir: Path
     ingest_workers: int = Field(default_factory=usable_cores, ge=0)
-    """Jobs that this process works on at once."""
-    ingest_image_workers: int = Field(default=1, ge=0)
-    """Further ones, for images alone: none waits until a film has ended."""
+    """Tasks that this process works on at once."""
+    ingest_short_workers: int = Field(default=1, ge=0)
+    """Further ones, for short tasks alone: no small upload waits until a long film has ended."""
+    slow_task_seconds: float = Field(default=2, gt=0)
+    """A task that is expected to take as long is no short one."""
     company_pictures_at_once: int = Field(default=16, ge=1)
-    """A company that is owed the pictures of so many uploads waits with its next image."""
+    """The thumbnailer is asked for the pictures of so many uploads of a company at a time."""
+    slow_picture_seconds: float = Field(default=2, gt=0)
+    """Pictures that are expected to take as long are slow."""
+    slow_pictures_at_once: int = Field(default=1, ge=1)
+    """Of all companies together; fewer than the thumbnailers work on at once."""
+    pictures_lease_seconds: float = Field(default=600, gt=0)
+    """Pictures that have not come by then are asked for again."""
     make_way_seconds: float = Field(default=30, gt=0)
-    """How long a company without any work under way waits until one with several gives way."""
+    """How long a company without any work under way waits until the busiest one gives way."""
     lease_seconds: float = Field(default=30, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)
-    job_poll_seconds: float = Field(default=1, gt=0)
-    job_max_tries: int = Field(default=3, ge=1)
-    job_retry_seconds: float = Field(default=10, gt=0)
-    reopen_seconds: float = Field(default=60, gt=0)
-    """A notification for a job that ended less long ago is a duplicate."""
+    task_poll_seconds: float = Field(default=1, gt=0)
+    task_max_tries: int = Field(default=3, ge=1)
+    task_retry_seconds: float = Field(default=10, gt=0)
     give_up_seconds: float = Field(default=24 * 3600, gt=0)
     """An attempt that something was away for longer than this fails."""
     upload_max_seconds: float = Field(default=4 * 3600, gt=0)
@@ -59,7 +66,39 @@ class IngestSettings(
     @property
     def worker_count(self) -> int:
         """All workers of this process."""
-        return self.ingest_workers + self.ingest_image_workers
+        return self.ingest_workers + self.ingest_short_workers
+
+    @property
+    def profile(self) -> Profile:
+        """What every upload gets: the built-in profile, as these settings say."""
+        return Profile(
+            name="default",
+            version=1,
+            outputs=(
+                VideoOutput(
+                    name="video",
+                    max_long_side=self.video_max_long_side,
+                    max_short_side=self.video_max_short_side,
+                    crf=self.video_crf,
+                    preset=self.video_preset,
+                ),
+                # What is served is re-encoded: no byte and no position of the upload leaks into it.
+                PictureOutput(
+                    name="image",
+                    kind=FileKind.IMAGE,
+                    sources=frozenset({MediaKind.IMAGE}),
+                    width=self.image_max_side,
+                    height=self.image_max_side,
+                ),
+                PictureOutput(
+                    name="thumbnail",
+                    kind=FileKind.THUMBNAIL,
+                    width=self.thumbnail_width,
+                    height=self.thumbnail_height,
+                    fit=Fit.COVER,
+                ),
+            ),
+        )
 
     @property
     def limits(self) -> Limits:

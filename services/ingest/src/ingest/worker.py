@@ -1,42 +1,37 @@
 """
-Workers: claim a job, keep its lease alive while it runs, and settle how it ended.
+Workers: claim a task, keep its lease alive while it runs, and settle how it ended.
 
 Invariant: a worker whose lease is lost, or may be lost, stops its work; at a graceful stop it
-gives its job back without counting the try.
+gives its task back without counting the try.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
 import structlog
-from ingest import jobs
 from ingest.domain import retry_delay_seconds
-from ingest.jobs import Job, JobQueue, LostLeaseError
-from ingest.metrics import JOBS, QUEUE_SECONDS, RUNNING, TRIES
-from ingest.outcomes import GaveUpError, Outcomes
-from ingest.process import ProcessUpload
+from ingest.metrics import QUEUE_SECONDS, RUNNING, TASKS, TRIES, count_outcome
+from ingest.run import RunTask
 from ingest.settings import IngestSettings
-from ingest.wakeup import Wakeup
-from media_contracts import AssetStatus, MediaKind
+from media_contracts import AssetStatus, ErrorInfo
 from media_contracts.errors import ErrorCode
-from media_records.lifecycle import Lifecycle, asset_span, find_asset
+from media_records import tasks
+from media_records.lifecycle import asset_span, change, find_asset
 from media_records.tables import Asset
+from media_records.tasks import LostLeaseError, Pool, Task, Turns
+from media_records.work import Work
 from media_runtime import tracing
 from media_runtime.errors import PermanentError, SuspectError, TransientError
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
 
 log = structlog.get_logger(__name__)
 
 _AWAY_SECONDS = 5.0
-Lane = Collection[MediaKind]
-_ALL: Lane = tuple(MediaKind)
-_IMAGES: Lane = (MediaKind.IMAGE,)
+_POOLS = (Pool.INSPECT, Pool.ENCODE)
 _ENDS = frozenset({"done", "failed"})
 
 
@@ -47,54 +42,49 @@ class OutOfTriesError(PermanentError):
         super().__init__(ErrorCode.PROCESSING_FAILED, tries=tries)
 
 
+class GaveUpError(PermanentError):
+    """What the attempt needed stayed away for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.PROCESSING_TIMEOUT)
+
+
 class _MakeWayError(Exception):
-    """Another company has had no worker for long, and this one's company has several."""
+    """Another company has had no worker for long, and this one's used far more."""
 
 
 class Workers:
-    """The workers of one process."""
+    """The workers of one process, named *owner*; some take short tasks alone."""
 
-    def __init__(
-        self,
-        *,
-        settings: IngestSettings,
-        database: Database,
-        queue: JobQueue,
-        process: ProcessUpload,
-        outcomes: Outcomes,
-        lifecycle: Lifecycle,
-        outbox: Outbox,
-        new_job: Wakeup,
-    ) -> None:
+    def __init__(self, *, settings: IngestSettings, work: Work, run: RunTask, owner: str) -> None:
         self._settings = settings
-        self._database = database
-        self._queue = queue
-        self._process = process
-        self._outcomes = outcomes
-        self._lifecycle = lifecycle
-        self._outbox = outbox
-        self._new_job = new_job
+        self._work = work
+        self._run = run
+        self._owner = owner
+        self._queued = work.wakeup(_POOLS)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Work in the background for the block; at its end give back what is unfinished."""
-        lanes = [_ALL] * self._settings.ingest_workers
-        lanes += [_IMAGES] * self._settings.ingest_image_workers
-        tasks = [
-            asyncio.create_task(self._work_for_ever(kinds), name=f"worker-{number}")
-            for number, kinds in enumerate(lanes)
+        slow = self._settings.slow_task_seconds
+        lanes = [Turns(_POOLS, slow)] * self._settings.ingest_workers
+        # Whatever the others work on, and for whom: a small upload never waits for its end.
+        lanes += [Turns(_POOLS, slow, most_slow=0)] * self._settings.ingest_short_workers
+        workers = [
+            asyncio.create_task(self._work_for_ever(turns), name=f"worker-{number}")
+            for number, turns in enumerate(lanes)
         ]
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work_for_ever(self, kinds: Lane) -> None:
+    async def _work_for_ever(self, turns: Turns) -> None:
         while True:
             try:
-                worked = await self._work_once(kinds)
+                worked = await self._work_once(turns)
             except TransientError as error:
                 log.warning("worker_waits", error=str(error))
                 await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -103,143 +93,145 @@ class Workers:
                 await asyncio.sleep(_AWAY_SECONDS)
             else:
                 if not worked:
-                    await self._new_job.wait(self._settings.job_poll_seconds)
+                    await self._queued.wait(self._settings.task_poll_seconds)
 
-    async def _work_once(self, kinds: Lane) -> bool:
-        claimed = await self._claim(kinds)
+    async def _work_once(self, turns: Turns) -> bool:
+        claimed = await self._claim(turns)
         if claimed is None:
             return False
-        job, asset = claimed
+        task, asset = claimed
         if asset is None:
             return True
         with (
             structlog.contextvars.bound_contextvars(
-                asset_id=str(job.asset_id),
-                company_id=str(job.company_id),
-                attempt=job.attempt,
+                asset_id=str(task.asset_id),
+                company_id=str(task.company_id),
+                attempt=task.attempt,
+                task=task.name,
                 **tracing.trace_fields(asset.traceparent),
             ),
-            RUNNING.track_inprogress(),
-            asset_span("job", asset) as span,
+            RUNNING.labels(task.kind).track_inprogress(),
+            asset_span(task.kind, asset) as span,
         ):
-            log.info("job_claimed", tries=job.tries, fence=job.fence)
-            outcome = await self._settle(job, asset)
-            span.set_attributes({"media.outcome": outcome, "media.tries": job.tries})
-            JOBS.labels(outcome).inc()
+            log.info("task_claimed", tries=task.tries, fence=task.fence)
+            outcome = await self._settle(task, asset)
+            span.set_attributes({"media.outcome": outcome, "media.tries": task.tries})
+            TASKS.labels(task.kind, outcome).inc()
             if outcome in _ENDS:
-                TRIES.observe(job.tries)
-            log.info("job_ended", outcome=outcome)
+                TRIES.observe(task.tries)
+            log.info("task_ended", outcome=outcome)
         return True
 
-    async def _claim(self, kinds: Lane) -> tuple[Job, Asset | None] | None:
-        """Claim a job and begin its asset; the asset is None when it no longer wants the job."""
-        async with self._database.transaction() as connection:
-            job = await self._queue.claim(connection, kinds)
-            if job is None:
+    async def _claim(self, turns: Turns) -> tuple[Task, Asset | None] | None:
+        """Claim a task and begin its asset; the asset is None when it no longer wants the task."""
+        lease = self._settings.lease_seconds
+        async with self._work.begin() as tx:
+            task = await tasks.claim(tx, turns, owner=self._owner, lease_seconds=lease)
+            if task is None:
                 return None
-            QUEUE_SECONDS.observe(job.age_seconds)
-            asset = await find_asset(connection, job.asset_id, lock=True)
-            if asset is not None and asset.attempt == job.attempt:
-                if asset.status in {AssetStatus.PENDING, AssetStatus.EXPIRED}:
-                    asset = await self._lifecycle.change(
-                        connection, asset, AssetStatus.PROCESSING, at=datetime.now(UTC)
-                    )
-                if asset is not None and asset.status == AssetStatus.PROCESSING:
-                    self._outbox.wake()
-                    return job, asset
-            await jobs.end(connection, job, "cancelled")
-            return job, None
+            QUEUE_SECONDS.observe(task.age_seconds)
+            asset = await find_asset(tx, task.asset_id)
+            if asset and asset.status in {AssetStatus.PENDING, AssetStatus.EXPIRED}:
+                asset = await change(tx, asset, AssetStatus.PROCESSING, at=datetime.now(UTC))
+            if tasks.wants(asset, task):
+                return task, asset
+            await tasks.drop(tx, task)
+            return task, None
 
-    async def _settle(self, job: Job, asset: Asset) -> str:
-        """Run the job to its end, whatever that is, and name it."""
+    async def _settle(self, task: Task, asset: Asset) -> str:
+        """Run the task to its end, whatever that is, and name it."""
         try:
-            self._refuse_too_many(job)
-            await self._run_leased(job, asset)
+            self._refuse_too_many(task)
+            await self._run_leased(task, asset)
         except LostLeaseError:
             outcome = "lost_lease"
         except _MakeWayError:
-            outcome = await self._give_way(job)
+            outcome = await self._give_way(task)
         except PermanentError as error:
-            outcome = await self._fail(job, error)
+            outcome = await self._fail(task, error)
         except TransientError as error:
-            outcome = await self._wait_for(job, error)
+            outcome = await self._wait_for(task, error)
         except asyncio.CancelledError:
             with suppress(TransientError):
-                await asyncio.shield(
-                    self._queue.give_back(job, why="stopped", delay_seconds=0, counted=False)
-                )
+                await asyncio.shield(tasks.give_back(self._work.database, task, why="stopped"))
             raise
         except Exception as error:  # noqa: BLE001 - logged there
-            outcome = await self._try_again(job, error)
+            outcome = await self._try_again(task, error)
         else:
             outcome = "done"
         return outcome
 
-    async def _give_way(self, job: Job) -> str:
-        await self._queue.give_back(job, why="made way", delay_seconds=0, counted=False)
+    async def _give_way(self, task: Task) -> str:
+        await tasks.give_back(self._work.database, task, why="made way", made_way=True)
         return "made_way"
 
-    async def _try_again(self, job: Job, error: Exception) -> str:
-        """Queue the job again after an error that may be the file's, a few times."""
+    async def _try_again(self, task: Task, error: Exception) -> str:
+        """Queue the task again after an error that may be the file's, a few times."""
         if isinstance(error, SuspectError):
-            log.warning("job_was_ended", error=str(error))
+            log.warning("task_was_ended", error=str(error))
         else:
-            log.error("job_error", exc_info=error)
-        if job.tries >= self._settings.job_max_tries:
-            return await self._fail(job, OutOfTriesError(job.tries))
-        return await self._give_back(job, error, counted=True)
+            log.error("task_error", exc_info=error)
+        if task.tries >= self._settings.task_max_tries:
+            return await self._fail(task, OutOfTriesError(task.tries))
+        return await self._give_back(task, error, counted=True)
 
-    async def _wait_for(self, job: Job, error: TransientError) -> str:
-        if job.age_seconds > self._settings.give_up_seconds:
-            return await self._fail(job, GaveUpError())
-        return await self._give_back(job, error, counted=False)
+    async def _wait_for(self, task: Task, error: TransientError) -> str:
+        if task.age_seconds > self._settings.give_up_seconds:
+            return await self._fail(task, GaveUpError())
+        return await self._give_back(task, error, counted=False)
 
-    def _refuse_too_many(self, job: Job) -> None:
-        if job.tries > self._settings.job_max_tries:
-            raise OutOfTriesError(job.tries - 1)
+    def _refuse_too_many(self, task: Task) -> None:
+        if task.tries > self._settings.task_max_tries:
+            raise OutOfTriesError(task.tries - 1)
 
-    async def _fail(self, job: Job, error: PermanentError) -> str:
+    async def _fail(self, task: Task, error: PermanentError) -> str:
         tracing.mark_failed(error)
+        info = ErrorInfo(code=error.code, message=error.message)
         try:
-            await self._outcomes.job_failed(job, error)
+            async with self._work.begin() as tx:
+                outcome = await tasks.fail(tx, task, info)
         except LostLeaseError:
             return "lost_lease"
+        count_outcome(outcome)
         return "failed"
 
-    async def _give_back(self, job: Job, error: Exception, *, counted: bool) -> str:
+    async def _give_back(self, task: Task, error: Exception, *, counted: bool) -> str:
         tracing.mark_failed(error)
         delay = retry_delay_seconds(
-            job.tries if counted else 1,
-            base_seconds=self._settings.job_retry_seconds,
+            task.tries if counted else 1,
+            base_seconds=self._settings.task_retry_seconds,
             jitter=random.random(),  # noqa: S311 - jitter
         )
-        await self._queue.give_back(job, why=repr(error), delay_seconds=delay, counted=counted)
+        await tasks.give_back(
+            self._work.database, task, why=repr(error), delay_seconds=delay, counted=counted
+        )
         return "retried"
 
-    async def _run_leased(self, job: Job, asset: Asset) -> None:
-        """Run the job and its heartbeat; whichever fails first decides."""
-        work = asyncio.create_task(self._process(job, asset))
-        heart = asyncio.create_task(self._beat(job))
+    async def _run_leased(self, task: Task, asset: Asset) -> None:
+        """Run the task and its heartbeat; whichever fails first decides."""
+        run = asyncio.create_task(self._run(task, asset))
+        heart = asyncio.create_task(self._beat(task))
         try:
-            await asyncio.wait({work, heart}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
+            await asyncio.wait({run, heart}, return_when=asyncio.FIRST_COMPLETED)
+            if not run.done():
                 await heart
-            await work
+            await run
         finally:
-            for task in (work, heart):
-                task.cancel()
-            # ffmpeg's process group is dead, and scratch is empty, before the job is let go.
-            await asyncio.gather(work, heart, return_exceptions=True)
+            for part in (run, heart):
+                part.cancel()
+            # ffmpeg's process group is dead, and scratch is empty, before the task is let go.
+            await asyncio.gather(run, heart, return_exceptions=True)
 
-    async def _beat(self, job: Job) -> None:
-        """Renew the lease until the job ends; raises LostLeaseError once it is, or may be, gone."""
+    async def _beat(self, task: Task) -> None:
+        """Renew the lease until the task ends; LostLeaseError once it is, or may be, gone."""
         loop = asyncio.get_running_loop()
-        valid_until = loop.time() + self._settings.lease_seconds
+        lease = self._settings.lease_seconds
+        valid_until = loop.time() + lease
         while True:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             asked = loop.time()
             try:
-                renewed = await self._queue.beat(job)
+                renewed = await tasks.beat(self._work.database, task, lease_seconds=lease)
             except TransientError as error:
                 log.warning("heartbeat_missed", error=str(error))
                 if loop.time() > valid_until:
@@ -247,13 +239,13 @@ class Workers:
             else:
                 if not renewed:
                     return  # all that is left to do is to tidy up
-                valid_until = asked + self._settings.lease_seconds
-                await self._make_way(job)
+                valid_until = asked + lease
+                await self._make_way(task)
 
-    async def _make_way(self, job: Job) -> None:
+    async def _make_way(self, task: Task) -> None:
         seconds = self._settings.make_way_seconds
         with suppress(TransientError):
-            if job.kind == MediaKind.VIDEO and await self._queue.is_in_the_way(
-                job, seconds=seconds
+            if task.pool == Pool.ENCODE and await tasks.is_in_the_way(
+                self._work.database, task, seconds=seconds
             ):
                 raise _MakeWayError

@@ -9,6 +9,7 @@ from datetime import timedelta
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from media_records.schema import refuse_pending_migrations
+from media_records.work import Work
 from media_runtime.api_page import serve_api_page
 from media_runtime.auth import TokenVerifier
 from media_runtime.http import answer_with_problems
@@ -47,7 +48,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
-            app.state.services = _services(settings, database, store, outbox)
+            app.state.services = _services(settings, Work(database, outbox), store)
             # Signing goes on while Kafka or storage is away, so neither decides readiness.
             ops = ops_routes(
                 {"postgres": database.ping}, metrics=settings.metrics_http_port is None
@@ -79,16 +80,15 @@ def build_app(settings: SignApiSettings) -> FastAPI:
     return app
 
 
-def _services(
-    settings: SignApiSettings, database: Database, store: ObjectStore, outbox: Outbox
-) -> Services:
+def _services(settings: SignApiSettings, work: Work, store: ObjectStore) -> Services:
+    database = work.database
     buckets = Buckets(database, store, wait_seconds=settings.bucket_wait_seconds)
     return Services(
         verifier=TokenVerifier(settings),
         sign_upload=SignUpload(
             database, UploadSigner(settings, settings.media_public_url), buckets, settings
         ),
-        assets=Assets(database, outbox, retry_seconds=settings.asset_retry_seconds),
+        assets=Assets(work, retry_seconds=settings.asset_retry_seconds),
         links=LinkSigner(
             settings,
             settings.cdn_base_url or settings.media_public_url,

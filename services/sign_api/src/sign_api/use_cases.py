@@ -13,14 +13,15 @@ import structlog
 from media_contracts import AssetStatus
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
-from media_records.actions import Actions, AssetNotFoundError
+from media_records import actions
+from media_records.actions import AssetNotFoundError
 from media_records.files import Files, files_of, files_of_each
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
+from media_records.work import Work
 from media_runtime import tracing
 from media_runtime.auth import Caller
 from media_runtime.errors import PermanentError
-from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database
 from media_runtime.presign import UploadGrant, UploadSigner
 from media_runtime.storage import ObjectStore, upload_key
@@ -196,16 +197,15 @@ class SignUpload:
 class Assets:
     """A company's assets: look, list, retry, delete."""
 
-    def __init__(self, database: Database, outbox: Outbox, *, retry_seconds: float = 0) -> None:
-        self._database = database
-        self._outbox = outbox
-        self._actions = Actions(outbox, service=SERVICE, retry_seconds=retry_seconds)
+    def __init__(self, work: Work, *, retry_seconds: float = 0) -> None:
+        self._work = work
+        self._retry_after = timedelta(seconds=retry_seconds)
 
     async def get(self, company_id: UUID, asset_id: UUID) -> tuple[Asset, Files]:
         """Return the asset with its files; raises AssetNotFoundError, for deleted ones too."""
-        async with self._database.company(company_id) as connection:
-            asset = await find_asset(connection, asset_id)
-            files = await files_of(connection, asset_id)
+        async with self._work.begin(company_id) as tx:
+            asset = await find_asset(tx, asset_id)
+            files = await files_of(tx, asset_id)
         # Of one that its age deleted, a picture may be kept.
         if asset is None or (asset.status == AssetStatus.DELETED and not files):
             raise AssetNotFoundError
@@ -221,8 +221,8 @@ class Assets:
     ) -> list[tuple[Asset, Files]]:
         """Return up to *limit* assets, newest first, that come after the position *after*."""
         moment, last = after or (None, None)
-        async with self._database.company(company_id) as connection:
-            rows = await connection.fetch(
+        async with self._work.begin(company_id) as tx:
+            rows = await tx.fetch(
                 "SELECT * FROM media_assets WHERE company_id = $1"
                 " AND CASE WHEN $2::text IS NULL THEN status <> 'deleted' ELSE status = $2 END"
                 " AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))"
@@ -233,7 +233,7 @@ class Assets:
                 last,
                 limit,
             )
-            files = await files_of_each(connection, [row["id"] for row in rows])
+            files = await files_of_each(tx, [row["id"] for row in rows])
         return [(Asset(**dict(row)), files[row["id"]]) for row in rows]
 
     async def retry(self, company_id: UUID, asset_id: UUID) -> Asset:
@@ -242,10 +242,8 @@ class Assets:
 
         Raises AssetNotFoundError, NotFailedError, OriginalGoneError and RetriedTooSoonError.
         """
-        async with self._database.company(company_id) as connection:
-            asset = await self._actions.retry(connection, asset_id)
-        self._outbox.wake()
-        return asset
+        async with self._work.begin(company_id) as tx:
+            return await actions.retry(tx, asset_id, after=self._retry_after)
 
     async def delete(self, company_id: UUID, asset_id: UUID) -> None:
         """
@@ -253,9 +251,8 @@ class Assets:
 
         Deleting it again changes nothing. Raises AssetNotFoundError.
         """
-        async with self._database.company(company_id) as connection:
-            await self._actions.delete(connection, asset_id)
-        self._outbox.wake()
+        async with self._work.begin(company_id) as tx:
+            await actions.delete(tx, asset_id)
 
 
 def grant_json(asset_id: UUID, grant: UploadGrant) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import structlog
@@ -50,7 +51,10 @@ class OnThumbnailRequested:
             company_id=str(event.companyid),
             **tracing.trace_fields(event.traceparent),
         ):
+            began = time.monotonic()
             outcome, answer = await self._answer(event.data)
+            about = {"task": event.data.task, "seconds": time.monotonic() - began}
+            answer = answer.model_copy(update=about)
             await self._send(event, outcome, answer)
             PICTURES.labels(outcome).inc(len(event.data.pictures))
 

@@ -7,7 +7,7 @@ grow with the number of finished assets.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -42,32 +42,28 @@ _BUSIEST = """
 """
 # An upload is as old as its attempt: a retry after weeks begins anew.
 _OLDEST = """
-    SELECT a.id AS asset_id, a.company_id, a.status, a.content_type,
-        a.uploaded_at IS NOT NULL AS announced, j.state AS job, j.tries, j.last_error,
-        coalesce(j.lease_until < now(), false) AS silent,
-        ARRAY(SELECT name FROM asset_files f
-              WHERE f.asset_id = a.id AND f.attempt = a.attempt) AS parts,
+    SELECT a.id AS asset_id, a.company_id, a.status, a.uploaded_at IS NOT NULL AS announced,
+        t.kind, t.state AS task, t.tries, t.last_error,
+        coalesce(t.lease_until < now(), false) AS silent,
         extract(epoch FROM now() - coalesce(a.attempt_at, a.uploaded_at, a.found_at))::float8
             AS age_seconds
-    FROM media_assets a
-    LEFT JOIN ingest_jobs j ON j.asset_id = a.id AND j.attempt = a.attempt
+    FROM media_assets a LEFT JOIN LATERAL (
+        SELECT * FROM tasks WHERE asset_id = a.id AND attempt = a.attempt
+        ORDER BY state IN ('running', 'queued', 'blocked') DESC, pool = 'pictures',
+            state = 'running' DESC, id DESC LIMIT 1
+    ) t ON true
     WHERE a.status IN ('pending', 'processing')
         AND coalesce(a.uploaded_at, a.found_at) IS NOT NULL
     ORDER BY coalesce(a.attempt_at, a.uploaded_at, a.found_at) LIMIT $1
-"""
-# For so long there have been more than $1 of them.
-_LASTS = """
-    SELECT extract(epoch FROM now() - coalesce(attempt_at, uploaded_at, found_at))::float8
-        AS seconds
-    FROM media_assets
-    WHERE status IN ('pending', 'processing') AND coalesce(uploaded_at, found_at) IS NOT NULL
-    ORDER BY coalesce(attempt_at, uploaded_at, found_at) OFFSET $1 LIMIT 1
 """
 _OUTCOMES = """
     SELECT status, error_code, count(*) AS attempts FROM media_assets
     WHERE processed_at > now() - make_interval(secs => $1) AND status IN ('ready', 'failed')
     GROUP BY status, error_code
 """
+
+
+_OPEN = frozenset({"blocked", "queued", "running"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class OldItem:
     status: str
     stage: str
     age_seconds: float
-    job: str | None
+    task: str | None
     tries: int | None
     last_error: str | None
 
@@ -95,7 +91,7 @@ class OldItem:
             "status": self.status,
             "stage": self.stage,
             "age_seconds": round(self.age_seconds),
-            "job": self.job,
+            "task": self.task,
             "tries": self.tries,
             "last_error": self.last_error,
         }
@@ -107,31 +103,24 @@ async def oldest_items(database: Database, limit: int) -> list[OldItem]:
     return [_item(**row) for row in rows]
 
 
-def _item(
-    *, content_type: str, announced: bool, silent: bool, parts: Collection[str], **known: Any
-) -> OldItem:
-    stage = stage_of(
-        known["job"], is_video=content_type.startswith("video/"), announced=announced,
-        silent=silent, parts=parts,
-    )  # fmt: skip
+def _item(*, announced: bool, silent: bool, kind: str, **known: Any) -> OldItem:
+    stage = stage_of(known["task"], kind, announced=announced, silent=silent)
     return OldItem(**known, stage=stage)
 
 
-def stage_of(
-    job: str | None, *, is_video: bool, announced: bool, silent: bool, parts: Collection[str]
-) -> str:
-    """Return what an unfinished upload waits for, by its job and the results that are there."""
-    if job is None:
+def stage_of(task: str | None, kind: str | None, *, announced: bool, silent: bool) -> str:
+    """Return what an unfinished upload waits for: its first task's state and *kind* say it."""
+    if task is None:
         return "uploaded" if announced else "unannounced"
-    if job == "queued":
-        return "queued"
-    if job == "running":
+    if task not in _OPEN:
+        return "stopped"
+    if kind == "pictures":
+        return "waiting_for_pictures"
+    if task == "running":
         if silent:
             return "worker_silent"
-        return "transcoding" if is_video else "checking"
-    if job != "done":
-        return "stopped"
-    return "joining" if "thumbnail" in parts else "waiting_for_pictures"
+        return "checking" if kind == "inspect" else "transcoding"
+    return "queued"
 
 
 class LookAtBacklog:
@@ -162,10 +151,7 @@ class LookAtBacklog:
             "limit": limit,
             "oldest": [item.described() for item in oldest],
         }
-        row = await self._database.fetchrow(_LASTS, limit)
-        lasts = row["seconds"] if row else 0
-        found = Finding(Kind.BACKLOG, Severity.PAGE, summary, details=details, lasts_seconds=lasts)
-        return (found,)
+        return (Finding(Kind.BACKLOG, Severity.PAGE, summary, details=details),)
 
 
 def _described(busy: Record) -> dict[str, object]:

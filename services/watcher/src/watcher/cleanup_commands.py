@@ -14,7 +14,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from media_records.lifecycle import Lifecycle
 from media_runtime.storage import ObjectStore
 from media_runtime.terminal import (
     Json,
@@ -33,7 +32,6 @@ from watcher.cleanup import plan_cleanup
 from watcher.main import acting, connected
 from watcher.operations import PolicyChange
 from watcher.orphans import Orphan, find_orphans, remove_orphans
-from watcher.reconcile import SERVICE
 from watcher.retention import Plan, Retention, plan_all
 from watcher.rules import TEXTS
 from watcher.running import FOUND, QUIET, run
@@ -240,9 +238,8 @@ def _apply(
 
 async def _delete(plan: Plan, rate: float | None) -> int:
     settings = WatcherSettings()
-    async with acting(settings) as (database, outbox):
-        lifecycle = Lifecycle(outbox, service=SERVICE)
-        return await Retention(database, outbox, lifecycle, settings).apply(plan, rate=rate)
+    async with acting(settings) as work:
+        return await Retention(work, settings).apply(plan, rate=rate)
 
 
 def _show_policy(found: Mapping[str, Any]) -> None:

@@ -13,7 +13,6 @@ from uuid import UUID
 
 import typer
 from media_records.actions import AssetNotFoundError
-from media_records.lifecycle import Lifecycle
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import configure_logging
 from media_runtime.terminal import (
@@ -37,7 +36,7 @@ from watcher.backlog import oldest_items
 from watcher.history import read_history
 from watcher.lag import read_standing
 from watcher.main import acting, connected, watch_once
-from watcher.reconcile import SERVICE, Reconciler, hurry
+from watcher.reconcile import Reconciler, hurry
 from watcher.running import FOUND, QUIET, run
 from watcher.settings import WatcherSettings, WatchSettings
 from watcher.watch import Seen
@@ -282,15 +281,9 @@ def reconcile(as_json: Json = False) -> None:
 
 async def _reconcile() -> Mapping[str, int]:
     settings = WatcherSettings()
-    async with acting(settings) as (database, outbox), ObjectStore.connect(settings) as store:
-        await hurry(database)
-        return await Reconciler(
-            database=database,
-            store=store,
-            outbox=outbox,
-            lifecycle=Lifecycle(outbox, service=SERVICE),
-            settings=settings,
-        )()
+    async with acting(settings) as work, ObjectStore.connect(settings) as store:
+        await hurry(work.database)
+        return await Reconciler(work=work, store=store, settings=settings)()
 
 
 COMMANDS = (watch, backlog, oldest, asset, retry, cancel, delete, failed, quota, lag, reconcile)
@@ -300,9 +293,9 @@ _SECTIONS: Mapping[str, Mapping[str, Any]] = {
         "at": "at", "attempt": "attempt", "from": "from_status", "to": "to_status",
         "service": "service",
     },
-    "jobs": {
-        "attempt": "attempt", "state": "state", "tries": "tries", "fence": "fence",
-        "owner": "owner", "claimed": "claimed_at", "finished": "finished_at",
+    "tasks": {
+        "attempt": "attempt", "task": "name", "state": "state", "tries": "tries",
+        "fence": "fence", "owner": "owner", "claimed": "claimed_at", "finished": "finished_at",
         "last error": "last_error",
     },
     "files": {"attempt": "attempt", "name": "name", "size": "size", "fence": "fence", "key": "key"},
@@ -330,8 +323,8 @@ def parse_span(text: str) -> timedelta:
 
 def _act(verb: str, assets: Sequence[UUID], as_json: bool) -> None:
     async def act() -> list[operations.Row]:
-        async with acting(WatcherSettings()) as (database, outbox):
-            operator = operations.Operator(database, outbox, service=SERVICE)
+        async with acting(WatcherSettings()) as work:
+            operator = operations.Operator(work)
             action = getattr(operator, verb)
             return [await action(asset) for asset in assets]
 

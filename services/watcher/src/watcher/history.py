@@ -28,7 +28,7 @@ from media_runtime.storage import (
 )
 
 _TRANSITIONS = "SELECT * FROM asset_transitions WHERE asset_id = $1 ORDER BY id"
-_JOBS = "SELECT * FROM ingest_jobs WHERE asset_id = $1 ORDER BY attempt"
+_TASKS = "SELECT * FROM tasks WHERE asset_id = $1 ORDER BY attempt, id"
 _OUTBOX = "SELECT id, producer, topic, created_at FROM outbox WHERE key = $1 ORDER BY id"
 _SECONDS = 20.0
 _EVENTS = (MEDIA_STATUS, MEDIA_PROCESSED)
@@ -38,7 +38,7 @@ async def read_history(
     database: Database, store: ObjectStore, settings: KafkaSettings, asset_id: UUID
 ) -> Mapping[str, Any]:
     """
-    Return the asset's row, files, transitions, jobs, waiting messages, objects and events.
+    Return the asset's row, files, transitions, tasks, waiting messages, objects and events.
 
     What Kafka or storage cannot tell now is an ``error`` in its place. Raises
     AssetNotFoundError and, without the database, TransientError.
@@ -52,7 +52,7 @@ async def read_history(
             name: [dict(row) for row in await connection.fetch(query, key)]
             for name, query, key in (
                 ("transitions", _TRANSITIONS, asset_id),
-                ("jobs", _JOBS, asset_id),
+                ("tasks", _TASKS, asset_id),
                 ("outbox", _OUTBOX, str(asset_id)),
             )
         }

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from media_records.lifecycle import Lifecycle
 from media_records.schema import refuse_pending_migrations
+from media_records.work import Work
 from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer
 from media_runtime.outbox import Outbox
@@ -43,7 +43,7 @@ def build_app(settings: WatcherSettings) -> Starlette:
             store = await stack.enter_async_context(ObjectStore.connect(settings))
             outbox = Outbox(database, producer, service=SERVICE)
             await stack.enter_async_context(outbox.relaying())
-            parts = parts_of_a_round(database, store, outbox, settings)
+            parts = parts_of_a_round(Work(database, outbox), store, settings)
             await stack.enter_async_context(MakeBuckets(database, store, settings).going_on())
             await stack.enter_async_context(
                 repeating(database, parts, interval_seconds=settings.watch_interval_seconds)
@@ -54,22 +54,14 @@ def build_app(settings: WatcherSettings) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def parts_of_a_round(
-    database: Database, store: ObjectStore, outbox: Outbox, settings: WatcherSettings
-) -> list[Part]:
+def parts_of_a_round(work: Work, store: ObjectStore, settings: WatcherSettings) -> list[Part]:
     """Return all that a round does, in its order."""
-    lifecycle = Lifecycle(outbox, service=SERVICE)
+    database = work.database
     return [
         Watch.at_everything(database, settings),
-        Reconciler(
-            database=database,
-            store=store,
-            outbox=outbox,
-            lifecycle=lifecycle,
-            settings=settings,
-        ),
+        Reconciler(work=work, store=store, settings=settings),
         VerifyBuckets(database=database, store=store, settings=settings),
-        Retention(database, outbox, lifecycle, settings),
+        Retention(work, settings),
         SweepGrants(database, store, settings),
         Sweep(database, store, settings),
     ]
@@ -82,14 +74,14 @@ async def watch_once(settings: WatchSettings) -> Seen:
 
 
 @asynccontextmanager
-async def acting(settings: WatcherSettings) -> AsyncIterator[tuple[Database, Outbox]]:
+async def acting(settings: WatcherSettings) -> AsyncIterator[Work]:
     """Give what a command acts with; what it tells is on its way at the end, or soon after."""
     async with (
         connected(settings) as database,
         Producer.connect(settings, name=SERVICE) as producer,
     ):
         outbox = Outbox(database, producer, service=SERVICE)
-        yield database, outbox
+        yield Work(database, outbox)
         # Where Kafka is away, the relay of the running watcher goes on.
         with suppress(TransientError, TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):

@@ -87,8 +87,8 @@ UNACCOUNTED = Gauge(
     "Bytes in storage, of companies over the margin, that nothing accounts for.",
     registry=LOOKS,
 )
-JOBS = Gauge("watcher_jobs", "Jobs of ingest that are open.", ["state"], registry=LOOKS)
-OLDEST_JOB_SECONDS = Gauge(
+TASKS = Gauge("watcher_tasks", "Tasks of ingest that are open.", ["state"], registry=LOOKS)
+OLDEST_TASK_SECONDS = Gauge(
     "watcher_oldest_due_job_seconds",
     "How long the oldest job that could be claimed waits.",
     registry=LOOKS,

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from media_records import actions
 from media_records.actions import (
-    Actions,
     AssetNotFoundError,
     NotFailedError,
     NotUnfinishedError,
     OriginalGoneError,
 )
 from media_records.tables import Asset
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Connection, Database
+from media_records.work import Tx, Work
+from media_runtime.postgres import Database
 from media_runtime.terminal import CommandError
 from watcher.quotas import read_usage
 
@@ -61,7 +61,7 @@ _SET_POLICY = """
 _SET_QUOTA = "UPDATE companies SET quota_bytes = $2 WHERE company_id = $1 RETURNING bucket"
 _PERCENT = 100
 
-Action = Callable[[Connection, UUID], Awaitable[Asset]]
+Action = Callable[[Tx, UUID], Awaitable[Asset]]
 Row = Mapping[str, Any]
 
 
@@ -156,30 +156,29 @@ async def set_policy(database: Database, company: UUID, change: PolicyChange) ->
 
 
 class Operator:
-    """Acts on assets, each in a transaction of its own."""
+    """Acts on assets, each in a unit of work of its own."""
 
-    def __init__(self, database: Database, outbox: Outbox, *, service: str) -> None:
-        self._database = database
-        self._actions = Actions(outbox, service=service)
+    def __init__(self, work: Work) -> None:
+        self._work = work
 
     async def retry(self, asset_id: UUID) -> Row:
         """Begin a new attempt for a failed asset."""
-        return await self._act(asset_id, self._actions.retry, "only a failed asset can be retried")
+        return await self._act(asset_id, actions.retry, "only a failed asset can be retried")
 
     async def cancel(self, asset_id: UUID) -> Row:
         """Cancel an unfinished asset."""
         return await self._act(
-            asset_id, self._actions.cancel, "only an unfinished asset can be cancelled"
+            asset_id, actions.cancel, "only an unfinished asset can be cancelled"
         )
 
     async def delete(self, asset_id: UUID) -> Row:
         """Delete an asset."""
-        return await self._act(asset_id, self._actions.delete, "")
+        return await self._act(asset_id, actions.delete, "")
 
     async def _act(self, asset_id: UUID, action: Action, rule: str) -> Row:
         try:
-            async with self._database.transaction() as connection:
-                asset = await action(connection, asset_id)
+            async with self._work.begin() as tx:
+                asset = await action(tx, asset_id)
         except AssetNotFoundError:
             return {"asset_id": asset_id, "error": "there is no such asset"}
         except OriginalGoneError:

@@ -1,5 +1,5 @@
 """
-What waits, and for how long: jobs, leases, grants, the outbox.
+What waits, and for how long: tasks, leases, grants, the outbox.
 
 Invariant: every query reads through partial indexes on what is unfinished.
 """
@@ -12,15 +12,15 @@ from media_runtime.postgres import Database, Record
 from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import (
     EXPIRED_LEASES,
-    JOBS,
-    OLDEST_JOB_SECONDS,
+    OLDEST_TASK_SECONDS,
     OUTBOX_OLDEST_SECONDS,
     OUTBOX_RECORDS,
+    TASKS,
     UNUSED_GRANTS,
 )
 from watcher.settings import LimitSettings
 
-_JOBS = """
+_TASKS = """
     SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
         count(*) FILTER (WHERE state = 'running') AS running,
         count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
@@ -28,7 +28,7 @@ _JOBS = """
             WHERE state = 'running' AND lease_until < now())), 0)::float8 AS silent,
         coalesce(extract(epoch FROM now() - min(not_before) FILTER (
             WHERE state = 'queued' AND not_before <= now())), 0)::float8 AS oldest
-    FROM ingest_jobs WHERE state IN ('queued', 'running')
+    FROM tasks WHERE state IN ('queued', 'running') AND pool <> 'pictures'
 """
 # The watcher waits a while after a grant lapsed before it is expired: a slow upload may come in.
 _UNUSED = """
@@ -56,27 +56,27 @@ class LookAtPressure:
 
     async def __call__(self) -> Sequence[Finding]:
         """Look once; raises TransientError."""
-        (jobs,) = await self._database.fetch(_JOBS)
+        (tasks,) = await self._database.fetch(_TASKS)
         (unused,) = await self._database.fetch(_UNUSED)
         outbox = {row["producer"]: row for row in await self._database.fetch(_OUTBOX)}
-        JOBS.labels("queued").set(jobs["queued"])
-        JOBS.labels("running").set(jobs["running"])
-        EXPIRED_LEASES.set(jobs["expired"])
-        OLDEST_JOB_SECONDS.set(jobs["oldest"])
+        TASKS.labels("queued").set(tasks["queued"])
+        TASKS.labels("running").set(tasks["running"])
+        EXPIRED_LEASES.set(tasks["expired"])
+        OLDEST_TASK_SECONDS.set(tasks["oldest"])
         UNUSED_GRANTS.set(unused["grants"])
         for producer in _PRODUCERS:
             row = outbox.get(producer)
             OUTBOX_RECORDS.labels(producer).set(row["records"] if row else 0)
             OUTBOX_OLDEST_SECONDS.labels(producer).set(row["oldest"] if row else 0)
-        return [*self._silent(jobs), *self._stuck(outbox.values())]
+        return [*self._silent(tasks), *self._stuck(outbox.values())]
 
-    def _silent(self, jobs: Record) -> Iterator[Finding]:
-        if jobs["silent"] > self._settings.lease_alert_seconds:
+    def _silent(self, tasks: Record) -> Iterator[Finding]:
+        if tasks["silent"] > self._settings.lease_alert_seconds:
             summary = (
-                f"{jobs['expired']} jobs have a silent worker, one for {jobs['silent']:.0f} s,"
+                f"{tasks['expired']} tasks have a silent worker, one for {tasks['silent']:.0f} s,"
                 " and no other worker takes them over."
             )
-            yield Finding(Kind.LEASES, Severity.PAGE, summary, details=dict(jobs))
+            yield Finding(Kind.LEASES, Severity.PAGE, summary, details=dict(tasks))
 
     def _stuck(self, outbox: Collection[Record]) -> Iterator[Finding]:
         late = [row for row in outbox if row["oldest"] > self._settings.outbox_alert_seconds]

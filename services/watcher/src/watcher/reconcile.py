@@ -17,11 +17,11 @@ from enum import StrEnum
 import structlog
 from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
 from media_records.files import files_of, original_of
-from media_records.lifecycle import Lifecycle, find_asset
+from media_records.lifecycle import change, lock_asset
 from media_records.tables import Asset, AssetFile
+from media_records.work import Work
 from media_runtime.errors import TransientError
 from media_runtime.kafka import OutgoingRecord
-from media_runtime.outbox import Outbox
 from media_runtime.postgres import Database, Record
 from media_runtime.storage import (
     ObjectMissingError,
@@ -38,17 +38,19 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "watcher"
 _LOOKS_AT_ONCE = 8
-_OPEN_JOB = frozenset({"queued", "running"})
 
 _UNFINISHED = """
-    SELECT a.*, j.state AS job_state, j.finished_at AS job_ended_at
-    FROM media_assets a
-    LEFT JOIN ingest_jobs j ON j.asset_id = a.id AND j.attempt = a.attempt
+    SELECT a.*, coalesce(t.has_work, false) AS has_work, t.ended_at
+    FROM media_assets a CROSS JOIN LATERAL (
+        SELECT bool_or(state IN ('blocked', 'queued', 'running')) AS has_work,
+            max(finished_at) AS ended_at
+        FROM tasks WHERE asset_id = a.id AND attempt = a.attempt
+    ) t
     WHERE a.status IN ('pending', 'processing') AND a.check_at <= now() - make_interval(secs => $1)
     ORDER BY a.check_at LIMIT $2
 """
 _LONG_EXPIRED = """
-    SELECT a.*, NULL AS job_state, NULL::timestamptz AS job_ended_at FROM media_assets a
+    SELECT a.*, false AS has_work, NULL::timestamptz AS ended_at FROM media_assets a
     WHERE a.status = 'expired' AND a.updated_at < now() - make_interval(secs => $1)
         AND a.check_at <= now()
     ORDER BY a.updated_at LIMIT $2
@@ -78,11 +80,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An asset as it was read, with the job of its attempt."""
+    """An asset as it was read: whether its attempt has work to do, and when it last ended some."""
 
     asset: Asset
-    job_state: str | None
-    job_ended_at: datetime | None
+    has_work: bool
+    ended_at: datetime | None
 
     @property
     def wants_look(self) -> bool:
@@ -102,9 +104,9 @@ def decide(
             return Action.REMOVE
         lapsed = asset.grant_expires_at + timedelta(seconds=settings.late_upload_seconds)
         return Action.EXPIRE if now > lapsed else Action.WAIT
-    if seen.job_state in _OPEN_JOB:
+    if seen.has_work:
         return Action.WAIT
-    last_sign = max(asset.updated_at, seen.job_ended_at or asset.updated_at)
+    last_sign = max(asset.updated_at, seen.ended_at or asset.updated_at)
     stuck = now - last_sign > timedelta(seconds=settings.stuck_seconds)
     return Action.FEED if stuck else Action.WAIT
 
@@ -120,16 +122,12 @@ class Reconciler:
     def __init__(
         self,
         *,
-        database: Database,
+        work: Work,
         store: ObjectStore,
-        outbox: Outbox,
-        lifecycle: Lifecycle,
         settings: WatcherSettings,
     ) -> None:
-        self._database = database
+        self._work = work
         self._store = store
-        self._outbox = outbox
-        self._lifecycle = lifecycle
         self._settings = settings
         self._looks = asyncio.Semaphore(_LOOKS_AT_ONCE)
 
@@ -145,11 +143,10 @@ class Reconciler:
         return effects
 
     async def _batch(self, query: str, age: float, effects: Counter[str]) -> int:
-        rows = await self._database.fetch(query, age, self._settings.reconcile_batch)
+        rows = await self._work.database.fetch(query, age, self._settings.reconcile_batch)
         results = await asyncio.gather(
             *(self._settle(_unfinished(row)) for row in rows), return_exceptions=True
         )
-        self._outbox.wake()
         for result in results:
             if isinstance(result, BaseException):
                 raise result
@@ -173,25 +170,23 @@ class Reconciler:
 
     async def _apply(self, action: Action, seen: Asset, stored: StoredObject | None) -> str:
         now = datetime.now(UTC)
-        async with self._database.transaction() as connection:
-            asset = await find_asset(connection, seen.id, lock=True)
+        async with self._work.begin() as tx:
+            asset = await lock_asset(tx, seen.id)
             if asset is None or _state(asset) != _state(seen):
                 return "moved_on"
             if action is Action.REMOVE:
-                await connection.execute(_REMOVE, asset.id)
+                await tx.execute(_REMOVE, asset.id)
                 CLEANED.labels(Rule.GRANTS).inc()
                 return action
             if action is Action.EXPIRE:
-                await self._lifecycle.change(connection, asset, AssetStatus.EXPIRED, at=now)
+                await change(tx, asset, AssetStatus.EXPIRED, at=now)
                 return action
             if action is Action.FEED:
-                original = original_of(await files_of(connection, asset.id))
+                original = original_of(await files_of(tx, asset.id))
                 record = _notification(asset, stored, original, now)
-                await self._outbox.put(connection, asset.company_id, record)
+                await tx.send(asset.company_id, record)
                 log.warning("asset_fed_again", asset_id=str(asset.id), status=asset.status)
-            await connection.execute(
-                _CHECKED, asset.id, self._settings.stuck_seconds, stored is not None
-            )
+            await tx.execute(_CHECKED, asset.id, self._settings.stuck_seconds, stored is not None)
         return action
 
 
@@ -248,8 +243,8 @@ class VerifyBuckets:
 
 def _unfinished(row: Record) -> Unfinished:
     columns = dict(row)
-    job_state, job_ended_at = columns.pop("job_state"), columns.pop("job_ended_at")
-    return Unfinished(Asset(**columns), job_state, job_ended_at)
+    has_work, ended_at = columns.pop("has_work"), columns.pop("ended_at")
+    return Unfinished(Asset(**columns), has_work, ended_at)
 
 
 def _state(asset: Asset) -> tuple[object, ...]:

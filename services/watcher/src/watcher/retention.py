@@ -18,8 +18,8 @@ from uuid import UUID
 import structlog
 from media_contracts import AssetStatus, FileKind
 from media_records.files import forget
-from media_records.lifecycle import Lifecycle, find_asset
-from media_runtime.outbox import Outbox
+from media_records.lifecycle import change, lock_asset
+from media_records.work import Work
 from media_runtime.postgres import Database
 from watcher.metrics import CLEANED, RETIRED
 from watcher.rules import Rule
@@ -154,21 +154,13 @@ def _limits(settings: RetentionSettings) -> tuple[Any, ...]:
 class Retention:
     """Deletes what is due: one batch at a call, or all of a plan."""
 
-    def __init__(
-        self,
-        database: Database,
-        outbox: Outbox,
-        lifecycle: Lifecycle,
-        settings: RetentionSettings,
-    ) -> None:
-        self._database = database
-        self._outbox = outbox
-        self._lifecycle = lifecycle
+    def __init__(self, work: Work, settings: RetentionSettings) -> None:
+        self._work = work
         self._settings = settings
 
     async def __call__(self) -> int:
         """Delete one batch of what is due; return how many assets; raises TransientError."""
-        return await self._retire_all(await plan_retention(self._database, self._settings))
+        return await self._retire_all(await plan_retention(self._work.database, self._settings))
 
     async def apply(self, plan: Plan, *, rate: float | None = None) -> int:
         """
@@ -182,7 +174,7 @@ class Retention:
         return total
 
     async def _planned(self, plan: Plan) -> Sequence[Retiring]:
-        rows = await self._database.fetch(
+        rows = await self._work.database.fetch(
             _DUE_AS_PLANNED,
             *_limits(self._settings),
             [share.company_id for share in plan.companies],
@@ -196,19 +188,18 @@ class Retention:
         retired = 0
         for due in batch:
             retired += await self._retire(due)
-            self._outbox.wake()
             if rate:
                 await asyncio.sleep(1 / rate)
         return retired
 
     async def _retire(self, due: Retiring) -> bool:
         now = datetime.now(UTC)
-        async with self._database.transaction() as connection:
-            asset = await find_asset(connection, due.asset_id, lock=True)
+        async with self._work.begin() as tx:
+            asset = await lock_asset(tx, due.asset_id)
             if asset is None or asset.status != due.status:
                 return False
-            await self._lifecycle.change(
-                connection,
+            await change(
+                tx,
                 asset,
                 AssetStatus.DELETED,
                 at=now,
@@ -216,7 +207,7 @@ class Retention:
                 thumbnail_kept=due.keeps_thumbnail,
             )
             kept = {FileKind.THUMBNAIL} if due.keeps_thumbnail else set()
-            await forget(connection, asset.id, set(FileKind) - kept)
+            await forget(tx, asset.id, set(FileKind) - kept)
         CLEANED.labels(Rule.RETENTION).inc()
         RETIRED.labels("kept" if due.keeps_thumbnail else "removed").inc()
         log.info("asset_retired", asset_id=str(due.asset_id), company_id=str(due.company_id))

@@ -36,7 +36,7 @@ _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version
 _QUICK = {
     "INGEST_LEASE_SECONDS": "5",
     "INGEST_HEARTBEAT_SECONDS": "1",
-    "INGEST_REOPEN_SECONDS": "5",
+    "INGEST_PICTURES_LEASE_SECONDS": "15",
     "WATCHER_WATCH_INTERVAL_SECONDS": "2",
     "WATCHER_RECONCILE_AFTER_SECONDS": "3",
     "WATCHER_STUCK_SECONDS": "8",

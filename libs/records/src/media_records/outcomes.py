@@ -1,0 +1,124 @@
+"""
+The outcome of an attempt: how its asset ends, and what everybody hears of it.
+
+Invariant: it is decided once, in the unit of work that ends the attempt's last task and holds
+the asset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from media_contracts import (
+    MEDIA_PROCESSED,
+    AssetStatus,
+    ErrorInfo,
+    MediaFile,
+    MediaProcessed,
+    Picture,
+    ProfileRef,
+    Rendition,
+)
+from media_contracts.formats import kind_of
+from media_records.files import files_of, forget_outputs, media_of, outputs_of, thumbnail_of
+from media_records.lifecycle import change, tell
+from media_records.tables import Asset, AssetFile
+from media_records.work import Tx
+
+log = structlog.get_logger(__name__)
+
+# A task that was claimed more than once may have left objects that no row names.
+_CLAIMS = "SELECT max(fence) FROM tasks WHERE asset_id = $1 AND attempt = $2"
+# The thumbnailer may still answer a request of the attempt that has just ended.
+_SWEEP_AFTER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: its asset as it is now, and when."""
+
+    asset: Asset
+    at: datetime
+
+
+async def ready(tx: Tx, asset: Asset) -> Outcome | None:
+    """End the attempt of a locked asset with the files that it has."""
+    now = datetime.now(UTC)
+    claims = await tx.fetchval(_CLAIMS, asset.id, asset.attempt)
+    once = asset.attempt == 1 and (claims or 0) <= 1
+    # A sweep that is due already, say of a grant that was used again, stays due.
+    sweep_at = asset.sweep_at if once else now + _SWEEP_AFTER
+    facts = {"processed_at": now, "sweep_at": sweep_at}
+    ended = await change(tx, asset, AssetStatus.READY, at=now, facts=facts)
+    if ended is None:
+        return None
+    files = list(outputs_of(await files_of(tx, asset.id)).values())
+    return await _told(tx, ended, now, files=files)
+
+
+async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
+    """End the attempt of a locked asset with *error*; what it made becomes garbage."""
+    now = datetime.now(UTC)
+    facts = {
+        "error_code": error.code,
+        "error_message": error.message,
+        "processed_at": now,
+        "sweep_at": now + _SWEEP_AFTER,
+    }
+    ended = await change(tx, asset, AssetStatus.FAILED, at=now, facts=facts)
+    if ended is None:
+        return None
+    await forget_outputs(tx, asset.id)
+    return await _told(tx, ended, now, error=error)
+
+
+async def _told(
+    tx: Tx,
+    asset: Asset,
+    now: datetime,
+    *,
+    files: Sequence[AssetFile] = (),
+    error: ErrorInfo | None = None,
+) -> Outcome:
+    outcome = MediaProcessed(
+        attempt=asset.attempt,
+        outcome="failed" if error else "ready",
+        file_name=asset.file_name,
+        content_type=asset.content_type,
+        size=asset.size,
+        kind=kind_of(asset.content_type),
+        profile=ProfileRef(name=asset.profile, version=asset.profile_version),
+        rendition=_rendition(asset, files),
+        thumbnail=_picture(asset, files),
+        files=[MediaFile.model_validate(file, from_attributes=True) for file in files] or None,
+        error=error,
+        created_at=asset.created_at,
+        processed_at=now,
+    )
+    await tell(tx, asset, outcome, at=now, topic=MEDIA_PROCESSED)
+    log.info("outcome", asset_id=str(asset.id), outcome=outcome.outcome, error=error)
+    return Outcome(asset, now)
+
+
+def _rendition(asset: Asset, files: Sequence[AssetFile]) -> Rendition | None:
+    file = media_of(files)
+    return Rendition(bucket=asset.bucket, **_described(file)) if file else None
+
+
+def _picture(asset: Asset, files: Sequence[AssetFile]) -> Picture | None:
+    file = thumbnail_of(files)
+    if file is None:
+        return None
+    facts = _described(file)
+    del facts["duration_seconds"]
+    return Picture(name=file.name, bucket=asset.bucket, **facts)
+
+
+def _described(file: AssetFile) -> dict[str, Any]:
+    return file.model_dump(
+        include={"key", "content_type", "width", "height", "size", "duration_seconds"}
+    )

@@ -1,0 +1,98 @@
+"""Asks the thumbnailer for pictures: claims its tasks for it, in fair turns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import structlog
+from ingest.metrics import count_outcome
+from ingest.outputs import pictures
+from ingest.settings import IngestSettings
+from ingest.worker import GaveUpError
+from media_contracts import MEDIA_THUMBNAIL, ErrorInfo
+from media_records import tasks
+from media_records.files import files_of, original_of, reference
+from media_records.lifecycle import find_asset, tell
+from media_records.tasks import Pool, Turns
+from media_records.work import Work
+from media_runtime.errors import TransientError
+
+log = structlog.get_logger(__name__)
+
+_AWAY_SECONDS = 1.0
+_OWNER = "thumbnailer"
+# One that is not answered is asked for again: after longer each time, as it may only be late.
+_LEASE_GROWS = 2.0
+
+
+class AskForPictures:
+    """
+    Sends requests, in the unit of work that claims their task.
+
+    Kafka's topic has no turns, hence few requests are in it at a time: of each company, and of
+    those that take long, of all companies together.
+    """
+
+    def __init__(self, settings: IngestSettings, work: Work) -> None:
+        self._settings = settings
+        self._work = work
+        self._queued = work.wakeup([Pool.PICTURES])
+        self._turns = Turns(
+            [Pool.PICTURES],
+            settings.slow_picture_seconds,
+            most_slow=settings.slow_pictures_at_once,
+            most_of_company=settings.company_pictures_at_once,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Ask in the background for the block."""
+        asking = asyncio.create_task(self._ask_for_ever(), name="ask-for-pictures")
+        try:
+            yield
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def _ask_for_ever(self) -> None:
+        while True:
+            try:
+                while await self._ask_once():
+                    pass
+            except TransientError as error:
+                log.warning("asking_waits", error=str(error))
+                await asyncio.sleep(_AWAY_SECONDS)
+            except Exception:
+                log.exception("asking_failed")
+                await asyncio.sleep(_AWAY_SECONDS)
+            else:
+                await self._queued.wait(self._settings.task_poll_seconds)
+
+    async def _ask_once(self) -> bool:
+        outcome = None
+        async with self._work.begin() as tx:
+            task = await tasks.claim(
+                tx,
+                self._turns,
+                owner=_OWNER,
+                lease_seconds=self._settings.pictures_lease_seconds,
+                lease_grows=_LEASE_GROWS,
+            )
+            if task is None:
+                return False
+            asset = await find_asset(tx, task.asset_id)
+            original = original_of(await files_of(tx, task.asset_id))
+            if asset is None or original is None or not tasks.wants(asset, task):
+                await tasks.drop(tx, task)
+            elif task.age_seconds > self._settings.give_up_seconds:
+                error = GaveUpError()
+                info = ErrorInfo(code=error.code, message=error.message)
+                outcome = await tasks.fail(tx, task, info)
+            else:
+                request = pictures.request(task, asset, reference(asset, original))
+                await tell(tx, asset, request, at=datetime.now(UTC), topic=MEDIA_THUMBNAIL)
+        count_outcome(outcome)
+        return True

@@ -1,0 +1,141 @@
+"""
+Pictures: one task for all of a source, which the thumbnailer does, asked over Kafka.
+
+Invariant: of its answer counts what storage confirms. Whoever can write to its topic can neither
+name another object nor invent a size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ingest.outputs.source import Source
+from media_contracts import (
+    CloudEvent,
+    FileKind,
+    Fit,
+    MediaFile,
+    MediaKind,
+    ObjectRef,
+    Picture,
+    PictureOutput,
+    PictureSpec,
+    ThumbnailMade,
+    ThumbnailRequested,
+)
+from media_records.tables import Asset
+from media_records.tasks import NewTask, Pool, Task
+from media_runtime.storage import ObjectMissingError, ObjectStore, output_key
+
+TASK = "pictures"
+_KIND = "pictures"
+# Measured with Pillow 12: a baseline JPEG, and each further scan of a progressive one.
+_SECONDS_A_MEGAPIXEL, _SECONDS_A_MEGAPIXEL_AND_SCAN = 0.02, 0.012
+_SECONDS_OF_A_FRAME = 0.3
+
+
+def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
+    """Return the task that makes these pictures; see Planner."""
+    wanted = [one for one in outputs if source.kind in one.sources]
+    if not wanted:
+        return ()
+    params = {
+        "kind": source.kind.value,
+        "duration_seconds": source.duration_seconds,
+        "pictures": [
+            one.model_dump(mode="json", include={"name", "kind", "width", "height", "fit"})
+            for one in wanted
+        ],
+    }
+    return (
+        NewTask(
+            TASK,
+            _KIND,
+            Pool.PICTURES,
+            params,
+            required=any(one.required for one in wanted),
+            priority=min(one.priority for one in wanted),
+            cost_seconds=_cost_seconds(source),
+        ),
+    )
+
+
+def _cost_seconds(source: Source) -> float:
+    further_scans = source.scans - 1
+    seconds = source.megapixels * (
+        _SECONDS_A_MEGAPIXEL + further_scans * _SECONDS_A_MEGAPIXEL_AND_SCAN
+    )
+    return seconds + (_SECONDS_OF_A_FRAME if source.kind is MediaKind.VIDEO else 0)
+
+
+def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
+    """Return what the thumbnailer is asked for."""
+    return ThumbnailRequested(
+        attempt=asset.attempt,
+        kind=MediaKind(task.params["kind"]),
+        content_type=asset.content_type,
+        source=source,
+        duration_seconds=task.params["duration_seconds"],
+        pictures=[
+            PictureSpec(
+                name=one["name"],
+                width=one["width"],
+                height=one["height"],
+                fit=Fit(one["fit"]),
+                key=_key(asset.company_id, asset.id, asset.attempt, one),
+            )
+            for one in task.params["pictures"]
+        ],
+        task=task.name,
+    )
+
+
+def files(task: Task, made: ThumbnailMade) -> list[MediaFile]:
+    """Return the pictures of a confirmed answer as files of their asset."""
+    kinds = {one["name"]: FileKind(one["kind"]) for one in task.params["pictures"]}
+    return [
+        MediaFile(kind=kinds[picture.name], **picture.model_dump(exclude={"bucket"}))
+        for picture in made.pictures
+    ]
+
+
+async def confirmed(
+    store: ObjectStore, task: Task, event: CloudEvent[ThumbnailMade]
+) -> ThumbnailMade | None:
+    """
+    Return the answer to *task* with its pictures as storage has them.
+
+    None where it has not all that were asked for, and no others, under their own keys, or where
+    one of them is not there. Raises StorageUnavailableError.
+    """
+    made = event.data
+    of = event.companyid, event.subject, made.attempt
+    wanted = {one["name"]: _key(*of, one) for one in task.params["pictures"]}
+    told = [(one.name, one.bucket, one.key) for one in made.pictures]
+    bucket = store.bucket_of(event.companyid)
+    if sorted(told) != sorted((name, bucket, key) for name, key in wanted.items()):
+        return None
+    try:
+        pictures = await asyncio.gather(*(_as_stored(store, one) for one in made.pictures))
+    except ObjectMissingError:
+        return None
+    return made.model_copy(update={"pictures": pictures})
+
+
+def _key(company_id: Any, asset_id: Any, attempt: int, picture: Mapping[str, Any]) -> str:
+    # Without a fence: whoever asks again for an attempt's pictures gets those that are there.
+    name = picture["name"] + (".jpg" if picture["fit"] == Fit.COVER else "")
+    return output_key(company_id, asset_id, attempt, name)
+
+
+async def _as_stored(store: ObjectStore, picture: Picture) -> Picture:
+    stored = await store.stat(ObjectRef(bucket=picture.bucket, key=picture.key))
+    facts = {
+        "size": stored.size,
+        "content_type": stored.content_type or picture.content_type,
+        "width": int(stored.about.get("width", picture.width)),
+        "height": int(stored.about.get("height", picture.height)),
+    }
+    return picture.model_copy(update=facts)

@@ -1,0 +1,30 @@
+"""
+The plan: which tasks give one source what its profile wants of it. Pure.
+
+Each kind of output has a module in ``ingest.outputs`` that plans its tasks, and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ingest.outputs import pictures, video
+from ingest.outputs.source import Planner, Source
+from media_contracts import PictureOutput, Profile, VideoOutput
+from media_contracts.profiles import Output
+from media_records.tasks import NewTask
+
+PLANNERS: Mapping[type[Output], Planner] = {
+    VideoOutput: video.plan,
+    PictureOutput: pictures.plan,
+}
+"""Who plans the outputs of each type."""
+
+
+def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
+    """Return the tasks that make of *source* what *profile* wants, as far as it fits."""
+    return tuple(
+        task
+        for kind, planner in PLANNERS.items()
+        for task in planner([one for one in profile.outputs if isinstance(one, kind)], source)
+    )

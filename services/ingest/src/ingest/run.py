@@ -1,0 +1,49 @@
+"""Runs one claimed task: its upload, its work, and the unit of work that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ingest.metrics import count_outcome
+from ingest.outputs.source import Doer
+from ingest.sources import Sources
+from media_records import tasks
+from media_records.tables import Asset
+from media_records.tasks import Task
+from media_records.work import Work
+from media_runtime.scratch import scratch_folder
+
+
+class RunTask:
+    """
+    Does tasks of the kinds that *doers* name, each in a folder of its own below *folder*.
+
+    Everything slow happens outside of transactions.
+    """
+
+    def __init__(
+        self, work: Work, sources: Sources, doers: Mapping[str, Doer], folder: Path
+    ) -> None:
+        self._work = work
+        self._sources = sources
+        self._doers = doers
+        self._folder = folder
+
+    async def __call__(self, task: Task, asset: Asset) -> None:
+        """
+        Do the task and end it.
+
+        Raises PermanentError when the file is at fault, TransientError when something is away,
+        LostLeaseError when another worker has taken over.
+        """
+        name = f"{task.asset_id}-{task.attempt}-{task.name}-{task.fence}"
+        async with (
+            self._sources.open(asset) as (source, upload),
+            scratch_folder(self._folder / name) as folder,
+        ):
+            done = await self._doers[task.kind](task, asset, source, folder)
+            async with self._work.begin() as tx:
+                outcome = await tasks.finish(tx, task, done.files, then=done.then, stage=done.stage)
+            upload.wanted_next = any(one.kind in self._doers for one in done.then)
+            count_outcome(outcome)

@@ -1,0 +1,359 @@
+"""Tasks: claimed in turns, ended once, and what follows from their end."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from media_contracts import ErrorInfo, FileKind, MediaFile
+from media_records import tasks
+from media_records.lifecycle import lock_asset
+from media_records.tasks import LostLeaseError, NewTask, Pool, Turns
+from media_records.work import Work
+from media_runtime.kafka import Producer
+from media_runtime.outbox import Outbox
+from media_runtime.postgres import Database
+
+from support.assets import asset_now, files_now, sign_asset
+from support.databases import service_url
+
+# In the order of their ids, as claims that nothing else decides go by it.
+BIG, SMALL, THIRD = (UUID(int=number) for number in (1, 2, 3))
+POOLS = (Pool.INSPECT, Pool.ENCODE, Pool.PICTURES)
+BAD = ErrorInfo(code="unreadable_media", message="No.")
+
+
+@pytest.fixture
+async def work(database_name, kafka_settings):
+    async with Database.connect(service_url(database_name, "ingest"), name="t", size=8) as db:
+        yield Work(db, Outbox(db, Producer(kafka_settings, name="t"), service="ingest"))
+
+
+@pytest.fixture
+async def attempt(work, database_name, admin):
+    """Begin an attempt with these tasks; gives the asset's id."""
+    async with Database.connect(service_url(database_name, "sign_api"), name="t", size=1) as db:
+
+        async def begun(*wanted: NewTask, company: UUID = BIG, status: str = "processing"):
+            _, asset_id = await sign_asset(db, company)
+            await admin.execute(
+                "UPDATE media_assets SET status = $2, uploaded_at = now() WHERE id = $1",
+                asset_id, status,
+            )  # fmt: skip
+            async with work.begin() as tx:
+                asset = await lock_asset(tx, asset_id)
+                assert await tasks.add(tx, asset, wanted) == len(wanted)
+            return asset_id
+
+        yield begun
+
+
+@pytest.fixture
+def claim(work):
+    """Claim the next task, in a unit of work of its own."""
+
+    async def one(*pools, **turns):
+        async with work.begin() as tx:
+            return await tasks.claim(
+                tx, Turns(pools or POOLS, turns.pop("slow_seconds", 10), **turns),
+                owner="t", lease_seconds=30,
+            )  # fmt: skip
+
+    return one
+
+
+@pytest.fixture
+def finish(work):
+    async def done(task, *files, then=(), seconds=None):
+        async with work.begin() as tx:
+            return await tasks.finish(tx, task, files, then=then, seconds=seconds)
+
+    return done
+
+
+@pytest.fixture
+def fail(work):
+    async def failed(task):
+        async with work.begin() as tx:
+            return await tasks.fail(tx, task, BAD)
+
+    return failed
+
+
+@pytest.fixture
+def states(admin):
+    async def now(asset_id):
+        rows = await admin.fetch("SELECT name, state FROM tasks WHERE asset_id = $1", asset_id)
+        return {row["name"]: row["state"] for row in rows}
+
+    return now
+
+
+def new(name, pool=Pool.ENCODE, **facts):
+    return NewTask(name, name, pool, **facts)
+
+
+def file(name="video"):
+    return MediaFile(
+        name=name, kind=FileKind.VIDEO, key=f"k/{name}", content_type="v", size=5, width=2, height=2
+    )
+
+
+async def test_an_attempt_is_complete_when_all_its_required_tasks_are_done(
+    attempt, claim, finish, states, work
+):
+    asset = await attempt(new("inspect", Pool.INSPECT))
+    inspect = await claim()
+    follows = [new("video"), new("still", Pool.PICTURES), new("extra", required=False, priority=9)]
+    assert await finish(inspect, then=follows) is None
+    first, second = await claim(Pool.ENCODE), await claim(Pool.PICTURES)
+    assert (first.name, second.name) == ("video", "still")
+    assert await finish(first, file()) is None
+    outcome = await finish(second, file("still"))
+    assert (outcome.asset.id, outcome.asset.status) == (asset, "ready")
+    assert await states(asset) == {
+        "inspect": "done", "video": "done", "still": "done", "extra": "queued",
+    }  # fmt: skip
+    extra = await claim()
+    assert await finish(extra, file("extra")) is None
+    assert set(await files_now(work.database, asset)) == {"video", "still", "extra"}
+
+
+async def test_a_task_waits_for_those_that_it_needs(attempt, claim, finish, states):
+    wanted = [new("a"), new("b"), new("c", needs=("a", "b")), new("d", needs=("c",))]
+    asset = await attempt(*wanted)
+    a, b = await claim(), await claim()
+    assert await claim() is None
+    await finish(a)
+    assert (await states(asset))["c"] == "blocked"
+    await finish(b)
+    c = await claim()
+    assert c.name == "c"
+    assert (await states(asset))["d"] == "blocked"
+    await finish(c)
+    outcome = await finish(await claim())
+    assert outcome.asset.status == "ready"
+
+
+async def test_what_is_needed_and_done_already_is_not_waited_for(attempt, claim, finish):
+    await attempt(new("a"))
+    await finish(await claim(), then=[new("b", needs=("a",))])
+    assert (await claim()).name == "b"
+
+
+async def test_a_required_task_that_fails_ends_the_attempt_and_its_siblings(
+    attempt, claim, fail, finish, states, work
+):
+    asset = await attempt(new("a"), new("b"), new("c", needs=("a",)), new("d", required=False))
+    a, b = await claim(), await claim()
+    await finish(b, file())
+    outcome = await fail(a)
+    assert (outcome.asset.status, outcome.asset.error_code) == ("failed", "unreadable_media")
+    assert await states(asset) == {
+        "a": "failed", "b": "done", "c": "cancelled", "d": "cancelled",
+    }  # fmt: skip
+    assert await files_now(work.database, asset) == {}
+
+
+async def test_a_sibling_under_way_is_cancelled_and_ends_nothing_more(
+    attempt, claim, fail, finish, work
+):
+    asset = await attempt(new("a"), new("b"))
+    a, b = await claim(), await claim()
+    await fail(a)
+    with pytest.raises(LostLeaseError):
+        await tasks.beat(work.database, b, lease_seconds=30)
+    with pytest.raises(LostLeaseError):
+        await finish(b, file())
+    assert await files_now(work.database, asset) == {}
+
+
+async def test_an_optional_task_that_fails_ends_alone_with_those_that_need_it(
+    attempt, claim, fail, finish, states
+):
+    asset = await attempt(
+        new("a", required=False), new("b", needs=("a",), required=False),
+        new("c", needs=("b",), required=False), new("d"),
+    )  # fmt: skip
+    a, d = await claim(), await claim()
+    assert await fail(a) is None
+    assert await states(asset) == {
+        "a": "failed", "b": "cancelled", "c": "cancelled", "d": "running",
+    }  # fmt: skip
+    assert (await finish(d)).asset.status == "ready"
+
+
+async def test_only_the_newest_claim_ends_a_task(attempt, claim, finish, admin):
+    await attempt(new("a"))
+    first = await claim()
+    await admin.execute("UPDATE tasks SET lease_until = now() - interval '1 second'")
+    second = await claim()
+    assert (second.tries, second.fence) == (2, first.fence + 1)
+    with pytest.raises(LostLeaseError):
+        await finish(first, file())
+    assert (await finish(second, file())).asset.status == "ready"
+
+
+async def test_what_came_first_counts_where_an_asset_has_gone(
+    attempt, claim, finish, admin, work, states
+):
+    """And nothing waits for ever for a task whose end nobody wants."""
+    asset = await attempt(new("a"), new("b"), new("c", needs=("a",)))
+    task = await claim()
+    await admin.execute("UPDATE media_assets SET status = 'deleted'")
+    assert await finish(task, file()) is None
+    assert await files_now(work.database, asset) == {}
+    assert await states(asset) == {"a": "done", "b": "cancelled", "c": "cancelled"}
+    assert await claim() is None
+
+
+async def test_a_task_that_its_asset_does_not_want_is_dropped_with_its_siblings(
+    attempt, claim, admin, work, states
+):
+    asset = await attempt(new("a"), new("b", needs=("a",)))
+    await admin.execute("UPDATE media_assets SET status = 'deleted'")
+    task = await claim()
+    async with work.begin() as tx:
+        assert not tasks.wants(await asset_now(work.database, asset), task)
+        await tasks.drop(tx, task)
+    assert set((await states(asset)).values()) == {"cancelled"}
+
+
+async def test_a_task_that_is_given_back_is_claimed_again_later(attempt, claim, work, admin):
+    await attempt(new("a"))
+    task = await claim()
+    await tasks.give_back(work.database, task, why="away", delay_seconds=60)
+    assert await claim() is None
+    await admin.execute("UPDATE tasks SET not_before = now()")
+    assert (await claim()).tries == 1, "it was not its own fault"
+
+
+async def test_the_lowest_priority_comes_first_then_the_oldest(attempt, claim):
+    await attempt(new("a", priority=5), new("b"), new("c"))
+    assert [(await claim()).name for _ in range(3)] == ["b", "c", "a"]
+
+
+async def test_one_worker_serves_companies_in_turns(attempt, claim, finish):
+    for _ in range(4):
+        await attempt(new("a"), company=BIG)
+    for _ in range(2):
+        await attempt(new("a"), company=SMALL)
+    served = []
+    for _ in range(6):
+        task = await claim()
+        served.append(task.company_id)
+        await finish(task)
+    assert served[:4] in ([BIG, SMALL, BIG, SMALL], [BIG, SMALL, SMALL, BIG])
+
+
+async def test_who_used_more_seconds_waits_whatever_the_number_of_tasks(
+    attempt, claim, finish, admin
+):
+    await attempt(new("a"), new("b"), company=BIG)
+    for _ in range(5):
+        await attempt(new("a"), company=SMALL)
+    first = await claim()
+    assert first.company_id == BIG
+    await admin.execute("UPDATE tasks SET claimed_at = now() - interval '50 seconds' WHERE id = $1",
+                        first.id)  # fmt: skip
+    await finish(first)
+    for _ in range(5):
+        task = await claim()
+        assert task.company_id == SMALL
+        await finish(task)
+    assert (await claim()).company_id == BIG
+
+
+async def test_what_was_used_is_forgotten_in_time(attempt, claim, finish, admin):
+    await attempt(new("a"), new("b"), company=BIG)
+    task = await claim()
+    await admin.execute("UPDATE tasks SET claimed_at = now() - interval '50 seconds'")
+    await finish(task)
+    await admin.execute("UPDATE company_work SET at = now() - interval '60 minutes'")
+    await attempt(new("a"), company=SMALL)
+    running = await claim()
+    assert running.company_id == SMALL or (await claim()).company_id == SMALL
+
+
+async def test_a_running_task_counts_as_much_as_it_will_cost(attempt, claim):
+    await attempt(new("a", cost_seconds=8), new("b"), company=BIG)
+    await attempt(new("a", cost_seconds=1), new("b"), new("c"), company=SMALL)
+    assert (await claim()).company_id == BIG
+    assert [(await claim()).company_id for _ in range(3)] == [SMALL] * 3
+
+
+async def test_those_who_take_short_tasks_alone_leave_the_slow_ones(attempt, claim):
+    await attempt(new("film", cost_seconds=100))
+    assert await claim(slow_seconds=10, most_slow=0) is None
+    await attempt(new("clip", cost_seconds=1))
+    assert (await claim(slow_seconds=10, most_slow=0)).name == "clip"
+
+
+async def test_a_bounded_number_of_slow_tasks_runs_of_all_companies(attempt, claim, finish):
+    for company in (BIG, SMALL, THIRD):
+        await attempt(new("slow", cost_seconds=100), company=company)
+    await attempt(new("quick"), company=THIRD)
+    bounds = {"slow_seconds": 10, "most_slow": 1}
+    first = await claim(**bounds)
+    assert first.name == "slow"
+    assert (await claim(**bounds)).name == "quick"
+    assert await claim(**bounds) is None
+    await finish(first)
+    assert (await claim(**bounds)).name == "slow"
+
+
+async def test_a_bounded_number_of_a_companys_tasks_runs(attempt, claim):
+    await attempt(new("a"), new("b"), new("c"), company=BIG)
+    await attempt(new("a"), company=SMALL)
+    found = [await claim(most_of_company=1) for _ in range(3)]
+    assert {task.company_id for task in found[:2]} == {BIG, SMALL}
+    assert found[2] is None
+
+
+async def in_the_way(work, task):
+    return await tasks.is_in_the_way(work.database, task, seconds=30)
+
+
+async def test_a_long_task_makes_way_for_a_company_that_has_waited(attempt, claim, work, admin):
+    """Though its own company has no other one under way."""
+    for company in (BIG, SMALL):
+        await attempt(new("film"), company=company)
+    first, second = await claim(), await claim()
+    await admin.execute("UPDATE tasks SET claimed_at = now() - interval '40 seconds'")
+    await admin.execute(
+        "UPDATE tasks SET claimed_at = now() - interval '60 seconds' WHERE id = $1", first.id
+    )
+    assert not await in_the_way(work, first), "nobody waits"
+    await attempt(new("film"), company=THIRD)
+    assert not await in_the_way(work, first), "not for long"
+    await admin.execute("UPDATE tasks SET not_before = now() - interval '31 seconds'")
+    assert await in_the_way(work, first)
+    assert not await in_the_way(work, second), "the company that used the most"
+
+
+async def test_a_task_that_made_way_runs_longer_before_it_does_so_again(
+    attempt, claim, work, admin
+):
+    await attempt(new("film"), company=BIG)
+    task = await claim()
+    await tasks.give_back(work.database, task, why="made way", made_way=True)
+    task = await claim()
+    assert task.tries == 1
+    await attempt(new("film"), company=SMALL)
+    await admin.execute("UPDATE tasks SET not_before = now() - interval '31 seconds'")
+    for seconds, expected in ((40, False), (61, True)):
+        await admin.execute(
+            "UPDATE tasks SET claimed_at = now() - make_interval(secs => $2) WHERE id = $1",
+            task.id, seconds,
+        )  # fmt: skip
+        assert await in_the_way(work, task) is expected
+
+
+async def test_claims_at_once_pass_one_another(attempt, claim):
+    for _ in range(6):
+        await attempt(new("a"))
+    found = await asyncio.gather(*(claim() for _ in range(6)))
+    ids = [task.id for task in found if task]
+    assert len(set(ids)) == len(ids)
+    assert len(ids) >= 3, "who loses a race comes again"

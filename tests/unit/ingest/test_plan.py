@@ -1,0 +1,119 @@
+"""What a source gets of a profile."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+from ingest import plan as planning
+from ingest.outputs.source import Source
+from ingest.plan import plan
+from ingest.settings import IngestSettings
+from media_contracts import Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts.profiles import DEFAULT, Output
+from media_records.tasks import NewTask, Pool
+from pydantic import ValidationError
+
+FILM = Source(MediaKind.VIDEO, 3840, 2160, duration_seconds=60.0, frame_rate=30.0, has_sound=True)
+PHOTO = Source(MediaKind.IMAGE, 4000, 3000)
+
+
+def by_name(tasks):
+    return {task.name: task for task in tasks}
+
+
+def test_a_film_gets_a_video_and_a_thumbnail():
+    tasks = by_name(plan(DEFAULT, FILM))
+    assert set(tasks) == {"video", "pictures"}
+    video, pictures = tasks["video"], tasks["pictures"]
+    assert (video.pool, video.params["width"], video.params["height"]) == (Pool.ENCODE, 1920, 1080)
+    assert video.params["has_sound"] is True
+    assert (pictures.pool, [one["name"] for one in pictures.params["pictures"]]) == (
+        Pool.PICTURES, ["thumbnail"],
+    )  # fmt: skip
+    assert all(task.required and not task.needs for task in tasks.values())
+
+
+def test_an_image_gets_an_image_and_a_thumbnail_in_one_task():
+    (task,) = plan(DEFAULT, PHOTO)
+    wanted = {one["name"]: (one["width"], one["height"], one["fit"])
+              for one in task.params["pictures"]}  # fmt: skip
+    assert wanted == {"image": (4096, 4096, "inside"), "thumbnail": (320, 240, "cover")}
+
+
+def test_the_settings_profile_is_the_built_in_one(tmp_path):
+    settings = IngestSettings(
+        kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
+        s3_access_key="k", s3_secret_key="s", scratch_dir=tmp_path,
+    )  # fmt: skip
+    assert settings.profile == DEFAULT
+
+
+def test_a_longer_or_larger_film_costs_more():
+    def cost(**changes):
+        source = Source(**{**FILM.__dict__, **changes})
+        return by_name(plan(DEFAULT, source))["video"].cost_seconds
+
+    usual = cost()
+    assert cost(duration_seconds=600.0) > 9 * usual
+    assert cost(width=640, height=360) < usual / 4
+    assert cost(frame_rate=None) == pytest.approx(usual, rel=0.5), "an unknown rate is a usual one"
+
+
+def test_a_photo_in_many_scans_costs_more():
+    (usual,) = plan(DEFAULT, PHOTO)
+    (many,) = plan(DEFAULT, Source(MediaKind.IMAGE, 4000, 3000, scans=100))
+    assert usual.cost_seconds < 1
+    assert many.cost_seconds > 10
+
+
+def test_a_plan_is_the_same_each_time_and_any_profile_of_outputs_that_fit_is_empty():
+    assert plan(DEFAULT, FILM) == plan(DEFAULT, FILM)
+    films = Profile(name="films", version=1, outputs=(VideoOutput(name="video"),))
+    assert plan(films, PHOTO) == ()
+
+
+def test_optional_outputs_make_optional_tasks():
+    profile = Profile(
+        name="p", version=1,
+        outputs=(
+            VideoOutput(name="video", required=False, priority=3),
+            PictureOutput(name="a", width=1, height=1, required=False),
+        ),
+    )  # fmt: skip
+    tasks = by_name(plan(profile, FILM))
+    assert [tasks[name].required for name in ("video", "pictures")] == [False, False]
+    assert tasks["video"].priority == 3
+
+
+def test_another_picture_is_one_line():
+    banner = PictureOutput(name="banner", width=1200, height=300, fit=Fit.COVER)
+    profile = Profile(name="p", version=1, outputs=(*DEFAULT.outputs, banner))
+    task = by_name(plan(profile, FILM))["pictures"]
+    assert [one["name"] for one in task.params["pictures"]] == ["thumbnail", "banner"]
+    assert task.params["pictures"][1]["kind"] == "picture"
+
+
+class Waveform(Output):
+    """A kind of output that nobody has made yet, as a module of its own would declare it."""
+
+    type: Literal["waveform"] = "waveform"
+
+
+def waveforms(outputs, source):
+    if not source.has_sound:
+        return ()
+    return [NewTask(one.name, "waveform", Pool.ENCODE, required=False) for one in outputs]
+
+
+def test_another_kind_of_output_is_a_planner_and_a_line(monkeypatch):
+    monkeypatch.setattr(planning, "PLANNERS", {**planning.PLANNERS, Waveform: waveforms})
+    profile = DEFAULT.model_copy(update={"outputs": (*DEFAULT.outputs, Waveform(name="sound"))})
+    assert set(by_name(plan(profile, FILM))) == {"video", "pictures", "sound"}
+    silent = Source(**{**FILM.__dict__, "has_sound": False})
+    assert set(by_name(plan(profile, silent))) == {"video", "pictures"}
+
+
+def test_two_outputs_of_one_name_are_refused():
+    with pytest.raises(ValidationError, match="two outputs of one name"):
+        Profile(name="p", version=1, outputs=(VideoOutput(name="a"), VideoOutput(name="a")))
