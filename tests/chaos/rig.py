@@ -67,6 +67,7 @@ class Rig:
         """How often a service ended by itself and was started again."""
         self._lock = threading.Lock()
         self._running: dict[str, Program] = {}
+        self._altered: set[str] = set()
 
     @asynccontextmanager
     async def up(self) -> AsyncIterator[Rig]:
@@ -129,6 +130,7 @@ class Rig:
         with self._lock:
             program = self._local(settings)._program(name)
             self._running[name] = program
+            (self._altered.add if settings else self._altered.discard)(name)
             process = program.start()
             State(self.home.state_file).remember_process(name, process)
         program.wait_ready()
@@ -179,10 +181,12 @@ class Rig:
                     await self.start(name)
 
     async def healed(self) -> None:
-        """Start what does not run, so that the next scenario finds a whole stack."""
+        """Start what does not run as usual, so that the next scenario finds a whole stack."""
         for name in (*SERVERS, *SERVICES):
             if not self.is_alive(name):
                 await self.start(name)
+            elif name in self._altered:
+                await self.restart(name)
 
     @asynccontextmanager
     async def another(
