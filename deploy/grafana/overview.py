@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from media_runtime.catalog import SERVICES
 
 from panels import (
     GREEN,
@@ -19,7 +20,7 @@ from panels import (
     rows,
 )
 
-_SERVICES = 'job=~"sign_api|ingest|thumbnailer|notifier|watcher"'
+_SERVICES = f'job=~"{"|".join(SERVICES)}"'
 _SIGN = 'job="sign_api", route="/api/media/sign"'
 _COLOURS = {"ready": GREEN, "refused": YELLOW, "failed": RED}
 
@@ -41,10 +42,10 @@ _GOOD_SIGNS = _increase(
 _NOW = [
     number(
         "Services up",
-        "How many of the five services have a process that answers Prometheus.",
+        "How many of the services have a process that answers Prometheus.",
         "none",
         Query(f"sum(max by (job) (up{{{_SERVICES}}}))"),
-        levels=Levels.all_of(5),
+        levels=Levels.all_of(len(SERVICES)),
         span=3,
     ),
     number(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from grafana_foundation_sdk.models.dashboard import Dashboard
+from media_runtime.catalog import SERVICES
 
 from panels import RATE, Panel, Query, board, curves, note, quantiles, rate, variable
 
@@ -372,13 +373,21 @@ def _watcher() -> Sequence[Panel]:
     ]
 
 
-_ROWS: Mapping[str, Sequence[Panel]] = {
-    "sign_api": _sign_api(),
-    "ingest": _ingest(),
-    "thumbnailer": _thumbnailer(),
-    "notifier": _notifier(),
-    "watcher": _watcher(),
+_PANELS: Mapping[str, Callable[[], Sequence[Panel]]] = {
+    "sign_api": _sign_api,
+    "ingest": _ingest,
+    "thumbnailer": _thumbnailer,
+    "notifier": _notifier,
+    "watcher": _watcher,
 }
+
+
+def _row(service: str) -> Sequence[Panel]:
+    """Return a service's panels: without any of its own, what can be said of each."""
+    if service in _PANELS:
+        return _PANELS[service]()
+    records = [_consumed(service)] if "kafka" in SERVICES[service].needs else []
+    return [*records, *_process(service)]
 
 
 def dashboard() -> Dashboard:
@@ -387,12 +396,12 @@ def dashboard() -> Dashboard:
         "media-services",
         "Media: services",
         "For those who scale: rate, errors, duration and saturation of each service.",
-        _ROWS,
+        {service: _row(service) for service in SERVICES},
         variable(
             "instance",
             "Instance",
             "The processes to look at.",
-            'label_values(up{job=~"sign_api|ingest|thumbnailer|notifier|watcher"}, instance)',
+            f'label_values(up{{job=~"{"|".join(SERVICES)}"}}, instance)',
             multi=True,
         ),
     )

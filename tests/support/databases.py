@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 from media_records.migrate import migrate
+from media_runtime.catalog import DATABASE_USERS
 
-SERVICES = ("sign_api", "ingest", "notifier", "watcher")
 _RUN = f"t_{secrets.token_hex(5)}"
 _PASSWORD = secrets.token_hex(16)
 
@@ -47,7 +47,7 @@ async def template() -> AsyncIterator[str]:
     """Give the name of a migrated database; at the end it is dropped, as are the run's logins."""
     async with _administrator() as admin, empty_database() as name:
         await migrate(admin_url(name), {})
-        for service in SERVICES:
+        for service in DATABASE_USERS:
             await admin.execute(
                 f"CREATE ROLE {login_of(service)} LOGIN PASSWORD '{_PASSWORD}'"
                 f" IN ROLE media_{service}"
@@ -55,7 +55,7 @@ async def template() -> AsyncIterator[str]:
         try:
             yield name
         finally:
-            for service in SERVICES:
+            for service in DATABASE_USERS:
                 await admin.execute(f"DROP ROLE {login_of(service)}")
 
 

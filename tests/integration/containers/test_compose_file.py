@@ -9,16 +9,13 @@ import shutil
 import stat
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import yaml
-from ingest.settings import IngestSettings
+from media_runtime.catalog import DATABASE_USERS, KAFKA_USERS, SERVICES, STORAGE_USERS, needing
 from mediactl.services import SCALABLE
-from notifier.settings import NotifierSettings
-from sign_api.settings import SignApiSettings
-from thumbnailer.settings import ThumbnailerSettings
-from watcher.settings import WatcherSettings
 
 from support.surroundings import Parts
 
@@ -26,11 +23,8 @@ ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE = yaml.safe_load(TEXT)
 SETTINGS = {
-    "sign_api": SignApiSettings,
-    "ingest": IngestSettings,
-    "thumbnailer": ThumbnailerSettings,
-    "notifier": NotifierSettings,
-    "watcher": WatcherSettings,
+    name: getattr(import_module(f"{name}.settings"), f"{name.title().replace('_', '')}Settings")
+    for name in SERVICES
 }
 SECRETS = (
     "POSTGRES_PASSWORD",
@@ -38,28 +32,14 @@ SECRETS = (
     "S3_SECRET_KEY",
     "JWT_SECRET",
     "EVENT_ID_SECRET",
-    "SIGN_API_DB_PASSWORD",
-    "INGEST_DB_PASSWORD",
-    "NOTIFIER_DB_PASSWORD",
-    "WATCHER_DB_PASSWORD",
-    "SIGN_API_S3_SECRET",
-    "INGEST_S3_SECRET",
-    "THUMBNAILER_S3_SECRET",
-    "EDGE_S3_SECRET",
     "EDGE_SECRET",
-    "WATCHER_S3_SECRET",
-    "PROVISIONER_S3_SECRET",
-    "METRICS_S3_SECRET",
     "GRAFANA_PASSWORD",
     "KAFKA_ADMIN_PASSWORD",
-    "SIGN_API_KAFKA_PASSWORD",
-    "INGEST_KAFKA_PASSWORD",
-    "THUMBNAILER_KAFKA_PASSWORD",
-    "NOTIFIER_KAFKA_PASSWORD",
-    "WATCHER_KAFKA_PASSWORD",
-    "MINIO_KAFKA_PASSWORD",
-    "SUBSCRIBER_KAFKA_PASSWORD",
+    *(f"{name.upper()}_DB_PASSWORD" for name in DATABASE_USERS),
+    *(f"{name.upper()}_S3_SECRET" for name in STORAGE_USERS),
+    *(f"{name.upper()}_KAFKA_PASSWORD" for name in KAFKA_USERS),
 )
+PUBLIC = {name for name, one in SERVICES.items() if one.public}
 
 
 def compose_command() -> list[str]:
@@ -149,7 +129,7 @@ def test_every_container_is_locked_down_and_bounded(name):
 
 def test_what_is_inside_is_reached_from_the_host_only_where_that_is_asked_for():
     published = yaml.safe_load((ROOT / "deploy/ports.yml").read_text())["services"]
-    assert set(published) == {"kafka", "postgres", "minio", "sign_api", "notifier", "edge"}
+    assert set(published) == {"kafka", "postgres", "minio", "edge", *PUBLIC}
     for name, service in published.items():
         assert name == "edge" or "ports" not in COMPOSE["services"][name]
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])
@@ -163,7 +143,7 @@ def test_only_scratch_has_a_volume_without_a_name():
         for volume in service.get("volumes", [])
         if ":" not in volume
     }
-    assert unnamed == {("ingest", "/scratch"), ("thumbnailer", "/scratch")}
+    assert unnamed == {(name, "/scratch") for name in needing("media")}
 
 
 @pytest.mark.parametrize("name", ["sign_api", "ingest", "watcher"])
@@ -292,7 +272,7 @@ def test_metrics_of_what_clients_reach_are_scraped_at_a_port_that_is_not_publish
         service = COMPOSE["services"][name]
         own = service["environment"].get("METRICS_HTTP_PORT")
         assert scraped[name] == int(own or 8080)
-        assert (own is not None) == (name in {"sign_api", "notifier"})
+        assert (own is not None) == (name in PUBLIC)
         assert all(port.endswith(":8080") for port in service.get("ports", []))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from media_runtime import catalog
 from mediactl.home import Home
 
 ROOT = Path(__file__).parents[3]
@@ -24,6 +25,7 @@ BUILT = {name: one["build"] for name, one in SERVICES.items() if "args" in one.g
 MODULES = {name: f"{name}.main" for name in BUILT} | {
     "migrate": "media_records.migrate, media_runtime.storage_users, media_runtime.topics"
 }
+PUBLIC = {name for name, one in catalog.SERVICES.items() if one.public}
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"
 
 
@@ -122,12 +124,12 @@ def test_an_image_is_of_one_part_alone_and_its_lock(name):
     part = "libs/records" if name == "migrate" else f"services/{name}"
     assert arguments["PART"] == part
     lock = (ROOT / part / "requirements.lock").read_text()
-    has_media = name in {"ingest", "thumbnailer"}
+    has_media = name in catalog.needing("media")
     assert (arguments.get("PROGRAMS") == "media") is has_media
     assert ("pillow==" in lock) is has_media
     assert ("ffmpeg-python==" in lock) is has_media
-    assert ("fastapi==" in lock) is (name in {"sign_api", "notifier"})
-    assert ("sqlalchemy==" in lock) is (name != "thumbnailer")
+    assert ("fastapi==" in lock) is (name in PUBLIC)
+    assert ("sqlalchemy==" in lock) is (name == "migrate" or name in catalog.DATABASE_USERS)
     if name != "migrate":
         assert SERVICES[name]["command"] == [name]
 

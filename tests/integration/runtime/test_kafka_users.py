@@ -17,8 +17,9 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 from media_contracts import TOPICS
+from media_runtime.catalog import KAFKA_USERS
 from media_runtime.kafka_admin import Acl, KafkaAdmin, Operation, Pattern, Resource
-from media_runtime.kafka_users import USERS, make_users, user_name
+from media_runtime.kafka_users import make_users, user_name
 from media_runtime.settings import KafkaSettings
 
 from support.eventually import eventually
@@ -65,7 +66,7 @@ NAMES = [name for topic in TOPICS for name in (topic.name, topic.dlq)]
 @pytest.fixture
 async def users(kafka_settings):
     """Return the settings of each user, of a stack with one record in every topic."""
-    passwords = {user: f"password of {user}" for user in USERS}
+    passwords = {user: f"password of {user}" for user in KAFKA_USERS}
     assert await make_users(kafka_settings, passwords), "the broker checks no rights"
     async with AIOKafkaProducer(**kafka_settings.client_arguments()) as producer:
         for name in NAMES:

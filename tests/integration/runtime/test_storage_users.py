@@ -12,8 +12,9 @@ import httpx
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.bucket_setup import admin_client
+from media_runtime.catalog import METRICS, PROVISIONER, STORAGE_USERS
 from media_runtime.presign import UploadSigner
-from media_runtime.settings import AdministratorSettings, ProvisionerSettings, StorageSettings
+from media_runtime.settings import ProvisionerSettings, StorageSettings
 from media_runtime.storage import (
     ObjectMissingError,
     ObjectStore,
@@ -24,7 +25,7 @@ from media_runtime.storage import (
     upload_key,
 )
 from media_runtime.storage_metrics import METRICS_PATH, metrics_token
-from media_runtime.storage_users import METRICS, PROVISIONER, USERS, access_key, make_users
+from media_runtime.storage_users import access_key, make_users
 from minio import Minio
 from minio.error import MinioAdminException, S3Error
 from minio.notificationconfig import NotificationConfig
@@ -32,7 +33,7 @@ from urllib3 import PoolManager
 
 from support.buckets import our_store, remove_buckets
 
-SECRETS = {user: secrets.token_hex(16) for user in USERS}
+SECRETS = {user: secrets.token_hex(16) for user in STORAGE_USERS}
 QUOTA = 10**9
 HOUR = timedelta(hours=1)
 
@@ -45,9 +46,7 @@ def admin() -> StorageSettings:
 @pytest.fixture(scope="module")
 def users(admin):
     """Settings of each user, whose names and buckets are of this test's prefix."""
-    given = admin.model_dump()
-    given |= {f"{user}_s3_secret": secret for user, secret in SECRETS.items()}
-    make_users(AdministratorSettings(**given), SECRETS)
+    make_users(admin, SECRETS)
     provisioner = {
         "s3_provisioner_access_key": access_key(admin.s3_bucket_prefix, PROVISIONER),
         "s3_provisioner_secret_key": SECRETS[PROVISIONER],
@@ -59,11 +58,11 @@ def users(admin):
             s3_access_key=access_key(admin.s3_bucket_prefix, user),
             s3_secret_key=SECRETS[user],
         )
-        for user in USERS
+        for user in STORAGE_USERS
     }
     remove_buckets(admin)
     client = admin_client(admin, PoolManager())
-    for user in USERS:
+    for user in STORAGE_USERS:
         client.user_remove(access_key(admin.s3_bucket_prefix, user))
         client.policy_remove(access_key(admin.s3_bucket_prefix, user))
 
@@ -126,7 +125,7 @@ async def test_each_service_can_do_its_work(stores, users, company, tmp_path):
         output, f"{output}.jpg", quarantined,
     }  # fmt: skip
     assert await stores["watcher"].bucket_flaw(company, quota_bytes=QUOTA) is None
-    for user in USERS:
+    for user in STORAGE_USERS:
         await stores[user].ping()
 
 
@@ -178,7 +177,7 @@ MAY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", STORAGE_USERS)
 async def test_a_user_may_do_no_more(stores, company, user):
     client, bucket = stores[user]._client, stores[user].bucket_of(company)
 
@@ -205,13 +204,13 @@ async def test_a_prefix_counts_at_its_place_alone(stores, company):
             stores["sign_api"]._client.put_object(bucket, key, io.BytesIO(b"x"), 1)
 
 
-@pytest.mark.parametrize("user", sorted({*USERS} - {"watcher", PROVISIONER}))
+@pytest.mark.parametrize("user", sorted({*STORAGE_USERS} - {"watcher", PROVISIONER}))
 async def test_the_watcher_alone_makes_buckets(stores, user):
     with pytest.raises(StorageUnavailableError, match="AccessDenied"):
         await stores[user].ensure_bucket(uuid4(), quota_bytes=QUOTA)
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", STORAGE_USERS)
 async def test_a_stolen_login_cannot_be_made_to_last(users, user):
     client = admin_client(users[user], PoolManager())
     for call in (
@@ -222,7 +221,7 @@ async def test_a_stolen_login_cannot_be_made_to_last(users, user):
             await asyncio.to_thread(call)
 
 
-@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("user", STORAGE_USERS)
 async def test_nobody_may_administer(users, user):
     client = admin_client(users[user], PoolManager())
     for call in (
@@ -247,7 +246,10 @@ async def test_metrics_are_read_by_those_who_watch_alone(users):
         own = users[user].s3_secret_key.get_secret_value()
         return metrics_token(users[user].s3_access_key, secret or own)
 
-    assert {user for user in USERS if await code(token(user)) == 200} == {"watcher", METRICS}
+    assert {user for user in STORAGE_USERS if await code(token(user)) == 200} == {
+        "watcher",
+        METRICS,
+    }
     assert await code(None) == 403
     assert await code(token(METRICS, "another secret")) == 403
     head, _, signature = token(METRICS).rpartition(".")
@@ -270,8 +272,6 @@ async def test_an_administrator_is_refused_in_production_alone(admin, users):
 
 
 async def test_making_users_again_changes_nothing_and_may_happen_at_once(admin, users, stores):
-    given = admin.model_dump() | {f"{user}_s3_secret": s for user, s in SECRETS.items()}
-    again = AdministratorSettings(**given)
-    await asyncio.gather(*(asyncio.to_thread(make_users, again, SECRETS) for _ in range(2)))
+    await asyncio.gather(*(asyncio.to_thread(make_users, admin, SECRETS) for _ in range(2)))
     await stores["watcher"].ping()
     del users

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from media_records.migrate import MigrateSettings
 from media_runtime.settings import (
     AuthSettings,
     JailSettings,
+    MissingSecretError,
     PostgresSettings,
     Settings,
     StorageSettings,
+    secrets_of,
 )
 from pydantic import ValidationError
 
@@ -30,15 +31,27 @@ def test_a_secret_is_read_from_its_file(monkeypatch, tmp_path):
     assert PostgresSettings().database_url.get_secret_value() == URL
 
 
-def test_the_migrations_secrets_are_read_from_files_too(monkeypatch, tmp_path):
-    for number, name in enumerate(MigrateSettings.model_fields):
-        if name.endswith("_db_password") or name == "database_url":
-            monkeypatch.delenv(name.upper(), raising=False)
-            (tmp_path / name).write_text(f"secret {number}\n")
-            monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / name))
-    found = MigrateSettings()
-    assert found.database_url.get_secret_value().startswith("secret ")
-    assert len(set(found.passwords().values())) == 4
+def test_secrets_of_users_are_read_from_files_too(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("from a file\n")
+    monkeypatch.setenv("INGEST_DB_PASSWORD", "given")
+    monkeypatch.delenv("WATCHER_DB_PASSWORD", raising=False)
+    monkeypatch.setenv("WATCHER_DB_PASSWORD_FILE", str(tmp_path / "secret"))
+
+    found = secrets_of(["ingest", "watcher"], "DB_PASSWORD")
+
+    assert found == {"ingest": "given", "watcher": "from a file"}
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_secret_that_is_missing_is_named_unless_it_may_be_left_out(monkeypatch, empty):
+    monkeypatch.delenv("INGEST_DB_PASSWORD_FILE", raising=False)
+    monkeypatch.delenv("INGEST_DB_PASSWORD", raising=False)
+    if empty:
+        monkeypatch.setenv("INGEST_DB_PASSWORD", "")
+
+    with pytest.raises(MissingSecretError, match="set INGEST_DB_PASSWORD"):
+        secrets_of(["ingest"], "DB_PASSWORD")
+    assert secrets_of(["ingest"], "DB_PASSWORD", required=False) == {}
 
 
 def test_the_environment_wins_over_a_file(monkeypatch, tmp_path):

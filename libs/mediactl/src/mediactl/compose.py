@@ -53,8 +53,6 @@ _FILES = ("docker-compose.yml", "deploy/ports.yml")
 _LAST_LINES = 20
 _SERVERS = ("kafka", "postgres", "minio")
 _MONITORS = ("prometheus", "alertmanager", "grafana")
-# Those that clients reach serve their metrics on a port that is not published.
-_MEASURED = ("ingest", "thumbnailer", "watcher")
 _PARTS = (*_SERVERS, *_MONITORS, *SERVICES, "edge")
 # Each replica of the others has a port of Docker's choice.
 _PUBLISHED = (*(name for name in _PARTS if name not in SCALABLE), "edge_internal")
@@ -91,7 +89,8 @@ class ComposeStack:
             {**{name: self._state.ports()[name] for name in _PUBLISHED}, **ports},
             self._credentials(),
             monitors=_MONITORS,
-            measured=_MEASURED,
+            # Those that clients reach serve their metrics on a port that is not published.
+            measured=SCALABLE,
             topic_prefix=topic_prefix(self._state),
             public_url=self._environ.get("MEDIA_PUBLIC_URL"),
         )

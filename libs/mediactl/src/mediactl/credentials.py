@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from media_runtime.catalog import DATABASE_USERS, KAFKA_USERS, STORAGE_USERS
 from mediactl.errors import UsageError
 from mediactl.state import State
 
 JWT_ISSUER = "media-pipeline"
 JWT_AUDIENCE = "media-pipeline"
 MIN_JWT_SECRET_BYTES = 32
-DATABASE_SERVICES = ("sign_api", "ingest", "notifier", "watcher")
-STORAGE_USERS = (
-    *("sign_api", "ingest", "thumbnailer", "edge", "watcher", "provisioner", "metrics"),
-)
-SUBSCRIBER = "subscriber"
-KAFKA_USERS = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher", "minio", SUBSCRIBER)
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def stack_credentials(state: State, environ: Mapping[str, str]) -> Credentials:
     Raises UsageError where the environment gives another secret than running programs hold.
     """
     passwords = {
-        name: _secret(state, environ, f"{name.upper()}_DB_PASSWORD") for name in DATABASE_SERVICES
+        name: _secret(state, environ, f"{name.upper()}_DB_PASSWORD") for name in DATABASE_USERS
     }
     storage = {name: _secret(state, environ, f"{name.upper()}_S3_SECRET") for name in STORAGE_USERS}
     kafka = {

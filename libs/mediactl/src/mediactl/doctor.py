@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
+from media_runtime.catalog import needing
 from mediactl.native import packages
 from mediactl.providers import COMPOSE, NATIVE
 from rich.table import Table
 
-_OPENERS = ("ingest", "thumbnailer")
 _SECONDS = 15.0
 # In containers the images have them all.
 _OF_SERVICES = (packages.FFMPEG, packages.BUBBLEWRAP)
@@ -88,7 +88,7 @@ def _jail() -> Finding:
 
 
 def _jails_in_force(variables: Mapping[str, str]) -> Iterator[Finding]:
-    for service in _OPENERS:
+    for service in needing("media"):
         url = variables.get(f"{service.upper()}_METRICS_URL")
         if url is None:
             continue

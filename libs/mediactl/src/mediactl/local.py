@@ -47,7 +47,7 @@ _EDGE_DIGEST = "edge_digest"
 
 
 class LocalStack:
-    """The five services natively, with or without native infrastructure."""
+    """The services natively, with or without native infrastructure."""
 
     def __init__(
         self, home: Home, state: State, environ: Mapping[str, str], *, native: bool

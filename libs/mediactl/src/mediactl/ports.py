@@ -11,6 +11,7 @@ import random
 import socket
 from collections.abc import Callable, Collection, Mapping
 
+from media_runtime.catalog import SERVICES
 from mediactl.errors import MediactlError
 
 # Below the range from which Linux takes ports for outgoing connections: a port that is free
@@ -27,11 +28,10 @@ PORT_VARIABLES = {
     "prometheus": "PROMETHEUS_PORT",
     "alertmanager": "ALERTMANAGER_PORT",
     "grafana": "GRAFANA_PORT",
-    "sign_api": "MEDIA_API_PORT",
-    "ingest": "INGEST_METRICS_PORT",
-    "thumbnailer": "THUMBNAILER_METRICS_PORT",
-    "notifier": "MEDIA_EVENTS_PORT",
-    "watcher": "WATCHER_METRICS_PORT",
+    **{
+        name: one.public.variable if one.public else f"{name.upper()}_METRICS_PORT"
+        for name, one in SERVICES.items()
+    },
 }
 
 

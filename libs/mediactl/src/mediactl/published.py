@@ -9,7 +9,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection, Mapping
 
-from mediactl.credentials import SUBSCRIBER, Credentials
+from media_runtime.catalog import SUBSCRIBER
+from mediactl.credentials import Credentials
 from mediactl.endpoints import Endpoints
 from mediactl.errors import MediactlError
 from mediactl.home import Home

@@ -1,5 +1,5 @@
 """
-The five services: which variables each is given, and each as a program in the background.
+The services: which variables each is given, and each as a program in the background.
 
 Invariant: a service is given the address and login of what it talks to and of nothing else.
 """
@@ -13,25 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from mediactl.credentials import DATABASE_SERVICES, Credentials
+from media_runtime import catalog
+from mediactl.credentials import Credentials
 from mediactl.endpoints import Endpoints
 from mediactl.errors import UsageError
 from mediactl.processes import ProcessRef
 from mediactl.program import Command, Program, answers_ok
 
-SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
-SCALABLE = ("ingest", "thumbnailer", "watcher")
+SERVICES = tuple(catalog.SERVICES)
+SCALABLE = tuple(name for name, one in catalog.SERVICES.items() if not one.public)
 """Those that nobody calls: more of them need no balancer in front."""
 
 _REPLICA = re.compile(r"([a-z_]+)-([0-9]+)")
-_KAFKA = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
-_STORAGE = ("sign_api", "ingest", "thumbnailer", "watcher")
-_MAKE_BUCKETS = ("watcher",)
-_TOKENS = ("sign_api", "notifier")
-_EVENT_IDS = ("notifier",)
-_LINKS = ("sign_api",)
-_EDGES = ("notifier",)
-_SCRATCH = ("ingest", "thumbnailer")
 _MAKE_USERS = "KAFKA_MAKE_USERS"
 
 # What any program needs of the person's environment.
@@ -151,30 +144,31 @@ def with_login(database_url: str, user: str, password: str) -> str:
 
 def _reached(name: str, around: Surroundings) -> dict[str, str]:
     endpoints, credentials = around.endpoints, around.credentials
+    service = catalog.SERVICES[name]
     variables = {}
-    if name in DATABASE_SERVICES:
+    if service.database:
         password = credentials.database_passwords[name]
         url = with_login(endpoints.database_url, f"media_{name}", password)
         variables["DATABASE_URL"] = url
-    if name in _KAFKA:
+    if "kafka" in service.needs:
         variables["KAFKA_BOOTSTRAP_SERVERS"] = endpoints.kafka_bootstrap_servers
         variables |= kafka_login(name, around)
-    if name in _STORAGE:
+    if service.storage:
         variables["S3_REGION"] = around.environ.get("S3_REGION") or "us-east-1"
         variables["S3_ENDPOINT_URL"] = endpoints.s3_endpoint_url
         variables |= _storage_login("S3_", name, around)
-    if name in _MAKE_BUCKETS:
-        variables |= _storage_login("S3_PROVISIONER_", "provisioner", around)
-    if name in _TOKENS:
+    if "provisioner" in service.needs:
+        variables |= _storage_login("S3_PROVISIONER_", catalog.PROVISIONER, around)
+    if service.public:
         variables |= credentials.token_variables()
-    if name in _EVENT_IDS:
+    if "event_ids" in service.needs:
         variables |= credentials.event_variables()
-    if name in _LINKS:
+    if "links" in service.needs:
         variables |= credentials.edge_variables()
         variables["MEDIA_PUBLIC_URL"] = around.public_url
-    if name in _EDGES:
+    if "edges" in service.needs:
         variables["EDGE_URLS"] = around.edge_urls
-    if name in _SCRATCH:
+    if "media" in service.needs:
         variables["SCRATCH_DIR"] = str(around.scratch / name)
     return variables
 
@@ -208,7 +202,7 @@ def _storage_login(prefix: str, user: str, around: Surroundings) -> dict[str, st
 
 
 class ServiceProgram(Program):
-    """One of the five services, or a further replica, started as ``python -m <service>``."""
+    """A service, or a further replica, started as ``python -m <service>``."""
 
     # More than the services' own grace for open requests.
     stop_seconds = 30
@@ -234,7 +228,7 @@ class ServiceProgram(Program):
 
     def prepare(self) -> None:
         """Make the service's scratch directory."""
-        if self.service in _SCRATCH:
+        if "SCRATCH_DIR" in self.command().env:
             Path(self.command().env["SCRATCH_DIR"]).mkdir(parents=True, exist_ok=True)
 
     def command(self) -> Command:

@@ -25,7 +25,7 @@ from mediactl.status import Row
 
 
 class Stack(Protocol):
-    """The system as a whole: infrastructure and five services."""
+    """The system as a whole: infrastructure and services."""
 
     def up(self, progress: Progress) -> dict[str, str]:
         """Start what does not run, wait until it is ready, and return what to publish."""

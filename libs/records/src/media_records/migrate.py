@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import random
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
-from media_runtime.settings import Settings
-from pydantic import SecretStr
+from media_runtime.catalog import DATABASE_USERS, SERVICES
+from media_runtime.settings import PostgresSettings, secrets_of
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -31,47 +32,7 @@ _COLLISIONS = (
 )
 _ROLE_TRIES = 10
 
-_ROLES = {
-    "media_owner": "NOLOGIN",
-    "media_relay": "NOLOGIN",
-    "media_internal": "NOLOGIN",
-    # NOINHERIT: sign_api becomes media_relay only where its relay says SET LOCAL ROLE.
-    "media_sign_api": "LOGIN NOINHERIT",
-    "media_ingest": "LOGIN",
-    "media_notifier": "LOGIN",
-    "media_watcher": "LOGIN",
-}
-# Of one statement, whoever sends it: clients of ours give up after 30 s, and the watcher, whose
-# plans and lists look at all assets, after ten minutes.
-_STATEMENT_TIMEOUTS = {
-    "media_sign_api": "30s",
-    "media_ingest": "30s",
-    "media_notifier": "30s",
-    "media_watcher": "11min",
-}
-_MEMBERS = {
-    "media_relay": ("media_sign_api", "media_ingest", "media_watcher"),
-    "media_internal": ("media_ingest", "media_watcher"),
-}
-
-
-class MigrateSettings(Settings):
-    """The administrator's login, and the passwords that the services' roles are to have."""
-
-    database_url: SecretStr
-    sign_api_db_password: SecretStr
-    ingest_db_password: SecretStr
-    notifier_db_password: SecretStr
-    watcher_db_password: SecretStr
-
-    def passwords(self) -> dict[str, str]:
-        """Return the password of each login role."""
-        return {
-            "media_sign_api": self.sign_api_db_password.get_secret_value(),
-            "media_ingest": self.ingest_db_password.get_secret_value(),
-            "media_notifier": self.notifier_db_password.get_secret_value(),
-            "media_watcher": self.watcher_db_password.get_secret_value(),
-        }
+_GROUPS = ("media_owner", "media_relay", "media_internal")
 
 
 async def migrate(url: str, passwords: dict[str, str]) -> str:
@@ -111,17 +72,27 @@ async def _make_roles(admin: asyncpg.Connection, passwords: dict[str, str]) -> N
     async with admin.transaction():
         await admin.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         known = {row["rolname"] for row in await admin.fetch("SELECT rolname FROM pg_roles")}
-        for role, options in _ROLES.items():
-            if role not in known:
-                await admin.execute(f"CREATE ROLE {role} {options}")
+        for group in _GROUPS:
+            if group not in known:
+                await admin.execute(f"CREATE ROLE {group} NOLOGIN")
+        for service in DATABASE_USERS:
+            await _make_login(admin, service, known)
         for role, password in passwords.items():
             await admin.execute(f"ALTER ROLE {role} PASSWORD {_literal(password)}")
-        for role, timeout in _STATEMENT_TIMEOUTS.items():
-            await admin.execute(f"ALTER ROLE {role} SET statement_timeout = '{timeout}'")
-        for group, members in _MEMBERS.items():
-            await admin.execute(f"GRANT {group} TO {', '.join(members)}")
         await admin.execute("GRANT media_owner TO CURRENT_USER")
         await admin.execute("GRANT CREATE, USAGE ON SCHEMA public TO media_owner")
+
+
+async def _make_login(admin: asyncpg.Connection, service: str, known: Container[str]) -> None:
+    declared, role = SERVICES[service].database, f"media_{service}"
+    assert declared is not None  # noqa: S101 - as all of DATABASE_USERS
+    if role not in known:
+        options = "LOGIN" if declared.inherit else "LOGIN NOINHERIT"
+        await admin.execute(f"CREATE ROLE {role} {options}")
+    timeout = declared.statement_timeout
+    await admin.execute(f"ALTER ROLE {role} SET statement_timeout = '{timeout}'")
+    for group in declared.groups:
+        await admin.execute(f"GRANT {group} TO {role}")
 
 
 def _literal(value: str) -> str:
@@ -150,8 +121,10 @@ def alembic_config() -> Config:
 
 def main() -> None:
     """Migrate the database that the environment describes."""
-    settings = MigrateSettings()
-    revision = asyncio.run(migrate(settings.database_url.get_secret_value(), settings.passwords()))
+    url = PostgresSettings().database_url.get_secret_value()
+    secrets = secrets_of(DATABASE_USERS, "DB_PASSWORD")
+    passwords = {f"media_{service}": secret for service, secret in secrets.items()}
+    revision = asyncio.run(migrate(url, passwords))
     sys.stdout.write(f"database: at revision {revision}\n")
 
 

@@ -16,6 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, TOPICS, Topic
+from media_runtime.catalog import SUBSCRIBER
 from media_runtime.kafka_admin import (
     Acl,
     KafkaAdmin,
@@ -27,7 +28,6 @@ from media_runtime.kafka_admin import (
 from media_runtime.resolved import GROUP
 from media_runtime.settings import KafkaSettings
 
-USERS = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher", "minio", "subscriber")
 SUBSCRIBER_GROUPS = "subscriber."
 """What the consumer groups of other teams begin with, after the stack's prefix."""
 
@@ -35,7 +35,7 @@ _OBSERVERS = ("watcher",)
 """Those that look at the offsets of every topic and group."""
 _READ_BESIDES: Mapping[str, Sequence[Topic]] = {
     "watcher": (MEDIA_STATUS, MEDIA_PROCESSED),  # the history of one asset, for operators
-    "subscriber": (MEDIA_PROCESSED,),
+    SUBSCRIBER: (MEDIA_PROCESSED,),
 }
 _LOGIN_DELAYS = (0.3, *(0.2 for _ in range(50)))
 
@@ -64,7 +64,7 @@ def rights_of(user: str, prefix: str = "") -> set[Acl]:
         found.add((Resource.TOPIC, prefix + topic.name, Operation.READ))
     principal = f"User:{user_name(prefix, user)}"
     acls = {Acl(kind, name, Pattern.LITERAL, principal, what) for kind, name, what in found}
-    if user == "subscriber":
+    if user == SUBSCRIBER:
         groups = prefix + SUBSCRIBER_GROUPS
         acls.add(Acl(Resource.GROUP, groups, Pattern.PREFIXED, principal, Operation.READ))
     return acls
@@ -72,7 +72,7 @@ def rights_of(user: str, prefix: str = "") -> set[Acl]:
 
 async def make_users(settings: KafkaSettings, passwords: Mapping[str, str]) -> bool:
     """
-    Make the users of *passwords*, by their names in USERS, and return once each can log in.
+    Make the users of *passwords*, by their names in KAFKA_USERS, and return once each can log in.
 
     Returns whether the broker checks rights at all. Raises KafkaAdminError.
     """

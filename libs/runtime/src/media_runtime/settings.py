@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -26,6 +27,12 @@ _EDGE_KEY = r"[a-z0-9]{1,16}:[^,:\s]{32,}"
 _EDGE_KEYS = re.compile(f"{_EDGE_KEY}(,{_EDGE_KEY})*")
 
 
+def _in_file(name: str) -> str | None:
+    """Return what the file that the variable NAME_FILE names holds, or None."""
+    path = os.environ.get(f"{name}_FILE")
+    return Path(path).read_text().strip() if path else None
+
+
 class _FileSource(PydanticBaseSettingsSource):
     """Reads field ``name`` from the file that the variable ``NAME_FILE`` points to."""
 
@@ -35,8 +42,7 @@ class _FileSource(PydanticBaseSettingsSource):
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         del field
-        path = os.environ.get(f"{self._prefix}{field_name.upper()}_FILE")
-        return (Path(path).read_text().strip() if path else None), field_name, False
+        return _in_file(f"{self._prefix}{field_name.upper()}"), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {
@@ -81,6 +87,26 @@ class Settings(BaseSettings):
             _FileSource(settings_cls, settings_cls.model_config["env_prefix"]),
             *(EnvSettingsSource(settings_cls, env_prefix=""), _FileSource(settings_cls, "")),
         )
+
+
+class MissingSecretError(ValueError):
+    """The environment lacks a secret that a step cannot do without."""
+
+
+def secrets_of(users: Iterable[str], kind: str, *, required: bool = True) -> dict[str, str]:
+    """
+    Return the secret that the environment gives each user, as INGEST_*kind* of ingest.
+
+    Raises MissingSecretError, unless those without one may be left out.
+    """
+    found = {}
+    for user in users:
+        name = f"{user.upper()}_{kind}"
+        if value := os.environ.get(name) or _in_file(name):
+            found[user] = value
+        elif required:
+            raise MissingSecretError(f"set {name}, or {name}_FILE")
+    return found
 
 
 class KafkaSettings(Settings):
@@ -133,32 +159,6 @@ class KafkaSettings(Settings):
         return self.model_copy(update=login)
 
 
-class KafkaAdministratorSettings(KafkaSettings):
-    """
-    The broker's administrator, and the passwords that its users are to have.
-
-    Users without one are not made: where a provider makes them, or where nobody logs in.
-    """
-
-    sign_api_kafka_password: SecretStr | None = None
-    ingest_kafka_password: SecretStr | None = None
-    thumbnailer_kafka_password: SecretStr | None = None
-    notifier_kafka_password: SecretStr | None = None
-    watcher_kafka_password: SecretStr | None = None
-    minio_kafka_password: SecretStr | None = None
-    subscriber_kafka_password: SecretStr | None = None
-
-    def passwords(self) -> dict[str, str]:
-        """Return the password of each user, by name."""
-        suffix = "_kafka_password"
-        given = {
-            name.removesuffix(suffix): getattr(self, name)
-            for name in type(self).model_fields
-            if name.endswith(suffix)
-        }
-        return {user: value.get_secret_value() for user, value in given.items() if value}
-
-
 class PostgresSettings(Settings):
     """The database, reached with the service's own login role."""
 
@@ -193,26 +193,10 @@ class ProvisionerSettings(StorageSettings):
 
 
 class AdministratorSettings(StorageSettings):
-    """The object store's administrator, and the secrets that its users are to have."""
+    """The object store's administrator."""
 
-    sign_api_s3_secret: SecretStr
-    ingest_s3_secret: SecretStr
-    thumbnailer_s3_secret: SecretStr
-    edge_s3_secret: SecretStr
-    watcher_s3_secret: SecretStr
-    provisioner_s3_secret: SecretStr
-    metrics_s3_secret: SecretStr
     metrics_token_path: Path | None = None
     """Where Prometheus looks for the token that shows it the store's metrics."""
-
-    def secrets(self) -> dict[str, str]:
-        """Return the secret of each user, by name."""
-        suffix = "_s3_secret"
-        return {
-            name.removesuffix(suffix): getattr(self, name).get_secret_value()
-            for name in type(self).model_fields
-            if name.endswith(suffix)
-        }
 
 
 class EdgeKeySettings(Settings):

@@ -19,8 +19,9 @@ from media_contracts import (
     TOPICS,
     Topic,
 )
+from media_runtime.catalog import KAFKA_USERS
 from media_runtime.kafka_users import make_users, user_name
-from media_runtime.settings import KafkaAdministratorSettings, KafkaSettings
+from media_runtime.settings import KafkaSettings, secrets_of
 
 _NO_ERROR = 0
 
@@ -90,10 +91,10 @@ async def _verify(admin: AIOKafkaAdminClient, prefix: str) -> None:
             )
 
 
-async def _provision(settings: KafkaAdministratorSettings) -> str:
+async def _provision(settings: KafkaSettings) -> str:
     created = await create_topics(settings)
     told = f"topics: {len(created)} created\n"
-    passwords = settings.passwords()
+    passwords = secrets_of(KAFKA_USERS, "KAFKA_PASSWORD", required=False)
     if not passwords:
         return told
     is_checked = await make_users(settings, passwords)
@@ -104,7 +105,7 @@ async def _provision(settings: KafkaAdministratorSettings) -> str:
 
 def main() -> None:
     """Create the topics and users of the stack that the environment describes."""
-    sys.stdout.write(asyncio.run(_provision(KafkaAdministratorSettings())))
+    sys.stdout.write(asyncio.run(_provision(KafkaSettings())))
 
 
 if __name__ == "__main__":

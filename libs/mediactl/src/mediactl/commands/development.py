@@ -1,4 +1,4 @@
-"""The commands for developers: test, bench, lock."""
+"""The commands for developers: test, bench, generate, lock."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mediactl import stack
+from mediactl import generated, stack
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import endpoints_from_environment
 from mediactl.foreground import Foreground
@@ -142,6 +142,13 @@ def chaos(arguments: PytestArguments = None) -> None:
     home = Home.from_environment()
     command = [sys.executable, str(home.root / "tests" / "chaos"), *(arguments or [])]
     raise typer.Exit(Foreground(home.root).run(command))
+
+
+def generate() -> None:
+    """Write the files that derive from services.toml."""
+    root = Home.from_environment().root
+    for file in generated.generate(root):
+        sys.stdout.write(f"{file.relative_to(root)}\n")
 
 
 def lock() -> None:
