@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import httpx
@@ -14,7 +15,7 @@ import pytest
 from media_contracts import ObjectRef
 from media_runtime import bucket_setup, presign
 from media_runtime.bucket_setup import BucketSetupError
-from media_runtime.presign import UploadGrant, UploadSigner
+from media_runtime.presign import Presigner, UploadGrant, UploadSigner
 from media_runtime.settings import StorageSettings
 from media_runtime.storage import (
     ContentChangedError,
@@ -188,6 +189,55 @@ async def test_an_expired_grant_is_refused(store, company, http, monkeypatch):
     status, text = await put(http, grant, b"x" * 100)
     assert (status, "expired" in text.lower()) == (403, True), text
     assert await versions(store, store.bucket_of(company), key) == 0
+
+
+async def test_an_upload_in_parts_and_its_download_need_nothing_but_presigned_urls(
+    store, company, http
+):
+    signer = Presigner(store._settings, store._settings.s3_endpoint_url)
+    bucket, key = store.bucket_of(company), f"{upload_key(company, uuid4())} in parts, ü+&=?"
+    first, last = b"1" * 5 * 1024**2, b"2" * 7
+
+    async def ask(method, query, content=b""):
+        now = datetime.now(UTC)
+        url = signer.url(method, f"/{bucket}/{key}", query=query, lifetime=HOUR, now=now)
+        answer = await http.request(method, url, content=content)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    begun = await ask("POST", {"uploads": ""})
+    (upload_id,) = re.findall("<UploadId>(.*)</UploadId>", begun.text)
+    assert [one.key for one in await store.unfinished_uploads(bucket)] == [key]
+    etags = [
+        (await ask("PUT", {"partNumber": str(n), "uploadId": upload_id}, part)).headers["etag"]
+        for n, part in ((1, first), (2, last))
+    ]
+    told = "".join(
+        f"<Part><PartNumber>{n}</PartNumber><ETag>{etag}</ETag></Part>"
+        for n, etag in enumerate(etags, start=1)
+    )
+    done = f"<CompleteMultipartUpload>{told}</CompleteMultipartUpload>"
+    await ask("POST", {"uploadId": upload_id}, done.encode())
+
+    (found,) = await store.objects(bucket, key)
+    assert (await ask("GET", {"versionId": found.version_id})).content == first + last
+    assert await store.unfinished_uploads(bucket) == []
+
+
+async def test_an_upload_in_parts_can_be_aborted_more_than_once(store, company, http):
+    signer = Presigner(store._settings, store._settings.s3_endpoint_url)
+    bucket, key = store.bucket_of(company), f"{upload_key(company, uuid4())} ü+&=?"
+    now = datetime.now(UTC)
+    url = signer.url("POST", f"/{bucket}/{key}", query={"uploads": ""}, lifetime=HOUR, now=now)
+    assert (await http.post(url)).status_code == 200
+
+    (upload,) = await store.unfinished_uploads(bucket)
+    assert (upload.key, upload.begun_at > now - HOUR) == (key, True)
+    for _ in range(2):
+        await store.abort_upload(upload)
+        assert await store.unfinished_uploads(bucket) == []
+    with pytest.raises(ObjectMissingError):
+        await store.unfinished_uploads(store.bucket_of(uuid4()))
 
 
 async def test_what_a_bucket_does_not_hold_is_told_as_that(store, tmp_path):

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -30,10 +30,12 @@ from media_contracts.errors import ErrorCode
 from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError, admin_client
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.object_keys import OUTPUTS, output_owner
+from media_runtime.presign import Presigner
 from media_runtime.scratch import open_regular
 from media_runtime.settings import ProvisionerSettings, StorageSettings
 from minio import Minio
 from minio.commonconfig import CopySource
+from minio.datatypes import ListMultipartUploadsResult
 from minio.deleteobjects import DeleteObject
 from minio.error import MinioAdminException, MinioException, S3Error
 
@@ -41,6 +43,7 @@ T = TypeVar("T")
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 60.0
+_FIRST_ERROR = 400
 _THREADS = 16
 _PAGE = 1000
 _CHUNK = 1024 * 1024
@@ -188,11 +191,11 @@ class ObjectStore:
 
     def __init__(self, settings: StorageSettings) -> None:
         self._settings = settings
-        self._client = _client(settings, settings.s3_endpoint_url)
+        self._http = _http_client()
+        self._client = _client(settings, self._http)
+        self._presigner = Presigner(settings, settings.s3_endpoint_url)
         maker = _maker_of_buckets(settings)
-        self._setup = BucketSetup(
-            _client(maker, maker.s3_endpoint_url), maker, http_client=_http_client()
-        )
+        self._setup = BucketSetup(_client(maker, _http_client()), maker, http_client=_http_client())
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
 
     @classmethod
@@ -388,22 +391,30 @@ class ObjectStore:
 
         MinIO tells of those that were begun since it was started.
         """
-        found = await self._run(lambda: self._client._list_multipart_uploads(bucket), bucket)  # noqa: SLF001 - the SDK has no other way
+        query = {"uploads": "", "encoding-type": "url"}
+        answer = await self._run(lambda: self._ask("GET", f"/{bucket}", query), bucket)
         return [
             UnfinishedUpload(bucket, one.object_name, one.upload_id, one.initiated_time)
-            for one in found.uploads
+            for one in ListMultipartUploadsResult(answer).uploads
             if one.upload_id and one.initiated_time
         ]
 
     async def abort_upload(self, upload: UnfinishedUpload) -> None:
         """Remove the parts of an upload; one that is over by now needs nothing."""
+        path, query = f"/{upload.bucket}/{upload.key}", {"uploadId": upload.upload_id}
         with suppress(ObjectMissingError):
-            await self._run(
-                lambda: self._client._abort_multipart_upload(  # noqa: SLF001 - as above
-                    upload.bucket, upload.key, upload.upload_id
-                ),
-                upload.key,
-            )
+            await self._run(lambda: self._ask("DELETE", path, query), upload.key)
+
+    def _ask(self, method: str, path: str, query: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        """Send a request for which the SDK has no method; raises S3Error."""
+        lifetime, now = timedelta(seconds=_READ_SECONDS), datetime.now(UTC)
+        url = self._presigner.url(method, path, query=query, lifetime=lifetime, now=now)
+        answer = self._http.request(method, url)
+        if answer.status >= _FIRST_ERROR:
+            if "xml" not in answer.headers.get("Content-Type", ""):  # from a proxy before it
+                raise StorageUnavailableError(f"object store: {answer.status} {answer.reason}")
+            raise S3Error.fromxml(answer)
+        return answer
 
     async def ensure_bucket(self, company_id: UUID, *, quota_bytes: int) -> str:
         """
@@ -490,15 +501,15 @@ def _maker_of_buckets(settings: StorageSettings) -> StorageSettings:
     )
 
 
-def _client(settings: StorageSettings, endpoint_url: str) -> Minio:
-    url = urlsplit(endpoint_url)
+def _client(settings: StorageSettings, http_client: urllib3.PoolManager) -> Minio:
+    url = urlsplit(settings.s3_endpoint_url)
     return Minio(
         url.netloc,
         access_key=settings.s3_access_key,
         secret_key=settings.s3_secret_key.get_secret_value(),
         secure=url.scheme == "https",
         region=settings.s3_region,  # without it, every first call asks the store for it
-        http_client=_http_client(),
+        http_client=http_client,
     )
 
 
