@@ -134,6 +134,7 @@ class NativeInfrastructure:
             log_file=self.home.log_file("postgres"),
             port=self.state.port("postgres") or 0,
             password=self.state.secret("postgres_password"),
+            environ=self.options.environ,
             process=self.state.process("postgres"),
         )
 
