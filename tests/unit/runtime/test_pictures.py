@@ -293,13 +293,6 @@ async def test_time_out_ends_the_work(pool, tmp_path):
     assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
 
 
-async def test_one_that_was_ended_gets_no_more_work_however_slowly_it_ends(pool, monkeypatch):
-    monkeypatch.setattr(subprocess.Popen, "poll", lambda _: None)
-    with pytest.raises(PictureError):
-        await pool.run(picture_work.rest, None, 61.5, timeout_seconds=0.2)
-    assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=20) == "a/b"
-
-
 async def test_time_on_the_cpu_is_limited_by_pixels(pool):
     """One that runs out of it gets no second try."""
     started = time.monotonic()

@@ -147,15 +147,12 @@ class _Worker:
         self._limits = Limits(_CPU_SECONDS, memory_bytes=memory_bytes, file_bytes=0)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._is_ended = False
 
     async def start(self, threads: ThreadPoolExecutor) -> None:
         """Make sure that a process is waiting for work; raises PicturePoolError."""
-        # One that we have ended may take the kernel a while.
-        if self._process is not None and not self._is_ended and self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
             return
         self.kill()
-        self._is_ended = False
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_START_SECONDS)
         # Below are descriptors that the jail uses itself.
@@ -240,7 +237,6 @@ class _Worker:
     def _end_processes(self) -> None:
         # Without a jail, the fork that has the image is one of the group.
         if self._process is not None:
-            self._is_ended = True
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
