@@ -73,7 +73,6 @@ RARE = {
     "tasks_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",
     "kafka_unknown_events_total",
     "notifier_malformed_total", "sign_api_refused_total", "watcher_alerts_total",
-    "watcher_company_nearly_full",
     "watcher_assets_retired_total", "watcher_looks_failed_total", "watcher_originals_moved_total",
     "watcher_company_nearly_full", "watcher_reconciled_total",
 }  # fmt: skip
