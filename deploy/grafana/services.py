@@ -122,7 +122,7 @@ def _ingest() -> Sequence[Panel]:
             "ingest: oldest due job",
             "How long the oldest job that could be claimed waits for a worker, over all processes.",
             "s",
-            Query("max(watcher_oldest_due_job_seconds)", "oldest"),
+            Query("max(watcher_oldest_due_task_seconds)", "oldest"),
             limit=60,
         ),
         _curves(

@@ -24,7 +24,7 @@ from support.wire import open_rows
 FILE_NAME = "private-holiday-of-jane.mp4"
 SERVICES = ("sign_api", "ingest", "thumbnailer", "notifier", "watcher")
 _ALONE = ("ingest", "thumbnailer", "watcher")
-_LAST = [("watcher", "sweep"), ("notifier", "process media_processed"), ("ingest", "job")]
+_LAST = [("watcher", "sweep"), ("notifier", "process media_processed"), ("ingest", "encode")]
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,15 @@ def test_the_request_is_a_child_of_the_clients_span_and_is_stored(traced: Traced
     assert not request.failed
 
 
-def test_the_job_and_its_stages_are_spans(traced: Traced):
-    job = traced.one("ingest", "job")
-    assert traced.parent_of(job) == ("sign_api", "POST /api/media/sign")
-    assert job.attributes["media.outcome"] == "done"
-    for stage in ("download", "probe", "transcode", "upload"):
-        assert traced.one("ingest", stage).parent_id == job.span_id
+def test_tasks_and_their_stages_are_spans(traced: Traced):
+    for name, stages in {
+        "inspect": ("download", "probe"), "encode": ("transcode", "upload"),
+    }.items():  # fmt: skip
+        task = traced.one("ingest", name)
+        assert traced.parent_of(task) == ("sign_api", "POST /api/media/sign")
+        assert task.attributes["media.outcome"] == "done"
+        for stage in stages:
+            assert traced.one("ingest", stage).parent_id == task.span_id
     for stage in ("download", "find_frame", "render", "upload"):
         span = traced.one("thumbnailer", stage)
         assert traced.parent_of(span) == ("thumbnailer", "process media_thumbnail")
@@ -174,7 +177,7 @@ def test_one_chain_leads_from_the_request_through_kafka_to_the_client(traced: Tr
     """The later of the two results decides, so that one is the chain's middle."""
     told = traced.collector.ancestors(traced.one("notifier", "process media_processed"))
     assert told[-1] == traced.one("sign_api", "POST /api/media/sign")
-    assert traced.one("ingest", "job") in told
+    assert traced.one("ingest", "encode") in told
 
 
 def test_a_record_on_its_way_to_clients_has_a_span_of_the_notifier(traced: Traced):
@@ -217,7 +220,7 @@ async def test_a_collector_that_never_answers_disturbs_nobody(company, parts):
         assert time.monotonic() - ended_at < STOP_SECONDS + 2
 
 
-async def test_lines_of_a_job_name_the_trace_of_a_client_even_while_traces_are_off(company, parts):
+async def test_lines_of_a_task_name_the_trace_of_a_client_even_while_traces_are_off(company, parts):
     trace_id = secrets.token_hex(16)
     answer = await company.post(
         "/sign",
@@ -232,4 +235,4 @@ async def test_lines_of_a_job_name_the_trace_of_a_client_even_while_traces_are_o
         found = [json.loads(line) for line in lines if trace_id in line]
         return {line["event"] for line in found if line["trace_id"] == trace_id}
 
-    await eventually(lambda: {"job_claimed", "job_ended"} <= told())
+    await eventually(lambda: {"task_claimed", "task_ended"} <= told())

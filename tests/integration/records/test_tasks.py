@@ -357,3 +357,23 @@ async def test_claims_at_once_pass_one_another(attempt, claim):
     ids = [task.id for task in found if task]
     assert len(set(ids)) == len(ids)
     assert len(ids) >= 3, "who loses a race comes again"
+
+
+async def test_two_attempts_of_one_company_that_fail_at_once_wait_for_neither(
+    attempt, claim, work, states
+):
+    """One by its video, the other by its pictures: each cancels what the other one fails."""
+
+    async def fail(task):
+        async with work.begin() as tx:
+            return await tasks.fail(tx, task, BAD)
+
+    for _ in range(5):
+        assets = [await attempt(new("video"), new("still", Pool.PICTURES)) for _ in range(2)]
+        claimed = [await claim(pool) for pool in (Pool.ENCODE, Pool.PICTURES) for _ in range(2)]
+        begun = {(task.asset_id, task.name): task for task in claimed}
+        failing = begun[assets[0], "video"], begun[assets[1], "still"]
+        outcomes = await asyncio.gather(*map(fail, failing))
+        assert [outcome.asset.status for outcome in outcomes] == ["failed", "failed"]
+        for asset in assets:
+            assert set((await states(asset)).values()) == {"failed", "cancelled"}

@@ -155,6 +155,7 @@ CREATE TABLE tasks (
     claimed_at      timestamptz,
     finished_at     timestamptz,
     CONSTRAINT tasks_of_attempt UNIQUE (asset_id, attempt, name),
+    UNIQUE (company_id, id),
     CHECK ((state = 'blocked') = (waits_for > 0) OR state IN ('failed', 'cancelled')),
     FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
 );
@@ -166,10 +167,12 @@ CREATE INDEX tasks_blocked ON tasks (company_id) WHERE state = 'blocked';
 
 -- What a task waits for: others of the same attempt.
 CREATE TABLE task_needs (
-    task_id     bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
-    needs_id    bigint NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    task_id     bigint NOT NULL,
+    needs_id    bigint NOT NULL,
     company_id  uuid NOT NULL,
-    PRIMARY KEY (task_id, needs_id)
+    PRIMARY KEY (task_id, needs_id),
+    FOREIGN KEY (company_id, task_id) REFERENCES tasks (company_id, id) ON DELETE CASCADE,
+    FOREIGN KEY (company_id, needs_id) REFERENCES tasks (company_id, id) ON DELETE CASCADE
 );
 CREATE INDEX task_needs_of ON task_needs (needs_id);
 

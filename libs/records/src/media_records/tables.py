@@ -60,6 +60,12 @@ def _of_asset() -> ForeignKeyConstraint:
     )
 
 
+def _of_task(column: str) -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["company_id", column], ["tasks.company_id", "tasks.id"], ondelete="CASCADE"
+    )
+
+
 class Company(SQLModel, table=True):
     """
     A company whose bucket exists; ``verified_at`` is when its settings were last seen right.
@@ -214,6 +220,7 @@ class TaskRow(SQLModel, table=True):
     __table_args__ = (
         _of_asset(),
         UniqueConstraint("asset_id", "attempt", "name", name="tasks_of_attempt"),
+        UniqueConstraint("company_id", "id"),
         Index(
             "tasks_open",
             "pool",
@@ -261,8 +268,8 @@ class TaskNeed(SQLModel, table=True):
 
     __tablename__ = "task_needs"
     __table_args__ = (
-        ForeignKeyConstraint(["task_id"], ["tasks.id"], ondelete="CASCADE"),
-        ForeignKeyConstraint(["needs_id"], ["tasks.id"], ondelete="CASCADE"),
+        _of_task("task_id"),
+        _of_task("needs_id"),
         Index("task_needs_of", "needs_id"),
     )
 

@@ -2,7 +2,7 @@
 Tasks: the leased pieces of work of an attempt, by pool.
 
 Invariants: tries and fence rise at claim, so a file that kills its worker runs out of tries; only
-the newest fence can end a task, and only ``_end`` here ends one. Whoever changes several rows
+the newest fence can end a task, and only ``_end_each`` here ends one. Whoever changes several rows
 takes the asset first, then its tasks. Time is the database's alone.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from media_contracts import AssetStatus, ErrorInfo, MediaFile, Stage
@@ -331,7 +331,7 @@ def wants(asset: Asset | None, task: Task) -> bool:
 
 async def drop(tx: Tx, task: Task) -> None:
     """Cancel what is left of an attempt that its asset no longer wants."""
-    await _cancel(tx, await tx.fetch(_OPEN_OF_ATTEMPT, task.asset_id, task.attempt))
+    await _end_each(tx, [_cancelled(row) for row in await _open_of_attempt(tx, task)])
 
 
 async def beat(reader: Reader, task: Task, *, lease_seconds: float) -> bool:
@@ -389,11 +389,12 @@ async def finish(
     Raises LostLeaseError, having changed nothing.
     """
     asset = await lock_asset(tx, task.asset_id)
-    await _end(tx, task.id, task.fence, "done", seconds=seconds)
+    end = _End(task.pool, task.id, task.fence, "done", seconds=seconds)
     if asset is None or not wants(asset, task):
         # Nobody would ever claim what waits for this one.
-        await drop(tx, task)
+        await _end_each(tx, [end, *map(_cancelled, await _open_of_attempt(tx, task))])
         return None
+    await _end_each(tx, [end])
     await add_outputs(tx, asset, files, fence=task.fence)
     if stage is not None:
         await progressed(tx, asset, stage, at=datetime.now(UTC))
@@ -418,12 +419,13 @@ async def fail(
     """
     asset = await lock_asset(tx, task.asset_id)
     why = f"{error.code}: {error.message}"
-    await _end(tx, task.id, task.fence, "failed", why=why, seconds=seconds)
-    if not task.required:
-        await _cancel(tx, await tx.fetch(_WAITING_FOR, task.id))
-        return None
-    await _cancel(tx, await tx.fetch(_OPEN_OF_ATTEMPT, task.asset_id, task.attempt))
-    if asset is None or not wants(asset, task):
+    end = _End(task.pool, task.id, task.fence, "failed", why, seconds)
+    if task.required:
+        others = await _open_of_attempt(tx, task)
+    else:
+        others = await tx.fetch(_WAITING_FOR, task.id)
+    await _end_each(tx, [end, *map(_cancelled, others)])
+    if not task.required or asset is None or not wants(asset, task):
         return None
     return await outcomes.failed(tx, asset, error)
 
@@ -436,24 +438,38 @@ async def find_open(
     return _task(row) if row else None
 
 
-async def _cancel(tx: Tx, rows: Iterable[Record]) -> None:
-    for row in rows:
-        await _end(tx, row["id"], row["fence"], "cancelled")
+async def _open_of_attempt(tx: Tx, task: Task) -> list[Record]:
+    return await tx.fetch(_OPEN_OF_ATTEMPT, task.asset_id, task.attempt)
 
 
-async def _end(
-    tx: Tx,
-    task_id: int,
-    fence: int,
-    state: str,
-    *,
-    why: str | None = None,
-    seconds: float | None = None,
-) -> None:
-    """Write the end of the task *task_id*, here and nowhere else; raises LostLeaseError."""
-    if await tx.fetchrow(_END, task_id, fence, seconds, state, why) is None:
-        FENCE_REJECTIONS.labels("end").inc()
-        raise LostLeaseError
+class _End(NamedTuple):
+    """How one task ends; in the order in which they are written."""
+
+    pool: str
+    task_id: int
+    fence: int
+    state: str
+    why: str | None = None
+    seconds: float | None = None
+
+
+def _cancelled(row: Record) -> _End:
+    return _End(row["pool"], row["id"], row["fence"], "cancelled")
+
+
+async def _end_each(tx: Tx, ends: Iterable[_End]) -> None:
+    """
+    Write the ends of tasks, here and nowhere else; raises LostLeaseError.
+
+    Of two ends of one task the first counts. Each locks what its company used of its pool: by
+    pool, so that two attempts of one company that end at once do not wait for each other.
+    """
+    first = {end.task_id: end for end in reversed(list(ends))}
+    for end in sorted(first.values(), key=lambda one: (one.pool, one.task_id)):
+        _, task_id, fence, state, why, seconds = end
+        if await tx.fetchrow(_END, task_id, fence, seconds, state, why) is None:
+            FENCE_REJECTIONS.labels("end").inc()
+            raise LostLeaseError
 
 
 def _task(row: Record) -> Task:

@@ -56,6 +56,14 @@ _OLDEST = """
         AND coalesce(a.uploaded_at, a.found_at) IS NOT NULL
     ORDER BY coalesce(a.attempt_at, a.uploaded_at, a.found_at) LIMIT $1
 """
+# For so long there have been more than $1 of them.
+_LASTS = """
+    SELECT extract(epoch FROM now() - coalesce(attempt_at, uploaded_at, found_at))::float8
+        AS seconds
+    FROM media_assets
+    WHERE status IN ('pending', 'processing') AND coalesce(uploaded_at, found_at) IS NOT NULL
+    ORDER BY coalesce(attempt_at, uploaded_at, found_at) OFFSET $1 LIMIT 1
+"""
 _OUTCOMES = """
     SELECT status, error_code, count(*) AS attempts FROM media_assets
     WHERE processed_at > now() - make_interval(secs => $1) AND status IN ('ready', 'failed')
@@ -151,7 +159,10 @@ class LookAtBacklog:
             "limit": limit,
             "oldest": [item.described() for item in oldest],
         }
-        return (Finding(Kind.BACKLOG, Severity.PAGE, summary, details=details),)
+        row = await self._database.fetchrow(_LASTS, limit)
+        lasts = row["seconds"] if row else 0
+        found = Finding(Kind.BACKLOG, Severity.PAGE, summary, details=details, lasts_seconds=lasts)
+        return (found,)
 
 
 def _described(busy: Record) -> dict[str, object]:

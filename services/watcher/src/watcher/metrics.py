@@ -89,11 +89,11 @@ UNACCOUNTED = Gauge(
 )
 TASKS = Gauge("watcher_tasks", "Tasks of ingest that are open.", ["state"], registry=LOOKS)
 OLDEST_TASK_SECONDS = Gauge(
-    "watcher_oldest_due_job_seconds",
-    "How long the oldest job that could be claimed waits.",
+    "watcher_oldest_due_task_seconds",
+    "How long the oldest task that could be claimed waits.",
     registry=LOOKS,
 )
-EXPIRED_LEASES = Gauge("watcher_expired_leases", "Jobs whose worker is silent.", registry=LOOKS)
+EXPIRED_LEASES = Gauge("watcher_expired_leases", "Tasks whose worker is silent.", registry=LOOKS)
 UNUSED_GRANTS = Gauge(
     "watcher_unused_grants",
     "Grants that lapsed without an upload, as long as their rows are kept.",
