@@ -64,6 +64,9 @@ async def used_twice(company: Company, store: ObjectStore, data: bytes, kind: st
 async def retried(company: Company, rows: Rows, asset: str) -> None:
     """Let an asset fail by its length, wait in quarantine, and become ready all the same."""
     await rows.connection.execute(_FAILED, UUID(asset))
+    await rows.connection.execute(
+        "DELETE FROM asset_files WHERE asset_id = $1 AND kind <> 'original'", UUID(asset)
+    )
 
     async def waits() -> bool:
         key = await rows.connection.fetchval(
