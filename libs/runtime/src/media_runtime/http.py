@@ -42,7 +42,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
     429: {
         "Retry-After": _RETRY_AFTER,
         "RateLimit": _text_header("What is left of the limit.", r'^"[a-z-]+";r=\d+;t=\d+$'),
-        "RateLimit-Policy": _text_header("The limit that was met.", r'^"[a-z]+";q=\d+(;w=\d+)?$'),
+        "RateLimit-Policy": _text_header("The limit that was met.", r'^"[a-z-]+";q=\d+(;w=\d+)?$'),
     },
     503: {"Retry-After": _RETRY_AFTER},
 }
