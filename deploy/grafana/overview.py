@@ -229,7 +229,7 @@ _WAITING = [
         "Age of the queue",
         "How long the oldest job waits for a worker, and the oldest upload for its outcome.",
         "s",
-        Query("max(watcher_oldest_due_task_seconds)", "oldest due job"),
+        Query("max(watcher_oldest_due_task_seconds)", "oldest due task"),
         Query("max(watcher_backlog_oldest_seconds)", "oldest upload"),
     ),
     curves(

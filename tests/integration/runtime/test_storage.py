@@ -219,7 +219,7 @@ async def test_an_upload_in_parts_and_its_download_need_nothing_but_presigned_ur
     done = f"<CompleteMultipartUpload>{told}</CompleteMultipartUpload>"
     await ask("POST", {"uploadId": upload_id}, done.encode())
 
-    (found,) = await store.objects(bucket, key)
+    (found,) = await store.objects(bucket, key, all_versions=True)
     assert (await ask("GET", {"versionId": found.version_id})).content == first + last
     assert await store.unfinished_uploads(bucket) == []
 

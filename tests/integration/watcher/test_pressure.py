@@ -57,11 +57,11 @@ async def test_tasks_are_counted_and_the_oldest_that_is_due_is_timed(pressure, a
     await pressure()
     assert [value("tasks", state=state) for state in ("queued", "running")] == [2, 2]
     assert value("expired_leases") == 1
-    assert value("oldest_due_job_seconds") == pytest.approx(90, abs=30)
+    assert value("oldest_due_task_seconds") == pytest.approx(90, abs=30)
     await admin.execute("UPDATE tasks SET state = 'done', waits_for = 0")
     await pressure()
     assert [value("tasks", state=state) for state in ("queued", "running")] == [0, 0]
-    assert (value("expired_leases"), value("oldest_due_job_seconds")) == (0, 0)
+    assert (value("expired_leases"), value("oldest_due_task_seconds")) == (0, 0)
 
 
 async def test_grants_that_lapsed_unused_are_counted(pressure, add, admin, value):
