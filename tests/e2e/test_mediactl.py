@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import CompletedProcess
 from uuid import UUID, uuid4
 
 import httpx
 import jwt
 import pytest
 
+from support import typed
 from support.clients import Company
 from support.eventually import eventually
 from support.media_files import make_photo, make_video
@@ -30,17 +30,10 @@ PARTS = {
 COMPANY = str(uuid4())
 
 
-def mediactl(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def mediactl(*arguments: str, **environment: str) -> CompletedProcess[str]:
     """Run a command of mediactl on the stack under test."""
     variable("MEDIACTL_HOME")
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "mediactl", *arguments],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return typed.mediactl(*arguments, environment={**os.environ, **environment})
 
 
 def token(*arguments: str) -> dict[str, object]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from datetime import UTC, datetime, timedelta
+from subprocess import CompletedProcess
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,21 +15,14 @@ from support.clients import Company
 from support.eventually import eventually
 from support.media_files import make_photo
 from support.surroundings import Parts, variable
+from support.typed import mediactl
 from support.wire import Rows
 
 
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> CompletedProcess[str]:
     """Run a command of mediactl on the stack under test, with nobody at its terminal."""
     variable("MEDIACTL_HOME")
-    return subprocess.run(
-        [sys.executable, "-P", "-m", "mediactl", *arguments],
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return mediactl(*arguments, environment={**os.environ, **environment})
 
 
 def answer(*arguments: str, code: int = 0):

@@ -9,9 +9,6 @@ its line is the watcher's about what it no longer does.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -35,6 +32,7 @@ from support.media_files import make_photo
 from support.night_shift import NightShift
 from support.runbooks import runbook
 from support.surroundings import Parts, restarted, variable
+from support.typed import mediactl
 
 ALERTS = (
     "MediaBacklog", "MediaProcessingFails", "MediaQuotaFull",
@@ -53,15 +51,6 @@ FAST = {
 }
 # An ingest that gives up at once what waits for somebody else.
 IMPATIENT = {"INGEST_GIVE_UP_SECONDS": "1", "INGEST_PICTURES_LEASE_SECONDS": "1"}
-
-
-def mediactl(*words: str) -> None:
-    """Do something with mediactl that is no part of a runbook."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "mediactl", *words],
-        env=os.environ, capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def firing() -> dict[str, list[dict[str, dict[str, str]]]]:
@@ -169,7 +158,8 @@ async def test_troubles_are_seen_and_their_runbooks_cure_them(
         log = Log(parts)
         # A full quota, and a poison record.
         await other_company.sign()
-        mediactl("quota", "--company", str(other_company.id), "--set", "1", "--yes")
+        changed = mediactl("quota", "--company", str(other_company.id), "--set", "1", "--yes")
+        assert changed.returncode == 0, changed.stdout + changed.stderr
         await send_poison()
         # It is seen now: nobody can count dead letters while Kafka is away.
         await all_true(seen_of_poison(log), timeout=90)

@@ -20,6 +20,7 @@ from mediactl.settings import keep_topic_prefix
 from mediactl.state import State
 
 from support.eventually import eventually
+from support.typed import mediactl
 
 POISON = {
     b"bad JSON": (b"{", ()),
@@ -61,32 +62,23 @@ async def consumer(settings):
 
 
 @pytest.fixture
-def started(settings):
-    """Start a command of mediactl dlq."""
-
-    async def start(*arguments, **variables):
-        environment = {
-            **os.environ,
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-            "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
-            **variables,
-        }
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "mediactl", "dlq", *arguments, env=environment,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-
-    return start
+def environment(settings):
+    """What mediactl finds the topics of the test's own by."""
+    return {
+        **os.environ,
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+    }
 
 
 @pytest.fixture
-def dlq(started):
+def dlq(environment):
     """Run a command of mediactl dlq and return its exit code and output."""
 
     async def run(*arguments, **variables):
-        process = await started(*arguments, **variables)
-        output, _ = await process.communicate()
-        return process.returncode, output.decode()
+        words, around = ("dlq", *arguments), {**environment, **variables}
+        done = await asyncio.to_thread(mediactl, *words, environment=around)
+        return done.returncode, done.stdout + done.stderr
 
     return run
 
@@ -196,10 +188,11 @@ async def test_what_came_back_too_often_is_left_alone(letters, listed, dlq, sett
     assert [one["id"] for one in await returned()] == [returned_one["id"]]
 
 
-async def test_a_redrive_that_is_killed_loses_nothing(settings, listed, dlq, started):
+async def test_a_redrive_that_is_killed_loses_nothing(settings, environment, listed, dlq):
     keys = {b"%d" % number for number in range(40)}
     await send(settings, MEDIA_THUMBNAIL.dlq, *((key, b"{", []) for key in keys))
-    process = await started("redrive", "--yes", "--rate", "20")
+    command = [sys.executable, "-P", "-m", "mediactl", "dlq", "redrive", "--yes", "--rate", "20"]
+    process = await asyncio.create_subprocess_exec(*command, env=environment)
 
     async def some_sent():
         assert process.returncode is None
