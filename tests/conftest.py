@@ -8,9 +8,21 @@ import os
 import structlog
 from hypothesis import HealthCheck, settings
 
-from support.stopping import pytest_configure, pytest_runtest_call
+from support.stopping import (
+    pytest_configure,
+    pytest_fixture_setup,
+    pytest_runtest_call,
+    pytest_runtest_setup,
+    pytest_runtest_teardown,
+)
 
-__all__ = ["pytest_configure", "pytest_runtest_call"]
+__all__ = [
+    "pytest_configure",
+    "pytest_fixture_setup",
+    "pytest_runtest_call",
+    "pytest_runtest_setup",
+    "pytest_runtest_teardown",
+]
 
 # Each of several test processes has a stack of its own, as tests kill servers.
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):

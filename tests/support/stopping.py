@@ -10,10 +10,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Generator
+from types import CodeType, CoroutineType
+from typing import Any
 
 import pytest
 
 _CLEAN_UP_SECONDS = 120
+_FIXTURES = "pytest_asyncio"
+_RUNNER: pytest.StashKey[asyncio.Runner] = pytest.StashKey()
 
 
 def pytest_configure() -> None:
@@ -33,8 +37,36 @@ def _interrupt(*_: object) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """Remember the loop of all tests."""
+    value = yield
+    if fixturedef.argname == "_session_scoped_runner":  # pytest-asyncio's
+        assert isinstance(value, asyncio.Runner)
+        request.config.stash[_RUNNER] = value
+    return value
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Cancel a fixture that timed out before its test, so that its context managers clean up."""
+    return (yield from _cancelled_in_time(item))
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Cancel a test that timed out, so that its context managers clean up."""
+    """Cancel a test that timed out."""
+    return (yield from _cancelled_in_time(item))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Cancel a fixture that timed out after its test."""
+    return (yield from _cancelled_in_time(item))
+
+
+def _cancelled_in_time(item: pytest.Item) -> Generator[None, object, object]:
     try:
         return (yield)
     except pytest.fail.Exception:
@@ -43,20 +75,26 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def _cancel(item: pytest.Item) -> None:
-    assert isinstance(item, pytest.Function)
-    runner = item.funcargs.get("_session_scoped_runner")  # pytest-asyncio's
-    if not isinstance(runner, asyncio.Runner):
+    runner = item.config.stash.get(_RUNNER, None)
+    if runner is None:
         return
+    assert isinstance(item, pytest.Function)
     name = item.function.__name__
-    broken_off = [one for one in asyncio.all_tasks(runner.get_loop()) if _name(one) == name]
+    broken_off = [
+        task
+        for task in asyncio.all_tasks(runner.get_loop())
+        if _code(task).co_name == name or _FIXTURES in _code(task).co_filename
+    ]
     for task in broken_off:
         task.cancel()
     if broken_off:
         runner.run(_ended(broken_off))
 
 
-def _name(task: asyncio.Task[object]) -> str:
-    return getattr(task.get_coro(), "__name__", "")
+def _code(task: asyncio.Task[object]) -> CodeType:
+    coroutine = task.get_coro()
+    assert isinstance(coroutine, CoroutineType)
+    return coroutine.cr_code
 
 
 async def _ended(tasks: list[asyncio.Task[object]]) -> None:

@@ -33,8 +33,28 @@ async def test_that_hangs():
     async with server():
         await asyncio.sleep(600)
 
-async def test_after_it():
-    assert ENDED
+@pytest.fixture
+async def slow_to_start():
+    async with server():
+        await asyncio.sleep(600)
+        yield
+
+@pytest.mark.timeout(1)
+def test_with_a_fixture_that_hangs(slow_to_start):
+    pass
+
+@pytest.fixture
+async def slow_to_end():
+    async with server():
+        yield
+        await asyncio.sleep(600)
+
+@pytest.mark.timeout(1)
+async def test_whose_fixture_hangs_at_its_end(slow_to_end):
+    pass
+
+async def test_after_them():
+    assert len(ENDED) == 3
     assert asyncio.all_tasks() == {asyncio.current_task()}
 """
 IS_ENDED = """
@@ -78,12 +98,12 @@ def environment() -> dict[str, str]:
     return {**ours, "PYTHONPATH": str(ROOT / "tests")}
 
 
-def test_a_test_that_times_out_cleans_up_before_the_next_one(tmp_path):
+def test_what_times_out_cleans_up_before_the_next_test(tmp_path):
     command = pytest_command(tmp_path, TIMES_OUT)
     done = subprocess.run(
         command, env=environment(), capture_output=True, text=True, check=False, timeout=60
     )
-    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert "1 failed, 2 passed, 2 errors" in done.stdout, done.stdout
     assert "Timeout" in done.stdout
 
 
