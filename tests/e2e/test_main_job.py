@@ -30,6 +30,7 @@ from support.media_files import (
     probe_video,
     says_where,
 )
+from support.tiers import FULL
 from support.wire import Rows, as_another_team, events_on
 
 ODD = ("-pix_fmt", "yuv444p")
@@ -37,12 +38,12 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "plain.mp4": make_video,
     "silent.mp4": lambda path: make_video(path, sound=False),
     "rotated.mp4": lambda path: make_phone_video(path, sound=False),
-    "large.mp4": lambda path: make_video(path, size="3840x2160", seconds=1),
-    "portrait.mp4": lambda path: make_video(path, size="1440x2560", seconds=1),
+    "large.mp4": lambda path: make_video(path, size="3840x2160", seconds=0.6),
+    "portrait.mp4": lambda path: make_video(path, size="1440x2560", seconds=0.6),
     "small.mp4": lambda path: make_video(path, size="160x120"),
     "odd.mp4": lambda path: make_video(path, size="321x241", options=ODD),
     "phone.mov": make_phone_video,
-    "long.mp4": lambda path: make_video(path, size="854x480", seconds=30),
+    "long.mp4": lambda path: make_video(path, size="854x480", seconds=15),
     "browser.webm": lambda path: make_video(path, size="320x180", options=("-c:v", "libvpx")),
     "old.avi": lambda path: make_video(path, options=("-c:v", "mpeg4")),
     "matroska.mkv": make_video,
@@ -54,13 +55,13 @@ MADE: dict[str, Callable[[Path], Path]] = {
     "iphone.heic": make_heic,
 }
 # Real files are played besides, where there are any.
+FILM = "big-buck-bunny-480p.mp4"
 SHARED = [
     name
-    for name in ("big-buck-bunny-480p.mp4", "gps-DSCN0010.jpg", "orientation-Portrait_8.jpg",
-                 "IMG_5195.HEIC")
+    for name in ("gps-DSCN0010.jpg", "orientation-Portrait_8.jpg", "IMG_5195.HEIC",
+                 *([FILM] if FULL else []))
     if (SAMPLES / name).exists()
 ]  # fmt: skip
-FILM = "big-buck-bunny-480p.mp4"
 # The display size of each video: at most 1080p, even, never enlarged.
 SIZES = {
     "plain.mp4": (640, 360),
@@ -77,7 +78,7 @@ SIZES = {
     "matroska.mkv": (640, 360),
     **({FILM: (854, 480)} if FILM in SHARED else {}),
 }
-SECONDS = {"large.mp4": 1, "portrait.mp4": 1, "long.mp4": 30, FILM: 30}
+SECONDS = {"large.mp4": 0.6, "portrait.mp4": 0.6, "long.mp4": 15, FILM: 30}
 MADE_PHOTOS = ("photo.jpg", "upright.jpg", "narrow.png", "tiny.webp", "camera.jpg", "iphone.heic")
 PHOTOS = (*MADE_PHOTOS, *(name for name in SHARED if name != FILM))
 

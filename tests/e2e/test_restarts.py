@@ -48,7 +48,7 @@ def photo(tmp_path_factory) -> bytes:
 def long_video(tmp_path_factory) -> bytes:
     """Some seconds of work for ingest, however fast the machine."""
     path = tmp_path_factory.mktemp("video") / "long.mp4"
-    return make_video(path, size="1920x1080", seconds=9).read_bytes()
+    return make_video(path, size="1280x720", seconds=9).read_bytes()
 
 
 def test_the_five_services_are_five_processes(parts: Parts):
