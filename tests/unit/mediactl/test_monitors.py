@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,20 @@ def test_every_part_with_metrics_is_scraped(tmp_path):
 
 def test_rules_are_those_of_the_checkout(tmp_path):
     assert written(tmp_path)["rule_files"] == ["/checkout/deploy/prometheus/rules/*.yml"]
+
+
+def test_alerts_wait_for_less_where_that_is_wanted_but_for_hours_as_ever(tmp_path):
+    rules = tmp_path / "checkout"
+    rules.mkdir()
+    (rules / "a.yml").write_text("  - alert: A\n    for: 1m\n  - alert: B\n    for: 1h\n")
+    server = PrometheusServer(
+        binary=Path("prometheus"), rules=rules, runbooks=rules, data=tmp_path / "prometheus",
+        log_file=tmp_path / "prometheus.log", port=1, environ={"PROMETHEUS_ALERT_SECONDS": "5"},
+    )  # fmt: skip
+    server.prepare()
+    (pattern,) = json.loads(server.configuration_file.read_text())["rule_files"]
+
+    assert re.findall(r"for: (\w+)", (Path(pattern).parent / "a.yml").read_text()) == ["5s", "1h"]
 
 
 @pytest.mark.parametrize(

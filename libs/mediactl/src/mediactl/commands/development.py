@@ -48,6 +48,7 @@ _QUICK = {
     "POSTGRES_FSYNC": "off",
     # Tests wait until Prometheus has seen something.
     "PROMETHEUS_SCRAPE_SECONDS": "1",
+    "PROMETHEUS_ALERT_SECONDS": "5",
 }
 
 _WITHOUT_SERVERS = ("tests/unit", "tests/contract")

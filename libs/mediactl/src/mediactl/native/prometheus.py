@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ JOBS = (*SERVICES, "edge", "minio", "prometheus", "alertmanager")
 RETENTION_TIME, RETENTION_SIZE = "15d", "1GB"
 DEFAULT_SCRAPE_SECONDS = 15
 _SCRAPE_VARIABLE = "PROMETHEUS_SCRAPE_SECONDS"
+_ALERT_VARIABLE = "PROMETHEUS_ALERT_SECONDS"
 _RUNBOOKS_VARIABLE = "RUNBOOK_BASE_URL"
+_MINUTES = re.compile(r"^( +for: )\d+[sm]$", re.MULTILINE)
 _USER_ASSETS = "/user"
 # What faces clients tells of itself elsewhere.
 _PORTS = {"edge": "edge_internal"}
@@ -36,7 +39,8 @@ class PrometheusServer(Program):
     The server; *rules* is the directory whose ``*.yml`` hold its alert and recording rules.
 
     It serves the files of *runbooks*, where its alerts lead unless RUNBOOK_BASE_URL names another
-    place. Scrape interval and rules are read when it starts.
+    place. Scrape interval and rules are read when it starts. With PROMETHEUS_ALERT_SECONDS in
+    *environ*, alerts that wait for seconds or minutes wait for so long instead.
     """
 
     def __init__(
@@ -73,8 +77,19 @@ class PrometheusServer(Program):
         """Write the configuration."""
         self._data.mkdir(parents=True, exist_ok=True)
         runbooks = self._environ.get(_RUNBOOKS_VARIABLE) or f"{self.url}{_USER_ASSETS}"
-        document = configuration(self._rules, scrape_seconds(self._environ), runbooks)
+        document = configuration(self._own_rules(), scrape_seconds(self._environ), runbooks)
         self.configuration_file.write_text(json.dumps(document, indent=2) + "\n")
+
+    def _own_rules(self) -> Path:
+        seconds = self._environ.get(_ALERT_VARIABLE)
+        if not seconds:
+            return self._rules
+        hasty = self._data / "rules"
+        hasty.mkdir(exist_ok=True)
+        for path in self._rules.glob("*.yml"):
+            text = _MINUTES.sub(rf"\g<1>{seconds}s", path.read_text())
+            (hasty / path.name).write_text(text)
+        return hasty
 
     def command(self) -> Command:
         """Return the server's command line."""
