@@ -1,7 +1,7 @@
 """
 The scenarios: what is done to the stack, how often, and what must hold besides the promises.
 
-F1 to F12 follow the usual catalogue of an upload pipeline's bad days; M1 to M5 take one guard
+F0 to F12 follow the usual catalogue of an upload pipeline's bad days; M1 to M5 take one guard
 away each, and the judge must notice.
 """
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,13 +34,29 @@ from chaos.hooks.chaos_hooks import POINTS
 from chaos.media import Sample
 from chaos.proxy import Line, Proxy
 from chaos.replay import GROUPS, echoing, length, plant, replay
-from chaos.rig import for_service, hooks
+from chaos.rig import SERVERS, for_service, hooks
 from chaos.run import Run, Scenario
 
 _IMAGES = {"image": 1.0}
 # Clips take longer than images, so that a fault at any moment meets work under way.
 _HEAVY = {"image": 0.35, "clip": 0.6, "bad": 0.05}
 _FENCES = "tasks_fence_rejections_total"
+
+
+async def kill_every_part(run: Run) -> None:
+    """F0: kill -9 of each service and each server at random moments, one after the other."""
+    names = [*SERVICES, *SERVERS] * run.scale.of(5, 1)
+    run.chance.shuffle(names)
+    async with (
+        run.rig.kept_alive(),
+        run.traffic(run.scale.of(200, 16), rate=3.0, mix=_HEAVY),
+    ):
+        for name in names:
+            await asyncio.sleep(run.chance.uniform(0.5, 3))
+            await run.until(partial(_answers, run, name), 90)
+            await run.fault(f"kill {name}", run.rig.kill(name))
+            if name in SERVERS:
+                await run.rig.start(name)
 
 
 async def kill_services(run: Run) -> None:
@@ -655,6 +672,7 @@ def _scenario(
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
+        _scenario("parts", kill_every_part, hits=(30, 4)),
         _scenario("kills", kill_services, hits=(50, 3)),
         _scenario("points", kill_at_points, hits=(32, 1)),
         _scenario("broker", broker_away, hits=(3, 1)),
