@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from media_runtime import background
 from mediactl.client import MediaClient, RefusedError, media_type
 from mediactl.errors import MediactlError, UsageError
 from mediactl.timeline import Track
@@ -38,23 +39,19 @@ class Uploads:
     async def run(self, *, timeout_seconds: float) -> list[Track]:
         """Send all files and return their tracks once each is ready or failed."""
         connected = asyncio.Event()
-        following = asyncio.create_task(self._follow(connected))
-        looking = asyncio.create_task(self._look_now_and_then())
         try:
-            await _first(connected.wait(), following, _CONNECT_SECONDS)
-            await self._send_all()
-            await _first(self._all_done(), following, timeout_seconds)
+            async with background.running(
+                following=self._follow(connected), looking=self._look_now_and_then()
+            ) as (following, _):
+                await _first(connected.wait(), following, _CONNECT_SECONDS)
+                await self._send_all()
+                await _first(self._all_done(), following, timeout_seconds)
         except TimeoutError as error:
             waiting = ", ".join(track.name for track in self.tracks if not track.done)
             raise MediactlError(
                 f"No outcome in time for {waiting or 'the event stream'}: "
                 "look at 'mediactl status' and 'mediactl logs'."
             ) from error
-        finally:
-            for task in (following, looking):
-                task.cancel()
-                with suppress(asyncio.CancelledError, MediactlError):
-                    await task
         for track in self.tracks:
             if track.asset_id:
                 track.asset = await self.client.asset(track.asset_id)
@@ -115,11 +112,7 @@ async def _first(
     awaited: Coroutine[Any, Any, object], following: asyncio.Task[None], seconds: float
 ) -> None:
     """Wait for *awaited*; an end of the event stream before it is an error."""
-    task = asyncio.create_task(awaited)
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.wait({task, following}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                await following
-    finally:
-        task.cancel()
+    async with asyncio.timeout(seconds), background.running(awaited=awaited) as (task,):
+        await asyncio.wait({task, following}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            await following

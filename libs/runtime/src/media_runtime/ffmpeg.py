@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from media_contracts.errors import ErrorCode
+from media_runtime import background
 from media_runtime.errors import PermanentError, SuspectError, TransientError
 from media_runtime.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
 from media_runtime.jail import Jail, Limits
@@ -265,12 +266,8 @@ class _Running:
                 self.is_over_bytes = used_bytes(folder) > most_bytes
             self._kill()
 
-        looking = asyncio.create_task(look())
-        try:
+        async with background.running(looking=look()):
             yield
-        finally:
-            looking.cancel()
-            await asyncio.wait([looking])
 
     def _kill(self) -> None:
         if self._process.returncode is None:

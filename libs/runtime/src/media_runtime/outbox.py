@@ -13,13 +13,11 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-import structlog
+from media_runtime import background
 from media_runtime.errors import TransientError
 from media_runtime.kafka import OutgoingRecord, Producer
 from media_runtime.postgres import Connection, Database
 from prometheus_client import Counter, Histogram
-
-log = structlog.get_logger(__name__)
 
 RELAYED = Counter("outbox_relayed_total", "Outbox records that Kafka confirmed.", ["topic"])
 DELAY = Histogram(
@@ -78,38 +76,25 @@ class Outbox:
     @asynccontextmanager
     async def relaying(self) -> AsyncIterator[None]:
         """Relay in the background for the block; rows left at its end wait for the next relay."""
-        task = asyncio.create_task(self._relay_for_ever(), name="outbox-relay")
-        try:
-            yield
-        finally:
-            with suppress(TransientError, TimeoutError):
-                async with asyncio.timeout(_RETRY_SECONDS * 5):
-                    await self.flush()
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        relay = background.repeat(self._relay, name="outbox_relay", retry_seconds=_RETRY_SECONDS)
+        async with background.running(outbox_relay=relay):
+            try:
+                yield
+            finally:
+                with suppress(TransientError, TimeoutError):
+                    async with asyncio.timeout(_RETRY_SECONDS * 5):
+                        await self.flush()
 
     async def flush(self) -> None:
         """Relay until no row of this service is left, or another relay holds the lock."""
         while await self._relay_batch() == _BATCH:
             pass
 
-    async def _relay_for_ever(self) -> None:
-        while True:
-            self._wake.clear()
-            try:
-                sent = await self._relay_batch()
-            except TransientError as error:
-                log.warning("outbox_relay_waits", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            except Exception:
-                log.exception("outbox_relay_failed")
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            if sent < _BATCH:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
+    async def _relay(self) -> None:
+        self._wake.clear()
+        if await self._relay_batch() < _BATCH:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _POLL_SECONDS)
 
     async def _relay_batch(self) -> int:
         async with self._database.transaction() as connection:

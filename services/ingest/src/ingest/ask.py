@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import structlog
 from ingest.metrics import count_outcome
 from ingest.outputs import pictures
 from ingest.settings import IngestSettings
@@ -18,9 +16,7 @@ from media_records.files import files_of, original_of, reference
 from media_records.lifecycle import find_asset, tell
 from media_records.tasks import Pool, Turns
 from media_records.work import Work
-from media_runtime.errors import TransientError
-
-log = structlog.get_logger(__name__)
+from media_runtime import background
 
 _AWAY_SECONDS = 1.0
 _OWNER = "thumbnailer"
@@ -50,26 +46,13 @@ class AskForPictures:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask in the background for the block."""
-        asking = asyncio.create_task(self._ask_for_ever(), name="ask-for-pictures")
-        try:
+        ask = background.repeat(self._ask_or_wait, name="asking", retry_seconds=_AWAY_SECONDS)
+        async with background.running(ask_for_pictures=ask):
             yield
-        finally:
-            asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
 
-    async def _ask_for_ever(self) -> None:
-        while True:
-            try:
-                while await self._ask_once():
-                    pass
-            except TransientError as error:
-                log.warning("asking_waits", error=str(error))
-                await asyncio.sleep(_AWAY_SECONDS)
-            except Exception:
-                log.exception("asking_failed")
-                await asyncio.sleep(_AWAY_SECONDS)
-            else:
-                await self._queued.wait(self._settings.task_poll_seconds)
+    async def _ask_or_wait(self) -> None:
+        if not await self._ask_once():
+            await self._queued.wait(self._settings.task_poll_seconds)
 
     async def _ask_once(self) -> bool:
         outcome = None

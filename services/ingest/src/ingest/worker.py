@@ -12,6 +12,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 from ingest.domain import retry_delay_seconds
@@ -25,12 +26,12 @@ from media_records.lifecycle import asset_span, change, find_asset
 from media_records.tables import Asset
 from media_records.tasks import LostLeaseError, Pool, Task, Turns
 from media_records.work import Work
-from media_runtime import tracing
+from media_runtime import background, tracing
 from media_runtime.errors import PermanentError, SuspectError, TransientError
 
 log = structlog.get_logger(__name__)
 
-_AWAY_SECONDS = 5.0
+_AWAY_SECONDS = 1.0
 _POOLS = (Pool.INSPECT, Pool.ENCODE)
 _ENDS = frozenset({"done", "failed"})
 
@@ -70,30 +71,18 @@ class Workers:
         lanes = [Turns(_POOLS, slow)] * self._settings.ingest_workers
         # Whatever the others work on, and for whom: a small upload never waits for its end.
         lanes += [Turns(_POOLS, slow, most_slow=0)] * self._settings.ingest_short_workers
-        workers = [
-            asyncio.create_task(self._work_for_ever(turns), name=f"worker-{number}")
+        workers = {
+            f"worker_{number}": background.repeat(
+                partial(self._work_or_wait, turns), name="worker", retry_seconds=_AWAY_SECONDS
+            )
             for number, turns in enumerate(lanes)
-        ]
-        try:
+        }
+        async with background.running(**workers):
             yield
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
 
-    async def _work_for_ever(self, turns: Turns) -> None:
-        while True:
-            try:
-                worked = await self._work_once(turns)
-            except TransientError as error:
-                log.warning("worker_waits", error=str(error))
-                await asyncio.sleep(random.uniform(0.5, 1.5))  # noqa: S311 - jitter
-            except Exception:
-                log.exception("worker_failed")
-                await asyncio.sleep(_AWAY_SECONDS)
-            else:
-                if not worked:
-                    await self._queued.wait(self._settings.task_poll_seconds)
+    async def _work_or_wait(self, turns: Turns) -> None:
+        if not await self._work_once(turns):
+            await self._queued.wait(self._settings.task_poll_seconds)
 
     async def _work_once(self, turns: Turns) -> bool:
         claimed = await self._claim(turns)
@@ -209,18 +198,15 @@ class Workers:
 
     async def _run_leased(self, task: Task, asset: Asset) -> None:
         """Run the task and its heartbeat; whichever fails first decides."""
-        run = asyncio.create_task(self._run(task, asset))
-        heart = asyncio.create_task(self._beat(task))
-        try:
+        # ffmpeg's process group is dead, and scratch is empty, before the task is let go.
+        async with background.running(run=self._run(task, asset), heart=self._beat(task)) as (
+            run,
+            heart,
+        ):
             await asyncio.wait({run, heart}, return_when=asyncio.FIRST_COMPLETED)
             if not run.done():
                 await heart
             await run
-        finally:
-            for part in (run, heart):
-                part.cancel()
-            # ffmpeg's process group is dead, and scratch is empty, before the task is let go.
-            await asyncio.gather(run, heart, return_exceptions=True)
 
     async def _beat(self, task: Task) -> None:
         """Renew the lease until the task ends; LostLeaseError once it is, or may be, gone."""

@@ -22,6 +22,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from media_contracts import ContractError, Topic
+from media_runtime import background
 from media_runtime.errors import TransientError
 from media_runtime.kafka import Producer, dead_letter, known_event
 from media_runtime.kafka_tracing import processing
@@ -67,12 +68,8 @@ class EventLog:
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
         """Read in the background for the block."""
-        task = asyncio.create_task(self._follow_for_ever(), name="event-log")
-        try:
+        async with background.running(event_log=self._follow_for_ever()):
             yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
     async def caught_up(self, *, within_seconds: float = 0.01) -> None:
         """Raise NotCaughtUpError unless all that was there at the start is read in time."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from fastapi import Response
+from media_runtime import background
 from starlette.types import Receive, Scope, Send
 
 _HEADERS = {
@@ -47,17 +48,15 @@ class EventStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send until the stream ends or the client is gone."""
         del scope
-        sending = asyncio.create_task(self._send_all(send))
-        gone = asyncio.create_task(_disconnected(receive))
-        try:
-            await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
-                sending.result()
-        finally:
-            sending.cancel()
-            gone.cancel()
-            self._close()
-            await asyncio.gather(sending, gone, return_exceptions=True)
+        async with background.running(
+            sending=self._send_all(send), gone=_disconnected(receive)
+        ) as (sending, gone):
+            try:
+                await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()
+            finally:
+                self._close()
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})

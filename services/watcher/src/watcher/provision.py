@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
-from media_runtime.errors import TransientError
+from media_runtime import background
 from media_runtime.postgres import Database
 from media_runtime.storage import ObjectStore
 from watcher.metrics import BUCKET_FAILURES, BUCKETS
@@ -50,28 +50,21 @@ class MakeBuckets:
     @asynccontextmanager
     async def going_on(self) -> AsyncIterator[None]:
         """Make buckets in the background for the block."""
-        looking = asyncio.create_task(self._look_for_ever(), name="make-buckets")
+        look = background.repeat(self._look, name="buckets", retry_seconds=_AGAIN_SECONDS)
         try:
-            yield
+            async with background.running(buckets=look):
+                yield
         finally:
-            tasks = [looking, *self._making.values()]
-            for task in tasks:
+            making = list(self._making.values())
+            for task in making:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _look_for_ever(self) -> None:
-        while True:
-            try:
-                await self._look()
-            except TransientError as error:
-                log.warning("buckets_wait", error=str(error))
-                await asyncio.sleep(_AGAIN_SECONDS)
-            except Exception:
-                log.exception("buckets_failed")
-                await asyncio.sleep(_AGAIN_SECONDS)
-            await asyncio.sleep(self._look_seconds)
+            await asyncio.gather(*making, return_exceptions=True)
 
     async def _look(self) -> None:
+        await self._make_wanted()
+        await asyncio.sleep(self._look_seconds)
+
+    async def _make_wanted(self) -> None:
         free = _AT_ONCE - len(self._making)
         if free <= 0:
             return

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import structlog
+from media_runtime import background
 from media_runtime.errors import TransientError
 from media_runtime.postgres import Connection, Database
 from watcher.metrics import DATABASE_ANSWERS, LAST_SEEN, LEADS, PART_SECONDS, ROUND_SECONDS
@@ -30,13 +31,10 @@ async def repeating(
     database: Database, parts: Sequence[Part], *, interval_seconds: float
 ) -> AsyncIterator[None]:
     """Make a round of *parts* now and at each interval, for the block, whenever this one leads."""
-    task = asyncio.create_task(_repeat(database, parts, interval_seconds), name="rounds")
     try:
-        yield
+        async with background.running(rounds=_repeat(database, parts, interval_seconds)):
+            yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         _lead_or_not(leads=False)
 
 
