@@ -143,7 +143,7 @@ class Steps(RuleBasedStateMachine):
             if not asset.removed and asset.status != "deleted":
                 now = (asset, asset.status, asset.attempt)
                 if now not in self.reads:
-                    self.reads[now] = Asset(**dict(rows.assets[asset.id]))
+                    self.reads[now] = Asset.of(rows.assets[asset.id])
 
     def sign(self, kind: str, company: int) -> None:
         owner = self.companies[company]

@@ -72,14 +72,14 @@ async def add_outputs(
 
 async def files_of(reader: Reader, asset_id: UUID) -> Files:
     """Return all files of an asset, its original first."""
-    return [AssetFile(**dict(row)) for row in await reader.fetch(_OF, [asset_id])]
+    return [AssetFile.of(row) for row in await reader.fetch(_OF, [asset_id])]
 
 
 async def files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[UUID, Files]:
     """Return the files of each of these assets."""
     found: dict[UUID, list[AssetFile]] = {asset_id: [] for asset_id in asset_ids}
     for row in await reader.fetch(_OF, list(asset_ids)) if asset_ids else []:
-        found[row["asset_id"]].append(AssetFile(**dict(row)))
+        found[row["asset_id"]].append(AssetFile.of(row))
     return found
 
 
@@ -110,7 +110,7 @@ async def move_original(
     row = await reader.fetchrow(
         _MOVE, asset.id, asset.status, asset.attempt, original.key, key, version_id
     )
-    return AssetFile(**dict(row)) if row else None
+    return AssetFile.of(row) if row else None
 
 
 def original_of(files: Files) -> AssetFile | None:

@@ -148,7 +148,7 @@ async def change(
     row = await _update(tx, asset, values)
     if row is None:
         return None
-    changed = Asset(**dict(row))
+    changed = Asset.of(row)
     await tx.execute(
         _TRANSITION, asset.company_id, asset.id, attempt, before.value, to.value, tx.service
     )
@@ -177,13 +177,13 @@ async def tell(
 async def find_asset(reader: Reader, asset_id: UUID) -> Asset | None:
     """Return the asset, or None when there is none that *reader* may see."""
     row = await reader.fetchrow(_FIND, asset_id)
-    return Asset(**dict(row)) if row else None
+    return Asset.of(row) if row else None
 
 
 async def lock_asset(tx: Tx, asset_id: UUID) -> Asset | None:
     """Return the asset, which nobody else changes until this unit ends; None as find_asset()."""
     row = await tx.fetchrow(_FIND_AND_LOCK, asset_id)
-    return Asset(**dict(row)) if row else None
+    return Asset.of(row) if row else None
 
 
 async def mark_uploaded(tx: Tx, asset: Asset, *, at: datetime) -> Asset:
@@ -191,7 +191,7 @@ async def mark_uploaded(tx: Tx, asset: Asset, *, at: datetime) -> Asset:
     row = await tx.fetchrow(_MARK_UPLOADED, asset.id, at)
     if row is None:
         raise LookupError(f"no asset {asset.id}")
-    return Asset(**dict(row))
+    return Asset.of(row)
 
 
 async def sweep(tx: Tx, asset_id: UUID, *, at: datetime) -> None:

@@ -234,7 +234,7 @@ class Assets:
                 limit,
             )
             files = await files_of_each(tx, [row["id"] for row in rows])
-        return [(Asset(**dict(row)), files[row["id"]]) for row in rows]
+        return [(Asset.of(row), files[row["id"]]) for row in rows]
 
     async def retry(self, company_id: UUID, asset_id: UUID) -> Asset:
         """

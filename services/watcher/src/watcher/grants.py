@@ -66,7 +66,7 @@ class SweepGrants:
 
     async def _next(self, failed: set[UUID]) -> list[Asset]:
         rows = await self._database.fetch(_DUE, self._batch, self._late, list(failed))
-        return [Asset(**dict(row)) for row in rows]
+        return [Asset.of(row) for row in rows]
 
     async def _sweep(self, asset: Asset) -> int:
         async with self._lists:

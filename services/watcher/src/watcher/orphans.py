@@ -198,7 +198,7 @@ class _Company:
 
     async def _assets(self, ids: set[UUID]) -> Mapping[UUID, Asset]:
         rows = await self.database.fetch(_ASSETS, self.id, list(ids)) if ids else []
-        return {row["id"]: Asset(**dict(row)) for row in rows}
+        return {row["id"]: Asset.of(row) for row in rows}
 
 
 async def _fetched(connection: Connection) -> AsyncIterator[_Needed]:

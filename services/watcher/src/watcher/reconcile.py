@@ -244,7 +244,7 @@ class VerifyBuckets:
 def _unfinished(row: Record) -> Unfinished:
     columns = dict(row)
     has_work, ended_at = columns.pop("has_work"), columns.pop("ended_at")
-    return Unfinished(Asset(**columns), has_work, ended_at)
+    return Unfinished(Asset.of(columns), has_work, ended_at)
 
 
 def _state(asset: Asset) -> tuple[object, ...]:

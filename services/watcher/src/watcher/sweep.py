@@ -134,7 +134,7 @@ class Sweep:
         """Return objects and bytes that sweeping the first *limit* assets would remove, by rule."""
         found: dict[Rule, tuple[int, int]] = {}
         for row in await self._database.fetch(_DUE, limit, []):
-            asset = Asset(**dict(row))
+            asset = Asset.of(row)
             files = await files_of(self._database, asset.id)
             rule = self._rule_of(asset, files)
             if rule is Rule.QUARANTINE:
@@ -149,7 +149,7 @@ class Sweep:
         for query in (_DELETED, _DUE):
             rows = await self._database.fetch(query, self._batch, list(failed))
             if rows:
-                return [Asset(**dict(row)) for row in rows]
+                return [Asset.of(row) for row in rows]
         return []
 
     async def _forget(self, rule: Rule, *, until: float) -> None:
