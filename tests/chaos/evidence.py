@@ -183,7 +183,14 @@ async def _rows(connection: Any, ours: Sequence[str], evidence: Evidence) -> Non
 
 def _plain(rows: Iterable[Any]) -> list[dict[str, Any]]:
     return [
-        {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
+        {
+            name: str(value)
+            if isinstance(value, UUID)
+            else value.decode(errors="replace")
+            if isinstance(value, bytes)
+            else value
+            for name, value in row.items()
+        }
         for row in rows
     ]
 

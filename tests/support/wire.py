@@ -125,9 +125,9 @@ class Rows:
     async def waiting(self, producer: str, asset_ids: Iterable[str]) -> int:
         """Return how many records of these assets wait in a service's outbox."""
         count: int = await self.connection.fetchval(
-            "SELECT count(*) FROM outbox WHERE producer = $1 AND key = ANY($2::text[])",
+            "SELECT count(*) FROM outbox WHERE producer = $1 AND key = ANY($2::bytea[])",
             producer,
-            list(asset_ids),
+            [one.encode() for one in asset_ids],
         )
         return count
 

@@ -1,4 +1,4 @@
-"""``mediactl dlq`` on dead letters that a real consumer left on the real Kafka."""
+"""``dlq``, as mediactl mounts it, on dead letters that a real consumer left on the real Kafka."""
 
 from __future__ import annotations
 
@@ -6,21 +6,16 @@ import asyncio
 import json
 import os
 import sys
-from datetime import UTC, datetime
+import time
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from media_contracts import MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
 from media_runtime.kafka import Producer, make_broker, on_events
-from media_runtime.resolved import METADATA_BYTES
-from mediactl.commands.dlq import _stack
-from mediactl.dead_letters import DeadLetters, Letter
-from mediactl.errors import MediactlError
-from mediactl.settings import keep_topic_prefix
-from mediactl.state import State
 
+from support.buckets import our_store
+from support.databases import service_url
 from support.eventually import eventually
-from support.typed import mediactl
 
 POISON = {
     b"bad JSON": (b"{", ()),
@@ -62,23 +57,37 @@ async def consumer(settings):
 
 
 @pytest.fixture
-def environment(settings):
-    """What mediactl finds the topics of the test's own by."""
-    return {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-        "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
-    }
+def started(settings, database_name):
+    """Start a command of dlq."""
+
+    async def start(*arguments, **variables):
+        store = our_store()
+        environment = {
+            **os.environ,
+            "DATABASE_URL": service_url(database_name, "watcher"),
+            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+            "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+            "MEDIA_ENV": "development",
+            "S3_PROVISIONER_ACCESS_KEY": store.s3_access_key,
+            "S3_PROVISIONER_SECRET_KEY": store.s3_secret_key.get_secret_value(),
+            **variables,
+        }
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "watcher", "dlq", *arguments, env=environment,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+
+    return start
 
 
 @pytest.fixture
-def dlq(environment):
-    """Run a command of mediactl dlq and return its exit code and output."""
+def dlq(started):
+    """Run a command of dlq and return its exit code and output."""
 
     async def run(*arguments, **variables):
-        words, around = ("dlq", *arguments), {**environment, **variables}
-        done = await asyncio.to_thread(mediactl, *words, environment=around)
-        return done.returncode, done.stdout + done.stderr
+        process = await started(*arguments, **variables)
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
 
     return run
 
@@ -107,10 +116,6 @@ async def send(settings, topic, *records):
 
 async def plant(settings, names=tuple(POISON)):
     await send(settings, MEDIA_THUMBNAIL.name, *((name, *POISON[name]) for name in names))
-
-
-def a_letter(offset):
-    return Letter("media_thumbnail", 0, offset, datetime.now(UTC), b"k", b"v", ())
 
 
 async def arrived(settings, topic=MEDIA_THUMBNAIL):
@@ -188,11 +193,10 @@ async def test_what_came_back_too_often_is_left_alone(letters, listed, dlq, sett
     assert [one["id"] for one in await returned()] == [returned_one["id"]]
 
 
-async def test_a_redrive_that_is_killed_loses_nothing(settings, environment, listed, dlq):
+async def test_a_redrive_that_is_killed_loses_nothing(settings, listed, dlq, started, admin):
     keys = {b"%d" % number for number in range(40)}
     await send(settings, MEDIA_THUMBNAIL.dlq, *((key, b"{", []) for key in keys))
-    command = [sys.executable, "-P", "-m", "mediactl", "dlq", "redrive", "--yes", "--rate", "20"]
-    process = await asyncio.create_subprocess_exec(*command, env=environment)
+    process = await started("redrive", "--yes", "--rate", "20")
 
     async def some_sent():
         assert process.returncode is None
@@ -203,9 +207,11 @@ async def test_a_redrive_that_is_killed_loses_nothing(settings, environment, lis
     await process.wait()
     open_ones = await listed()
     sent = [key for key, _, _ in await arrived(settings)]
+    waiting = await admin.fetchval("SELECT count(*) FROM outbox")
     assert 0 < len(open_ones) < len(keys)
-    # What counts as done with was sent; at most one was sent and not yet counted.
-    assert len(keys) - len(open_ones) <= len(sent) <= len(keys) - len(open_ones) + 1
+    # Each that counts as done with was sent, or waits in the outbox; one may be sent twice.
+    settled = len(keys) - len(open_ones)
+    assert settled <= len(sent) + waiting <= settled + 1
     assert (await dlq("redrive", "--yes"))[0] == 0
     assert await listed() == []
     sent = [key for key, _, _ in await arrived(settings)]
@@ -305,23 +311,51 @@ async def test_hostile_letters_are_shown_without_harm(settings, listed, dlq):
     assert all(one.isprintable() for one in output.replace("\n", ""))
 
 
-async def test_what_the_broker_cannot_remember_is_refused_before_anything_is_sent(
-    letters, listed, dlq, settings
+async def test_two_who_redrive_at_once_send_each_letter_once(settings, listed, started):
+    keys = {b"%d" % number for number in range(20)}
+    await send(settings, MEDIA_THUMBNAIL.dlq, *((key, b"{", []) for key in keys))
+    assert len(await listed()) == len(keys)
+    both = [await started("redrive", "--yes") for _ in range(2)]
+    for process in both:
+        await process.communicate()
+        assert process.returncode == 0
+    assert sorted(key for key, _, _ in await arrived(settings)) == sorted(keys)
+
+
+async def test_a_letter_that_cannot_be_sent_now_goes_with_the_next_relay(
+    settings, letters, listed, dlq, admin
 ):
-    known = DeadLetters(settings)
-    # "1001,1003,…" leaves room for ",3" and for no more.
-    count = (METADATA_BYTES - 1) // len("1001,")
-    await known.resolve([a_letter(1001 + 2 * number) for number in range(count)])
-    with pytest.raises(MediactlError, match="from offset 0 on"):
-        await known.resolve([a_letter(5001)])
-    await known.resolve([a_letter(3)])
-    before = len(await arrived(settings))
-    code, output = await dlq("redrive", "media_thumbnail:0:5", "--yes")
-    assert (code, "no room" in output) == (1, True), output
-    assert len(await arrived(settings)) == before
-    assert len(await listed()) == len(POISON) - 1
-    code, output = await dlq("redrive", "media_thumbnail:0:0", "--yes")
+    lock = "SELECT pg_advisory_lock(hashtext('outbox'), hashtext('watcher'))"
+    await admin.execute(lock)  # another relay, which stands still
+    code, output = await dlq("redrive", letters[0]["id"], "--yes")
     assert code == 0, output
+    assert await admin.fetchval("SELECT count(*) FROM outbox") == 1
+    assert len(await listed()) == len(letters) - 1
+    await admin.execute(lock.replace("lock(", "unlock("))
+    await dlq("redrive", letters[1]["id"], "--yes")
+    assert await admin.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_letters_stay_known_as_they_were_filed(settings, letters, listed, admin):
+    """A log that begins again, as after a broker lost its disk, hides neither old nor new ones."""
+    await admin.execute("UPDATE dead_letters SET kafka_offset = kafka_offset + 1000")
+    assert len(await listed()) == 2 * len(POISON)
+    await plant(settings, [b"bad JSON"])
+
+    async def new_one_too():
+        return len(await listed()) == 2 * len(POISON) + 1
+
+    await eventually(new_one_too, timeout=30)
+
+
+async def test_letters_are_forgotten_when_kafka_forgets_them(settings, letters, listed, admin):
+    await admin.execute("UPDATE dead_letters SET filed_at = filed_at - interval '31 days'")
+    assert await listed() == []
+    async with AIOKafkaProducer(**settings.client_arguments()) as producer:
+        old = int((time.time() - 31 * 86_400) * 1000)
+        topic = settings.kafka_topic_prefix + MEDIA_THUMBNAILED.dlq
+        await producer.send_and_wait(topic, b"{", timestamp_ms=old)
+    assert {letter["topic"] for letter in await listed()} == {MEDIA_THUMBNAIL.name}
 
 
 @pytest.mark.parametrize(
@@ -346,7 +380,6 @@ async def test_wrong_wishes_have_a_clear_answer(settings, dlq, arguments, text):
     [
         ({"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9"}, "Kafka does not answer"),
         ({"KAFKA_TOPIC_PREFIX": "nowhere_"}, "check KAFKA_BOOTSTRAP_SERVERS"),
-        ({"KAFKA_BOOTSTRAP_SERVERS": "", "MEDIACTL_HOME": "/nonexistent"}, "There is no stack"),
     ],
 )
 async def test_a_kafka_that_is_not_there_has_a_clear_answer(settings, dlq, variables, text):
@@ -354,20 +387,6 @@ async def test_a_kafka_that_is_not_there_has_a_clear_answer(settings, dlq, varia
     assert code == 1, output
     assert text in output
     assert "Traceback" not in output
-
-
-async def test_a_stacks_own_letters_are_found_by_its_own_prefix(
-    letters, settings, tmp_path, monkeypatch
-):
-    state = State(tmp_path / "state.json")
-    keep_topic_prefix(state, {"KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix})
-    servers = settings.kafka_bootstrap_servers
-    (tmp_path / "env").write_text(f"KAFKA_BOOTSTRAP_SERVERS={servers}\n")
-    monkeypatch.setenv("MEDIACTL_HOME", str(tmp_path))
-    monkeypatch.delenv("KAFKA_TOPIC_PREFIX", raising=False)
-    for given in ("", servers):
-        monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", given)
-        assert len(await DeadLetters(_stack()).read()) == len(POISON)
 
 
 async def test_letters_are_handled_by_programs(letters, listed, dlq, settings):

@@ -216,7 +216,7 @@ def answer(payload, company, asset):
 
 async def told(admin, topic):
     rows = await admin.fetch("SELECT value FROM outbox WHERE topic = $1 ORDER BY id", topic)
-    return [json.loads(row["value"])["data"] for row in rows if row["value"] != "{}"]
+    return [json.loads(row["value"])["data"] for row in rows if row["value"] != b"{}"]
 
 
 async def test_a_notification_that_comes_often_makes_one_job(sign_api, admin, notify):

@@ -472,7 +472,7 @@ class World:
         for row in await self.admin.fetch(_TASKS):
             rows.tasks[row["asset_id"], row["attempt"], row["name"]] = row
         for row in await self.admin.fetch(_RELAY):
-            _sort(rows, row["topic"], row["value"].encode())
+            _sort(rows, row["topic"], row["value"])
         assert not await self.admin.fetch(_MISCOUNTED), "a company's usage is not what it has"
         return rows
 

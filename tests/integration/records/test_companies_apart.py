@@ -42,6 +42,7 @@ TENANT_TABLES = {
     "outbox",
     "company_usage",
     "wanted_buckets",
+    "dead_letters",
 }
 
 

@@ -26,6 +26,7 @@ UPDATES = (
     ("media_internal", "tasks"),
     ("media_internal", "company_work"),
     ("media_internal", "asset_files"),
+    ("media_watcher", "dead_letters"),
 )
 # All but those that say which row it is, and whose.
 COLUMNS = {
@@ -41,6 +42,7 @@ COLUMNS = {
     """,
     "company_work": "seconds at",
     "asset_files": "key version_id sha256",
+    "dead_letters": "state settled_at",
 }
 RIGHTS = {
     ("media_sign_api", "alembic_version"): "SELECT",
@@ -71,6 +73,7 @@ RIGHTS = {
     ("media_watcher", "idempotency_keys"): "DELETE SELECT",
     ("media_watcher", "media_assets"): "DELETE",
     ("media_watcher", "outbox"): "SELECT",
+    ("media_watcher", "dead_letters"): "DELETE INSERT SELECT",
     ("media_watcher", "wanted_buckets"): "DELETE SELECT",
     ("media_notifier", "alembic_version"): "SELECT",
     ("media_notifier", "event_tickets"): "INSERT SELECT",
@@ -147,7 +150,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
 
 # What the watcher deletes from, it could lock as well: nobody from outside reaches it.
 DELETED_BY_THE_WATCHER = {
-    *("media_assets", "idempotency_keys", "event_tickets", "wanted_buckets"),
+    *("media_assets", "idempotency_keys", "event_tickets", "wanted_buckets", "dead_letters"),
 }
 MODES = ("SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 

@@ -33,7 +33,8 @@ WRITES = {
     },
     "thumbnailer": {"media_thumbnailed", "media_thumbnail_dlq"},
     "notifier": {"media_status_dlq"},
-    "watcher": {"media_ingest", "media_status"},
+    # It sends dead letters again.
+    "watcher": {topic.name for topic in TOPICS},
     "minio": {"media_ingest"},
     "subscriber": set(),
 }
@@ -42,7 +43,7 @@ READS = {
     "ingest": {"media_ingest", "media_thumbnailed"},
     "thumbnailer": {"media_thumbnail"},
     "notifier": {"media_status", "media_processed"},
-    "watcher": {"media_status", "media_processed"},
+    "watcher": {"media_status", "media_processed", *(topic.dlq for topic in TOPICS)},
     "minio": set(),
     "subscriber": {"media_processed"},
 }
@@ -57,7 +58,7 @@ JOINS = {
 }
 GROUPS = {
     *("ingest", "ingest_results", "thumbnailer", "notifier_links"),
-    *("mediactl_dlq", "subscriber.a-team", "a-team"),
+    *("subscriber.a-team", "a-team"),
 }
 READY = Path(__file__).parents[3] / "deploy/kafka/ready.sh"
 NAMES = [name for topic in TOPICS for name in (topic.name, topic.dlq)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from media_contracts import MEDIA_INGEST, MEDIA_STATUS, MEDIA_THUMBNAIL
+from media_records.dead_letters import discard, read_letters
 from media_runtime.kafka import KafkaUnavailableError, OutgoingRecord, Producer
-from mediactl.dead_letters import DeadLetters
 from watcher.findings import Kind
 from watcher.lag import LookAtKafka
 from watcher.pressure import LookAtPressure
@@ -19,9 +19,9 @@ def pressure(database, settings):
 
 
 @pytest.fixture
-def look_at_kafka(settings, kafka_settings):
+def look_at_kafka(database, settings, kafka_settings):
     servers = kafka_settings.model_dump(include={"kafka_bootstrap_servers", "kafka_topic_prefix"})
-    return LookAtKafka(settings.model_copy(update=servers))
+    return LookAtKafka(database, settings.model_copy(update=servers))
 
 
 def kinds(findings):
@@ -107,7 +107,7 @@ async def test_a_group_that_has_not_read_is_behind(kafka_settings, look_at_kafka
 
 
 async def test_open_dead_letters_are_counted_until_somebody_deals_with_them(
-    kafka_settings, look_at_kafka, value
+    kafka_settings, look_at_kafka, database, value
 ):
     async with Producer.connect(kafka_settings, name="t") as producer:
         for number in range(3):
@@ -116,12 +116,17 @@ async def test_open_dead_letters_are_counted_until_somebody_deals_with_them(
     assert (found.kind, found.details) == (Kind.DEAD_LETTERS, {"media_ingest": 3})
     assert value("dead_letters", topic="media_ingest") == 3
     assert value("dead_letters", topic=MEDIA_STATUS.name) == 0
-    letters = DeadLetters(kafka_settings)
-    first, _, last = await letters.read()
-    await letters.resolve([first, last])
+
+    async def settle(*letters):
+        async with database.transaction() as connection:
+            for letter in letters:
+                assert await discard(connection, letter)
+
+    first, middle, last = await read_letters(database)
+    await settle(first, last)
     await look_at_kafka()
     assert value("dead_letters", topic="media_ingest") == 1
-    await letters.resolve(await letters.read())
+    await settle(middle)
     assert await look_at_kafka() == []
 
 
@@ -137,9 +142,9 @@ async def test_a_group_that_is_too_far_behind_is_an_alert(kafka_settings, look_a
     assert await look_at_kafka() == []
 
 
-async def test_without_kafka_the_look_sees_nothing(settings):
+async def test_without_kafka_the_look_sees_nothing(database, settings):
     with pytest.raises(KafkaUnavailableError):
-        await LookAtKafka(settings)()
+        await LookAtKafka(database, settings)()
 
 
 async def test_an_outbox_that_stands_still_is_an_alert(pressure, admin):

@@ -73,7 +73,7 @@ def told(admin):
 
     async def look():
         rows = await admin.fetch("SELECT topic, key, value FROM outbox ORDER BY id")
-        fed = [row["key"] for row in rows if row["topic"] == "media_ingest"]
+        fed = [row["key"].decode() for row in rows if row["topic"] == "media_ingest"]
         statuses = [
             json.loads(row["value"])["data"]["status"]
             for row in rows
@@ -96,7 +96,7 @@ async def test_an_upload_that_was_not_announced_is_fed_to_ingest(
         "media_ingest",
         company,
     )
-    (stored,) = parse_notification(row["value"].encode())
+    (stored,) = parse_notification(row["value"])
     assert stored.owner == (company, asset)
     assert (stored.bucket, stored.version_id, stored.size) == (
         store.bucket_of(company),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 from mediactl.commands import (
     development,
-    dlq,
     inspection,
     lifecycle,
     media,
@@ -34,4 +33,3 @@ for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)
 for command in (development.generate, development.lock, supply.audit, supply.licences, supply.sbom):
     app.command()(command)
-app.add_typer(dlq.app, name="dlq")

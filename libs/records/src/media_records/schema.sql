@@ -217,12 +217,31 @@ CREATE TABLE outbox (
     producer    text NOT NULL,
     company_id  uuid NOT NULL,
     topic       text NOT NULL,
-    key         text NOT NULL,
-    value       text NOT NULL,
+    key         bytea,
+    value       bytea,
     headers     text NOT NULL DEFAULT '[]',
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX outbox_of_producer ON outbox (producer, id);
+
+-- A record that a consumer could not take, as it stands in its dead-letter topic. The company is
+-- nil where the record names none.
+CREATE TABLE dead_letters (
+    topic         text NOT NULL,
+    partition     integer NOT NULL,
+    kafka_offset  bigint NOT NULL,
+    company_id    uuid NOT NULL,
+    filed_at      timestamptz NOT NULL,
+    key           bytea,
+    value         bytea,
+    headers       text NOT NULL DEFAULT '[]',
+    state         text NOT NULL DEFAULT 'open'
+        CHECK (state IN ('open', 'redriven', 'discarded')),
+    settled_at    timestamptz,
+    PRIMARY KEY (topic, partition, filed_at, kafka_offset)
+);
+CREATE INDEX dead_letters_open ON dead_letters (topic) WHERE state = 'open';
+CREATE INDEX dead_letters_age ON dead_letters (filed_at);
 
 ----------------------------------------------------------------------------------- functions
 
@@ -376,7 +395,8 @@ BEGIN
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['wanted_buckets', 'idempotency_keys', 'event_tickets']
+    FOREACH name IN ARRAY ARRAY['wanted_buckets', 'idempotency_keys', 'event_tickets',
+        'dead_letters']
     LOOP
         EXECUTE format('CREATE POLICY watcher ON %I TO media_watcher'
             ' USING (true) WITH CHECK (true)', name);
@@ -442,3 +462,5 @@ GRANT SELECT, DELETE ON event_tickets TO media_watcher;
 
 GRANT INSERT ON outbox TO media_sign_api, media_internal;
 GRANT SELECT ON outbox TO media_relay, media_watcher;
+
+GRANT SELECT, INSERT, DELETE, UPDATE (state, settled_at) ON dead_letters TO media_watcher;

@@ -373,14 +373,39 @@ class OutboxRecord(SQLModel, table=True):
     producer: str = Field(sa_column=_text())
     company_id: UUID
     topic: str = Field(sa_column=_text())
-    key: str = Field(sa_column=_text())
-    value: str = Field(sa_column=_text())
+    key: bytes | None = None
+    value: bytes | None = None
     headers: str = Field(sa_column=_text(default="[]"))
     created_at: datetime = Field(
         sa_column=Column(
             DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")
         )
     )
+
+
+class DeadLetter(SQLModel, table=True):
+    """
+    A record that a consumer of *topic* could not take, at its place in the dead-letter topic.
+
+    ``filed_at`` is Kafka's time of it. Once somebody has dealt with it ``state`` says how.
+    """
+
+    __tablename__ = "dead_letters"
+    __table_args__ = (
+        Index("dead_letters_open", "topic", postgresql_where=text("state = 'open'")),
+        Index("dead_letters_age", "filed_at"),
+    )
+
+    topic: str = Field(sa_column=Column(Text, primary_key=True))
+    partition: int = Field(primary_key=True)
+    filed_at: datetime = Field(sa_column=Column(DateTime(timezone=True), primary_key=True))
+    kafka_offset: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    company_id: UUID
+    key: bytes | None = None
+    value: bytes | None = None
+    headers: str = Field(sa_column=_text(default="[]"))
+    state: str = Field(sa_column=_text(default="open"))
+    settled_at: datetime | None = Field(sa_column=_moment())
 
 
 # The constructor would do so at its first call, and rows are not made by it.

@@ -110,6 +110,10 @@ class Work:
         self._wakeups.append((frozenset(pools), wakeup))
         return wakeup
 
+    async def flush(self) -> None:
+        """Return once Kafka has what was sent, unless another relay is at it; TransientError."""
+        await self._outbox.flush()
+
     @asynccontextmanager
     async def begin(self, company_id: UUID | None = None) -> AsyncIterator[Tx]:
         """

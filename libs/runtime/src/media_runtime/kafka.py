@@ -75,11 +75,7 @@ class KafkaUnavailableError(TransientError):
 
 @dataclass(frozen=True)
 class OutgoingRecord:
-    """
-    A record to be sent; ``topic`` is the contract's name, without the stack's prefix.
-
-    Those that leave through the outbox have a key and a value; dead letters may have neither.
-    """
+    """A record to be sent; ``topic`` is the contract's name, without the stack's prefix."""
 
     topic: str
     key: str | bytes | None

@@ -25,14 +25,13 @@ from media_runtime.kafka_admin import (
     Pattern,
     Resource,
 )
-from media_runtime.resolved import GROUP
 from media_runtime.settings import KafkaSettings
 
 SUBSCRIBER_GROUPS = "subscriber."
 """What the consumer groups of other teams begin with, after the stack's prefix."""
 
-_OBSERVERS = ("watcher",)
-"""Those that look at the offsets of every topic and group."""
+_OPERATOR = "watcher"
+"""Looks at the offsets of all, files dead letters, and sends them again to any topic."""
 _READ_BESIDES: Mapping[str, Sequence[Topic]] = {
     "watcher": (MEDIA_STATUS, MEDIA_PROCESSED),  # the history of one asset, for operators
     SUBSCRIBER: (MEDIA_PROCESSED,),
@@ -57,9 +56,12 @@ def rights_of(user: str, prefix: str = "") -> set[Acl]:
             if topic.group is not None:
                 found.add((Resource.GROUP, prefix + topic.group, Operation.READ))
                 found.add((Resource.TOPIC, dead_letters, Operation.WRITE))
-        if user in _OBSERVERS:
-            found |= {(Resource.TOPIC, one, Operation.DESCRIBE) for one in (name, dead_letters)}
-            found.add((Resource.GROUP, prefix + (topic.group or GROUP), Operation.DESCRIBE))
+        if user == _OPERATOR:
+            found.add((Resource.TOPIC, name, Operation.DESCRIBE))
+            found.add((Resource.TOPIC, name, Operation.WRITE))
+            found.add((Resource.TOPIC, dead_letters, Operation.READ))
+            if topic.group is not None:
+                found.add((Resource.GROUP, prefix + topic.group, Operation.DESCRIBE))
     for topic in _READ_BESIDES.get(user, ()):
         found.add((Resource.TOPIC, prefix + topic.name, Operation.READ))
     principal = f"User:{user_name(prefix, user)}"

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 
 from media_runtime import background
 from media_runtime.errors import TransientError
-from media_runtime.kafka import OutgoingRecord, Producer
+from media_runtime.kafka import Headers, OutgoingRecord, Producer
 from media_runtime.postgres import Connection, Database
 from prometheus_client import Counter, Histogram
 
@@ -57,16 +57,14 @@ class Outbox:
     ) -> None:
         """Add *records* to the transaction of *connection*; wake() is for after its commit."""
         for record in records:
-            if record.value is None:
-                raise ValueError("a tombstone cannot leave through the outbox")
             await connection.execute(
                 _INSERT,
                 self.service,
                 company_id,
                 record.topic,
-                record.key,
-                record.value.decode(),
-                encode_headers(record),
+                record.key.encode() if isinstance(record.key, str) else record.key,
+                record.value,
+                encode_headers(record.headers),
             )
 
     def wake(self) -> None:
@@ -115,7 +113,7 @@ class Outbox:
                     OutgoingRecord(
                         row["topic"],
                         row["key"],
-                        row["value"].encode(),
+                        row["value"],
                         decode_headers(row["headers"]),
                     )
                     for row in rows
@@ -130,11 +128,19 @@ class Outbox:
         return len(rows)
 
 
-def encode_headers(record: OutgoingRecord) -> str:
-    """Return a record's headers as the JSON that the outbox row keeps."""
-    return json.dumps([[name, (value or b"").decode()] for name, value in record.headers])
+def encode_headers(headers: Headers) -> str:
+    """Return a record's headers as the JSON that a row keeps; bytes that are no text survive."""
+    return json.dumps(
+        [
+            [name, None if value is None else value.decode(errors="surrogateescape")]
+            for name, value in headers
+        ]
+    )
 
 
-def decode_headers(stored: str) -> list[tuple[str, bytes]]:
-    """Return the headers that an outbox row keeps."""
-    return [(name, value.encode()) for name, value in json.loads(stored)]
+def decode_headers(stored: str) -> list[tuple[str, bytes | None]]:
+    """Return the headers that a row keeps."""
+    return [
+        (name, None if value is None else value.encode(errors="surrogateescape"))
+        for name, value in json.loads(stored)
+    ]

@@ -8,7 +8,7 @@ and ends with 0, or with 2 where something needs attention.
 from __future__ import annotations
 
 import typer
-from watcher import cleanup_commands, commands
+from watcher import cleanup_commands, commands, dead_letter_commands
 
 app = typer.Typer(
     help="Watches the pipeline, and shows and does what its operators ask.",
@@ -17,3 +17,4 @@ app = typer.Typer(
 )
 for command in (*commands.COMMANDS, *cleanup_commands.COMMANDS):
     app.command()(command)
+app.add_typer(dead_letter_commands.app, name="dlq")

@@ -34,7 +34,7 @@ from rich.text import Text
 from watcher import operations
 from watcher.backlog import oldest_items
 from watcher.history import read_history
-from watcher.lag import read_standing
+from watcher.lag import Standing, read_standing
 from watcher.main import acting, connected, watch_once
 from watcher.reconcile import Reconciler, hurry
 from watcher.running import FOUND, QUIET, run
@@ -252,7 +252,13 @@ def quota(
 
 def lag(as_json: Json = False) -> None:
     """Show what consumers have not read, and open dead letters; exit code 2 for any of these."""
-    standing = run(read_standing(WatcherSettings()))
+
+    async def read() -> Standing:
+        settings = WatcherSettings()
+        async with connected(settings) as database:
+            return await read_standing(database, settings)
+
+    standing = run(read())
     groups, dead = [asdict(one) for one in standing.behind], standing.dead_letters
     if as_json:
         print_json({"groups": groups, "dead_letters": dead})

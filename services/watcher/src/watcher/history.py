@@ -53,7 +53,7 @@ async def read_history(
             for name, query, key in (
                 ("transitions", _TRANSITIONS, asset_id),
                 ("tasks", _TASKS, asset_id),
-                ("outbox", _OUTBOX, str(asset_id)),
+                ("outbox", _OUTBOX, str(asset_id).encode()),
             )
         }
     return {

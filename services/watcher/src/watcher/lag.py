@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from media_contracts import DLQ_PARTITIONS, TOPICS, Topic
+from media_contracts import TOPICS, Topic
+from media_records.dead_letters import count_open
 from media_runtime.kafka import KafkaUnavailableError
-from media_runtime.resolved import GROUP, Resolved, ResolvedOffsetsError
+from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
+from watcher.dead_letters import file_dead_letters
 from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import DEAD_LETTERS, LAG
 from watcher.settings import WatchSettings
@@ -37,15 +39,31 @@ class Standing:
     dead_letters: Mapping[str, int]
 
 
-async def read_standing(settings: KafkaSettings) -> Standing:
-    """Return how far our consumer groups are; raises KafkaUnavailableError."""
+async def read_standing(database: Database, settings: KafkaSettings) -> Standing:
+    """Return how far our consumer groups are; dead letters are filed. Raises TransientError."""
+    behind = await _read_lag(settings)
+    await file_dead_letters(database, settings)
+    counted = await count_open(database)
+    return Standing(behind, {topic.name: counted.get(topic.name, 0) for topic in TOPICS})
+
+
+async def _read_lag(settings: KafkaSettings) -> Sequence[Behind]:
     admin = AIOKafkaAdminClient(**settings.client_arguments())
     consumer = AIOKafkaConsumer(**settings.client_arguments())
     try:
         async with asyncio.timeout(_SECONDS):
             await admin.start()
             await consumer.start()
-            return await _Offsets(admin, consumer, settings.kafka_topic_prefix).standing()
+            prefix = settings.kafka_topic_prefix
+            return [
+                Behind(
+                    topic.group,
+                    topic.name,
+                    await _behind(topic, topic.group, prefix, admin, consumer),
+                )
+                for topic in TOPICS
+                if topic.group is not None
+            ]
     except (KafkaError, TimeoutError, OSError) as error:
         raise KafkaUnavailableError(f"Kafka: {error!r}") from error
     finally:
@@ -53,43 +71,16 @@ async def read_standing(settings: KafkaSettings) -> Standing:
         await admin.close()
 
 
-class _Offsets:
-    def __init__(self, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer, prefix: str) -> None:
-        self._admin = admin
-        self._consumer = consumer
-        self._prefix = prefix
-
-    async def standing(self) -> Standing:
-        behind = [
-            Behind(topic.group, topic.name, await self._behind(topic, topic.group))
-            for topic in TOPICS
-            if topic.group is not None
-        ]
-        return Standing(behind, await self._dead_letters())
-
-    async def _behind(self, topic: Topic, group: str) -> int:
-        parts = self._partitions(topic.name, topic.partitions)
-        committed = await self._admin.list_consumer_group_offsets(self._prefix + group)
-        begins = await self._consumer.beginning_offsets(parts)
-        ends = await self._consumer.end_offsets(parts)
-        # A group without an offset begins with the oldest record; one below it has lost some.
-        known = {part: found.offset for part, found in committed.items()}
-        return sum(ends[part] - max(known.get(part, 0), begins[part]) for part in parts)
-
-    async def _dead_letters(self) -> dict[str, int]:
-        done = await self._admin.list_consumer_group_offsets(self._prefix + GROUP)
-        found = {}
-        for topic in TOPICS:
-            parts = self._partitions(topic.dlq, DLQ_PARTITIONS)
-            begins = await self._consumer.beginning_offsets(parts)
-            ends = await self._consumer.end_offsets(parts)
-            found[topic.name] = sum(
-                _resolved(done.get(part)).count_open(begins[part], ends[part]) for part in parts
-            )
-        return found
-
-    def _partitions(self, topic: str, count: int) -> list[TopicPartition]:
-        return [TopicPartition(self._prefix + topic, number) for number in range(count)]
+async def _behind(
+    topic: Topic, group: str, prefix: str, admin: AIOKafkaAdminClient, consumer: AIOKafkaConsumer
+) -> int:
+    parts = [TopicPartition(prefix + topic.name, number) for number in range(topic.partitions)]
+    committed = await admin.list_consumer_group_offsets(prefix + group)
+    begins = await consumer.beginning_offsets(parts)
+    ends = await consumer.end_offsets(parts)
+    # A group without an offset begins with the oldest record; one below it has lost some.
+    known = {part: found.offset for part, found in committed.items()}
+    return sum(ends[part] - max(known.get(part, 0), begins[part]) for part in parts)
 
 
 class LookAtKafka:
@@ -97,12 +88,13 @@ class LookAtKafka:
 
     kinds = frozenset({Kind.LAG, Kind.DEAD_LETTERS, Kind.KAFKA_AWAY})
 
-    def __init__(self, settings: WatchSettings) -> None:
+    def __init__(self, database: Database, settings: WatchSettings) -> None:
+        self._database = database
         self._settings = settings
 
     async def __call__(self) -> Sequence[Finding]:
-        """Look once; raises KafkaUnavailableError."""
-        standing = await read_standing(self._settings)
+        """Look once; raises TransientError."""
+        standing = await read_standing(self._database, self._settings)
         for one in standing.behind:
             LAG.labels(one.group, one.topic).set(one.records)
         for topic, count in standing.dead_letters.items():
@@ -121,12 +113,3 @@ class LookAtKafka:
             summary = f"{sum(dead.values())} dead letters wait for somebody: {', '.join(dead)}."
             findings.append(Finding(Kind.DEAD_LETTERS, Severity.TICKET, summary, details=dead))
         return findings
-
-
-def _resolved(committed: object) -> Resolved:
-    if committed is None:
-        return Resolved()
-    try:
-        return Resolved.parse(committed.offset, committed.metadata)  # type: ignore[attr-defined]
-    except ResolvedOffsetsError:
-        return Resolved()  # all are open again, as mediactl says it, too

@@ -76,7 +76,7 @@ class Watch:
             LookAtCleanup(database, settings),
             LookAtSpace(settings),
             LookAtStoredBytes(database, ObjectStore(settings), settings),
-            LookAtKafka(settings),
+            LookAtKafka(database, settings),
             escalation=Escalation(settings),
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,18 +15,25 @@ from typing import Annotated, Any
 
 import typer
 from media_contracts import TOPICS
-from media_runtime.settings import KafkaSettings
-from media_runtime.terminal import Json, Yes, ask, print_json, wide_console
-from mediactl.dead_letters import DeadLetters, Filter, Letter
-from mediactl.endpoints import KAFKA_LOGIN
-from mediactl.errors import MediactlError, UsageError
-from mediactl.home import Home
-from mediactl.published import read_variables
-from mediactl.settings import topic_prefix
-from mediactl.state import State
+from media_records.dead_letters import Letter, read_letters
+from media_records.dead_letters import discard as discard_letter
+from media_records.dead_letters import redrive as redrive_letter
+from media_runtime.terminal import (
+    Json,
+    UsageError,
+    Yes,
+    ask,
+    print_json,
+    printable,
+    wide_console,
+)
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
+from watcher.dead_letters import Filter, file_dead_letters
+from watcher.main import acting, connected
+from watcher.running import run
+from watcher.settings import WatcherSettings
 
 app = typer.Typer(
     help="Dead letters: records that a consumer could not take.", no_args_is_help=True
@@ -69,7 +75,7 @@ def list_letters(  # noqa: PLR0917 - typer names them all
 ) -> None:
     """List the dead letters that nobody has dealt with."""
     wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
-    letters = _chosen(_read(), None, wanted, done_too=all_)
+    letters = _chosen(_read(settled_too=all_), None, wanted, done_too=all_)
     if as_json:
         for letter in letters:
             sys.stdout.write(json.dumps(_as_json(letter)) + "\n")
@@ -82,7 +88,7 @@ def list_letters(  # noqa: PLR0917 - typer names them all
 @app.command()
 def show(name: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Show one dead letter: where it came from, why it is here, and its bytes."""
-    (letter,) = _chosen(_read(), [name], [], done_too=True)
+    (letter, *_) = _chosen(_read(settled_too=True), [name], [], done_too=True)
     if as_json:
         print_json({**_as_json(letter), **_contents(letter)})
         return
@@ -121,7 +127,7 @@ def redrive(  # noqa: PLR0917 - typer names them all
 ) -> None:
     """Send dead letters to their topic again, byte for byte; consumers absorb repetitions."""
     wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
-    letters = _chosen(_read(), ids, wanted)
+    letters = _chosen(_read(settled_too=bool(ids)), ids, wanted)
     tired = [letter for letter in letters if letter.redrives >= max_redrives]
     fresh = [letter for letter in letters if letter.redrives < max_redrives]
     if tired and not as_json:
@@ -130,7 +136,7 @@ def redrive(  # noqa: PLR0917 - typer names them all
         )
     done = _is_to_do(fresh, "send again", dry_run=dry_run, yes=yes, as_json=as_json)
     if done:
-        asyncio.run(_redrive(fresh, rate))
+        run(_redrive(fresh, rate))
     if as_json:
         document = {"sent": done, "letters": _all_as_json(fresh), "left_alone": _all_as_json(tired)}
         print_json(document)
@@ -152,25 +158,18 @@ def discard(  # noqa: PLR0917 - typer names them all
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Count dead letters as done with, without sending them; Kafka keeps them for its time."""
+    """Count dead letters as done with, without sending them; they are kept for 30 days."""
     wanted = _wanted(filters, topic=topic, reason=reason, company=company, asset=asset, any=match)
     if not (ids or wanted or all_):
         raise UsageError("Say which to discard: ids, filters, or --all.")
-    letters = _chosen(_read(), ids, wanted)
+    letters = _chosen(_read(settled_too=bool(ids)), ids, wanted)
     done = _is_to_do(letters, "discard", dry_run=dry_run, yes=yes, as_json=as_json)
     if done:
-        asyncio.run(DeadLetters(_stack()).resolve(letters))
+        run(_discard(letters))
     if as_json:
         print_json({"discarded": done, "letters": _all_as_json(letters)})
     elif done:
         sys.stdout.write(f"{_counted(letters)} discarded.\n")
-
-
-def printable(text: str) -> str:
-    """Return *text* with all that a terminal would act on, or could not show, escaped."""
-    return "".join(
-        one if one.isprintable() else one.encode("unicode_escape").decode() for one in text
-    )
 
 
 def _wanted(filters: Sequence[str] | None, **named: str | None) -> list[Filter]:
@@ -186,30 +185,15 @@ def _wanted(filters: Sequence[str] | None, **named: str | None) -> list[Filter]:
     ]
 
 
-def _stack() -> KafkaSettings:
-    """
-    Return the broker that the environment names, or that of the stack that was started.
-
-    A stack's own broker is read with its own prefix and login, whether its env file was sourced
-    or not.
-    """
-    home = Home.from_environment()
-    given, prefix = os.environ.get("KAFKA_BOOTSTRAP_SERVERS"), os.environ.get("KAFKA_TOPIC_PREFIX")
-    if given and (prefix is not None or not home.env_file.exists()):
-        return KafkaSettings(kafka_bootstrap_servers=given, kafka_topic_prefix=prefix or "")
-    known = read_variables(home)
-    own = known["KAFKA_BOOTSTRAP_SERVERS"]
-    is_own = given in {None, "", own}
-    if prefix is None and is_own:
-        prefix = topic_prefix(State(home.state_file))
-    login = {name.lower(): known[name] for name in KAFKA_LOGIN if is_own and name in known}
-    return KafkaSettings.model_validate(
-        {"kafka_bootstrap_servers": given or own, "kafka_topic_prefix": prefix or "", **login}
-    )
+def _read(*, settled_too: bool = False) -> list[Letter]:
+    return run(_read_filed(settled_too))
 
 
-def _read() -> list[Letter]:
-    return asyncio.run(DeadLetters(_stack()).read())
+async def _read_filed(settled_too: bool) -> list[Letter]:
+    settings = WatcherSettings()
+    async with connected(settings) as database:
+        await file_dead_letters(database, settings)
+        return await read_letters(database, settled_too=settled_too)
 
 
 def _chosen(
@@ -257,16 +241,21 @@ def _is_to_do(
 
 
 async def _redrive(letters: Sequence[Letter], rate: float | None) -> None:
-    sent = DeadLetters(_stack()).redrive(letters, rate=rate)
-    for done in track(range(len(letters)), "sending", transient=True):
-        try:
-            await anext(sent)
-        except MediactlError as error:
-            raise MediactlError(
-                f"{error} {done} of {len(letters)} were sent again; the rest is still open."
-            ) from error
-    async for _ in sent:
-        raise AssertionError("more letters were sent than asked for")
+    in_order = sorted(letters, key=lambda one: (one.topic, one.partition, one.offset))
+    async with acting(WatcherSettings()) as work:
+        for number in track(range(len(in_order)), "sending", transient=True):
+            if rate and number:
+                await asyncio.sleep(1 / rate)
+            async with work.begin() as tx:
+                await redrive_letter(tx, in_order[number])
+            # One by one: a relay's batch of large letters would not fit into its memory.
+            await work.flush()
+
+
+async def _discard(letters: Sequence[Letter]) -> None:
+    async with acting(WatcherSettings()) as work, work.begin() as tx:
+        for letter in letters:
+            await discard_letter(tx, letter)
 
 
 def _table(letters: Sequence[Letter]) -> Table:
