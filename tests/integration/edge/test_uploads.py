@@ -133,13 +133,14 @@ async def test_a_used_grant_changes_nothing_whatever_is_sent_with_it(
 
 async def test_an_upload_under_way_is_taken_while_the_edge_stops(company, photo, tmp_path):
     grant = await company.sign(size=len(photo))
-    with ExitStack() as running:
+    with ExitStack() as ours, ExitStack() as running:
         edge = urlsplit(running.enter_context(another_edge(tmp_path)))
         url = urlsplit(grant["upload"]["url"])
         sent = {"Host": url.netloc, "Content-Length": len(photo), "Expect": "100-continue"}
         sent |= grant["upload"]["headers"]
         head = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         reader, writer = await asyncio.open_connection(edge.hostname, edge.port)
+        ours.callback(writer.close)
         writer.write(f"PUT {url.path}?{url.query} HTTP/1.1\r\n{head}\r\n".encode())
         assert (await reader.readuntil(b"\r\n\r\n")).split()[1] == b"100"
         writer.write(photo[:100])
@@ -158,7 +159,7 @@ async def test_an_upload_under_way_is_taken_while_the_edge_stops(company, photo,
         await eventually(refuses, timeout=10)
         writer.write(photo[100:])
         assert (await reader.readline()).split()[1] == b"200"
-        writer.close()
+        ours.close()
         await stopping
     await company.ready(grant["assetId"])
 

@@ -106,7 +106,7 @@ def notify(work):
     intake = Intake(work)
 
     async def send(company, asset, **changes):
-        await intake(build_notification(stored(company, asset, **changes), source="t", at=AT))
+        await intake([build_notification(stored(company, asset, **changes), source="t", at=AT)])
 
     return send
 
@@ -476,7 +476,7 @@ async def test_results_of_an_older_attempt_or_another_company_change_nothing(
 @pytest.mark.parametrize("value", [b"", b"{", b"[]", b'{"Records":[{}]}', b'{"Records":3}'])
 async def test_what_is_no_notification_is_refused(work, value):
     with pytest.raises(MalformedNotificationError):
-        await Intake(work)(value)
+        await Intake(work)([value])
 
 
 async def test_foreign_and_unknown_keys_make_no_task(sign_api, notify, work, admin):
@@ -487,7 +487,7 @@ async def test_foreign_and_unknown_keys_make_no_task(sign_api, notify, work, adm
     elsewhere = stored(company, uuid4())
     for key in ("file.mp4", f"{company}/outputs/x", f"{company}/uploads/../x"):
         strange = type(elsewhere)(**{**elsewhere.__dict__, "key": key})
-        await Intake(work)(build_notification(strange, source="t", at=AT))
+        await Intake(work)([build_notification(strange, source="t", at=AT)])
     assert await admin.fetchval("SELECT count(*) FROM tasks") == 0
 
 

@@ -101,7 +101,7 @@ def notify(work):
     intake = Intake(work)
 
     async def send(company, asset, **changes):
-        await intake(build_notification(stored(company, asset, **changes), source="t", at=AT))
+        await intake([build_notification(stored(company, asset, **changes), source="t", at=AT)])
 
     return send
 

@@ -157,7 +157,7 @@ class Steps(RuleBasedStateMachine):
         self.mail.append(Mail(asset, version, notification(found)))
 
     def deliver(self, mail: Mail) -> None:
-        self.run(self.world.intake(mail.value))
+        self.run(self.world.intake([mail.value]))
         self.model.notify(mail.asset, mail.version)
 
     def claim(self) -> bool:

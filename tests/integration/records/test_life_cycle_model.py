@@ -226,7 +226,7 @@ class LifeCycle(Steps):
             with pytest.raises(AssetNotFoundError):
                 self.run(use_case(stranger, asset.id))
         key, bucket = upload_key(stranger, asset.id), self.world.storage.bucket_of(stranger)
-        self.run(self.world.intake(notification(StoredObject(bucket, key, "v1", 1, "e"))))
+        self.run(self.world.intake([notification(StoredObject(bucket, key, "v1", 1, "e"))]))
         for asked in [one for one in self.requests if one.asset is asset]:
             event = answer(asked.event, 1, error=None, company=stranger)
             self.run(self.world.answered(event))

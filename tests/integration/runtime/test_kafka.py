@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from itertools import chain
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAIL
 from media_runtime import kafka
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.kafka import Producer, make_broker, on_bytes, on_events
+from media_runtime.kafka import Producer, make_broker, on_batches, on_bytes, on_events
 
 from support.eventually import eventually
 
 
 @asynccontextmanager
-async def consuming(settings, handler, *, events=False):
-    """Run a consumer of media_ingest, or of typed events, as the services do."""
+async def consuming(settings, handler, *, events=False, most=None):
+    """Run a consumer of media_ingest, *most* records at once, or of typed events."""
     async with Producer.connect(settings, name="t") as producer:
         broker = make_broker(settings, producer, name="t")
         if events:
             on_events(broker, MEDIA_THUMBNAIL, handler, settings=settings, group="g")
+        elif most:
+            on_batches(broker, MEDIA_INGEST, handler, settings=settings, most=most)
         else:
             on_bytes(broker, MEDIA_INGEST, handler, settings=settings, group="g")
         await broker.start()
@@ -126,6 +129,64 @@ async def test_a_record_is_not_lost_when_infrastructure_stays_away(kafka_setting
 
     await send(kafka_settings, MEDIA_INGEST, (b"first", []), (b"second", []))
     async with consuming(kafka_settings, handler):
+        await eventually(lambda: len(tried) > 8)
+        away = False
+        await eventually(lambda: done == [b"first", b"second"])
+
+
+async def test_of_a_batch_the_bad_records_alone_are_dead_lettered(kafka_settings):
+    """What its handler takes is committed with them."""
+    sent = [b"%d" % number for number in range(20)]
+    bad, batches, taken = {b"3", b"4", b"17"}, [], []
+
+    async def handler(values):
+        batches.append(values)
+        if not bad.isdisjoint(values):
+            raise PermanentError("no_good", "This is no good.")
+        taken.extend(values)
+
+    await send(kafka_settings, MEDIA_INGEST, *[(value, [("x", None)]) for value in sent])
+    async with consuming(kafka_settings, handler, most=100):
+        letters = await dead_letters(kafka_settings, MEDIA_INGEST, len(bad))
+        await send(kafka_settings, MEDIA_INGEST, (b"next", []))
+        await eventually(lambda: b"next" in taken)
+    assert [letter.value for letter in letters] == sorted(bad, key=int)
+    assert {dict(letter.headers)["dlq-offset"] for letter in letters} == bad
+    assert batches[0] == sent
+    assert sorted(taken) == sorted([*set(sent) - bad, b"next"])
+    begun_again = len(batches)
+    await send(kafka_settings, MEDIA_INGEST, (b"last", []))
+    async with consuming(kafka_settings, handler, most=100):
+        await eventually(lambda: b"last" in taken)
+    assert batches[begun_again:] == [[b"last"]]
+
+
+async def test_a_batch_has_no_more_records_than_asked_for(kafka_settings):
+    batches = []
+
+    async def handler(values):
+        batches.append(values)
+
+    sent = [b"%d" % number for number in range(20)]
+    await send(kafka_settings, MEDIA_INGEST, *[(value, []) for value in sent])
+    async with consuming(kafka_settings, handler, most=8):
+        await eventually(lambda: [*chain(*batches)] == sent)
+    assert max(map(len, batches)) == 8
+
+
+async def test_a_batch_is_not_lost_while_infrastructure_is_away(kafka_settings, monkeypatch):
+    monkeypatch.setattr(kafka, "_IN_PLACE_SECONDS", 0.3)
+    away = True
+    done, tried = [], []
+
+    async def handler(values):
+        tried.append(values)
+        if away:
+            raise TransientError("away")
+        done.extend(values)
+
+    await send(kafka_settings, MEDIA_INGEST, (b"first", []), (b"second", []))
+    async with consuming(kafka_settings, handler, most=100):
         await eventually(lambda: len(tried) > 8)
         away = False
         await eventually(lambda: done == [b"first", b"second"])

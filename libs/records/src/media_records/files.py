@@ -38,36 +38,44 @@ _MOVE = """
 Files = Sequence[AssetFile]
 
 
-async def add_original(tx: Tx, asset: Asset, stored: StoredObject) -> AssetFile:
-    """Record the upload that was announced first, and return its row."""
-    original = AssetFile(
-        asset_id=asset.id,
-        attempt=_ORIGINAL_ATTEMPT,
-        name=FileKind.ORIGINAL,
-        company_id=asset.company_id,
-        kind=FileKind.ORIGINAL,
-        key=stored.key,
-        version_id=stored.version_id,
-        content_type=asset.content_type,
-        size=stored.size,
+async def add_originals(tx: Tx, announced: Iterable[tuple[Asset, StoredObject]]) -> None:
+    """Record the upload of each asset that was announced first."""
+    await _add(
+        tx,
+        [
+            AssetFile(
+                asset_id=asset.id,
+                attempt=_ORIGINAL_ATTEMPT,
+                name=FileKind.ORIGINAL,
+                company_id=asset.company_id,
+                kind=FileKind.ORIGINAL,
+                key=stored.key,
+                version_id=stored.version_id,
+                content_type=asset.content_type,
+                size=stored.size,
+            )
+            for asset, stored in announced
+        ],
     )
-    await _add(tx, original)
-    return original
 
 
 async def add_outputs(
     tx: Tx, asset: Asset, made: Iterable[MediaFile], *, fence: int | None = None
 ) -> None:
     """Record files of the asset's attempt, made at a task's *fence*."""
-    for file in made:
-        row = AssetFile(
-            asset_id=asset.id,
-            attempt=asset.attempt,
-            company_id=asset.company_id,
-            fence=fence,
-            **file.model_dump(),
-        )
-        await _add(tx, row)
+    await _add(
+        tx,
+        [
+            AssetFile(
+                asset_id=asset.id,
+                attempt=asset.attempt,
+                company_id=asset.company_id,
+                fence=fence,
+                **file.model_dump(),
+            )
+            for file in made
+        ],
+    )
 
 
 async def files_of(reader: Reader, asset_id: UUID) -> Files:
@@ -160,21 +168,24 @@ def is_garbage(asset: Asset, files: Files, stored: StoredObject) -> bool:
     return attempt < asset.attempt or asset.status != AssetStatus.PROCESSING
 
 
-async def _add(tx: Tx, file: AssetFile) -> None:
-    await tx.execute(
-        _ADD,
-        file.asset_id,
-        file.attempt,
-        file.name,
-        file.company_id,
-        file.kind,
-        file.key,
-        file.version_id,
-        file.content_type,
-        file.size,
-        file.sha256,
-        file.width,
-        file.height,
-        file.duration_seconds,
-        file.fence,
-    )
+async def _add(tx: Tx, files: Iterable[AssetFile]) -> None:
+    rows = [
+        (
+            file.asset_id,
+            file.attempt,
+            file.name,
+            file.company_id,
+            file.kind,
+            file.key,
+            file.version_id,
+            file.content_type,
+            file.size,
+            file.sha256,
+            file.width,
+            file.height,
+            file.duration_seconds,
+            file.fence,
+        )
+        for file in files
+    ]
+    await tx.executemany(_ADD, rows)

@@ -7,7 +7,7 @@ first it does nothing and says so, hence the outcome of an attempt is decided on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -58,15 +58,18 @@ client was told that it is stored.
 
 _FIND = "SELECT * FROM media_assets WHERE id = $1"
 # Rows that refer to the asset may be added meanwhile.
-_FIND_AND_LOCK = "SELECT * FROM media_assets WHERE id = $1 FOR NO KEY UPDATE"
+_FIND_AND_LOCK = """
+    SELECT * FROM media_assets WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
 _TRANSITION = """
     INSERT INTO asset_transitions (company_id, asset_id, attempt, from_status, to_status, service)
     VALUES ($1, $2, $3, $4, $5, $6)
 """
 _MARK_UPLOADED = """
-    UPDATE media_assets SET uploaded_at = $2, updated_at = $2 WHERE id = $1 RETURNING *
+    UPDATE media_assets SET uploaded_at = $2, updated_at = $2
+    WHERE id = ANY($1::uuid[]) RETURNING *
 """
-_SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = $1"
+_SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = ANY($1::uuid[])"
 _AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
 _FACTS = frozenset(
     {
@@ -182,21 +185,23 @@ async def find_asset(reader: Reader, asset_id: UUID) -> Asset | None:
 
 async def lock_asset(tx: Tx, asset_id: UUID) -> Asset | None:
     """Return the asset, which nobody else changes until this unit ends; None as find_asset()."""
-    row = await tx.fetchrow(_FIND_AND_LOCK, asset_id)
-    return Asset.of(row) if row else None
+    return (await lock_assets(tx, [asset_id])).get(asset_id)
 
 
-async def mark_uploaded(tx: Tx, asset: Asset, *, at: datetime) -> Asset:
-    """Record when a locked asset's upload was announced, and return it as it is now."""
-    row = await tx.fetchrow(_MARK_UPLOADED, asset.id, at)
-    if row is None:
-        raise LookupError(f"no asset {asset.id}")
-    return Asset.of(row)
+async def lock_assets(tx: Tx, asset_ids: Collection[UUID]) -> dict[UUID, Asset]:
+    """Return those of the assets that there are, locked as by lock_asset()."""
+    # In one order, so that two who lock the same ones do not wait for one another.
+    return {row["id"]: Asset.of(row) for row in await tx.fetch(_FIND_AND_LOCK, list(asset_ids))}
 
 
-async def sweep(tx: Tx, asset_id: UUID, *, at: datetime) -> None:
-    """Let the watcher remove, from *at* on, what the asset no longer refers to."""
-    await tx.execute(_SWEEP, asset_id, at)
+async def mark_uploaded(tx: Tx, asset_ids: Collection[UUID], *, at: datetime) -> Sequence[Asset]:
+    """Record when uploads of locked assets were announced, and return these as they are now."""
+    return [Asset.of(row) for row in await tx.fetch(_MARK_UPLOADED, list(asset_ids), at)]
+
+
+async def sweep(tx: Tx, *asset_ids: UUID, at: datetime) -> None:
+    """Let the watcher remove, from *at* on, what the assets no longer refer to."""
+    await tx.execute(_SWEEP, asset_ids, at)
 
 
 async def _update(tx: Tx, asset: Asset, values: Mapping[str, Any]) -> Any:

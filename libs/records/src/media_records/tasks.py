@@ -157,7 +157,8 @@ _ADD = """
         CASE WHEN needs = 0 THEN 'queued' ELSE 'blocked' END, needs
     FROM (SELECT count(*) FILTER (WHERE state <> 'done') AS needs FROM tasks
           WHERE asset_id = $2 AND attempt = $3 AND name = ANY($11)) waiting
-    ON CONFLICT (asset_id, attempt, name) DO NOTHING RETURNING id, state
+    ON CONFLICT (asset_id, attempt, name) DO NOTHING
+    RETURNING id, asset_id, attempt, name, pool, state
 """
 _ADD_NEEDS = """
     INSERT INTO task_needs (task_id, needs_id, company_id)
@@ -249,10 +250,13 @@ class Task:
 
 async def add(tx: Tx, asset: Asset, wanted: Sequence[NewTask]) -> int:
     """Add tasks to a locked asset's attempt; returns how many were not there already."""
-    added = 0
-    for task in wanted:
-        row = await tx.fetchrow(
-            _ADD,
+    return len(await add_each(tx, [(asset, task) for task in wanted]))
+
+
+async def add_each(tx: Tx, wanted: Sequence[tuple[Asset, NewTask]]) -> Sequence[UUID]:
+    """Add tasks to attempts of locked assets; returns the asset of each that was not there."""
+    rows = [
+        (
             asset.company_id,
             asset.id,
             asset.attempt,
@@ -263,16 +267,23 @@ async def add(tx: Tx, asset: Asset, wanted: Sequence[NewTask]) -> int:
             task.required,
             task.priority,
             task.cost_seconds,
-            list(task.needs),
+            task.needs,
         )
-        if row is None:
-            continue
-        added += 1
-        if row["state"] == "blocked":
-            await tx.execute(_ADD_NEEDS, row["id"], asset.id, asset.attempt, list(task.needs))
-        else:
-            tx.queues.add(task.pool)
-    return added
+        for asset, task in wanted
+    ]
+    added = await tx.fetchmany(_ADD, rows) if rows else []
+    needs = {(asset.id, task.name): task.needs for asset, task in wanted}
+    blocked = [row for row in added if row["state"] == "blocked"]
+    if blocked:
+        await tx.executemany(
+            _ADD_NEEDS,
+            [
+                (row["id"], row["asset_id"], row["attempt"], needs[row["asset_id"], row["name"]])
+                for row in blocked
+            ],
+        )
+    tx.queues.update(row["pool"] for row in added if row["state"] == "queued")
+    return [row["asset_id"] for row in added]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,11 @@ class Tx:
         """Run a statement for what it does."""
         await self._connection.execute(query, *args)
 
+    async def fetchmany(self, query: str, rows: list[tuple[Any, ...]]) -> list[Record]:
+        """Run a statement for each of *rows*, in one round trip, and return all their rows."""
+        found: list[Record] = await self._connection.fetchmany(query, rows)
+        return found
+
     async def executemany(self, query: str, rows: list[tuple[Any, ...]]) -> None:
         """Run a statement for each of *rows*, in one round trip."""
         await self._connection.executemany(query, rows)

@@ -42,6 +42,8 @@ _IN_PLACE_SECONDS = 90.0
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 10.0
 _TYPE_IS_WITHIN = 200
+# An empty fetch is followed by a pause as long.
+_BATCH_WAIT_MS = 100
 
 DEAD_LETTERED = Counter(
     "kafka_dead_lettered_total", "Records moved to a dead-letter topic.", ["topic", "reason"]
@@ -66,11 +68,20 @@ _MECHANISMS: Mapping[str, type[SASLPlaintext | SASLScram256 | SASLScram512]] = {
 
 EventHandler = Callable[[CloudEvent[Any]], Awaitable[None]]
 BytesHandler = Callable[[bytes], Awaitable[None]]
+BatchHandler = Callable[[Sequence[bytes]], Awaitable[None]]
 Headers = Sequence[tuple[str, bytes | None]]
 
 
 class KafkaUnavailableError(TransientError):
     """Kafka did not confirm a record; it may or may not have been written."""
+
+
+class BadRecordsError(Exception):
+    """Records of a batch whose handler refused each of them alone; it took the others."""
+
+    def __init__(self, records: Sequence[tuple[ConsumerRecord[Any, Any], Exception]]) -> None:
+        super().__init__(f"{len(records)} records of a batch")
+        self.records = records
 
 
 @dataclass(frozen=True)
@@ -282,23 +293,73 @@ def on_bytes(
 
     async def consume(message: KafkaMessage) -> None:
         record: ConsumerRecord[Any, Any] = message.raw_message
-        kafka_tracing.describe_processing(record, group)
+        kafka_tracing.describe_processing([record], group)
         await handler(record.value or b"")
 
     for number in range(consumers):
-        # KIP-345: a static member that comes back within its session finds its partitions.
-        instance = f"{settings.kafka_instance_id}-{group}-{number}"
-        broker.subscriber(
-            settings.kafka_topic_prefix + topic.name,
-            group_id=settings.kafka_topic_prefix + group,
-            group_instance_id=instance if settings.kafka_instance_id else None,
-            auto_offset_reset="earliest",
-            ack_policy=AckPolicy.NACK_ON_ERROR,
-            max_workers=1,
-            session_timeout_ms=_SESSION_MS,
-            heartbeat_interval_ms=_HEARTBEAT_MS,
-            fetch_max_wait_ms=100,
-        )(consume)
+        subscriber = broker.subscriber(
+            settings.kafka_topic_prefix + topic.name, **_member(settings, group, number)
+        )
+        subscriber(consume)
+
+
+def on_batches(
+    broker: KafkaBroker,
+    topic: Topic,
+    handler: BatchHandler,
+    *,
+    settings: KafkaSettings,
+    most: int,
+) -> None:
+    """
+    Do as on_bytes, with up to *most* records of all partitions at a time.
+
+    Where *handler* raises, the batch is halved until the records that it cannot take stand alone;
+    it may be given the others again.
+    """
+    group = topic.group or topic.name
+
+    async def take(records: Sequence[ConsumerRecord[Any, Any]]) -> list[Any]:
+        try:
+            await handler([record.value or b"" for record in records])
+        except TransientError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it is told of the record that it came from
+            if len(records) == 1:
+                return [(records[0], error)]
+            middle = len(records) // 2
+            return await take(records[:middle]) + await take(records[middle:])
+        return []
+
+    async def consume(message: KafkaMessage) -> None:
+        records: Sequence[ConsumerRecord[Any, Any]] = message.raw_message
+        kafka_tracing.describe_processing(records, group)
+        if bad := await take(records):
+            raise BadRecordsError(bad)
+
+    subscriber = broker.subscriber(
+        settings.kafka_topic_prefix + topic.name,
+        **_member(settings, group),
+        batch=True,
+        max_records=most,
+        batch_timeout_ms=_BATCH_WAIT_MS,
+    )
+    subscriber(consume)
+
+
+def _member(settings: KafkaSettings, group: str, number: int = 0) -> dict[str, Any]:
+    # KIP-345: a static member that comes back within its session finds its partitions.
+    instance = f"{settings.kafka_instance_id}-{group}-{number}"
+    return {
+        "group_id": settings.kafka_topic_prefix + group,
+        "group_instance_id": instance if settings.kafka_instance_id else None,
+        "auto_offset_reset": "earliest",
+        "ack_policy": AckPolicy.NACK_ON_ERROR,
+        "max_workers": 1,
+        "session_timeout_ms": _SESSION_MS,
+        "heartbeat_interval_ms": _HEARTBEAT_MS,
+        "fetch_max_wait_ms": 100,
+    }
 
 
 def consuming(broker: KafkaBroker, producer: Producer) -> Callable[[], Awaitable[None]]:
@@ -313,12 +374,15 @@ def consuming(broker: KafkaBroker, producer: Producer) -> Callable[[], Awaitable
 
 
 async def _parse_any_headers(
-    record: ConsumerRecord[Any, Any], original: Callable[[Any], Awaitable[Any]]
+    raw: ConsumerRecord[Any, Any] | tuple[ConsumerRecord[Any, Any], ...],
+    original: Callable[[Any], Awaitable[Any]],
 ) -> Any:
     # FastStream's parser raises on headers that are null or not UTF-8, and a record that
     # cannot be parsed is neither committed nor retried. Its bytes reach the DLQ untouched.
-    message = await original(_WithoutOddHeaders(record))
-    message.raw_message = record
+    is_batch = isinstance(raw, tuple)
+    seen = tuple(map(_WithoutOddHeaders, raw)) if is_batch else _WithoutOddHeaders(raw)
+    message = await original(seen)
+    message.raw_message = raw
     return message
 
 
@@ -334,9 +398,9 @@ class _WithoutOddHeaders:
         return getattr(self._record, name)
 
 
-async def _keep_bytes(message: KafkaMessage) -> bytes:
+async def _keep_bytes(message: KafkaMessage) -> Any:
     # Decoding happens inside the handler, where the middleware sees its errors.
-    return bytes(message.body)
+    return message.body
 
 
 class _Settle:
@@ -353,13 +417,14 @@ class _Settle:
     async def handle(
         self, call_next: Callable[[Any], Awaitable[Any]], message: KafkaAckableMessage
     ) -> Any:
-        record: ConsumerRecord[Any, Any] = message.raw_message
+        raw = message.raw_message
+        topic: str = (raw[0] if isinstance(raw, tuple) else raw).topic
         for attempt, delay in enumerate(_delays(_IN_PLACE_SECONDS), start=1):
             try:
                 return await self._try(call_next, message, attempt)
             except TransientError as error:
-                RETRIED.labels(topic=record.topic).inc()
-                log.warning("retry_in_place", topic=record.topic, error=str(error))
+                RETRIED.labels(topic=topic).inc()
+                log.warning("retry_in_place", topic=topic, error=str(error))
                 await asyncio.sleep(delay)
         # The record is not committed: NACK_ON_ERROR seeks back to it and the poll timer restarts.
         raise KafkaUnavailableError("infrastructure is still away")
@@ -371,8 +436,11 @@ class _Settle:
             return await call_next(message)
         except TransientError:
             raise
+        except BadRecordsError as batch:
+            for record, error in batch.records:
+                await self._dead_letter(record, error, attempt)
         except Exception as error:  # noqa: BLE001 - this is where every error is settled
-            return await self._dead_letter(message.raw_message, error, attempt)
+            await self._dead_letter(message.raw_message, error, attempt)
 
     async def _dead_letter(
         self, record: ConsumerRecord[Any, Any], error: Exception, attempts: int

@@ -6,7 +6,7 @@ Invariant: what is consumed is a child of what was created, by the record's ``tr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,11 +57,13 @@ def created(topic: str, key: str, traceparent: str | None) -> Mapping[str, str]:
         return tracing.propagated()
 
 
-def describe_processing(record: ConsumerRecord[Any, Any], group: str) -> None:
-    """Give the span of a consumed record the names that the conventions have by now."""
+def describe_processing(records: Sequence[ConsumerRecord[Any, Any]], group: str) -> None:
+    """Give the span of consumed records the names that the conventions have by now."""
     if tracing.is_on():
-        trace.get_current_span().update_name(f"process {record.topic}")
-        tracing.annotate({**_processed(record), _GROUP: group})
+        trace.get_current_span().update_name(f"process {records[0].topic}")
+        tracing.annotate({**_processed(records[0]), _GROUP: group})
+        if len(records) > 1:
+            tracing.annotate({"messaging.batch.message_count": len(records)})
 
 
 @contextmanager

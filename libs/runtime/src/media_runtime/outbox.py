@@ -56,9 +56,8 @@ class Outbox:
         self, connection: Connection, company_id: object, *records: OutgoingRecord
     ) -> None:
         """Add *records* to the transaction of *connection*; wake() is for after its commit."""
-        for record in records:
-            await connection.execute(
-                _INSERT,
+        rows = [
+            (
                 self.service,
                 company_id,
                 record.topic,
@@ -66,6 +65,9 @@ class Outbox:
                 record.value,
                 encode_headers(record.headers),
             )
+            for record in records
+        ]
+        await connection.executemany(_INSERT, rows)
 
     def wake(self) -> None:
         """Let the relay look now instead of at its next poll."""

@@ -1,23 +1,25 @@
 """
-From a bucket notification to an attempt's first task, in milliseconds.
+From bucket notifications to attempts' first tasks, in milliseconds.
 
 Invariant: an asset's first stored version is the one that counts. A notification that comes
 twice, late, or for a newer version of the same key changes nothing. One that is sent for an
-attempt that has no task yet begins it.
+attempt that has no task yet begins it. Companies take turns: nobody waits for a flood of another.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 import structlog
 from ingest.inspect import first_task
 from ingest.metrics import NOTIFICATIONS
-from media_contracts import AssetStatus, Stage
+from media_contracts import MEDIA_STATUS, AssetProgressed, AssetStatus, Stage
 from media_records import tasks
-from media_records.files import add_original, files_of, original_of
-from media_records.lifecycle import asset_span, lock_asset, mark_uploaded, progressed, sweep
+from media_records.files import Files, add_originals, files_of_each, original_of
+from media_records.lifecycle import asset_event, asset_span, lock_assets, mark_uploaded, sweep
 from media_records.tables import Asset
 from media_records.work import Tx, Work
 from media_runtime import tracing
@@ -26,6 +28,9 @@ from media_runtime.storage import StoredObject, parse_notification, upload_key
 log = structlog.get_logger(__name__)
 
 _OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING, AssetStatus.EXPIRED})
+_AT_ONCE = 50
+
+Announced = Mapping[UUID, StoredObject]
 
 
 class Intake:
@@ -34,44 +39,89 @@ class Intake:
     def __init__(self, work: Work) -> None:
         self._work = work
 
-    async def __call__(self, notification: bytes) -> None:
+    async def __call__(self, notifications: Sequence[bytes]) -> None:
         """Queue a task for each stored object; raises MalformedNotificationError."""
-        for stored in parse_notification(notification):
-            with ExitStack() as in_trace:
-                effect = await self._take(stored, in_trace)
-                tracing.annotate({"media.effect": effect})
-                NOTIFICATIONS.labels(effect).inc()
-                log.info("notification", key=stored.key, size=stored.size, effect=effect)
+        stored = [one for each in notifications for one in parse_notification(each)]
+        for one in stored:
+            if one.owner is None:
+                _count(one, "foreign_key")
+        for company_id, announced in turns(stored):
+            async with self._work.begin() as tx:
+                effects = await _take(tx, company_id, announced)
+            for asset_id, effect in effects.items():
+                _count(announced[asset_id], effect)
 
-    async def _take(self, stored: StoredObject, in_trace: ExitStack) -> str:
-        owner = stored.owner
-        if owner is None:
-            return "foreign_key"
-        company_id, asset_id = owner
-        async with self._work.begin() as tx:
-            asset = await lock_asset(tx, asset_id)
-            if asset is None or (asset.company_id, asset.bucket) != (company_id, stored.bucket):
-                return "unknown_asset"
-            # A notification carries no trace; its asset's row does.
-            in_trace.enter_context(asset_span("intake", asset, link_current=True))
-            original = original_of(await files_of(tx, asset.id))
-            counts = (original.key, original.version_id) if original else None
-            if asset.uploaded_at and (stored.key, stored.version_id) != counts:
-                # A grant used again: what it stored takes space, and nothing refers to it.
-                await sweep(tx, asset.id, at=datetime.now(UTC))
-            key = original.key if original else upload_key(company_id, asset_id)
-            if asset.status not in _OPEN or stored.key != key:
-                return "stale"
-            return await self._queue(tx, asset, stored)
 
-    @staticmethod
-    async def _queue(tx: Tx, asset: Asset, stored: StoredObject) -> str:
-        now = datetime.now(UTC)
-        first = asset.uploaded_at is None
-        if first:
-            asset = await mark_uploaded(tx, asset, at=now)
-            await add_original(tx, asset, stored)
-        queued = await tasks.add(tx, asset, [first_task(asset)])
-        if first:
-            await progressed(tx, asset, Stage.UPLOADED, at=now)
-        return "queued" if queued else "duplicate"
+def turns(stored: Iterable[StoredObject]) -> Iterator[tuple[UUID, Announced]]:
+    """Yield what was stored, a few assets of each company in turn; those of an asset in order."""
+    lines: dict[UUID, deque[tuple[UUID, StoredObject]]] = {}
+    for one in stored:
+        if one.owner is not None:
+            company_id, asset_id = one.owner
+            lines.setdefault(company_id, deque()).append((asset_id, one))
+    while lines:
+        for company_id, line in list(lines.items()):
+            turn: dict[UUID, StoredObject] = {}
+            while line and line[0][0] not in turn and len(turn) < _AT_ONCE:
+                asset_id, one = line.popleft()
+                turn[asset_id] = one
+            yield company_id, turn
+            if not line:
+                del lines[company_id]
+
+
+async def _take(tx: Tx, company_id: UUID, announced: Announced) -> Mapping[UUID, str]:
+    """Begin the attempts of a company's uploads, and return what became of each."""
+    now = datetime.now(UTC)
+    found = [
+        asset
+        for asset in (await lock_assets(tx, announced)).values()
+        if (asset.company_id, asset.bucket) == (company_id, announced[asset.id].bucket)
+    ]
+    files = await files_of_each(tx, [asset.id for asset in found])
+    # A grant used again: what it stored takes space, and nothing refers to it.
+    unwanted = [
+        asset.id
+        for asset in found
+        if asset.uploaded_at and not _counts(files[asset.id], announced[asset.id])
+    ]
+    if unwanted:
+        await sweep(tx, *unwanted, at=now)
+    wanted = {asset.id: asset for asset in found if _is_wanted(asset, files, announced[asset.id])}
+    new = [asset.id for asset in wanted.values() if asset.uploaded_at is None]
+    if new:
+        wanted |= {asset.id: asset for asset in await mark_uploaded(tx, new, at=now)}
+        await add_originals(tx, [(wanted[asset_id], announced[asset_id]) for asset_id in new])
+    queued = await tasks.add_each(tx, [(asset, first_task(asset)) for asset in wanted.values()])
+    effects = dict.fromkeys(announced, "unknown_asset")
+    effects |= {asset.id: "duplicate" if asset.id in wanted else "stale" for asset in found}
+    effects |= dict.fromkeys(queued, "queued")
+    records = []
+    for asset in found:
+        # A notification carries no trace; its asset's row does.
+        with asset_span("intake", asset, link_current=True):
+            tracing.annotate({"media.effect": effects[asset.id]})
+            if asset.id in new:
+                told = AssetProgressed(attempt=asset.attempt, stage=Stage.UPLOADED)
+                records.append(asset_event(MEDIA_STATUS, asset, told, service=tx.service, at=now))
+    await tx.send(company_id, *records)
+    return effects
+
+
+def _is_wanted(asset: Asset, files: Mapping[UUID, Files], stored: StoredObject) -> bool:
+    original = original_of(files[asset.id])
+    key = original.key if original else upload_key(asset.company_id, asset.id)
+    return asset.status in _OPEN and stored.key == key
+
+
+def _counts(files: Files, stored: StoredObject) -> bool:
+    original = original_of(files)
+    return original is not None and (original.key, original.version_id) == (
+        stored.key,
+        stored.version_id,
+    )
+
+
+def _count(stored: StoredObject, effect: str) -> None:
+    NOTIFICATIONS.labels(effect).inc()
+    log.info("notification", key=stored.key, size=stored.size, effect=effect)

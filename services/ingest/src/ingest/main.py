@@ -25,13 +25,16 @@ from media_records.schema import refuse_pending_migrations
 from media_records.work import Work
 from media_runtime.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.jail import Jail
-from media_runtime.kafka import Producer, consuming, make_broker, on_bytes, on_events
+from media_runtime.kafka import Producer, consuming, make_broker, on_batches, on_events
 from media_runtime.outbox import Outbox
 from media_runtime.picture_pool import PicturePool
 from media_runtime.postgres import Database
 from media_runtime.scratch import empty_folder
 from media_runtime.storage import ObjectStore
 from media_runtime.telemetry import Check, ops_routes
+
+# A batch is taken in within a second; nobody's first notification waits for more than two.
+_NOTIFICATIONS = 500
 
 
 def build_app(settings: IngestSettings) -> AsgiFastStream:
@@ -77,7 +80,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             }
             run = RunTask(work, sources, doers, settings.scratch_dir)
             workers = Workers(settings=settings, work=work, run=run, owner=_owner())
-            on_bytes(broker, MEDIA_INGEST, Intake(work), settings=settings)
+            on_batches(broker, MEDIA_INGEST, Intake(work), settings=settings, most=_NOTIFICATIONS)
             on_events(broker, MEDIA_THUMBNAILED, OnAnswer(work, store), settings=settings)
             await stack.enter_async_context(AskForPictures(settings, work).running())
             await stack.enter_async_context(workers.running())
