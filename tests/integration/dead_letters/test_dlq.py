@@ -16,6 +16,7 @@ from media_runtime.kafka import Producer, make_broker, on_events
 from support.buckets import our_store
 from support.databases import service_url
 from support.eventually import eventually
+from support.typed import watcher
 
 POISON = {
     b"bad JSON": (b"{", ()),
@@ -57,21 +58,25 @@ async def consumer(settings):
 
 
 @pytest.fixture
-def started(settings, database_name):
-    """Start a command of dlq."""
+def environment(settings, database_name):
+    """The settings of the test's own watcher."""
+    store = our_store()
+    return {
+        **os.environ,
+        "DATABASE_URL": service_url(database_name, "watcher"),
+        "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
+        "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
+        "MEDIA_ENV": "development",
+        "S3_PROVISIONER_ACCESS_KEY": store.s3_access_key,
+        "S3_PROVISIONER_SECRET_KEY": store.s3_secret_key.get_secret_value(),
+    }
 
-    async def start(*arguments, **variables):
-        store = our_store()
-        environment = {
-            **os.environ,
-            "DATABASE_URL": service_url(database_name, "watcher"),
-            "KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
-            "KAFKA_TOPIC_PREFIX": settings.kafka_topic_prefix,
-            "MEDIA_ENV": "development",
-            "S3_PROVISIONER_ACCESS_KEY": store.s3_access_key,
-            "S3_PROVISIONER_SECRET_KEY": store.s3_secret_key.get_secret_value(),
-            **variables,
-        }
+
+@pytest.fixture
+def started(environment):
+    """Start a command of dlq in a process of its own."""
+
+    async def start(*arguments):
         return await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "watcher", "dlq", *arguments, env=environment,
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
@@ -81,13 +86,13 @@ def started(settings, database_name):
 
 
 @pytest.fixture
-def dlq(started):
+def dlq(environment):
     """Run a command of dlq and return its exit code and output."""
 
     async def run(*arguments, **variables):
-        process = await started(*arguments, **variables)
-        output, _ = await process.communicate()
-        return process.returncode, output.decode()
+        around = {**environment, **variables}
+        done = await asyncio.to_thread(watcher, "dlq", *arguments, environment=around)
+        return done.returncode, done.stdout + done.stderr
 
     return run
 
