@@ -31,7 +31,7 @@ class Point:
 
 
 POINTS = {
-    "intake_in_transaction": Point("ingest", "ingest.intake", "progressed"),
+    "intake_in_transaction": Point("ingest", "ingest.intake", "add_originals"),
     "intake_committed": Point("ingest", "ingest.intake", "Intake.__call__"),
     "claimed": Point("ingest", "ingest.worker", "Workers._claim", telling=True),
     "downloaded": Point("ingest", "media_runtime.storage", "ObjectStore.download"),
