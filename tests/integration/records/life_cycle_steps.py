@@ -242,7 +242,7 @@ class Steps(RuleBasedStateMachine):
     def _events(self, asset: AssetModel) -> list[Event]:
         world, clients = self.world, self.world.clients
         events = [
-            Event(f"{mail.version} of {asset} is stored", partial(world.intake, mail.value),
+            Event(f"{mail.version} of {asset} is stored", partial(world.intake, [mail.value]),
                   lambda model, copy, mail=mail: model.notify(copy(asset), mail.version))
             for mail in self.mail if mail.asset is asset
         ]  # fmt: skip
