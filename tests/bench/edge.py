@@ -15,10 +15,10 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from media_runtime.links import LinkKind, LinkSigner
-from media_runtime.presign import UploadSigner
+from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.settings import EdgeKeySettings, StorageSettings
-from media_runtime.storage import ObjectStore, output_key, upload_key
+from media_runtime.storage.presign import UploadSigner
+from media_runtime.storage.store import ObjectStore, output_key, upload_key
 from mediactl.home import Home
 from mediactl.state import State
 

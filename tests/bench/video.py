@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from ingest.domain import Size
 from ingest.encode import EncodePlan, encode_command
-from media_runtime.ffmpeg import InputLimits, input_options
+from media_runtime.media.ffmpeg import InputLimits, input_options
 
 from bench.report import Row
 from bench.stack import client

@@ -25,10 +25,10 @@ import asyncpg
 import structlog
 from media_records.migrate import migrate
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectStore
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import Producer
+from media_runtime.storage.store import ObjectStore
 from watcher.main import parts_of_a_round
 from watcher.reconcile import SERVICE
 from watcher.settings import WatcherSettings

@@ -27,7 +27,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from media_contracts import TOPICS
-from media_runtime.storage import upload_key
+from media_runtime.storage.store import upload_key
 from minio import Minio
 from minio.error import S3Error
 from PIL import Image

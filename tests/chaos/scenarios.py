@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from media_contracts import MEDIA_INGEST
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 from mediactl.errors import MediactlError
 from mediactl.services import SERVICES, service_environment
 from minio.notificationconfig import NotificationConfig

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 
 from chaos.checker import Verdict, judge
 from chaos.evidence import Evidence, gather, quiesce

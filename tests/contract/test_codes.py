@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from media_contracts.errors import NO_FAULT_OF_THE_FILE, SYSTEM_FAULTS, ErrorCode, Fault, table
 from media_runtime.errors import PermanentError
-from media_runtime.http import ApiError, Problem
-from media_runtime.http_guard import TITLES
+from media_runtime.http.app import ApiError, Problem
+from media_runtime.http.guard import TITLES
 
 ROOT = Path(__file__).parents[2]
 PROBLEMS = ROOT / "deploy" / "edge" / "problems"

@@ -37,7 +37,7 @@ from mediactl.native.prometheus import JOBS
 from mediactl.state import State
 from media_records import migrate
 from media_runtime import catalog
-from media_runtime.storage_users import policy_of
+from media_runtime.storage.users import policy_of
 
 root = Path(sys.argv[1])
 changed = [str(file.relative_to(root)) for file in generated.generate(root)]

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 
 from support.buckets import replace
 from support.clients import Company

@@ -6,7 +6,7 @@ import pytest
 from aiokafka.errors import KafkaError
 from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 from minio.notificationconfig import NotificationConfig
 
 from support.eventually import eventually

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 from media_contracts import MEDIA_PROCESSED
-from media_runtime import presign
-from media_runtime.presign import UploadSigner
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore, upload_key
+from media_runtime.storage import presign
+from media_runtime.storage.presign import UploadSigner
+from media_runtime.storage.store import ObjectStore, upload_key
 
 from support.clients import JSON, Company
 from support.eventually import eventually

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextma
 from dataclasses import dataclass
 
 import pytest
-from media_runtime.tracing import STOP_SECONDS
+from media_runtime.telemetry.tracing import STOP_SECONDS
 
 from support.clients import Company, open_http
 from support.collector import CollectedSpan, Collector, collecting

@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 import pytest
 from media_contracts import MEDIA_THUMBNAIL
-from media_runtime.bucket_setup import admin_client
-from media_runtime.kafka import OutgoingRecord, Producer
+from media_runtime.kafka.producer import OutgoingRecord, Producer
 from media_runtime.settings import KafkaSettings, StorageSettings
-from media_runtime.storage import ObjectStore
-from media_runtime.storage_users import PROVISIONER, access_key
+from media_runtime.storage.buckets import admin_client
+from media_runtime.storage.store import ObjectStore
+from media_runtime.storage.users import PROVISIONER, access_key
 from urllib3 import PoolManager
 
 import published

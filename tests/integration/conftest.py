@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from media_runtime.kafka.topics import create_topics, wanted_topics
 from media_runtime.settings import KafkaSettings
-from media_runtime.topics import create_topics, wanted_topics
 
 from support.databases import admin_url, clone_of, template
 

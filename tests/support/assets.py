@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from media_records.files import files_of
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset, AssetFile
-from media_runtime.postgres import Database
-from media_runtime.storage import StoredObject, upload_key
+from media_runtime.database.postgres import Database
+from media_runtime.storage.store import StoredObject, upload_key
 
 SIGN = "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
 

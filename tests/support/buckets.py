@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 from media_contracts import ObjectRef
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 from minio.deleteobjects import DeleteObject
 
 

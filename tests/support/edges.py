@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from media_runtime.links import LinkSigner
+from media_runtime.http.links import LinkSigner
 from media_runtime.settings import EdgeKeySettings
 from mediactl.local import LocalStack
 from mediactl.native.edge import EdgePorts, EdgeServer

@@ -34,7 +34,7 @@ POINTS = {
     "intake_in_transaction": Point("ingest", "ingest.intake", "add_originals"),
     "intake_committed": Point("ingest", "ingest.intake", "Intake.__call__"),
     "claimed": Point("ingest", "ingest.worker", "Workers._claim", telling=True),
-    "downloaded": Point("ingest", "media_runtime.storage", "ObjectStore.download"),
+    "downloaded": Point("ingest", "media_runtime.storage.store", "ObjectStore.download"),
     "planned_in_transaction": Point("ingest", "media_records.tasks", "finish"),
     "planned": Point("ingest", "ingest.run", "count_outcome"),
     "transcoding": Point("ingest", "ingest.outputs.video", "_Progress.report"),
@@ -46,8 +46,8 @@ POINTS = {
     "asked": Point("ingest", "ingest.ask", "count_outcome"),
     "outcome_in_transaction": Point("ingest", "media_records.outcomes", "_told"),
     "pictures_committed": Point("ingest", "ingest.answers", "OnAnswer.__call__"),
-    "relaying": Point("ingest", "media_runtime.kafka", "Producer.send_all", after=False),
-    "relay_sent": Point("ingest", "media_runtime.kafka", "Producer.send_all"),
+    "relaying": Point("ingest", "media_runtime.kafka.producer", "Producer.send_all", after=False),
+    "relay_sent": Point("ingest", "media_runtime.kafka.producer", "Producer.send_all"),
     "rendered": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._render"),
     "picture_stored": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._upload"),
     "answering": Point(
@@ -176,7 +176,7 @@ def _reconciler_off() -> None:
 
 def _impatient() -> None:
     """No guard is gone: a record is only retried in place for a moment before it is let go."""
-    kafka = importlib.import_module("media_runtime.kafka")
+    kafka = importlib.import_module("media_runtime.kafka.consumer")
     kafka._IN_PLACE_SECONDS = 0.3
     handle = kafka._Settle.handle
 
@@ -193,7 +193,7 @@ def _impatient() -> None:
 def _ack_always() -> None:
     """A record that is let go is committed, whatever became of it."""
     _impatient()
-    kafka = importlib.import_module("media_runtime.kafka")
+    kafka = importlib.import_module("media_runtime.kafka.consumer")
     policy = importlib.import_module("faststream").AckPolicy
 
     class Always:
@@ -204,7 +204,7 @@ def _ack_always() -> None:
 
 def _outbox_marked_first() -> None:
     """A row is deleted before Kafka has its record."""
-    outbox = importlib.import_module("media_runtime.outbox")
+    outbox = importlib.import_module("media_runtime.database.outbox")
     relay = outbox.Outbox._relay_batch
 
     class Later:

@@ -23,7 +23,7 @@ SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 DOCKERFILES = sorted((ROOT / "deploy").glob("*/Dockerfile"))
 BUILT = {name: one["build"] for name, one in SERVICES.items() if "args" in one.get("build", {})}
 MODULES = {name: f"{name}.main" for name in BUILT} | {
-    "migrate": "media_records.migrate, media_runtime.storage_users, media_runtime.topics"
+    "migrate": "media_records.migrate, media_runtime.storage.users, media_runtime.kafka.topics"
 }
 PUBLIC = {name for name, one in catalog.SERVICES.items() if one.public}
 PYTHON = f"python{sys.version_info[0]}.{sys.version_info[1]}"

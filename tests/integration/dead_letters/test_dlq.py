@@ -11,7 +11,8 @@ import time
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from media_contracts import MEDIA_THUMBNAIL, MEDIA_THUMBNAILED
-from media_runtime.kafka import Producer, make_broker, on_events
+from media_runtime.kafka.consumer import make_broker, on_events
+from media_runtime.kafka.producer import Producer
 
 from support.buckets import our_store
 from support.databases import service_url

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 
 from support.clients import JSON, Company
 from support.edges import another_edge

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
-from media_runtime.http_guard import MAX_HEAD_BYTES
+from media_runtime.http.guard import MAX_HEAD_BYTES
 from media_runtime.settings import Settings
 
 from support.eventually import eventually

@@ -34,11 +34,11 @@ from media_records.lifecycle import (
 )
 from media_records.tasks import FENCE_REJECTIONS, LostLeaseError, Pool, Turns
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import (
+from media_runtime.storage.store import (
     MalformedNotificationError,
     ObjectStore,
     build_notification,

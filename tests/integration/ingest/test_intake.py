@@ -10,10 +10,11 @@ from aiokafka import AIOKafkaProducer
 from ingest.intake import Intake
 from media_contracts import MEDIA_INGEST
 from media_records.work import Work
-from media_runtime.kafka import Producer, make_broker, on_batches
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
-from media_runtime.storage import build_notification
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.consumer import make_broker, on_batches
+from media_runtime.kafka.producer import Producer
+from media_runtime.storage.store import build_notification
 
 from support.assets import sign_asset, stored
 from support.databases import service_url

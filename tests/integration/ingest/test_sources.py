@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 from ingest.sources import Sources
 from media_records.tasks import LostLeaseError
-from media_runtime.postgres import Database
-from media_runtime.storage import ContentChangedError, ObjectStore, upload_key
+from media_runtime.database.postgres import Database
+from media_runtime.storage.store import ContentChangedError, ObjectStore, upload_key
 
 from support.assets import asset_now, sign_asset
 from support.buckets import our_store, remove_buckets

@@ -17,12 +17,12 @@ from media_records import tasks
 from media_records.lifecycle import change, lock_asset
 from media_records.tasks import LostLeaseError, NewTask, Pool
 from media_records.work import Work
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import build_notification
+from media_runtime.storage.store import build_notification
 
 from support.assets import asset_now, sign_asset, stored
 from support.databases import service_url

@@ -16,9 +16,9 @@ from media_contracts import (
     MEDIA_STATUS,
 )
 from media_records.migrate import migrate
-from media_runtime.kafka import Producer
+from media_runtime.kafka.producer import Producer
+from media_runtime.kafka.topics import wanted_topics
 from media_runtime.settings import KafkaSettings
-from media_runtime.topics import wanted_topics
 
 from integration.notifier.parts import EVENT_ID_SECRET, JWT_SECRET, Notifier, Wire
 from support.eventually import eventually

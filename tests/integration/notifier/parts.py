@@ -25,7 +25,7 @@ from media_contracts import (
     Stage,
     new_event,
 )
-from media_runtime.kafka import OutgoingRecord, Producer, event_record
+from media_runtime.kafka.producer import OutgoingRecord, Producer, event_record
 from media_runtime.settings import KafkaSettings
 
 from support.eventually import eventually

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from media_contracts import CloudEvent
-from media_runtime.storage import attempt_of
+from media_runtime.storage.store import attempt_of
 
 from integration.records.life_cycle_world import Rows, TaskKey
 

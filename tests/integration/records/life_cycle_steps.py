@@ -26,7 +26,7 @@ from media_contracts import CloudEvent, ThumbnailRequested
 from media_records.actions import AssetNotFoundError, NotFailedError
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
-from media_runtime.storage import StoredObject, build_notification, parse_notification
+from media_runtime.storage.store import StoredObject, build_notification, parse_notification
 
 from integration.records.life_cycle_laws import Laws
 from integration.records.life_cycle_model import (

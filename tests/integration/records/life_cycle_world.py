@@ -59,15 +59,15 @@ from media_records.lifecycle import change
 from media_records.tables import Asset
 from media_records.tasks import LostLeaseError, NewTask, Pool, Task, Turns
 from media_records.work import Work
-from media_runtime.auth import Caller
-from media_runtime.kafka import Producer
-from media_runtime.media_info import MediaInfo, VideoStream
-from media_runtime.outbox import Outbox
-from media_runtime.pictures import ImageInfo
-from media_runtime.postgres import Database
-from media_runtime.presign import UploadSigner
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.http.auth import Caller
+from media_runtime.kafka.producer import Producer
+from media_runtime.media.info import MediaInfo, VideoStream
+from media_runtime.media.pictures import ImageInfo
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import (
+from media_runtime.storage.presign import UploadSigner
+from media_runtime.storage.store import (
     ObjectMissingError,
     ObjectStore,
     StoredObject,

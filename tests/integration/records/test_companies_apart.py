@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from media_records.migrate import engine_url, migrate
 from media_records.schema import PendingMigrationError, head, refuse_pending_migrations
 from media_records.tables import Asset
-from media_runtime.postgres import Database, UnsafeRoleError
+from media_runtime.database.postgres import Database, UnsafeRoleError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from support.assets import sign_asset

@@ -31,7 +31,7 @@ from hypothesis.stateful import (
 )
 from media_records.actions import AssetNotFoundError, NotFailedError
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.storage import StoredObject, upload_key
+from media_runtime.storage.store import StoredObject, upload_key
 
 from integration.records.life_cycle_model import (
     IMAGE,

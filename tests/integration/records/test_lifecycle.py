@@ -10,9 +10,9 @@ import pytest
 from media_contracts import MEDIA_STATUS, AssetStatus, Stage
 from media_records import lifecycle
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
 
 from support.assets import asset_now, sign_asset

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 
 from support.databases import service_url
 

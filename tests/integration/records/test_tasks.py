@@ -11,9 +11,9 @@ from media_records import tasks
 from media_records.lifecycle import lock_asset
 from media_records.tasks import LostLeaseError, NewTask, Pool, Turns
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import Producer
 
 from support.assets import asset_now, files_now, sign_asset
 from support.databases import service_url

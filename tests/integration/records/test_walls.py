@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from media_records.migrate import migrate
 from media_records.schema import refuse_pending_migrations
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 
 from support.assets import sign_asset
 from support.databases import admin_url, empty_database, service_url

@@ -9,9 +9,10 @@ from itertools import chain
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAIL
-from media_runtime import kafka
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.kafka import Producer, make_broker, on_batches, on_bytes, on_events
+from media_runtime.kafka import consumer as kafka
+from media_runtime.kafka.consumer import make_broker, on_batches, on_bytes, on_events
+from media_runtime.kafka.producer import Producer
 
 from support.eventually import eventually
 

@@ -10,18 +10,14 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAIL
-from media_runtime import kafka, mending, outbox
+from media_runtime.database import outbox
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.kafka import (
-    KafkaUnavailableError,
-    OutgoingRecord,
-    Producer,
-    make_broker,
-    on_bytes,
-    on_events,
-)
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.kafka import consumer as kafka
+from media_runtime.kafka import mending
+from media_runtime.kafka.consumer import make_broker, on_bytes, on_events
+from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
 from media_runtime.settings import KafkaSettings
 
 from support.databases import service_url

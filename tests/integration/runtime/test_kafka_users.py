@@ -18,8 +18,8 @@ from aiokafka.errors import (
 )
 from media_contracts import TOPICS
 from media_runtime.catalog import KAFKA_USERS
-from media_runtime.kafka_admin import Acl, KafkaAdmin, Operation, Pattern, Resource
-from media_runtime.kafka_users import make_users, user_name
+from media_runtime.kafka.admin import Acl, KafkaAdmin, Operation, Pattern, Resource
+from media_runtime.kafka.users import make_users, user_name
 from media_runtime.settings import KafkaSettings
 
 from support.eventually import eventually

@@ -12,7 +12,7 @@ import pytest
 
 PROGRAM = """
 import structlog
-from media_runtime.telemetry import configure_logging
+from media_runtime.telemetry.ops import configure_logging
 
 configure_logging("ingest"{options})
 structlog.get_logger("ingest.worker").warning("job_ended", outcome="done", tries=2)

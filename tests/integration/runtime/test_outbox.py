@@ -7,9 +7,9 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from media_runtime.kafka import KafkaUnavailableError, OutgoingRecord, Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
 from media_runtime.settings import KafkaSettings
 
 from support.databases import service_url

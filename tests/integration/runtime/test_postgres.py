@@ -6,7 +6,7 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from media_runtime.postgres import Database, DatabaseUnavailableError
+from media_runtime.database.postgres import Database, DatabaseUnavailableError
 
 from support.databases import service_url
 from support.eventually import eventually

@@ -13,11 +13,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from media_contracts import ObjectRef
-from media_runtime import bucket_setup, presign
-from media_runtime.bucket_setup import BucketSetupError
-from media_runtime.presign import Presigner, UploadGrant, UploadSigner
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import (
+from media_runtime.storage import buckets as bucket_setup
+from media_runtime.storage import presign
+from media_runtime.storage.buckets import BucketSetupError
+from media_runtime.storage.presign import Presigner, UploadGrant, UploadSigner
+from media_runtime.storage.store import (
     ContentChangedError,
     ObjectMissingError,
     ObjectStore,

@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from media_contracts import ObjectRef
-from media_runtime.bucket_setup import admin_client
 from media_runtime.catalog import METRICS, PROVISIONER, STORAGE_USERS
-from media_runtime.presign import UploadSigner
 from media_runtime.settings import ProvisionerSettings, StorageSettings
-from media_runtime.storage import (
+from media_runtime.storage.buckets import admin_client
+from media_runtime.storage.metrics import METRICS_PATH, metrics_token
+from media_runtime.storage.presign import UploadSigner
+from media_runtime.storage.store import (
     ObjectMissingError,
     ObjectStore,
     StorageUnavailableError,
@@ -24,8 +25,7 @@ from media_runtime.storage import (
     quarantine_key,
     upload_key,
 )
-from media_runtime.storage_metrics import METRICS_PATH, metrics_token
-from media_runtime.storage_users import access_key, make_users
+from media_runtime.storage.users import access_key, make_users
 from minio import Minio
 from minio.error import MinioAdminException, S3Error
 from minio.notificationconfig import NotificationConfig

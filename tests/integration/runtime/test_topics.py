@@ -8,8 +8,8 @@ import secrets
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from media_contracts import MEDIA_STATUS, TOPICS
+from media_runtime.kafka.topics import TopicError, create_topics, wanted_topics
 from media_runtime.settings import KafkaSettings
-from media_runtime.topics import TopicError, create_topics, wanted_topics
 
 from support.eventually import eventually
 

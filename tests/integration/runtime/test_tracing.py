@@ -13,10 +13,12 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from fastapi import FastAPI
 from media_contracts import MEDIA_INGEST
-from media_runtime import kafka_tracing, tracing
 from media_runtime.errors import PermanentError
-from media_runtime.http_tracing import traced
-from media_runtime.kafka import Producer, make_broker, on_bytes
+from media_runtime.http.tracing import traced
+from media_runtime.kafka import tracing as kafka_tracing
+from media_runtime.kafka.consumer import make_broker, on_bytes
+from media_runtime.kafka.producer import Producer
+from media_runtime.telemetry import tracing
 
 from support.collector import collecting
 from support.eventually import eventually

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import PermanentError, SuspectError
-from media_runtime.ffmpeg import Ffmpeg
-from media_runtime.jail import Jail, JailKind
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.jail import Jail, JailKind
 
 from support.canaries import (
     alias_reference,

@@ -6,9 +6,9 @@ import asyncio
 from uuid import uuid4
 
 import pytest
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 from media_runtime.settings import StorageSettings
-from media_runtime.storage import ObjectStore, StorageUnavailableError
+from media_runtime.storage.store import ObjectStore, StorageUnavailableError
 from minio.notificationconfig import NotificationConfig
 from minio.versioningconfig import SUSPENDED, VersioningConfig
 from sign_api.use_cases import BucketNotReadyError, Buckets

@@ -29,10 +29,10 @@ from media_contracts import (
     derived_id,
     new_event,
 )
-from media_runtime.kafka import OutgoingRecord, Producer, event_record
-from media_runtime.kafka_users import make_users, user_name
+from media_runtime.kafka.producer import OutgoingRecord, Producer, event_record
+from media_runtime.kafka.topics import create_topics, wanted_topics
+from media_runtime.kafka.users import make_users, user_name
 from media_runtime.settings import KafkaSettings
-from media_runtime.topics import create_topics, wanted_topics
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 from PIL import Image

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectStore, upload_key
+from media_runtime.database.postgres import Database
+from media_runtime.storage.store import ObjectStore, upload_key
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.escalation import Escalation
 from watcher.metrics import LOOKS

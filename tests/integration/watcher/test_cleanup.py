@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
-from media_runtime.storage import output_key, quarantine_key, upload_key
+from media_runtime.storage.store import output_key, quarantine_key, upload_key
 from watcher.cleanup import LookAtCleanup, plan_cleanup
 from watcher.metrics import CLEANED
 from watcher.rules import Rule

@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import Producer
 from watcher.main import parts_of_a_round
 
 from bench.watcher_round import BIG, fill, make_buckets, plant_work

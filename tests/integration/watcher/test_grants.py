@@ -9,7 +9,7 @@ import httpx
 import pytest
 from media_contracts import ObjectRef
 from media_records.files import reference
-from media_runtime.storage import ObjectStore, quarantine_key, upload_key
+from media_runtime.storage.store import ObjectStore, quarantine_key, upload_key
 from watcher.cleanup import count_by_rule
 from watcher.grants import SweepGrants
 from watcher.orphans import find_orphans

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 from media_contracts import ObjectRef
-from media_runtime import storage
-from media_runtime.storage import output_key, upload_key
+from media_runtime.storage import store as storage
+from media_runtime.storage.store import output_key, upload_key
 from watcher import orphans
 from watcher.orphans import find_orphans, remove_orphans
 from watcher.sweep import Sweep

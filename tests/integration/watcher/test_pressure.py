@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from media_contracts import MEDIA_INGEST, MEDIA_STATUS, MEDIA_THUMBNAIL
 from media_records.dead_letters import discard, read_letters
-from media_runtime.kafka import KafkaUnavailableError, OutgoingRecord, Producer
+from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
 from watcher.findings import Kind
 from watcher.lag import LookAtKafka
 from watcher.pressure import LookAtPressure

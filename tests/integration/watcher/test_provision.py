@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 from watcher.metrics import BUCKET_FAILURES
 from watcher.provision import MakeBuckets
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 import pytest
 from media_contracts import ObjectRef
 from media_records.work import Work
+from media_runtime.database.outbox import Outbox
 from media_runtime.errors import TransientError
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.storage import ObjectStore, output_key, parse_notification, upload_key
+from media_runtime.kafka.producer import Producer
+from media_runtime.storage.store import ObjectStore, output_key, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
 from watcher.backlog import LookAtBacklog, oldest_items
 from watcher.reconcile import Reconciler, VerifyBuckets

@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from media_contracts import ObjectRef
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
+from media_runtime.database.outbox import Outbox
+from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import output_key, upload_key
+from media_runtime.storage.store import output_key, upload_key
 from watcher.operations import CompanyNotFoundError, PolicyChange, read_policy, set_policy
 from watcher.reconcile import SERVICE
 from watcher.retention import Retention, plan_all, plan_retention

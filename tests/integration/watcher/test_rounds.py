@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
-from media_runtime.postgres import Database
 from prometheus_client import REGISTRY, generate_latest
 from watcher.rounds import repeating
 

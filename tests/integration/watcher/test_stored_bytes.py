@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
-from media_runtime.storage import upload_key
+from media_runtime.storage.store import upload_key
 from watcher import stored_bytes
 from watcher.findings import Kind, Severity
 from watcher.stored_bytes import LookAtStoredBytes, read_bucket_bytes

@@ -9,9 +9,15 @@ import pytest
 from media_contracts import ObjectRef
 from media_records.files import reference
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.storage import ObjectStore, output_key, output_prefix, quarantine_key, upload_key
+from media_runtime.database.outbox import Outbox
+from media_runtime.kafka.producer import Producer
+from media_runtime.storage.store import (
+    ObjectStore,
+    output_key,
+    output_prefix,
+    quarantine_key,
+    upload_key,
+)
 from watcher.operations import Operator
 from watcher.sweep import Sweep
 

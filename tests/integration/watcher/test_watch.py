@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.escalation import Escalation
 from watcher.findings import Kind

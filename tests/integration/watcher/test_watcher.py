@@ -12,8 +12,8 @@ from uuid import uuid4
 import pytest
 import structlog
 from media_records.work import Work
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
+from media_runtime.database.outbox import Outbox
+from media_runtime.kafka.producer import Producer
 from watcher.backlog import oldest_items
 from watcher.operations import Operator, backlog_by_company
 from watcher.quotas import STATUSES

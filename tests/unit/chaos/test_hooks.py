@@ -113,8 +113,8 @@ _TRANSCODING = """
 
     install(service="ingest", kill="transcoding:2", mutation="", hits=sys.argv[1])
     from ingest.outputs.video import _Progress
-    from media_runtime.ffmpeg import Ffmpeg
-    from media_runtime.jail import Jail
+    from media_runtime.media.ffmpeg import Ffmpeg
+    from media_runtime.media.jail import Jail
     from pathlib import Path
 
     here = Path('/usr/bin/env')
@@ -144,8 +144,8 @@ _APPLY = """
     from chaos_hooks import MUTATIONS
 
     MODULES = (
-        "media_records.lifecycle", "media_records.tasks", "media_runtime.kafka",
-        "media_runtime.outbox", "watcher.reconcile",
+        "media_records.lifecycle", "media_records.tasks", "media_runtime.kafka.consumer",
+        "media_runtime.database.outbox", "watcher.reconcile",
     )
 
 
@@ -170,7 +170,10 @@ _APPLY = """
         "replaced": {name: [str(before[name]), str(it)] for name, it in replaced.items()},
     }))
 """
-_IMPATIENT = {"media_runtime.kafka._IN_PLACE_SECONDS", "media_runtime.kafka._Settle.handle"}
+_IMPATIENT = {
+    "media_runtime.kafka.consumer._IN_PLACE_SECONDS",
+    "media_runtime.kafka.consumer._Settle.handle",
+}
 _GUARDS = {
     "fence_off": {"media_records.tasks._BEAT", "media_records.tasks._END"},
     "dedupe_off": {
@@ -185,8 +188,8 @@ _GUARDS = {
         "watcher.reconcile.VerifyBuckets.__call__",
     },
     "impatient": _IMPATIENT,
-    "ack_always": _IMPATIENT | {"media_runtime.kafka.AckPolicy"},
-    "outbox_marked_first": {"media_runtime.outbox.Outbox._relay_batch"},
+    "ack_always": _IMPATIENT | {"media_runtime.kafka.consumer.AckPolicy"},
+    "outbox_marked_first": {"media_runtime.database.outbox.Outbox._relay_batch"},
 }
 
 
@@ -239,7 +242,7 @@ _RELAYED = """
 
     if sys.argv[1]:
         MUTATIONS[sys.argv[1]].apply()
-    from media_runtime.outbox import Outbox
+    from media_runtime.database.outbox import Outbox
 
     ROW = {"id": 1, "topic": "t", "key": "k", "value": "{}", "headers": "[]", "age": 0.1}
 
@@ -291,7 +294,7 @@ _POLICY = """
 
     MUTATIONS[sys.argv[1]].apply()
     from media_contracts import MEDIA_INGEST
-    from media_runtime import kafka
+    from media_runtime.kafka import consumer as kafka
     from media_runtime.settings import KafkaSettings
 
     settings = KafkaSettings(kafka_bootstrap_servers="nowhere:1")

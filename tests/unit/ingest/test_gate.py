@@ -19,10 +19,10 @@ from ingest.gate import (
     check_video,
 )
 from media_runtime.errors import PermanentError
-from media_runtime.ffmpeg import Ffmpeg
-from media_runtime.jail import Jail
-from media_runtime.media_info import MediaInfo, VideoStream
-from media_runtime.pictures import ImageInfo
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.info import MediaInfo, VideoStream
+from media_runtime.media.jail import Jail
+from media_runtime.media.pictures import ImageInfo
 
 from support.media_files import make_photo, make_video, run_ffmpeg
 

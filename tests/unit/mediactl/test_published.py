@@ -1,7 +1,7 @@
 import subprocess
 
 import pytest
-from media_runtime.terminal import duration
+from media_runtime.telemetry.terminal import duration
 from mediactl.credentials import stack_credentials
 from mediactl.endpoints import Endpoints
 from mediactl.native.infrastructure import MONITORS

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from ingest.settings import IngestSettings
-from media_runtime.cores import usable_cores
+from media_runtime.media.cores import usable_cores
 from thumbnailer.settings import ThumbnailerSettings
 
 

@@ -8,15 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_contracts import MalformedEventError
+from media_runtime.database.outbox import decode_headers, encode_headers
 from media_runtime.errors import PermanentError
-from media_runtime.kafka import (
-    _IN_PLACE_SECONDS,
-    _LONGEST_DELAY_SECONDS,
-    _delays,
-    dead_letter,
-    dead_letter_reason,
-)
-from media_runtime.outbox import decode_headers, encode_headers
+from media_runtime.kafka.consumer import _IN_PLACE_SECONDS, _LONGEST_DELAY_SECONDS, _delays
+from media_runtime.kafka.dead_letters import dead_letter, dead_letter_reason
 
 MAX_POLL_SECONDS = 300
 

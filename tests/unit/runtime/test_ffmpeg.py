@@ -1,4 +1,4 @@
-"""What callers of media_runtime.ffmpeg may rely on, shown with the real programs."""
+"""What callers of media_runtime.media.ffmpeg may rely on, shown with the real programs."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from media_runtime.ffmpeg import (
+from media_runtime.media.ffmpeg import (
     Ffmpeg,
     FfmpegError,
     FfmpegKilledError,
@@ -18,8 +18,8 @@ from media_runtime.ffmpeg import (
     InputLimits,
     UnreadableMediaError,
 )
-from media_runtime.jail import Jail
-from media_runtime.media_info import MediaInfo
+from media_runtime.media.info import MediaInfo
+from media_runtime.media.jail import Jail
 
 from support.eventually import eventually
 
@@ -167,8 +167,8 @@ async def test_ffmpeg_dies_with_its_parent(tmp_path, loop):
     program = (
         f"import sys, {loop}\n"
         "from pathlib import Path\n"
-        "from media_runtime.ffmpeg import Ffmpeg\n"
-        "from media_runtime.jail import Jail\n"
+        "from media_runtime.media.ffmpeg import Ffmpeg\n"
+        "from media_runtime.media.jail import Jail\n"
         "here = Path('/usr/bin/env')\n"
         "run = Ffmpeg(Jail('bubblewrap')).run\n"
         f"{loop}.run(run(sys.argv[1:], reads=here, writes=here.parent, timeout_seconds=60))"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from media_runtime.http_metrics import RequestMetrics
+from media_runtime.http.metrics import RequestMetrics
 from prometheus_client import REGISTRY
 from starlette.applications import Starlette
 from starlette.responses import Response

@@ -8,7 +8,7 @@ import time
 
 import pytest
 from media_runtime.errors import PermanentError
-from media_runtime.pictures import WantedPicture, probe_image, render
+from media_runtime.media.pictures import WantedPicture, probe_image, render
 from PIL import Image
 
 from support.costly import (

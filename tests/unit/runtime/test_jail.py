@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from media_runtime import ffmpeg as ffmpeg_module
-from media_runtime import jail
-from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
-from media_runtime.jail import Jail, JailError, Limits
-from media_runtime.seccomp import jail_filter
+from media_runtime.media import ffmpeg as ffmpeg_module
+from media_runtime.media import jail
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
+from media_runtime.media.jail import Jail, JailError, Limits
+from media_runtime.media.seccomp import jail_filter
 
 from support.eventually import eventually
 from support.media_files import make_video
@@ -270,7 +270,7 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
 
 STARTS_MANY = """
 import subprocess, sys
-from media_runtime.jail import Jail, Limits
+from media_runtime.media.jail import Jail, Limits
 jail = Jail(sys.argv[1])
 for _ in range(40):
     command = jail.command("/bin/sleep", [sys.argv[2]], limits=Limits(5))

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_runtime.storage import (
+from media_runtime.storage.store import (
     MalformedNotificationError,
     StoredObject,
     attempt_of,

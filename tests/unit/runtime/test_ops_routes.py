@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from media_runtime.telemetry import ops_routes
+from media_runtime.telemetry.ops import ops_routes
 from structlog.testing import capture_logs
 
 

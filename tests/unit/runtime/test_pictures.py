@@ -1,4 +1,4 @@
-"""What callers of media_runtime.pictures may rely on."""
+"""What callers of media_runtime.media.pictures may rely on."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import TransientError
-from media_runtime.jail import Jail
-from media_runtime.picture_pool import PicturePool, PictureWorkError
-from media_runtime.pictures import (
+from media_runtime.media.jail import Jail
+from media_runtime.media.picture_pool import PicturePool, PictureWorkError
+from media_runtime.media.pictures import (
     PictureError,
     WantedPicture,
     brightness,
@@ -414,8 +414,8 @@ async def test_workers_die_with_their_parent(kind):
     program = (
         "import asyncio, sys\n"
         f"sys.path.append({str(Path(__file__).parents[2])!r})\n"
-        "from media_runtime.jail import Jail\n"
-        "from media_runtime.picture_pool import PicturePool\n"
+        "from media_runtime.media.jail import Jail\n"
+        "from media_runtime.media.picture_pool import PicturePool\n"
         "from support import picture_work\n"
         "async def main():\n"
         f"    async with PicturePool(Jail({kind!r}), workers=1) as pool:\n"
@@ -438,7 +438,7 @@ def workers_alive() -> dict[int, int]:
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             line = (folder / "cmdline").read_bytes()
-            if b"media_runtime.picture_worker" in line:
+            if b"media_runtime.media.picture_worker" in line:
                 # pid (name) state ppid: the name may hold anything but the last parenthesis.
                 stat = (folder / "stat").read_text().rpartition(")")[2].split()
                 found[int(folder.name)] = int(stat[1])

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_runtime.presign import Presigner, UploadSigner
 from media_runtime.settings import StorageSettings
+from media_runtime.storage.presign import Presigner, UploadSigner
 from minio import Minio
 
 ORIGIN = "https://storage.example:9000"

@@ -6,8 +6,8 @@ import json
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from media_runtime import published_keys
-from media_runtime.published_keys import KeysUnavailableError, PublishedKeys, UnknownKeyError
+from media_runtime.http import published_keys
+from media_runtime.http.published_keys import KeysUnavailableError, PublishedKeys, UnknownKeyError
 
 _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
-from media_runtime.scratch import NotRegularError, empty_folder, open_regular, scratch_folder
+from media_runtime.media.scratch import NotRegularError, empty_folder, open_regular, scratch_folder
 
 from support.eventually import eventually
 

@@ -1,6 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
-from media_runtime.terminal import printable, show
+from media_runtime.telemetry.terminal import printable, show
 
 IDS = {"asset": "asset", "company": "company", "key": "key", "why": "why"}
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import pytest
 import structlog
 from media_contracts import MEDIA_STATUS, AssetProgressed, Stage, new_event
-from media_runtime import tracing
-from media_runtime.kafka import event_record
-from media_runtime.trace_export import QuietExporter
+from media_runtime.kafka.producer import event_record
+from media_runtime.telemetry import tracing
+from media_runtime.telemetry.trace_export import QuietExporter
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -50,8 +50,9 @@ def without_variables(monkeypatch):
 def test_without_a_place_to_send_to_nothing_is_set_up(variables):
     script = """
 import sys, threading
-from media_runtime.http_tracing import traced
-from media_runtime import kafka_tracing, tracing
+from media_runtime.http.tracing import traced
+from media_runtime.kafka import tracing as kafka_tracing
+from media_runtime.telemetry import tracing
 tracing.configure_tracing("t")
 assert not tracing.is_on() and tracing.tracer_provider() is None
 assert kafka_tracing.middlewares() == [] and traced(print) is print

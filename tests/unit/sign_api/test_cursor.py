@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_records.tables import Asset
-from media_runtime.http import ApiError
+from media_runtime.http.app import ApiError
 from sign_api.views import decode_cursor, encode_cursor
 
 

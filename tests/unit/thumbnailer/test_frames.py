@@ -7,10 +7,10 @@ from typing import ClassVar, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_runtime.ffmpeg import Ffmpeg, FfmpegError
-from media_runtime.jail import Jail
-from media_runtime.picture_pool import PicturePool
-from media_runtime.pictures import WantedPicture, brightness, probe_image
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
+from media_runtime.media.jail import Jail
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.pictures import WantedPicture, brightness, probe_image
 from PIL import Image
 from thumbnailer.frames import BRIGHT_ENOUGH, FindFrame, NoFrameError, places
 

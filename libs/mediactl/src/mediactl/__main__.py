@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from media_runtime.terminal import CommandError
+from media_runtime.telemetry.terminal import CommandError
 from mediactl.cli import app
 
 _INTERRUPTED = 130

@@ -82,7 +82,7 @@ def _programs(wanted: Sequence[packages.Requirement]) -> Iterator[Finding]:
 
 
 def _jail() -> Finding:
-    command = [sys.executable, "-P", "-m", "media_runtime.jail"]
+    command = [sys.executable, "-P", "-m", "media_runtime.media.jail"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return Finding("jail", done.returncode == 0, done.stdout.strip() or done.stderr.strip()[-500:])
 

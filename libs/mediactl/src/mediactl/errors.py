@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from media_runtime.terminal import CommandError
+from media_runtime.telemetry.terminal import CommandError
 
 
 class MediactlError(CommandError):

@@ -43,7 +43,7 @@ def components(root: Path, service: str | None) -> list[Component]:
             ),
             *_of_pom(root / "deploy" / "local" / "pom.xml"),
         ]
-    found.append(_of_vendored(root / "libs/runtime/src/media_runtime/swagger_ui"))
+    found.append(_of_vendored(root / "libs/runtime/src/media_runtime/http/swagger_ui"))
     return [part for _, part in sorted({part["purl"]: part for part in found}.items())]
 
 

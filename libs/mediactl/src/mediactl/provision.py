@@ -50,7 +50,7 @@ def _make_storage_users(around: Surroundings, progress: Progress) -> None:
         **{k: v for k, v in around.endpoints.variables().items() if k.startswith("S3_")},
     }
     with step(progress, "storage users", "making what is missing", done="done"):
-        _run("media_runtime.storage_users", env)
+        _run("media_runtime.storage.users", env)
 
 
 def _create_topics(
@@ -64,7 +64,7 @@ def _create_topics(
         **(around.credentials.kafka_variables() if makes_kafka_users(around) else {}),
     }
     with step(progress, "topics", "creating what is missing", done="done"):
-        _run("media_runtime.topics", env)
+        _run("media_runtime.kafka.topics", env)
 
 
 def _run(module: str, env: Mapping[str, str]) -> None:

@@ -187,7 +187,7 @@ def kafka_login(user: str, around: Surroundings) -> dict[str, str]:
     return {
         **reached,
         "KAFKA_SASL_MECHANISM": "SCRAM-SHA-256",
-        # As media_runtime.kafka_users names it.
+        # As media_runtime.kafka.users names it.
         "KAFKA_SASL_USERNAME": f"{around.topic_prefix}{user}",
         "KAFKA_SASL_PASSWORD": around.credentials.kafka_passwords[user],
     }
@@ -196,7 +196,7 @@ def kafka_login(user: str, around: Surroundings) -> dict[str, str]:
 def _storage_login(prefix: str, user: str, around: Surroundings) -> dict[str, str]:
     buckets = around.environ.get("S3_BUCKET_PREFIX") or "media-"
     return {
-        f"{prefix}ACCESS_KEY": f"{buckets}{user}",  # as media_runtime.storage_users names it
+        f"{prefix}ACCESS_KEY": f"{buckets}{user}",  # as media_runtime.storage.users names it
         f"{prefix}SECRET_KEY": around.credentials.storage_secrets[user],
     }
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from media_runtime.terminal import duration
+from media_runtime.telemetry.terminal import duration
 from mediactl import processes
 from mediactl.endpoints import Endpoints
 from mediactl.program import Program

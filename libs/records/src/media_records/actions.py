@@ -14,8 +14,8 @@ from media_records.files import files_of, forget, original_of
 from media_records.lifecycle import ALLOWED, change, lock_asset, thumbnail_removed
 from media_records.tables import Asset, AssetFile
 from media_records.work import Tx
-from media_runtime.kafka import OutgoingRecord
-from media_runtime.storage import StoredObject, build_notification
+from media_runtime.kafka.producer import OutgoingRecord
+from media_runtime.storage.store import StoredObject, build_notification
 
 
 class AssetNotFoundError(Exception):

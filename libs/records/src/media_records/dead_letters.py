@@ -17,9 +17,10 @@ from uuid import UUID
 
 from media_contracts import DLQ_RETENTION_MS
 from media_records.work import Tx
-from media_runtime.kafka import DLQ_REDRIVES, OutgoingRecord
-from media_runtime.outbox import decode_headers, encode_headers
-from media_runtime.postgres import Database
+from media_runtime.database.outbox import decode_headers, encode_headers
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.dead_letters import DLQ_REDRIVES
+from media_runtime.kafka.producer import OutgoingRecord
 
 _PREFIX = "dlq-"
 _COUNT_DIGITS = 9

@@ -13,7 +13,7 @@ from uuid import UUID
 from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef
 from media_records.tables import Asset, AssetFile
 from media_records.work import Reader, Tx
-from media_runtime.storage import StoredObject, attempt_of, upload_key
+from media_runtime.storage.store import StoredObject, attempt_of, upload_key
 
 _ORIGINAL_ATTEMPT = 0
 _OUTPUTS = [kind for kind in FileKind if kind is not FileKind.ORIGINAL]

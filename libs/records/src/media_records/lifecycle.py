@@ -26,8 +26,8 @@ from media_contracts import (
 )
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
-from media_runtime import tracing
-from media_runtime.kafka import OutgoingRecord, event_record
+from media_runtime.kafka.producer import OutgoingRecord, event_record
+from media_runtime.telemetry import tracing
 from opentelemetry.trace import Span
 
 ALLOWED: Mapping[AssetStatus, frozenset[AssetStatus]] = {

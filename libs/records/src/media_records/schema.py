@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import asyncpg
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 

@@ -23,7 +23,7 @@ from media_records.lifecycle import lock_asset, progressed
 from media_records.outcomes import Outcome
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
-from media_runtime.postgres import Record
+from media_runtime.database.postgres import Record
 from prometheus_client import Counter
 
 LEASES_EXPIRED = Counter("tasks_leases_expired_total", "Tasks taken over from a silent worker.")

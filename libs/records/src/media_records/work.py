@@ -13,9 +13,9 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 from uuid import UUID
 
-from media_runtime.kafka import OutgoingRecord
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Connection, Database, Record
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Connection, Database, Record
+from media_runtime.kafka.producer import OutgoingRecord
 
 
 class Reader(Protocol):

@@ -6,9 +6,9 @@ def main() -> None:
     # The processes that read pictures import this module again, and need none of this.
     from ingest.main import build_app
     from ingest.settings import IngestSettings
-    from media_runtime.server import serve
-    from media_runtime.telemetry import configure_logging
-    from media_runtime.tracing import configure_tracing
+    from media_runtime.http.server import serve
+    from media_runtime.telemetry.ops import configure_logging
+    from media_runtime.telemetry.tracing import configure_tracing
 
     settings = IngestSettings()
     configure_logging("ingest", log_format=settings.log_format, level=settings.log_level)

@@ -15,7 +15,7 @@ from media_records.lifecycle import find_asset, lock_asset, sweep
 from media_records.outcomes import Outcome
 from media_records.tasks import Pool, Task
 from media_records.work import Tx, Work
-from media_runtime.storage import ObjectStore
+from media_runtime.storage.store import ObjectStore
 
 log = structlog.get_logger(__name__)
 

@@ -1,4 +1,4 @@
-"""The ffmpeg command of a rendition. ffmpeg-python builds it; media_runtime.ffmpeg runs it."""
+"""The ffmpeg command of a rendition, built by ffmpeg-python and run by media_runtime."""
 
 from __future__ import annotations
 

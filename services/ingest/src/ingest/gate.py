@@ -18,8 +18,8 @@ from media_contracts.errors import ErrorCode
 from media_contracts.formats import family_of, family_of_reader
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
-from media_runtime.media_info import MediaInfo, VideoStream
-from media_runtime.pictures import ImageInfo
+from media_runtime.media.info import MediaInfo, VideoStream
+from media_runtime.media.pictures import ImageInfo
 
 _TS_PACKET = 188
 # A black frame that lasts for an hour is an honest file; below this many seconds, so is any.

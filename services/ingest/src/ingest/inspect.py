@@ -14,9 +14,9 @@ from media_contracts import MediaKind, Stage
 from media_contracts.formats import kind_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
-from media_runtime.ffmpeg import Ffmpeg
-from media_runtime.picture_pool import PicturePool
-from media_runtime.pictures import probe_image
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.pictures import probe_image
 
 KIND = "inspect"
 _PROBE_SECONDS = 30

@@ -22,8 +22,8 @@ from media_records.files import Files, add_originals, files_of_each, original_of
 from media_records.lifecycle import asset_event, asset_span, lock_assets, mark_uploaded, sweep
 from media_records.tables import Asset
 from media_records.work import Tx, Work
-from media_runtime import tracing
-from media_runtime.storage import StoredObject, parse_notification, upload_key
+from media_runtime.storage.store import StoredObject, parse_notification, upload_key
+from media_runtime.telemetry import tracing
 
 log = structlog.get_logger(__name__)
 

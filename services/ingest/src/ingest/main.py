@@ -23,15 +23,16 @@ from ingest.worker import Workers
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from media_records.schema import refuse_pending_migrations
 from media_records.work import Work
-from media_runtime.ffmpeg import Ffmpeg, InputLimits
-from media_runtime.jail import Jail
-from media_runtime.kafka import Producer, consuming, make_broker, on_batches, on_events
-from media_runtime.outbox import Outbox
-from media_runtime.picture_pool import PicturePool
-from media_runtime.postgres import Database
-from media_runtime.scratch import empty_folder
-from media_runtime.storage import ObjectStore
-from media_runtime.telemetry import Check, ops_routes
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.consumer import consuming, make_broker, on_batches, on_events
+from media_runtime.kafka.producer import Producer
+from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
+from media_runtime.media.jail import Jail
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.scratch import empty_folder
+from media_runtime.storage.store import ObjectStore
+from media_runtime.telemetry.ops import Check, ops_routes
 
 # A batch is taken in within a second; nobody's first notification waits for more than two.
 _NOTIFICATIONS = 500

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from media_contracts.errors import SYSTEM_FAULTS
 from media_contracts.formats import kind_of
 from media_records.outcomes import Outcome
-from media_runtime import tracing
+from media_runtime.telemetry import tracing
 from prometheus_client import Counter, Gauge, Histogram
 
 _STAGE_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)

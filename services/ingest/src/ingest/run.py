@@ -12,7 +12,7 @@ from media_records import tasks
 from media_records.tables import Asset
 from media_records.tasks import Task
 from media_records.work import Work
-from media_runtime.scratch import scratch_folder
+from media_runtime.media.scratch import scratch_folder
 
 
 class RunTask:

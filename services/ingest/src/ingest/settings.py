@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ingest.gate import Limits
 from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
-from media_runtime.cores import usable_cores
+from media_runtime.media.cores import usable_cores
 from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings, StorageSettings
 from pydantic import Field
 

@@ -17,9 +17,9 @@ from ingest.metrics import BYTES, timed
 from media_records.files import files_of, original_of, pin_original, reference
 from media_records.tables import Asset, AssetFile
 from media_records.tasks import LostLeaseError
-from media_runtime.postgres import Database
-from media_runtime.scratch import scratch_folder
-from media_runtime.storage import ContentChangedError, ObjectStore
+from media_runtime.database.postgres import Database
+from media_runtime.media.scratch import scratch_folder
+from media_runtime.storage.store import ContentChangedError, ObjectStore
 
 
 @dataclass

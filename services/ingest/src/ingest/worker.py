@@ -26,8 +26,9 @@ from media_records.lifecycle import asset_span, change, find_asset
 from media_records.tables import Asset
 from media_records.tasks import LostLeaseError, Pool, Task, Turns
 from media_records.work import Work
-from media_runtime import background, tracing
+from media_runtime import background
 from media_runtime.errors import PermanentError, SuspectError, TransientError
+from media_runtime.telemetry import tracing
 
 log = structlog.get_logger(__name__)
 

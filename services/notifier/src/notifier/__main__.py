@@ -1,8 +1,8 @@
 """Starts the notifier: ``python -m notifier``."""
 
-from media_runtime.server import serve
-from media_runtime.telemetry import configure_logging
-from media_runtime.tracing import configure_tracing
+from media_runtime.http.server import serve
+from media_runtime.telemetry.ops import configure_logging
+from media_runtime.telemetry.tracing import configure_tracing
 from notifier.main import build_app
 from notifier.settings import NotifierSettings
 

@@ -24,8 +24,10 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from media_contracts import ContractError, Topic
 from media_runtime import background
 from media_runtime.errors import TransientError
-from media_runtime.kafka import Producer, dead_letter, known_event
-from media_runtime.kafka_tracing import processing
+from media_runtime.kafka.consumer import known_event
+from media_runtime.kafka.dead_letters import dead_letter
+from media_runtime.kafka.producer import Producer
+from media_runtime.kafka.tracing import processing
 from notifier.hub import Hub
 from notifier.log_reader import RECORDS_AT_ONCE, WAIT_MS, LogReader
 from notifier.metrics import BEHIND, FANOUT_SECONDS, MALFORMED, RESTARTS

@@ -18,8 +18,9 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from media_contracts import MEDIA_STATUS, AssetStatus, AssetStatusChanged, CloudEvent
 from media_runtime.errors import TransientError
-from media_runtime.kafka import Producer, make_broker, on_events
-from media_runtime.links import LinkKind
+from media_runtime.http.links import LinkKind
+from media_runtime.kafka.consumer import make_broker, on_events
+from media_runtime.kafka.producer import Producer
 from notifier.metrics import LINKS_ENDED
 from notifier.settings import NotifierSettings
 

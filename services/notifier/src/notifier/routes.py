@@ -12,8 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
-from media_runtime.auth import Caller, TokenVerifier
-from media_runtime.http import (
+from media_runtime.http.app import (
     ASKS_FOR_BEARER,
     BEARER_ONLY,
     READ,
@@ -23,7 +22,8 @@ from media_runtime.http import (
     documented,
     unauthorized,
 )
-from media_runtime.rates import CompanyRates, limit_headers
+from media_runtime.http.auth import Caller, TokenVerifier
+from media_runtime.http.rates import CompanyRates, limit_headers
 from notifier.event_stream import EventStream
 from notifier.hub import TooManyStreamsError
 from notifier.positions import ForeignPositionError, PositionCodec

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from media_runtime.auth import Caller
-from media_runtime.postgres import Database, DatabaseUnavailableError
+from media_runtime.database.postgres import Database, DatabaseUnavailableError
+from media_runtime.http.auth import Caller
 
 _INSERT = """
     INSERT INTO event_tickets (ticket_hash, company_id, subject, stream_until, expires_at)

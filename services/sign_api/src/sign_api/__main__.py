@@ -1,8 +1,8 @@
 """Starts the sign API: ``python -m sign_api``."""
 
-from media_runtime.server import serve
-from media_runtime.telemetry import configure_logging
-from media_runtime.tracing import configure_tracing
+from media_runtime.http.server import serve
+from media_runtime.telemetry.ops import configure_logging
+from media_runtime.telemetry.tracing import configure_tracing
 from sign_api.main import build_app
 from sign_api.settings import SignApiSettings
 

@@ -10,19 +10,19 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from media_records.schema import refuse_pending_migrations
 from media_records.work import Work
-from media_runtime.api_page import serve_api_page
-from media_runtime.auth import TokenVerifier
-from media_runtime.http import answer_with_problems
-from media_runtime.http_metrics import RequestMetrics
-from media_runtime.kafka import Producer
-from media_runtime.links import LinkSigner
-from media_runtime.openapi import describe
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
-from media_runtime.presign import UploadSigner
-from media_runtime.rates import CompanyRates
-from media_runtime.storage import ObjectStore
-from media_runtime.telemetry import ops_routes
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.http.app import answer_with_problems
+from media_runtime.http.auth import TokenVerifier
+from media_runtime.http.links import LinkSigner
+from media_runtime.http.metrics import RequestMetrics
+from media_runtime.http.openapi import describe
+from media_runtime.http.page import serve_api_page
+from media_runtime.http.rates import CompanyRates
+from media_runtime.kafka.producer import Producer
+from media_runtime.storage.presign import UploadSigner
+from media_runtime.storage.store import ObjectStore
+from media_runtime.telemetry.ops import ops_routes
 from sign_api.routes import FIELD_CODES, Services, router
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload

@@ -19,11 +19,11 @@ from media_records.actions import (
     OriginalGoneError,
     RetriedTooSoonError,
 )
-from media_runtime import tracing
-from media_runtime.auth import Caller, TokenVerifier
-from media_runtime.http import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
-from media_runtime.links import LinkSigner
-from media_runtime.rates import CompanyRates, limit_headers
+from media_runtime.http.app import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
+from media_runtime.http.auth import Caller, TokenVerifier
+from media_runtime.http.links import LinkSigner
+from media_runtime.http.rates import CompanyRates, limit_headers
+from media_runtime.telemetry import tracing
 from pydantic import ValidationError
 from sign_api.use_cases import (
     Assets,

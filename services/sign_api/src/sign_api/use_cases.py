@@ -19,12 +19,12 @@ from media_records.files import Files, files_of, files_of_each
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
 from media_records.work import Work
-from media_runtime import tracing
-from media_runtime.auth import Caller
+from media_runtime.database.postgres import Database
 from media_runtime.errors import PermanentError
-from media_runtime.postgres import Database
-from media_runtime.presign import UploadGrant, UploadSigner
-from media_runtime.storage import ObjectStore, upload_key
+from media_runtime.http.auth import Caller
+from media_runtime.storage.presign import UploadGrant, UploadSigner
+from media_runtime.storage.store import ObjectStore, upload_key
+from media_runtime.telemetry import tracing
 from sign_api.domain import RefusedUploadError, check_upload
 from sign_api.metrics import GRANTS, REFUSED
 from sign_api.settings import SignApiSettings

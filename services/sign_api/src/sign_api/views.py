@@ -14,8 +14,8 @@ from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
 from media_records.files import Files, media_of, thumbnail_of
 from media_records.tables import Asset
-from media_runtime.http import ApiError
-from media_runtime.links import LinkKind, LinkSigner
+from media_runtime.http.app import ApiError
+from media_runtime.http.links import LinkKind, LinkSigner
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.domain import MAX_NAME_CHARACTERS

@@ -4,9 +4,9 @@
 def main() -> None:
     """Run the service as its environment says, until SIGTERM."""
     # Imported here, because each picture process imports this module at its start.
-    from media_runtime.server import serve
-    from media_runtime.telemetry import configure_logging
-    from media_runtime.tracing import configure_tracing
+    from media_runtime.http.server import serve
+    from media_runtime.telemetry.ops import configure_logging
+    from media_runtime.telemetry.tracing import configure_tracing
     from thumbnailer.main import build_app
     from thumbnailer.settings import ThumbnailerSettings
 

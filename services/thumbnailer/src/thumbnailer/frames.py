@@ -16,9 +16,9 @@ import ffmpeg
 import structlog
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
-from media_runtime.ffmpeg import Ffmpeg, FfmpegError, FfmpegKilledError
-from media_runtime.picture_pool import PicturePool
-from media_runtime.pictures import PictureError, WantedPicture, brightness
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegKilledError
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.pictures import PictureError, WantedPicture, brightness
 
 log = structlog.get_logger(__name__)
 

@@ -18,9 +18,9 @@ from media_contracts import (
     new_event,
 )
 from media_contracts.errors import ErrorCode
-from media_runtime import tracing
 from media_runtime.errors import PermanentError, SuspectError
-from media_runtime.kafka import Producer, event_record
+from media_runtime.kafka.producer import Producer, event_record
+from media_runtime.telemetry import tracing
 from thumbnailer.metrics import PICTURES
 from thumbnailer.use_cases import MakePictures
 

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
-from media_runtime.ffmpeg import Ffmpeg, InputLimits
-from media_runtime.jail import Jail
-from media_runtime.kafka import Producer, consuming, make_broker, on_events
-from media_runtime.picture_pool import PicturePool
-from media_runtime.scratch import empty_folder
-from media_runtime.storage import ObjectStore
-from media_runtime.telemetry import Check, ops_routes
+from media_runtime.kafka.consumer import consuming, make_broker, on_events
+from media_runtime.kafka.producer import Producer
+from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
+from media_runtime.media.jail import Jail
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.scratch import empty_folder
+from media_runtime.storage.store import ObjectStore
+from media_runtime.telemetry.ops import Check, ops_routes
 from thumbnailer.handlers import SERVICE, OnThumbnailRequested
 from thumbnailer.settings import ThumbnailerSettings
 from thumbnailer.use_cases import MakePictures

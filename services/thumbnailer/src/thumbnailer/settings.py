@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from media_runtime.cores import usable_cores
+from media_runtime.media.cores import usable_cores
 from media_runtime.settings import JailSettings, KafkaSettings, StorageSettings
 from pydantic import Field
 

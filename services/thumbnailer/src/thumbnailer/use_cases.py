@@ -7,12 +7,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
-from media_runtime import tracing
-from media_runtime.ffmpeg import Ffmpeg
-from media_runtime.picture_pool import PicturePool
-from media_runtime.pictures import RenderedPicture, WantedPicture, render
-from media_runtime.scratch import scratch_folder
-from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.pictures import RenderedPicture, WantedPicture, render
+from media_runtime.media.scratch import scratch_folder
+from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
+from media_runtime.telemetry import tracing
 from thumbnailer.frames import FindFrame
 from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings

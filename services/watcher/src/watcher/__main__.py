@@ -4,10 +4,10 @@ import sys
 from typing import Annotated
 
 import typer
-from media_runtime.server import serve
-from media_runtime.telemetry import configure_logging
-from media_runtime.terminal import CommandError
-from media_runtime.tracing import configure_tracing
+from media_runtime.http.server import serve
+from media_runtime.telemetry.ops import configure_logging
+from media_runtime.telemetry.terminal import CommandError
+from media_runtime.telemetry.tracing import configure_tracing
 from watcher.cli import app
 from watcher.commands import look_once
 from watcher.main import build_app

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import structlog
 from media_contracts.errors import SYSTEM_FAULTS
-from media_runtime.postgres import Database, Record
+from media_runtime.database.postgres import Database, Record
 from watcher.findings import Finding, Kind, Severity, too_many_failures
 from watcher.metrics import ASSETS, BACKLOG, OLDEST_SECONDS, RECENT
 from watcher.quotas import STATUSES

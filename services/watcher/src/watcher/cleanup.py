@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectMissingError, ObjectStore
+from media_runtime.database.postgres import Database
+from media_runtime.storage.store import ObjectMissingError, ObjectStore
 from watcher.findings import Finding, Kind
 from watcher.metrics import CLEANUP_DUE, CLEANUP_OLDEST_SECONDS
 from watcher.retention import plan_all

@@ -14,8 +14,8 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from media_runtime.storage import ObjectStore
-from media_runtime.terminal import (
+from media_runtime.storage.store import ObjectStore
+from media_runtime.telemetry.terminal import (
     Json,
     UsageError,
     Yes,

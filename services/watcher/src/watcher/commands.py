@@ -13,9 +13,9 @@ from uuid import UUID
 
 import typer
 from media_records.actions import AssetNotFoundError
-from media_runtime.storage import ObjectStore
-from media_runtime.telemetry import configure_logging
-from media_runtime.terminal import (
+from media_runtime.storage.store import ObjectStore
+from media_runtime.telemetry.ops import configure_logging
+from media_runtime.telemetry.terminal import (
     CommandError,
     Json,
     UsageError,

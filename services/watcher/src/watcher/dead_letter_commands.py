@@ -18,7 +18,7 @@ from media_contracts import TOPICS
 from media_records.dead_letters import Letter, read_letters
 from media_records.dead_letters import discard as discard_letter
 from media_records.dead_letters import redrive as redrive_letter
-from media_runtime.terminal import (
+from media_runtime.telemetry.terminal import (
     Json,
     UsageError,
     Yes,

@@ -11,10 +11,10 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from media_contracts import DLQ_MAX_MESSAGE_BYTES, DLQ_PARTITIONS, TOPICS
 from media_records.dead_letters import Letter, file_letters, forget_letters, next_offsets
-from media_runtime.kafka import KafkaUnavailableError
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
-from media_runtime.terminal import UsageError
+from media_runtime.telemetry.terminal import UsageError
 
 _SILENCE_SECONDS = 30.0
 FIELDS = ("topic", "reason", "exception", "message", "company", "asset", "id", "any")

@@ -16,9 +16,9 @@ from uuid import UUID
 import structlog
 from media_records.files import files_of, is_garbage
 from media_records.tables import Asset
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectMissingError, ObjectStore, upload_key
+from media_runtime.storage.store import ObjectMissingError, ObjectStore, upload_key
 from watcher.metrics import CLEANED, REMOVED, SWEEPS_FAILED
 from watcher.rules import Rule
 from watcher.settings import CleanupSettings

@@ -16,10 +16,10 @@ from media_records.actions import AssetNotFoundError
 from media_records.files import files_of
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
-from media_runtime.postgres import Database
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage import (
+from media_runtime.storage.store import (
     ObjectMissingError,
     ObjectStore,
     output_prefix,

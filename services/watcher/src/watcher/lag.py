@@ -11,8 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from media_contracts import TOPICS, Topic
 from media_records.dead_letters import count_open
-from media_runtime.kafka import KafkaUnavailableError
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
 from watcher.dead_letters import file_dead_letters
 from watcher.findings import Finding, Kind, Severity

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from media_records.schema import refuse_pending_migrations
 from media_records.work import Work
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
-from media_runtime.kafka import Producer
-from media_runtime.outbox import Outbox
-from media_runtime.postgres import Database
+from media_runtime.kafka.producer import Producer
 from media_runtime.settings import PostgresSettings
-from media_runtime.storage import ObjectStore
-from media_runtime.telemetry import Check, ops_routes
+from media_runtime.storage.store import ObjectStore
+from media_runtime.telemetry.ops import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
 from watcher.grants import SweepGrants

@@ -18,8 +18,8 @@ from media_records.actions import (
 )
 from media_records.tables import Asset
 from media_records.work import Tx, Work
-from media_runtime.postgres import Database
-from media_runtime.terminal import CommandError
+from media_runtime.database.postgres import Database
+from media_runtime.telemetry.terminal import CommandError
 from watcher.quotas import read_usage
 
 _BACKLOG_OF = """

@@ -18,9 +18,9 @@ from uuid import UUID
 from media_contracts import AssetStatus, FileKind, ObjectRef
 from media_records.files import Files, files_of, files_of_each, is_garbage
 from media_records.tables import Asset
-from media_runtime.object_keys import output_owner
-from media_runtime.postgres import Connection, Database
-from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
+from media_runtime.database.postgres import Connection, Database
+from media_runtime.storage.keys import output_owner
+from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
 
 _COMPANIES = "SELECT company_id, bucket FROM companies ORDER BY company_id"
 _ASSETS = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from media_runtime.postgres import Database, Record
+from media_runtime.database.postgres import Database, Record
 from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import (
     EXPIRED_LEASES,

@@ -14,8 +14,8 @@ from uuid import UUID
 
 import structlog
 from media_runtime import background
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectStore
+from media_runtime.database.postgres import Database
+from media_runtime.storage.store import ObjectStore
 from watcher.metrics import BUCKET_FAILURES, BUCKETS
 from watcher.settings import WatcherSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 from watcher.findings import Finding, Kind, Severity, quota_severity
 from watcher.metrics import (
     COMPANIES,

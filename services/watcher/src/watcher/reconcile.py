@@ -20,10 +20,10 @@ from media_records.files import files_of, original_of
 from media_records.lifecycle import change, lock_asset
 from media_records.tables import Asset, AssetFile
 from media_records.work import Work
+from media_runtime.database.postgres import Database, Record
 from media_runtime.errors import TransientError
-from media_runtime.kafka import OutgoingRecord
-from media_runtime.postgres import Database, Record
-from media_runtime.storage import (
+from media_runtime.kafka.producer import OutgoingRecord
+from media_runtime.storage.store import (
     ObjectMissingError,
     ObjectStore,
     StoredObject,

@@ -20,7 +20,7 @@ from media_contracts import AssetStatus, FileKind
 from media_records.files import forget
 from media_records.lifecycle import change, lock_asset
 from media_records.work import Work
-from media_runtime.postgres import Database
+from media_runtime.database.postgres import Database
 from watcher.metrics import CLEANED, RETIRED
 from watcher.rules import Rule
 from watcher.settings import RetentionSettings

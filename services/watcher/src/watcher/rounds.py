@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 from media_runtime import background
+from media_runtime.database.postgres import Connection, Database
 from media_runtime.errors import TransientError
-from media_runtime.postgres import Connection, Database
 from watcher.metrics import DATABASE_ANSWERS, LAST_SEEN, LEADS, PART_SECONDS, ROUND_SECONDS
 
 log = structlog.get_logger(__name__)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from media_records.schema import PendingMigrationError
 from media_runtime.errors import TransientError
-from media_runtime.telemetry import configure_logging
-from media_runtime.terminal import CommandError
+from media_runtime.telemetry.ops import configure_logging
+from media_runtime.telemetry.terminal import CommandError
 from pydantic import ValidationError
 
 QUIET, FOUND = 0, 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import httpx
 from media_runtime.errors import TransientError
-from media_runtime.storage_metrics import METRICS_PATH, metrics_token
+from media_runtime.storage.metrics import METRICS_PATH, metrics_token
 from prometheus_client.parser import text_string_to_metric_families
 from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import SPACE

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectMissingError, ObjectStore, StoredObject
-from media_runtime.storage_metrics import BUCKETS_PATH
+from media_runtime.database.postgres import Database
+from media_runtime.storage.metrics import BUCKETS_PATH
+from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
 from prometheus_client.parser import text_string_to_metric_families
 from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import STORED, UNACCOUNTED

@@ -31,9 +31,9 @@ from media_records.files import (
 )
 from media_records.lifecycle import asset_span
 from media_records.tables import Asset, AssetFile
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
-from media_runtime.postgres import Database
-from media_runtime.storage import (
+from media_runtime.storage.store import (
     ObjectMissingError,
     ObjectStore,
     StoredObject,

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
-from media_runtime.kafka import KafkaUnavailableError
-from media_runtime.postgres import Database
-from media_runtime.storage import ObjectStore
+from media_runtime.kafka.producer import KafkaUnavailableError
+from media_runtime.storage.store import ObjectStore
 from watcher.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.cleanup import LookAtCleanup
 from watcher.escalation import Escalation

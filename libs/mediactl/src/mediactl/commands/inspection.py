@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
-from media_runtime.terminal import facts, print_json, wide_console
+from media_runtime.telemetry.terminal import facts, print_json, wide_console
 from mediactl import logs as log_reader
 from mediactl import settings as settings_of_a_stack
 from mediactl import stack

@@ -6,7 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
-from media_runtime.terminal import wide_console
+from media_runtime.telemetry.terminal import wide_console
 from mediactl import settings, stack
 from mediactl.home import Home
 from mediactl.progress import progress_on

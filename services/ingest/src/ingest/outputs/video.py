@@ -34,9 +34,9 @@ from media_records.lifecycle import asset_event
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.ffmpeg import Ffmpeg, FfmpegTimeoutError
-from media_runtime.kafka import Producer
-from media_runtime.storage import ObjectStore, output_key
+from media_runtime.kafka.producer import Producer
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegTimeoutError
+from media_runtime.storage.store import ObjectStore, output_key
 
 SERVICE = "ingest"
 KIND = "encode"

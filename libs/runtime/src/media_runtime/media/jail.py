@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from media_runtime.seccomp import jail_filter
+from media_runtime.media.seccomp import jail_filter
 
 log = structlog.get_logger(__name__)
 
@@ -235,7 +235,7 @@ def _find(program: str) -> str:
 
 
 def main() -> int:
-    """Say whether the jail works on this machine: ``python -m media_runtime.jail``."""
+    """Say whether the jail works on this machine: ``python -m media_runtime.media.jail``."""
     try:
         Jail("bubblewrap")
     except JailError as error:

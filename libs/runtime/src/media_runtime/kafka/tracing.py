@@ -12,7 +12,7 @@ from typing import Any
 
 from aiokafka import ConsumerRecord
 from faststream.kafka.opentelemetry import KafkaTelemetryMiddleware
-from media_runtime import tracing
+from media_runtime.telemetry import tracing
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import SpanKind

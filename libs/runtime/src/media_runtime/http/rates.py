@@ -14,7 +14,7 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from media_contracts.errors import ErrorCode
-from media_runtime.http import ApiError
+from media_runtime.http.app import ApiError
 
 
 class CompanyRates:

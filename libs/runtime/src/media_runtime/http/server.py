@@ -10,10 +10,10 @@ from types import FrameType
 from typing import Any, Literal
 
 import uvicorn
-from media_runtime.http_guard import Guarded, bounded_protocol
-from media_runtime.http_tracing import traced
+from media_runtime.http.guard import Guarded, bounded_protocol
+from media_runtime.http.tracing import traced
 from media_runtime.settings import PublicSettings, Settings
-from media_runtime.tracing import stop_tracing
+from media_runtime.telemetry.tracing import stop_tracing
 from prometheus_client import start_http_server
 
 GRACE_SECONDS = 20

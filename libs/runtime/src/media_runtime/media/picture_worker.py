@@ -1,5 +1,5 @@
 """
-What runs in a picture worker's jail: ``python -m media_runtime.picture_worker FD PIXELS``.
+What runs in a picture worker's jail: ``python -m media_runtime.media.picture_worker FD PIXELS``.
 
 Invariant: the process that waits for work never opens an image. Each image is opened by a fork
 of it, which has that one file alone and is gone before the next.
@@ -22,8 +22,8 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from media_contracts.errors import ErrorCode
-from media_runtime import pictures
 from media_runtime.errors import PermanentError
+from media_runtime.media import pictures
 from PIL import Image
 from pydantic import TypeAdapter
 

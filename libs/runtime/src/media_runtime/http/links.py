@@ -15,8 +15,8 @@ from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
 
-from media_runtime.object_keys import output_owner
 from media_runtime.settings import EdgeKeySettings
+from media_runtime.storage.keys import output_owner
 
 _ROUND_SECONDS = 300
 _COMPANY, _OUTPUTS, _ASSET, _FOLDER = range(4)

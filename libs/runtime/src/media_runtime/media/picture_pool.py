@@ -26,8 +26,8 @@ from typing import Any, Self, TypeVar
 import structlog
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import TransientError
-from media_runtime.jail import Jail, Limits
-from media_runtime.picture_worker import (
+from media_runtime.media.jail import Jail, Limits
+from media_runtime.media.picture_worker import (
     BROKEN,
     DONE,
     OUT_OF_CPU,
@@ -36,8 +36,8 @@ from media_runtime.picture_worker import (
     REFUSED,
     results_of,
 )
-from media_runtime.pictures import MAX_PIXELS, PictureError
-from media_runtime.scratch import open_regular
+from media_runtime.media.pictures import MAX_PIXELS, PictureError
+from media_runtime.media.scratch import open_regular
 from pydantic import ValidationError
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class _Worker:
         command = self._jail.command(
             sys.executable,
             [
-                *("-P", "-m", "media_runtime.picture_worker"),
+                *("-P", "-m", "media_runtime.media.picture_worker"),
                 *(str(handed), str(self._max_pixels)),
             ],
             libraries=[Path(sys.prefix), Path(sys.base_prefix), *paths],

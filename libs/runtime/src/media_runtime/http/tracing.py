@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from media_runtime import tracing
-from media_runtime.http_guard import App, Message, Receive, Send
+from media_runtime.http.guard import App, Message, Receive, Send
+from media_runtime.telemetry import tracing
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 _METHODS = frozenset({"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH"})

@@ -1,5 +1,5 @@
 """
-Makes the object store's users: ``python -m media_runtime.storage_users``, once before services.
+Makes the object store's users: ``python -m media_runtime.storage.users``, once before services.
 
 Each service logs in as a user of its own, with just its actions on just its prefixes. Their names
 begin with the bucket prefix, so stacks that share a store share no user. This step alone uses the
@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import urllib3
-from media_runtime.bucket_setup import admin_client
 from media_runtime.catalog import METRICS, PROVISIONER, SERVICES, STORAGE_USERS, StorageRights
 from media_runtime.settings import AdministratorSettings, StorageSettings, secrets_of
-from media_runtime.storage_metrics import metrics_token
+from media_runtime.storage.buckets import admin_client
+from media_runtime.storage.metrics import metrics_token
 from minio.error import MinioAdminException
 
 _TRIES = 10

@@ -67,7 +67,7 @@ def configure_tracing(service: str) -> None:
     }
     if _now is None and _is_wanted(os.environ):
         # The SDK takes a quarter of a second to import, which others need not pay.
-        from media_runtime.trace_export import provider_of
+        from media_runtime.telemetry.trace_export import provider_of
 
         _now = _Tracing(provider_of(service))
 

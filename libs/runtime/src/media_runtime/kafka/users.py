@@ -1,5 +1,5 @@
 """
-The broker's users and what each may do; ``media_runtime.topics`` makes them before services.
+The broker's users and what each may do; ``media_runtime.kafka.topics`` makes them before services.
 
 Each service logs in as a user of its own, which may write the topics that the contracts say it
 produces and read those that it consumes. The object store may tell of uploads, and other teams
@@ -17,7 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, TOPICS, Topic
 from media_runtime.catalog import SUBSCRIBER
-from media_runtime.kafka_admin import (
+from media_runtime.kafka.admin import (
     Acl,
     KafkaAdmin,
     KafkaAdminError,

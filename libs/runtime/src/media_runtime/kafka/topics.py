@@ -1,5 +1,5 @@
 """
-Creates topics and the broker's users: ``python -m media_runtime.topics``, once before services.
+Creates topics and the broker's users, before services: ``python -m media_runtime.kafka.topics``.
 
 Invariant: a topic that exists is left as it is; one with another partition count is an error,
 because changing it would send records of one asset to two partitions.
@@ -20,7 +20,7 @@ from media_contracts import (
     Topic,
 )
 from media_runtime.catalog import KAFKA_USERS
-from media_runtime.kafka_users import make_users, user_name
+from media_runtime.kafka.users import make_users, user_name
 from media_runtime.settings import KafkaSettings, secrets_of
 
 _NO_ERROR = 0

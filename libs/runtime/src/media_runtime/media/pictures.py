@@ -21,7 +21,7 @@ from media_contracts import MediaKind
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import readers
 from media_runtime.errors import PermanentError
-from media_runtime.image_structure import Data, check_jpeg, count_tiff_pages
+from media_runtime.media.image_structure import Data, check_jpeg, count_tiff_pages
 from PIL import GifImagePlugin, Image, ImageCms, ImageFile, ImageStat
 from pydantic import Base64Bytes
 

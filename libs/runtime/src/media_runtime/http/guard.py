@@ -47,7 +47,7 @@ _HEADERS = [
 _NO_STORE = (b"cache-control", b"no-store")
 _NOTHING = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 API_PAGE_PATH = "/docs"
-# What the page of media_runtime.api_page may load; Swagger UI styles its parts inline.
+# What the page of media_runtime.http.page may load; Swagger UI styles its parts inline.
 _API_PAGE = (
     b"content-security-policy",
     (
@@ -279,7 +279,7 @@ def _problem_headers(problem: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _problem(code: ErrorCode, detail: str = "") -> bytes:
-    # As media_runtime.http.Problem; services that serve /readyz alone have no FastAPI.
+    # As media_runtime.http.app.Problem; services that serve /readyz alone have no FastAPI.
     problem = {
         "type": "about:blank",
         "title": TITLES[code.http_status or 500],

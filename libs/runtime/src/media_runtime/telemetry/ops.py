@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from media_runtime.tracing import add_current_span
+from media_runtime.telemetry.tracing import add_current_span
 from prometheus_client import make_asgi_app
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]

@@ -27,12 +27,12 @@ import certifi
 import urllib3
 from media_contracts import ObjectRef
 from media_contracts.errors import ErrorCode
-from media_runtime.bucket_setup import BucketPlan, BucketSetup, BucketSetupError, admin_client
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.object_keys import OUTPUTS, output_owner
-from media_runtime.presign import Presigner
-from media_runtime.scratch import open_regular
+from media_runtime.media.scratch import open_regular
 from media_runtime.settings import ProvisionerSettings, StorageSettings
+from media_runtime.storage.buckets import BucketPlan, BucketSetup, BucketSetupError, admin_client
+from media_runtime.storage.keys import OUTPUTS, output_owner
+from media_runtime.storage.presign import Presigner
 from minio import Minio
 from minio.commonconfig import CopySource
 from minio.datatypes import ListMultipartUploadsResult
@@ -469,7 +469,7 @@ class ObjectStore:
             return
         raise UnsafeLoginError(
             f"{self._settings.s3_access_key!r} is an administrator of the object store; start the "
-            "service with its own user: python -m media_runtime.storage_users makes them"
+            "service with its own user: python -m media_runtime.storage.users makes them"
         )
 
     async def _run(self, call: Callable[[], T], key: str) -> T:

@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from media_runtime import background
+from media_runtime.database.postgres import Connection, Database
 from media_runtime.errors import TransientError
-from media_runtime.kafka import Headers, OutgoingRecord, Producer
-from media_runtime.postgres import Connection, Database
+from media_runtime.kafka.producer import Headers, OutgoingRecord, Producer
 from prometheus_client import Counter, Histogram
 
 RELAYED = Counter("outbox_relayed_total", "Outbox records that Kafka confirmed.", ["topic"])

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
-from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.errors import KafkaError
+from aiokafka import ConsumerRecord
 from faststream import AckPolicy, BaseMiddleware, ContextRepo
 from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.prometheus import KafkaPrometheusMiddleware
 from faststream.security import BaseSecurity, SASLPlaintext, SASLScram256, SASLScram512
-from media_contracts import DLQ_MAX_MESSAGE_BYTES, CloudEvent, ContractError, Topic
-from media_runtime import kafka_tracing, tracing
-from media_runtime.errors import PermanentError, TransientError
-from media_runtime.mending import MendingBroker
+from media_contracts import CloudEvent, Topic
+from media_runtime.errors import TransientError
+from media_runtime.kafka import tracing as kafka_tracing
+from media_runtime.kafka.dead_letters import dead_letter, dead_letter_reason
+from media_runtime.kafka.mending import MendingBroker
+from media_runtime.kafka.producer import KafkaUnavailableError, Producer
 from media_runtime.settings import KafkaSettings
+from media_runtime.telemetry import tracing
 from prometheus_client import REGISTRY, Counter
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,6 @@ log = structlog.get_logger(__name__)
 # not block the loop, so heartbeats come in time.
 _SESSION_MS = 10_000
 _HEARTBEAT_MS = 3_000
-_SEND_SECONDS = 30.0
 _GRACE_SECONDS = 15.0
 # Retrying in place must end well inside max_poll_interval_ms (5 min), or the group evicts us.
 _IN_PLACE_SECONDS = 90.0
@@ -57,9 +56,6 @@ UNKNOWN = Counter(
     ["topic"],
 )
 
-DLQ_REDRIVES = "dlq-redrives"
-"""The header that counts how often a dead letter was sent again."""
-
 _MECHANISMS: Mapping[str, type[SASLPlaintext | SASLScram256 | SASLScram512]] = {
     "PLAIN": SASLPlaintext,
     "SCRAM-SHA-256": SASLScram256,
@@ -69,11 +65,6 @@ _MECHANISMS: Mapping[str, type[SASLPlaintext | SASLScram256 | SASLScram512]] = {
 EventHandler = Callable[[CloudEvent[Any]], Awaitable[None]]
 BytesHandler = Callable[[bytes], Awaitable[None]]
 BatchHandler = Callable[[Sequence[bytes]], Awaitable[None]]
-Headers = Sequence[tuple[str, bytes | None]]
-
-
-class KafkaUnavailableError(TransientError):
-    """Kafka did not confirm a record; it may or may not have been written."""
 
 
 class BadRecordsError(Exception):
@@ -82,127 +73,6 @@ class BadRecordsError(Exception):
     def __init__(self, records: Sequence[tuple[ConsumerRecord[Any, Any], Exception]]) -> None:
         super().__init__(f"{len(records)} records of a batch")
         self.records = records
-
-
-@dataclass(frozen=True)
-class OutgoingRecord:
-    """A record to be sent; ``topic`` is the contract's name, without the stack's prefix."""
-
-    topic: str
-    key: str | bytes | None
-    value: bytes | None
-    headers: Headers = ()
-
-
-class Producer:
-    """
-    Sends records with acks from all replicas and without duplicates by retries.
-
-    It connects at its first use, so a service starts, and signs, while Kafka is away.
-    """
-
-    def __init__(self, settings: KafkaSettings, *, name: str) -> None:
-        self._settings = settings
-        self._name = name
-        self._producer: AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
-        self._discarded: set[asyncio.Task[None]] = set()
-
-    @classmethod
-    @asynccontextmanager
-    async def connect(cls, settings: KafkaSettings, *, name: str) -> AsyncIterator[Producer]:
-        """Give a producer for the block; what was sent is flushed at its end."""
-        producer = cls(settings, name=name)
-        try:
-            yield producer
-        finally:
-            await producer.close()
-
-    async def close(self) -> None:
-        """Flush what was sent, and disconnect."""
-        if self._producer is not None:
-            await self._producer.stop()
-        for task in list(self._discarded):
-            task.cancel()
-
-    async def send(self, record: OutgoingRecord) -> None:
-        """Return once Kafka has the record; raises KafkaUnavailableError otherwise."""
-        await self.send_all([record])
-
-    async def send_all(self, records: Sequence[OutgoingRecord]) -> None:
-        """
-        Return once Kafka has all *records*, kept in order for each key.
-
-        Raises KafkaUnavailableError when any is unconfirmed; the others may be there.
-        """
-        prefix = self._settings.kafka_topic_prefix
-        try:
-            async with asyncio.timeout(_SEND_SECONDS):
-                producer = await self._started()
-                confirmations = [
-                    await producer.send(
-                        prefix + record.topic,
-                        value=record.value,
-                        key=record.key.encode() if isinstance(record.key, str) else record.key,
-                        headers=list(record.headers),
-                    )
-                    for record in records
-                ]
-                await asyncio.gather(*confirmations)
-        except (KafkaError, TimeoutError, OSError) as error:
-            self._discard()
-            raise KafkaUnavailableError(f"Kafka did not confirm: {error!r}") from error
-
-    def _discard(self) -> None:
-        # An idempotent producer that lost a batch may refuse all later ones: begin anew.
-        if self._producer is not None:
-            task = asyncio.create_task(self._producer.stop())
-            self._discarded.add(task)
-            task.add_done_callback(self._discarded.discard)
-            self._producer = None
-
-    async def ping(self) -> None:
-        """Raise KafkaUnavailableError unless a broker answers."""
-        try:
-            producer = await self._started()
-            await producer.client.fetch_all_metadata()
-        except (KafkaError, OSError) as error:
-            raise KafkaUnavailableError(f"Kafka: {error!r}") from error
-
-    async def _started(self) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    **self._settings.client_arguments(),
-                    client_id=self._name,
-                    acks="all",
-                    enable_idempotence=True,
-                    request_timeout_ms=int(_SEND_SECONDS * 1000),
-                    max_request_size=DLQ_MAX_MESSAGE_BYTES,
-                )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-        return self._producer
-
-
-def event_record(topic: Topic, event: CloudEvent[Any], *, traced: bool = True) -> OutgoingRecord:
-    """
-    Return *event* as a record of *topic*, keyed by its asset.
-
-    Its traceparent becomes that of the span in which the record is made, so that consumers go
-    on from there. A record that is not *traced* has no span, and none of its consumers has.
-    """
-    key = str(event.subject)
-    headers = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
-    if traced:
-        carried = kafka_tracing.created(topic.name, key, event.traceparent)
-        event = event.model_copy(update={"traceparent": carried.get("traceparent")})
-        headers += [(name, value.encode()) for name, value in carried.items()]
-    return OutgoingRecord(topic.name, key, event.to_bytes(), headers)
 
 
 def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> KafkaBroker:
@@ -460,41 +330,6 @@ class _SettleOne(BaseMiddleware[Any, Any]):
 
     async def consume_scope(self, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
         return await self._settle.handle(call_next, msg)
-
-
-def dead_letter_reason(error: Exception) -> str:
-    """Return the reason class under which a failed record is filed."""
-    if isinstance(error, ContractError):
-        return "malformed"
-    return "rejected" if isinstance(error, PermanentError) else "unexpected"
-
-
-def dead_letter(
-    record: ConsumerRecord[Any, Any], error: Exception, topic: str, attempts: int, service: str
-) -> OutgoingRecord:
-    """Return the dead letter of *record*: its own bytes, with the reason in headers."""
-    about: Mapping[str, str] = {
-        "dlq-reason": dead_letter_reason(error),
-        "dlq-exception": type(error).__name__,
-        "dlq-message": str(error)[:1000],
-        "dlq-attempts": str(attempts),
-        "dlq-topic": topic,
-        "dlq-partition": str(record.partition),
-        "dlq-offset": str(record.offset),
-        "dlq-timestamp": str(record.timestamp),
-        "dlq-service": service,
-    }
-    # How often it was sent again by hand stays with it.
-    kept = [
-        (name, value)
-        for name, value in record.headers
-        if name == DLQ_REDRIVES or not name.startswith("dlq-")
-    ]
-    # What an error quotes from the record may have no UTF-8 form.
-    added = [(name, value.encode(errors="backslashreplace")) for name, value in about.items()]
-    # aiokafka sends no record that has neither key nor value, and the partition would stand still.
-    value = (record.value or b"") if record.key is None else record.value
-    return OutgoingRecord(f"{topic}_dlq", record.key, value, [*kept, *added])
 
 
 def _delays(total_seconds: float) -> list[float]:

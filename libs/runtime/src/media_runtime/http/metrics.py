@@ -6,7 +6,7 @@ import time
 from collections.abc import MutableMapping
 from typing import Any
 
-from media_runtime.http_guard import App, Message, Receive, Send
+from media_runtime.http.guard import App, Message, Receive, Send
 from prometheus_client import Counter, Histogram
 
 REQUESTS = Counter("http_requests_total", "Requests answered.", ["route", "method", "status"])

@@ -1,4 +1,4 @@
-"""What ffprobe's answer means. Pure: media_runtime.ffmpeg asks the question."""
+"""What ffprobe's answer means. Pure: media_runtime.media.ffmpeg asks the question."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
-from media_runtime.http_guard import API_PAGE_PATH
+from media_runtime.http.guard import API_PAGE_PATH
 from media_runtime.settings import Settings
 
 # swagger-ui-dist as npm has it, whose version package.json says, and what starts it.

@@ -14,9 +14,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from media_contracts.errors import ErrorCode
-from media_runtime.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
 from media_runtime.errors import PermanentError, TransientError
-from media_runtime.http_guard import TITLES
+from media_runtime.http.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
+from media_runtime.http.guard import TITLES
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 

@@ -21,16 +21,16 @@ from pathlib import Path
 from media_contracts.errors import ErrorCode
 from media_runtime import background
 from media_runtime.errors import PermanentError, SuspectError, TransientError
-from media_runtime.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
-from media_runtime.jail import Jail, Limits
-from media_runtime.media_info import (
+from media_runtime.media.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
+from media_runtime.media.info import (
     PROBE_ENTRIES,
     AudioStream,
     MediaInfo,
     VideoStream,
     media_info,
 )
-from media_runtime.scratch import holds_regular_files, used_bytes
+from media_runtime.media.jail import Jail, Limits
+from media_runtime.media.scratch import holds_regular_files, used_bytes
 
 __all__ = [
     "AudioStream",

@@ -1,0 +1,1 @@
+"""PostgreSQL, and the outbox that lives in it."""

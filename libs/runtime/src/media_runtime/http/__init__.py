@@ -1,0 +1,1 @@
+"""The HTTP of services: apps, their guard, tokens, limits and OpenAPI."""

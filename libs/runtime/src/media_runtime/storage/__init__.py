@@ -1,0 +1,1 @@
+"""The object store: objects, buckets, users and presigned URLs."""

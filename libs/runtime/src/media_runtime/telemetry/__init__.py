@@ -1,0 +1,1 @@
+"""What services tell of themselves: logs, metrics, traces, and terminals that show them."""
