@@ -30,7 +30,7 @@ from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import Producer
 from media_runtime.storage.store import ObjectStore
 from watcher.main import parts_of_a_round
-from watcher.reconcile import SERVICE
+from watcher.reconcile.assets import SERVICE
 from watcher.settings import WatcherSettings
 
 from bench.report import Row

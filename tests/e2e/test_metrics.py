@@ -11,7 +11,7 @@ from media_contracts import TOPICS, AssetStatus
 from mediactl.metrics_table import instruments
 from mediactl.services import SERVICES
 from prometheus_client.parser import text_string_to_metric_families
-from watcher.findings import Kind, Severity
+from watcher.monitoring.findings import Kind, Severity
 
 from support.eventually import eventually
 from support.media_files import make_photo, make_video

@@ -19,7 +19,11 @@ from tempfile import TemporaryDirectory
 _SECONDS = 120
 _OUTPUTS = ("stdout", "stderr")
 _forks = multiprocessing.get_context("forkserver")
-_forks.set_forkserver_preload(["pytest", "mediactl.__main__", "watcher.cli", "watcher.main"])
+_forks.set_forkserver_preload(
+    ["pytest", "mediactl.__main__", "watcher.operator.app", "watcher.main"]
+)
+    ["pytest", "mediactl.__main__", "watcher.operator.app", "watcher.main"]
+)
 
 
 def mediactl(*words: str, environment: Mapping[str, str] | None = None) -> CompletedProcess[str]:

@@ -55,8 +55,8 @@ POINTS = {
     ),
     "answered": Point("thumbnailer", "thumbnailer.handlers", "OnThumbnailRequested.__call__"),
     "granted": Point("sign_api", "sign_api.use_cases", "SignUpload.__call__"),
-    "feeding": Point("watcher", "watcher.reconcile", "_notification"),
-    "fed": Point("watcher", "watcher.reconcile", "Reconciler._apply"),
+    "feeding": Point("watcher", "watcher.reconcile.assets", "_notification"),
+    "fed": Point("watcher", "watcher.reconcile.assets", "Reconciler._apply"),
     "published": Point("notifier", "notifier.hub", "Hub.publish"),
 }
 
@@ -162,7 +162,7 @@ def _dedupe_off() -> None:
 
 def _reconciler_off() -> None:
     """Nobody looks for uploads that were not announced."""
-    reconcile = importlib.import_module("watcher.reconcile")
+    reconcile = importlib.import_module("watcher.reconcile.assets")
 
     async def nothing(*_: Any) -> dict[str, int]:
         return {}

@@ -76,7 +76,7 @@ from media_runtime.storage.store import (
 )
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import Assets, Buckets, DeclaredUpload, SignUpload
-from watcher.reconcile import Reconciler
+from watcher.reconcile.assets import Reconciler
 from watcher.settings import WatcherSettings
 
 from integration.records import life_cycle_model as limits

@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from media_runtime.database.postgres import Database
 from media_runtime.storage.store import ObjectStore, upload_key
-from watcher.backlog import LookAtBacklog, LookAtOutcomes
-from watcher.escalation import Escalation
 from watcher.metrics import LOOKS
-from watcher.quotas import LookAtQuotas
+from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.monitoring.escalation import Escalation
+from watcher.monitoring.quotas import LookAtQuotas
+from watcher.monitoring.watch import Watch
 from watcher.settings import WatcherSettings
-from watcher.watch import Watch
 
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url

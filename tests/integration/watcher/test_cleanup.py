@@ -8,10 +8,10 @@ from uuid import uuid4
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.storage.store import output_key, quarantine_key, upload_key
-from watcher.cleanup import LookAtCleanup, plan_cleanup
+from watcher.cleanup.plan import LookAtCleanup, plan_cleanup
+from watcher.cleanup.rules import Rule
+from watcher.cleanup.sweep import Sweep
 from watcher.metrics import CLEANED
-from watcher.rules import Rule
-from watcher.sweep import Sweep
 
 NOTHING = {"due": 0, "objects": None, "bytes": None}
 

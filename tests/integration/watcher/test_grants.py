@@ -10,11 +10,11 @@ import pytest
 from media_contracts import ObjectRef
 from media_records.files import reference
 from media_runtime.storage.store import ObjectStore, quarantine_key, upload_key
-from watcher.cleanup import count_by_rule
-from watcher.grants import SweepGrants
-from watcher.orphans import find_orphans
-from watcher.rules import Rule
-from watcher.sweep import Sweep
+from watcher.cleanup.grants import SweepGrants
+from watcher.cleanup.orphans import find_orphans
+from watcher.cleanup.plan import count_by_rule
+from watcher.cleanup.rules import Rule
+from watcher.cleanup.sweep import Sweep
 
 from support.assets import asset_now, files_now
 

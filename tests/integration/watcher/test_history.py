@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from media_records.tables import Asset
-from watcher import history
+from watcher.operator import history
 
 
 async def test_events_that_cannot_be_read_in_time_are_an_answer(kafka_settings, monkeypatch):

@@ -10,9 +10,9 @@ import pytest
 from media_contracts import ObjectRef
 from media_runtime.storage import store as storage
 from media_runtime.storage.store import output_key, upload_key
-from watcher import orphans
-from watcher.orphans import find_orphans, remove_orphans
-from watcher.sweep import Sweep
+from watcher.cleanup import orphans
+from watcher.cleanup.orphans import find_orphans, remove_orphans
+from watcher.cleanup.sweep import Sweep
 
 NO_AGE = timedelta(0)
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from watcher.backlog import LookAtOutcomes
-from watcher.findings import Kind, Severity
 from watcher.metrics import LOOKS
-from watcher.quotas import STATUSES, LookAtQuotas
-from watcher.space import LookAtSpace, StorageAwayError
+from watcher.monitoring.backlog import LookAtOutcomes
+from watcher.monitoring.findings import Kind, Severity
+from watcher.monitoring.quotas import STATUSES, LookAtQuotas
+from watcher.monitoring.space import LookAtSpace, StorageAwayError
 
 
 def now():

@@ -6,9 +6,9 @@ import pytest
 from media_contracts import MEDIA_INGEST, MEDIA_STATUS, MEDIA_THUMBNAIL
 from media_records.dead_letters import discard, read_letters
 from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
-from watcher.findings import Kind
-from watcher.lag import LookAtKafka
-from watcher.pressure import LookAtPressure
+from watcher.monitoring.findings import Kind
+from watcher.monitoring.lag import LookAtKafka
+from watcher.monitoring.pressure import LookAtPressure
 
 from support.wire import commit_end
 

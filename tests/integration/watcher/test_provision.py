@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from media_runtime.database.postgres import Database
 from watcher.metrics import BUCKET_FAILURES
-from watcher.provision import MakeBuckets
+from watcher.reconcile.buckets import MakeBuckets
 
 from support.databases import service_url
 from support.eventually import eventually

@@ -14,8 +14,8 @@ from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import Producer
 from media_runtime.storage.store import ObjectStore, output_key, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
-from watcher.backlog import LookAtBacklog, oldest_items
-from watcher.reconcile import Reconciler, VerifyBuckets
+from watcher.monitoring.backlog import LookAtBacklog, oldest_items
+from watcher.reconcile.assets import Reconciler, VerifyBuckets
 
 QUOTA = 10**6
 

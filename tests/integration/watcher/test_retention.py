@@ -12,10 +12,10 @@ from media_runtime.database.outbox import Outbox
 from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage.store import output_key, upload_key
-from watcher.operations import CompanyNotFoundError, PolicyChange, read_policy, set_policy
-from watcher.reconcile import SERVICE
-from watcher.retention import Retention, plan_all, plan_retention
-from watcher.sweep import Sweep
+from watcher.cleanup.retention import Retention, plan_all, plan_retention
+from watcher.cleanup.sweep import Sweep
+from watcher.operator.operations import CompanyNotFoundError, PolicyChange, read_policy, set_policy
+from watcher.reconcile.assets import SERVICE
 
 from support.assets import files_now
 from support.eventually import eventually

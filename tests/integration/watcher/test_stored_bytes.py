@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 from media_runtime.storage.store import upload_key
-from watcher import stored_bytes
-from watcher.findings import Kind, Severity
-from watcher.stored_bytes import LookAtStoredBytes, read_bucket_bytes
+from watcher.monitoring import stored_bytes
+from watcher.monitoring.findings import Kind, Severity
+from watcher.monitoring.stored_bytes import LookAtStoredBytes, read_bucket_bytes
 
 from support.eventually import eventually
 

@@ -18,8 +18,8 @@ from media_runtime.storage.store import (
     quarantine_key,
     upload_key,
 )
-from watcher.operations import Operator
-from watcher.sweep import Sweep
+from watcher.cleanup.sweep import Sweep
+from watcher.operator.operations import Operator
 
 from support.assets import asset_now, files_now
 

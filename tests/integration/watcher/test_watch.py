@@ -7,12 +7,12 @@ from uuid import uuid4
 import pytest
 import structlog
 from media_runtime.database.postgres import Database
-from watcher.backlog import LookAtBacklog, LookAtOutcomes
-from watcher.escalation import Escalation
-from watcher.findings import Kind
 from watcher.metrics import LOOKS, LOOKS_FAILED
-from watcher.quotas import LookAtQuotas
-from watcher.watch import Watch
+from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.monitoring.escalation import Escalation
+from watcher.monitoring.findings import Kind
+from watcher.monitoring.quotas import LookAtQuotas
+from watcher.monitoring.watch import Watch
 
 from support.databases import service_url
 

@@ -14,9 +14,9 @@ import structlog
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.kafka.producer import Producer
-from watcher.backlog import oldest_items
-from watcher.operations import Operator, backlog_by_company
-from watcher.quotas import STATUSES
+from watcher.monitoring.backlog import oldest_items
+from watcher.monitoring.quotas import STATUSES
+from watcher.operator.operations import Operator, backlog_by_company
 
 
 async def test_nothing_is_nothing(watch, value):

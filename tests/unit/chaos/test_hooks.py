@@ -145,7 +145,7 @@ _APPLY = """
 
     MODULES = (
         "media_records.lifecycle", "media_records.tasks", "media_runtime.kafka.consumer",
-        "media_runtime.database.outbox", "watcher.reconcile",
+        "media_runtime.database.outbox", "watcher.reconcile.assets",
     )
 
 
@@ -184,8 +184,8 @@ _GUARDS = {
         "media_records.lifecycle._AS_IT_WAS_READ",
     },
     "reconciler_off": {
-        "watcher.reconcile.Reconciler.__call__",
-        "watcher.reconcile.VerifyBuckets.__call__",
+        "watcher.reconcile.assets.Reconciler.__call__",
+        "watcher.reconcile.assets.VerifyBuckets.__call__",
     },
     "impatient": _IMPATIENT,
     "ack_always": _IMPATIENT | {"media_runtime.kafka.consumer.AckPolicy"},

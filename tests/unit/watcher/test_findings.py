@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from watcher.findings import Severity, quota_severity, too_many_failures
+from watcher.monitoring.findings import Severity, quota_severity, too_many_failures
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ class WithOperators(TyperGroup):
 
 @cache
 def _operators() -> TyperGroup:
-    from watcher.cli import app  # it takes a second, which other commands need not pay
+    from watcher.operator.app import app  # it takes a second, which other commands need not pay
 
     _mount(app)
     found = typer.main.get_command(app)

@@ -8,9 +8,9 @@ from media_runtime.http.server import serve
 from media_runtime.telemetry.ops import configure_logging
 from media_runtime.telemetry.terminal import CommandError
 from media_runtime.telemetry.tracing import configure_tracing
-from watcher.cli import app
-from watcher.commands import look_once
 from watcher.main import build_app
+from watcher.operator.app import app
+from watcher.operator.commands import look_once
 from watcher.settings import WatcherSettings
 
 

@@ -17,14 +17,14 @@ from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.ops import Check, ops_routes
 from starlette.applications import Starlette
 from starlette.routing import Route
-from watcher.grants import SweepGrants
-from watcher.provision import MakeBuckets
-from watcher.reconcile import SERVICE, Reconciler, VerifyBuckets
-from watcher.retention import Retention
+from watcher.cleanup.grants import SweepGrants
+from watcher.cleanup.retention import Retention
+from watcher.cleanup.sweep import Sweep
+from watcher.monitoring.watch import Seen, Watch
+from watcher.reconcile.assets import SERVICE, Reconciler, VerifyBuckets
+from watcher.reconcile.buckets import MakeBuckets
 from watcher.rounds import Part, repeating
 from watcher.settings import WatcherSettings, WatchSettings
-from watcher.sweep import Sweep
-from watcher.watch import Seen, Watch
 
 _CONNECTIONS = 8
 _FLUSH_SECONDS = 5.0

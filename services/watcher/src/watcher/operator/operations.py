@@ -20,7 +20,7 @@ from media_records.tables import Asset
 from media_records.work import Tx, Work
 from media_runtime.database.postgres import Database
 from media_runtime.telemetry.terminal import CommandError
-from watcher.quotas import read_usage
+from watcher.monitoring.quotas import read_usage
 
 _BACKLOG_OF = """
     SELECT c.company_id, count(*) AS waiting,

@@ -13,12 +13,12 @@ from datetime import UTC, datetime, timedelta
 
 from media_runtime.database.postgres import Database
 from media_runtime.storage.store import ObjectMissingError, ObjectStore
-from watcher.findings import Finding, Kind
+from watcher.cleanup.retention import plan_all
+from watcher.cleanup.rules import Rule
+from watcher.cleanup.sweep import Sweep
 from watcher.metrics import CLEANUP_DUE, CLEANUP_OLDEST_SECONDS
-from watcher.retention import plan_all
-from watcher.rules import Rule
+from watcher.monitoring.findings import Finding, Kind
 from watcher.settings import CleanupSettings
-from watcher.sweep import Sweep
 
 _TO_SWEEP = """
     SELECT rule, count(*) AS due,

@@ -17,17 +17,17 @@ from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.storage.store import ObjectStore
-from watcher.backlog import LookAtBacklog, LookAtOutcomes
-from watcher.cleanup import LookAtCleanup
-from watcher.escalation import Escalation
-from watcher.findings import Finding, Kind, Severity
-from watcher.lag import LookAtKafka
+from watcher.cleanup.plan import LookAtCleanup
 from watcher.metrics import ALERTS, FINDINGS, LAST_ROUND, LOOKS_FAILED
-from watcher.pressure import LookAtPressure
-from watcher.quotas import LookAtQuotas
+from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.monitoring.escalation import Escalation
+from watcher.monitoring.findings import Finding, Kind, Severity
+from watcher.monitoring.lag import LookAtKafka
+from watcher.monitoring.pressure import LookAtPressure
+from watcher.monitoring.quotas import LookAtQuotas
+from watcher.monitoring.space import LookAtSpace, StorageAwayError
+from watcher.monitoring.stored_bytes import LookAtStoredBytes
 from watcher.settings import WatchSettings
-from watcher.space import LookAtSpace, StorageAwayError
-from watcher.stored_bytes import LookAtStoredBytes
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from media_runtime.database.postgres import Database, Record
-from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import (
     EXPIRED_LEASES,
     OLDEST_TASK_SECONDS,
@@ -18,6 +17,7 @@ from watcher.metrics import (
     TASKS,
     UNUSED_GRANTS,
 )
+from watcher.monitoring.findings import Finding, Kind, Severity
 from watcher.settings import LimitSettings
 
 _TASKS = """

@@ -15,9 +15,9 @@ from uuid import UUID
 import structlog
 from media_contracts.errors import SYSTEM_FAULTS
 from media_runtime.database.postgres import Database, Record
-from watcher.findings import Finding, Kind, Severity, too_many_failures
 from watcher.metrics import ASSETS, BACKLOG, OLDEST_SECONDS, RECENT
-from watcher.quotas import STATUSES
+from watcher.monitoring.findings import Finding, Kind, Severity, too_many_failures
+from watcher.monitoring.quotas import STATUSES
 from watcher.settings import LimitSettings
 
 log = structlog.get_logger(__name__)

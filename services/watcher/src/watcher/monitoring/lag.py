@@ -14,9 +14,9 @@ from media_records.dead_letters import count_open
 from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
-from watcher.dead_letters import file_dead_letters
-from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import DEAD_LETTERS, LAG
+from watcher.monitoring.findings import Finding, Kind, Severity
+from watcher.operator.dead_letters import file_dead_letters
 from watcher.settings import WatchSettings
 
 _SECONDS = 10.0

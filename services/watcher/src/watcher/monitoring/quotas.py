@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from media_runtime.database.postgres import Database
-from watcher.findings import Finding, Kind, Severity, quota_severity
 from watcher.metrics import (
     COMPANIES,
     COMPANY_ASSETS,
@@ -17,6 +16,7 @@ from watcher.metrics import (
     COMPANY_QUOTA,
     NEARLY_FULL,
 )
+from watcher.monitoring.findings import Finding, Kind, Severity, quota_severity
 from watcher.settings import LimitSettings
 
 STATUSES = ("pending", "processing", "ready", "failed", "expired", "cancelled", "deleted")

@@ -9,8 +9,8 @@ import httpx
 from media_runtime.errors import TransientError
 from media_runtime.storage.metrics import METRICS_PATH, metrics_token
 from prometheus_client.parser import text_string_to_metric_families
-from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import SPACE
+from watcher.monitoring.findings import Finding, Kind, Severity
 from watcher.settings import WatchSettings
 
 _TOTAL = "minio_cluster_capacity_usable_total_bytes"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from uuid import UUID
 
-from watcher.findings import Finding, Kind, Severity
+from watcher.monitoring.findings import Finding, Kind, Severity
 from watcher.settings import EscalationSettings
 
 _ROUNDS_MISSED = 5

@@ -19,11 +19,11 @@ from media_runtime.database.postgres import Database
 from media_runtime.storage.metrics import BUCKETS_PATH
 from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
 from prometheus_client.parser import text_string_to_metric_families
-from watcher.findings import Finding, Kind, Severity
 from watcher.metrics import STORED, UNACCOUNTED
-from watcher.quotas import Usage, read_usage
+from watcher.monitoring.findings import Finding, Kind, Severity
+from watcher.monitoring.quotas import Usage, read_usage
+from watcher.monitoring.space import StorageAwayError, ask_metrics
 from watcher.settings import WatchSettings
-from watcher.space import StorageAwayError, ask_metrics
 
 _BYTES = "minio_cluster_usage_buckets_total_bytes"
 # A page takes some tens of milliseconds.

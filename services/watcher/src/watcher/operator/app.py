@@ -8,7 +8,7 @@ and ends with 0, or with 2 where something needs attention.
 from __future__ import annotations
 
 import typer
-from watcher import cleanup_commands, commands, dead_letter_commands
+from watcher.operator import cleanup_commands, commands, dead_letter_commands
 
 app = typer.Typer(
     help="Watches the pipeline, and shows and does what its operators ask.",

@@ -1,0 +1,1 @@
+"""The rules by which rows and objects are removed."""

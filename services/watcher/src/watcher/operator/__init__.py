@@ -1,0 +1,1 @@
+"""What operators ask and do: the commands, and what they are made of."""

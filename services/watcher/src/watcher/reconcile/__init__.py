@@ -1,0 +1,1 @@
+"""Mends what was lost on its way: uploads, tasks and buckets."""
