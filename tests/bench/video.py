@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from ingest.domain import Size
-from ingest.encode import EncodePlan, encode_command
+from ingest.outputs.rendition import EncodePlan, encode_command
 from media_runtime.media.ffmpeg import InputLimits, input_options
 
 from bench.report import Row

@@ -22,8 +22,6 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
     ["pytest", "mediactl.__main__", "watcher.operator.app", "watcher.main"]
 )
-    ["pytest", "mediactl.__main__", "watcher.operator.app", "watcher.main"]
-)
 
 
 def mediactl(*words: str, environment: Mapping[str, str] | None = None) -> CompletedProcess[str]:

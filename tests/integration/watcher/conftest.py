@@ -12,8 +12,8 @@ from watcher.metrics import LOOKS
 from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.monitoring.escalation import Escalation
 from watcher.monitoring.quotas import LookAtQuotas
-from watcher.monitoring.watch import Watch
 from watcher.settings import WatcherSettings
+from watcher.watch import Watch
 
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url

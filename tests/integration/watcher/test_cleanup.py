@@ -9,9 +9,9 @@ import pytest
 from media_contracts import ObjectRef
 from media_runtime.storage.store import output_key, quarantine_key, upload_key
 from watcher.cleanup.plan import LookAtCleanup, plan_cleanup
-from watcher.cleanup.rules import Rule
 from watcher.cleanup.sweep import Sweep
 from watcher.metrics import CLEANED
+from watcher.rules import Rule
 
 NOTHING = {"due": 0, "objects": None, "bytes": None}
 

@@ -13,8 +13,8 @@ from media_runtime.storage.store import ObjectStore, quarantine_key, upload_key
 from watcher.cleanup.grants import SweepGrants
 from watcher.cleanup.orphans import find_orphans
 from watcher.cleanup.plan import count_by_rule
-from watcher.cleanup.rules import Rule
 from watcher.cleanup.sweep import Sweep
+from watcher.rules import Rule
 
 from support.assets import asset_now, files_now
 

@@ -12,7 +12,7 @@ from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
 from watcher.monitoring.escalation import Escalation
 from watcher.monitoring.findings import Kind
 from watcher.monitoring.quotas import LookAtQuotas
-from watcher.monitoring.watch import Watch
+from watcher.watch import Watch
 
 from support.databases import service_url
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from ingest.domain import Size
-from ingest.encode import EncodePlan, encode_command
+from ingest.outputs.rendition import EncodePlan, encode_command
 
 SOURCE, TARGET = Path("/in/source"), Path("/out/video.mp4")
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest.encryption import is_encrypted
-from ingest.gate import RefusedFileError, check_file
+from ingest.trust.encryption import is_encrypted
+from ingest.trust.gate import RefusedFileError, check_file
 
 from support.evil import sealed_matroska, sealed_stream
 from support.media_files import make_video

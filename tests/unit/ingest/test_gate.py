@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest import boxes
-from ingest.boxes import Layout
-from ingest.gate import (
+from ingest.trust import boxes
+from ingest.trust.boxes import Layout
+from ingest.trust.gate import (
     Limits,
     RefusedFileError,
     check_file,

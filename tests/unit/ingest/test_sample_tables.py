@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest.gate import RefusedFileError, check_file
-from ingest.sample_tables import Tables, read_avi, read_isobmff
+from ingest.trust.gate import RefusedFileError, check_file
+from ingest.trust.sample_tables import Tables, read_avi, read_isobmff
 
 from support.canaries import box
 from support.costly import (

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from media_records.dead_letters import Letter
 from media_runtime.telemetry.terminal import UsageError
-from watcher.operator.dead_letters import Filter
+from watcher.monitoring.dead_letters import Filter
 
 EVENT = b'{"subject": "asset-1", "companyid": "company-1"}'
 

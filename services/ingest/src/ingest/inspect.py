@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from ingest.gate import check_file, check_image, check_video
 from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
+from ingest.trust.gate import check_file, check_image, check_video
 from media_contracts import MediaKind, Stage
 from media_contracts.formats import kind_of
 from media_records.tables import Asset

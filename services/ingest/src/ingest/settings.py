@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ingest.gate import Limits
+from ingest.trust.gate import Limits
 from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_runtime.media.cores import usable_cores
 from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings, StorageSettings

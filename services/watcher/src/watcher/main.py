@@ -20,11 +20,11 @@ from starlette.routing import Route
 from watcher.cleanup.grants import SweepGrants
 from watcher.cleanup.retention import Retention
 from watcher.cleanup.sweep import Sweep
-from watcher.monitoring.watch import Seen, Watch
 from watcher.reconcile.assets import SERVICE, Reconciler, VerifyBuckets
 from watcher.reconcile.buckets import MakeBuckets
 from watcher.rounds import Part, repeating
 from watcher.settings import WatcherSettings, WatchSettings
+from watcher.watch import Seen, Watch
 
 _CONNECTIONS = 8
 _FLUSH_SECONDS = 5.0

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from watcher.cleanup.rules import Rule
+from watcher.rules import Rule
 
 LOOKS = CollectorRegistry()
 """What the last round saw."""

@@ -15,11 +15,11 @@ from ingest.domain import (
     transcode_cpu_seconds,
     transcode_limit_seconds,
 )
-from ingest.encode import EncodePlan, encode_command
-from ingest.gate import check_made
 from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, timed
+from ingest.outputs.rendition import EncodePlan, encode_command
 from ingest.outputs.source import Done, Source
 from ingest.settings import IngestSettings
+from ingest.trust.gate import check_made
 from media_contracts import (
     MEDIA_STATUS,
     AssetProgressed,

@@ -19,8 +19,8 @@ from media_records.tables import Asset
 from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
 from media_runtime.storage.store import ObjectMissingError, ObjectStore, upload_key
-from watcher.cleanup.rules import Rule
 from watcher.metrics import CLEANED, REMOVED, SWEEPS_FAILED
+from watcher.rules import Rule
 from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)

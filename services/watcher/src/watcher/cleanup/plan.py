@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 from media_runtime.database.postgres import Database
 from media_runtime.storage.store import ObjectMissingError, ObjectStore
 from watcher.cleanup.retention import plan_all
-from watcher.cleanup.rules import Rule
 from watcher.cleanup.sweep import Sweep
 from watcher.metrics import CLEANUP_DUE, CLEANUP_OLDEST_SECONDS
 from watcher.monitoring.findings import Finding, Kind
+from watcher.rules import Rule
 from watcher.settings import CleanupSettings
 
 _TO_SWEEP = """

@@ -21,8 +21,8 @@ from media_records.files import forget
 from media_records.lifecycle import change, lock_asset
 from media_records.work import Work
 from media_runtime.database.postgres import Database
-from watcher.cleanup.rules import Rule
 from watcher.metrics import CLEANED, RETIRED
+from watcher.rules import Rule
 from watcher.settings import RetentionSettings
 
 log = structlog.get_logger(__name__)

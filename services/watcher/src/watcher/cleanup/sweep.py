@@ -41,8 +41,8 @@ from media_runtime.storage.store import (
     quarantine_key,
     upload_key,
 )
-from watcher.cleanup.rules import Rule
 from watcher.metrics import CLEANED, QUARANTINED, REMOVED, SWEEPS_FAILED
+from watcher.rules import Rule
 from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)

@@ -15,8 +15,8 @@ from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
 from watcher.metrics import DEAD_LETTERS, LAG
+from watcher.monitoring.dead_letters import file_dead_letters
 from watcher.monitoring.findings import Finding, Kind, Severity
-from watcher.operator.dead_letters import file_dead_letters
 from watcher.settings import WatchSettings
 
 _SECONDS = 10.0

@@ -30,11 +30,11 @@ from media_runtime.telemetry.terminal import (
 from watcher.cleanup.orphans import Orphan, find_orphans, remove_orphans
 from watcher.cleanup.plan import plan_cleanup
 from watcher.cleanup.retention import Plan, Retention, plan_all
-from watcher.cleanup.rules import TEXTS
 from watcher.main import acting, connected
 from watcher.operator import operations
 from watcher.operator.operations import PolicyChange
 from watcher.operator.running import FOUND, QUIET, run
+from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
 
 _ASSETS_COUNTED = 500

@@ -34,12 +34,12 @@ from rich.text import Text
 from watcher.main import acting, connected, watch_once
 from watcher.monitoring.backlog import oldest_items
 from watcher.monitoring.lag import Standing, read_standing
-from watcher.monitoring.watch import Seen
 from watcher.operator import operations
 from watcher.operator.history import read_history
 from watcher.operator.running import FOUND, QUIET, run
 from watcher.reconcile.assets import Reconciler, hurry
 from watcher.settings import WatcherSettings, WatchSettings
+from watcher.watch import Seen
 
 AssetIds = Annotated[list[UUID], typer.Argument(metavar="ASSET…")]
 CompanyOption = Annotated[UUID | None, typer.Option(metavar="UUID", help="Only this company.")]

@@ -31,7 +31,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 from watcher.main import acting, connected
-from watcher.operator.dead_letters import Filter, file_dead_letters
+from watcher.monitoring.dead_letters import Filter, file_dead_letters
 from watcher.operator.running import run
 from watcher.settings import WatcherSettings
 

@@ -30,8 +30,8 @@ from media_runtime.storage.store import (
     build_notification,
     upload_key,
 )
-from watcher.cleanup.rules import Rule
 from watcher.metrics import CLEANED, RECONCILED, REPAIRED
+from watcher.rules import Rule
 from watcher.settings import WatcherSettings
 
 log = structlog.get_logger(__name__)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest import boxes, sample_tables
 from ingest.domain import HEADER_BYTES, sniff
-from ingest.encryption import is_encrypted
-from ingest.sample_tables import Tables
+from ingest.trust import boxes, sample_tables
+from ingest.trust.encryption import is_encrypted
+from ingest.trust.sample_tables import Tables
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import family_of, family_of_reader
 from media_records.tables import Asset

@@ -1,0 +1,1 @@
+"""The trust gate: what is read of an upload before any decoder sees it."""
