@@ -103,7 +103,7 @@ async def test_two_tasks_at_once_share_one_upload(sources, store, asset, tmp_pat
 async def test_at_the_end_nothing_is_kept(sources, asset, tmp_path):
     async with sources.open(asset) as (_, upload):
         upload.wanted_next = True
-    await sources.close()
+    await sources.__aexit__()
     assert list(tmp_path.iterdir()) == []
 
 

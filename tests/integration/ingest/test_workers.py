@@ -93,7 +93,7 @@ def run():
 
 @pytest.fixture
 def workers(settings, work, run):
-    return Workers(settings=settings, work=work, run=run, owner="t")
+    return Workers(settings=settings, work=work, run=run)
 
 
 @pytest.fixture

@@ -367,7 +367,7 @@ class World:
         }
         sources = NoSources(work.database, self.storage, scratch)
         run = RunTask(work, sources, doers, scratch)
-        self._workers = Workers(settings=settings, work=work, run=run, owner="t")
+        self._workers = Workers(settings=settings, work=work, run=run)
 
     async def begin(self) -> list[UUID]:
         """Forget all assets, and return the companies of a new example."""

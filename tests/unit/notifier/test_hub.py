@@ -5,6 +5,7 @@ from uuid import UUID, uuid4
 import pytest
 from notifier.hub import Hub, NotListeningError, Stream, TooManyStreamsError
 from notifier.positions import SLOTS, PositionCodec
+from notifier.settings import NotifierSettings
 
 CODEC = PositionCodec("s" * 32)
 ACME, OTHER = uuid4(), uuid4()
@@ -12,7 +13,10 @@ PHOTO, VIDEO = uuid4(), uuid4()
 
 
 def a_hub(*, history=100, queue=10, streams=10) -> Hub:
-    hub = Hub(CODEC, history_events=history, queue_events=queue, streams_per_company=streams)
+    settings = NotifierSettings.model_construct(
+        history_events=history, client_queue_events=queue, streams_per_company=streams
+    )
+    hub = Hub(CODEC, settings)
     hub.start_at((0,) * len(SLOTS))
     return hub
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 from media_runtime.database.postgres import Database
+from media_runtime.settings import PostgresSettings
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
 
@@ -38,3 +41,16 @@ async def refuse_pending_migrations(database: Database) -> None:
             f"the database is at {found}, this service needs {head()}; "
             "run python -m media_records.migrate first"
         )
+
+
+@asynccontextmanager
+async def connected(settings: PostgresSettings, *, name: str) -> AsyncIterator[Database]:
+    """
+    Give the database for the block, in the name of a service.
+
+    Raises PendingMigrationError, and DatabaseUnavailableError.
+    """
+    url, size = settings.database_url.get_secret_value(), settings.database_pool_size
+    async with Database.connect(url, name=name, size=size) as database:
+        await refuse_pending_migrations(database)
+        yield database

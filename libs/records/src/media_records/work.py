@@ -13,9 +13,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 from uuid import UUID
 
+from media_records.schema import connected
 from media_runtime.database.outbox import Outbox
 from media_runtime.database.postgres import Connection, Database, Record
-from media_runtime.kafka.producer import OutgoingRecord
+from media_runtime.kafka.producer import OutgoingRecord, Producer
+from media_runtime.settings import PostgresSettings
 
 
 class Reader(Protocol):
@@ -108,6 +110,17 @@ class Work:
         """For reading outside of any unit."""
         self._outbox = outbox
         self._wakeups: list[tuple[frozenset[str], Wakeup]] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def connect(
+        cls, settings: PostgresSettings, producer: Producer, *, service: str
+    ) -> AsyncIterator[Work]:
+        """Connect for the block, as connected() does, and relay what units of work send."""
+        async with connected(settings, name=service) as database:
+            outbox = Outbox(database, producer, service=service)
+            async with outbox.relaying():
+                yield cls(database, outbox)
 
     def wakeup(self, pools: Iterable[str]) -> Wakeup:
         """Return what is told of each commit of this process that queues tasks of these pools."""

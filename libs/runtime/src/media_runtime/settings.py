@@ -231,6 +231,8 @@ class PublicSettings(Settings):
     """A service that clients reach. ``metrics_http_port`` takes /metrics off the port of theirs."""
 
     metrics_http_port: int | None = None
+    cors_allow_origins: str = ""
+    """Origins of browser clients, separated by commas."""
 
 
 class RateSettings(Settings):

@@ -34,7 +34,7 @@ def first_task(asset: Asset) -> NewTask:
 class Inspect:
     """Opens the trust gate to one upload, or refuses it."""
 
-    def __init__(self, *, settings: IngestSettings, pool: PicturePool, ffmpeg: Ffmpeg) -> None:
+    def __init__(self, settings: IngestSettings, pool: PicturePool, ffmpeg: Ffmpeg) -> None:
         self._settings = settings
         self._pool = pool
         self._ffmpeg = ffmpeg

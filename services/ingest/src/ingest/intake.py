@@ -30,6 +30,13 @@ log = structlog.get_logger(__name__)
 _OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING, AssetStatus.EXPIRED})
 _AT_ONCE = 50
 
+MOST = 500
+"""
+Notifications that are best taken in at once.
+
+That takes a second at most, and nobody's first one waits for more than two of such batches.
+"""
+
 Announced = Mapping[UUID, StoredObject]
 
 

@@ -5,14 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ingest import inspect
 from ingest.metrics import count_outcome
+from ingest.outputs import video
 from ingest.outputs.source import Doer
+from ingest.settings import IngestSettings
 from ingest.sources import Sources
 from media_records import tasks
 from media_records.tables import Asset
 from media_records.tasks import Task
 from media_records.work import Work
+from media_runtime.kafka.producer import Producer
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.scratch import scratch_folder
+from media_runtime.storage.store import ObjectStore
+
+
+def all_doers(
+    settings: IngestSettings,
+    store: ObjectStore,
+    pool: PicturePool,
+    ffmpeg: Ffmpeg,
+    producer: Producer,
+) -> Mapping[str, Doer]:
+    """Return what does tasks of each kind."""
+    return {
+        inspect.KIND: inspect.Inspect(settings, pool, ffmpeg),
+        video.KIND: video.Encode(settings, store, ffmpeg, producer),
+    }
 
 
 class RunTask:

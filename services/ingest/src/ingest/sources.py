@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 from uuid import UUID, uuid4
 
 from ingest.metrics import BYTES, timed
@@ -73,7 +74,10 @@ class Sources:
             if not upload.users:
                 await self._leave(key, upload)
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         """Remove what is kept."""
         for key, upload in list(self._uploads.items()):
             if not upload.users:

@@ -8,7 +8,9 @@ gives its task back without counting the try.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -56,13 +58,13 @@ class _MakeWayError(Exception):
 
 
 class Workers:
-    """The workers of one process, named *owner*; some take short tasks alone."""
+    """The workers of this process, of which some take short tasks alone."""
 
-    def __init__(self, *, settings: IngestSettings, work: Work, run: RunTask, owner: str) -> None:
+    def __init__(self, settings: IngestSettings, work: Work, run: RunTask) -> None:
         self._settings = settings
         self._work = work
         self._run = run
-        self._owner = owner
+        self._owner = f"{socket.gethostname()}:{os.getpid()}"
         self._queued = work.wakeup(_POOLS)
 
     @asynccontextmanager

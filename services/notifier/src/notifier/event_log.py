@@ -32,6 +32,7 @@ from notifier.hub import Hub
 from notifier.log_reader import RECORDS_AT_ONCE, WAIT_MS, LogReader
 from notifier.metrics import BEHIND, FANOUT_SECONDS, MALFORMED, RESTARTS
 from notifier.positions import Positions
+from notifier.settings import NotifierSettings
 
 log = structlog.get_logger(__name__)
 
@@ -54,15 +55,13 @@ class EventLog:
         reader: LogReader,
         producer: Producer,
         hub: Hub,
-        *,
-        history_seconds: float,
-        history_events: int,
+        settings: NotifierSettings,
     ) -> None:
         self._reader = reader
         self._producer = producer
         self._hub = hub
-        self._history_seconds = history_seconds
-        self._history_events = history_events
+        self._history_seconds = settings.history_seconds
+        self._history_events = settings.history_events
         self._live_from: Positions | None = None
         self._caught_up = asyncio.Event()
         self._delay = _FIRST_DELAY_SECONDS

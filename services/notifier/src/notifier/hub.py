@@ -16,6 +16,7 @@ from uuid import UUID
 from media_runtime.errors import TransientError
 from notifier.metrics import CLIENTS, DELIVERED, SLOW_CLIENTS
 from notifier.positions import PositionCodec, Positions
+from notifier.settings import NotifierSettings
 
 _NEWLINES = bytes.maketrans(b"\r\n", b"  ")
 
@@ -89,19 +90,13 @@ class NotListeningError(TransientError):
 class Hub:
     """The streams of one replica and the recent events of all companies."""
 
-    def __init__(
-        self,
-        codec: PositionCodec,
-        *,
-        history_events: int,
-        queue_events: int,
-        streams_per_company: int,
-    ) -> None:
+    def __init__(self, codec: PositionCodec, settings: NotifierSettings) -> None:
         self._codec = codec
         self._history: deque[Entry] = deque()
-        self._history_events = history_events
-        self._queue_events = queue_events
-        self._streams_per_company = streams_per_company
+        self._history_events = settings.history_events
+        self._queue_events = settings.client_queue_events
+        self._streams_per_company = settings.streams_per_company
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._listening: defaultdict[UUID, set[Stream]] = defaultdict(set)
         self._open: Counter[UUID] = Counter()
         self._floor: list[int] = []
@@ -170,6 +165,15 @@ class Hub:
         if not self._open[stream.company_id]:
             del self._open[stream.company_id]
         CLIENTS.dec()
+
+    def runs_here(self) -> None:
+        """Remember the loop on which streams run."""
+        self._loop = asyncio.get_running_loop()
+
+    def stop_soon(self) -> None:
+        """Do as stop(), from anywhere and at any time: in a signal handler, too."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self.stop)
 
     def stop(self) -> None:
         """End every stream, now and from now on; its client resumes elsewhere."""

@@ -16,9 +16,9 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from media_contracts import ContractError, Topic
-from media_runtime.settings import KafkaSettings
 from notifier.hub import Entry, Stream, frame
 from notifier.positions import SLOTS, TOPICS, PositionCodec, Positions
+from notifier.settings import NotifierSettings
 
 WAIT_MS = 200
 RECORDS_AT_ONCE = 500
@@ -40,20 +40,12 @@ class EventsLostError(Exception):
 class LogReader:
     """Reads all partitions that clients hear of; a *slot* is the place of one in positions."""
 
-    def __init__(
-        self,
-        settings: KafkaSettings,
-        codec: PositionCodec,
-        *,
-        stretches_at_once: int,
-        stretch_records: int,
-        stretch_seconds: float,
-    ) -> None:
+    def __init__(self, settings: NotifierSettings, codec: PositionCodec) -> None:
         self._settings = settings
         self._codec = codec
-        self._stretch_records = stretch_records
-        self._stretch_seconds = stretch_seconds
-        self._turns = asyncio.Semaphore(stretches_at_once)
+        self._stretch_records = settings.backfill_records
+        self._stretch_seconds = settings.backfill_seconds
+        self._turns = asyncio.Semaphore(settings.backfills_at_once)
         self.partitions = [
             TopicPartition(settings.kafka_topic_prefix + name, number) for name, number in SLOTS
         ]

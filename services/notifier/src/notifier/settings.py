@@ -44,5 +44,3 @@ class NotifierSettings(
     """Seals event ids, which tell of all companies; every replica has the same."""
     edge_urls: str = ""
     """Where each edge listens inside, separated by commas; told which links are to end."""
-    cors_allow_origins: str = ""
-    """Origins of browser clients, separated by commas."""

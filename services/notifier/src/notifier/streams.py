@@ -17,6 +17,7 @@ from notifier.hub import Entry, Hub, Stream
 from notifier.log_reader import EventsLostError, LogReader
 from notifier.metrics import DELIVERED, STREAMS
 from notifier.positions import PositionCodec, Positions
+from notifier.settings import NotifierSettings
 from notifier.tickets import Listener
 
 log = structlog.get_logger(__name__)
@@ -35,16 +36,14 @@ class Streams:
         event_log: EventLog,
         reader: LogReader,
         codec: PositionCodec,
-        *,
-        heartbeat_seconds: float,
-        backfills_per_company: int,
+        settings: NotifierSettings,
     ) -> None:
         self._hub = hub
         self._event_log = event_log
         self._reader = reader
         self._codec = codec
-        self._heartbeat_seconds = heartbeat_seconds
-        self._backfills_per_company = backfills_per_company
+        self._heartbeat_seconds = settings.heartbeat_seconds
+        self._backfills_per_company = settings.backfills_per_company
         self._turns: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def open(

@@ -41,5 +41,3 @@ class SignApiSettings(
     """The origin under which clients reach the edge: uploads and files lie below it."""
     cdn_base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+(/[^?#]*)?$")
     """The address of a CDN in front of the edge, for files; uploads go to the edge itself."""
-    cors_allow_origins: str = ""
-    """Origins of browser clients, separated by commas."""

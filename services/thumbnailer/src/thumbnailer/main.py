@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
@@ -24,8 +24,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and lets go when it stops."""
     producer = Producer(settings, name=SERVICE)
     jail = Jail(settings.jail)
-    limits = InputLimits(settings.upload_max_pixels, settings.upload_max_streams)
-    ffmpeg = Ffmpeg(jail, limits)
+    ffmpeg = Ffmpeg(jail, InputLimits.of(settings))
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -33,30 +32,22 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     async def lifespan() -> AsyncIterator[None]:
         # FastStream starts the broker inside this context, and stops it before leaving it.
         empty_folder(settings.scratch_dir)
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(producer.close)
-            store = await stack.enter_async_context(ObjectStore.connect(settings))
+        consumers = settings.thumbnailer_consumers
+        async with (
+            aclosing(producer),
+            ObjectStore.connect(settings) as store,
+            PicturePool(jail, workers=consumers, max_pixels=settings.upload_max_pixels) as pool,
+        ):
             readiness["storage"] = store.ping
-            pool = await stack.enter_async_context(
-                PicturePool(
-                    jail,
-                    workers=settings.thumbnailer_consumers,
-                    max_pixels=settings.upload_max_pixels,
-                )
-            )
             make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)
             on_events(
                 broker,
                 MEDIA_THUMBNAIL,
                 OnThumbnailRequested(make_pictures, producer),
                 settings=settings,
-                consumers=settings.thumbnailer_consumers,
+                consumers=consumers,
             )
             yield
 
-    return AsgiFastStream(
-        broker,
-        asgi_routes=ops_routes(readiness, about={"jail": settings.jail}),
-        lifespan=lifespan,
-        logger=None,
-    )
+    routes = ops_routes(readiness, about={"jail": settings.jail})
+    return AsgiFastStream(broker, asgi_routes=routes, lifespan=lifespan, logger=None)

@@ -56,9 +56,9 @@ class Producer:
         try:
             yield producer
         finally:
-            await producer.close()
+            await producer.aclose()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Flush what was sent, and disconnect."""
         if self._producer is not None:
             await self._producer.stop()

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from media_contracts import MediaKind
 from media_contracts.formats import readers
+from media_runtime.settings import JailSettings
 
 # Decoders by ffmpeg's own names: what cameras, phones, browsers and editors write, cover art and
 # subtitles. A decoder for some old game's films is somebody's way in, and nobody's upload.
@@ -33,6 +35,11 @@ class InputLimits:
 
     pixels: int = 40_000_000
     streams: int = 16
+
+    @classmethod
+    def of(cls, settings: JailSettings) -> Self:
+        """Return the limits of a service."""
+        return cls(settings.upload_max_pixels, settings.upload_max_streams)
 
 
 def input_options(limits: InputLimits) -> dict[str, str | int]:

@@ -90,7 +90,7 @@ class Encode:
     """Makes the video of one task."""
 
     def __init__(
-        self, *, settings: IngestSettings, store: ObjectStore, ffmpeg: Ffmpeg, producer: Producer
+        self, settings: IngestSettings, store: ObjectStore, ffmpeg: Ffmpeg, producer: Producer
     ) -> None:
         self._settings = settings
         self._store = store

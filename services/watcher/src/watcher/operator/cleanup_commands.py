@@ -30,10 +30,9 @@ from media_runtime.telemetry.terminal import (
 from watcher.cleanup.orphans import Orphan, find_orphans, remove_orphans
 from watcher.cleanup.plan import plan_cleanup
 from watcher.cleanup.retention import Plan, Retention, plan_all
-from watcher.main import acting, connected
 from watcher.operator import operations
 from watcher.operator.operations import PolicyChange
-from watcher.operator.running import FOUND, QUIET, run
+from watcher.operator.running import FOUND, QUIET, acting, connected, run
 from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
 
@@ -103,7 +102,10 @@ def cleanup(
 
     async def read() -> list[dict[str, Any]]:
         settings = WatcherSettings()
-        async with connected(settings) as database, ObjectStore.connect(settings) as store:
+        async with (
+            connected(settings) as database,
+            ObjectStore.connect(settings) as store,
+        ):
             plan = await plan_cleanup(database, store, settings, assets=_ASSETS_COUNTED)
         return [{**asdict(due), "what": TEXTS[due.rule]} for due in plan]
 
@@ -166,13 +168,19 @@ async def _plan(settings: WatcherSettings) -> Plan:
 
 async def _find_orphans(min_age: timedelta) -> list[Orphan]:
     settings = OrphanSettings()
-    async with ObjectStore.connect(settings) as store, connected(settings) as database:
+    async with (
+        ObjectStore.connect(settings) as store,
+        connected(settings) as database,
+    ):
         return [orphan async for orphan in find_orphans(database, store, min_age=min_age)]
 
 
 async def _remove_orphans(doomed: list[Orphan], rate: float | None) -> list[bool]:
     settings = OrphanSettings()
-    async with ObjectStore.connect(settings) as store, connected(settings) as database:
+    async with (
+        ObjectStore.connect(settings) as store,
+        connected(settings) as database,
+    ):
         return [done async for done in remove_orphans(database, store, doomed, rate=rate)]
 
 

@@ -31,12 +31,11 @@ from media_runtime.telemetry.terminal import (
     wide_console,
 )
 from rich.text import Text
-from watcher.main import acting, connected, watch_once
 from watcher.monitoring.backlog import oldest_items
 from watcher.monitoring.lag import Standing, read_standing
 from watcher.operator import operations
 from watcher.operator.history import read_history
-from watcher.operator.running import FOUND, QUIET, run
+from watcher.operator.running import FOUND, QUIET, acting, connected, run, watch_once
 from watcher.reconcile.assets import Reconciler, hurry
 from watcher.settings import WatcherSettings, WatchSettings
 from watcher.watch import Seen
@@ -123,7 +122,10 @@ def asset(
 
     async def read() -> Mapping[str, Any]:
         settings = WatcherSettings()
-        async with connected(settings) as database, ObjectStore.connect(settings) as store:
+        async with (
+            connected(settings) as database,
+            ObjectStore.connect(settings) as store,
+        ):
             try:
                 return await read_history(database, store, settings, asset_id)
             except AssetNotFoundError as error:

@@ -30,9 +30,8 @@ from media_runtime.telemetry.terminal import (
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
-from watcher.main import acting, connected
 from watcher.monitoring.dead_letters import Filter, file_dead_letters
-from watcher.operator.running import run
+from watcher.operator.running import acting, connected, run
 from watcher.settings import WatcherSettings
 
 app = typer.Typer(
