@@ -25,7 +25,8 @@ Beside these, `faststream_received_*` tells how each topic's records were consum
 """
 _SHARED = (
     "media_records.tasks",
-    *(f"media_runtime.{name}" for name in ("http_metrics", "kafka", "mending", "outbox")),
+    *("media_runtime.http.metrics", "media_runtime.kafka.consumer"),
+    *("media_runtime.kafka.mending", "media_runtime.database.outbox"),
 )
 _SUFFIXES = {"counter": "_total"}
 
