@@ -1,0 +1,155 @@
+"""What others' floods and slow files cost a company: its own wait beside them, and alone."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+from mediactl.client import MediaClient
+
+from bench.report import Row
+from bench.stack import client, token, variable
+from support.costly import jpeg_of_scans
+from support.media_files import make_photo, make_video
+from support.surroundings import Parts
+
+_FLOOD = 2000
+_CONNECTIONS = 12
+_SECONDS = 300
+Beside = Callable[[], AbstractAsyncContextManager[None]]
+
+
+def run(rounds: int) -> list[Row]:
+    """Return the wait of one company's upload beside each kind of load, and alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = _files(folder)
+        return [
+            asyncio.run(_row(about, files[wanted], beside(files), rounds, target))
+            for about, wanted, beside, target in (
+                ("a photo beside six progressive JPEGs of 100 scans", "photo", _scans, 10),
+                ("a video beside slow films of two companies", "video", _films, 20),
+                ("a photo after a pause of ingest, beside 2000 uploads", "photo", _flood, 3),
+            )
+        ]
+
+
+async def _row(about: str, file: Path, beside: Beside, rounds: int, target: float) -> Row:
+    alone, crowded = [], []
+    for _ in range(rounds):
+        alone.append(await _wait(file))
+        async with beside():
+            crowded.append(await _wait(file))
+    delays = [one - other for one, other in zip(crowded, alone, strict=True)]
+    return Row(
+        name=f"fairness: {about}",
+        ours=f"{max(crowded):.1f} s at worst, {max(delays):.1f} s of delay",
+        other=f"{sorted(alone)[len(alone) // 2]:.1f} s alone",
+        ratios=[one / other for one, other in zip(crowded, alone, strict=True)],
+        target=f"delay under {target} s",
+    )
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    scans = folder / "scans.jpg"
+    scans.write_bytes(jpeg_of_scans(100))
+    return {
+        "photo": make_photo(folder / "photo.jpg", size=(1600, 1200)),
+        "small": make_photo(folder / "small.jpg", size=(160, 120)),
+        "video": make_video(folder / "video.mp4", size="640x360", seconds=2),
+        "film": make_video(folder / "film.mp4", size="1920x1080", seconds=60),
+        "scans": scans,
+    }
+
+
+def _scans(files: dict[str, Path]) -> Beside:
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        company = uuid4()
+        async with client(company) as media:
+            sent = [await _send(media, files["scans"]) for _ in range(6)]
+            yield
+        await _drop(company, sent)
+
+    return beside
+
+
+def _films(files: dict[str, Path]) -> Beside:
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        sent = {}
+        for company in (uuid4(), uuid4()):
+            async with client(company) as media:
+                sent[company] = await _send(media, files["film"])
+                await _until(media, sent[company], "processing")
+        yield
+        for company, asset_id in sent.items():
+            await _drop(company, [asset_id])
+
+    return beside
+
+
+def _flood(files: dict[str, Path]) -> Beside:
+    @asynccontextmanager
+    async def beside() -> AsyncIterator[None]:
+        at_once = asyncio.Semaphore(_CONNECTIONS)
+        parts, company = Parts(), uuid4()
+        async with client(company) as media:
+
+            async def send() -> str:
+                async with at_once:
+                    return await _send(media, files["small"])
+
+            parts.stop("ingest")
+            try:
+                sent = await asyncio.gather(*(send() for _ in range(_FLOOD)))
+            finally:
+                parts.start("ingest")
+            yield
+        await _drop(company, sent)
+
+    return beside
+
+
+async def _wait(file: Path) -> float:
+    """Return the seconds from a new company's upload until it is ready."""
+    async with client(uuid4()) as media:
+        # Its bucket is made at its first grant, which is not what is measured.
+        await media.sign(file)
+        sent = await _send(media, file)
+        started = time.perf_counter()
+        await _until(media, sent, "ready")
+        return time.perf_counter() - started
+
+
+async def _send(media: MediaClient, file: Path) -> str:
+    grant = await media.sign(file)
+    await media.upload(grant, file, on_bytes=lambda _: None)
+    return str(grant["assetId"])
+
+
+async def _until(media: MediaClient, asset_id: str, status: str) -> None:
+    async with asyncio.timeout(_SECONDS):
+        while (found := (await media.asset(asset_id))["status"]) != status:
+            if found == "failed":
+                raise AssertionError(f"{asset_id} failed")
+            await asyncio.sleep(0.02)
+
+
+async def _drop(company: UUID, assets: list[str]) -> None:
+    """Delete what is left, so that the next round begins with nothing."""
+    at_once = asyncio.Semaphore(_CONNECTIONS)
+    headers = {"Authorization": f"Bearer {token(company)}"}
+    async with httpx.AsyncClient(base_url=variable("MEDIA_URL"), headers=headers) as http:
+
+        async def drop(asset_id: str) -> None:
+            async with at_once:
+                (await http.delete(f"/api/media/assets/{asset_id}")).raise_for_status()
+
+        await asyncio.gather(*map(drop, assets))
