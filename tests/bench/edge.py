@@ -19,8 +19,8 @@ from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.settings import EdgeKeySettings, StorageSettings
 from media_runtime.storage.presign import UploadSigner
 from media_runtime.storage.store import ObjectStore, output_key, upload_key
-from mediactl.home import Home
-from mediactl.state import State
+from mediactl.devstack.home import Home
+from mediactl.devstack.state import State
 
 from bench.report import Row
 from bench.stack import free_port, variable

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mediactl.home import Home
+from mediactl.devstack.home import Home
 
 from chaos.report import Board, summary
 from chaos.rig import Rig

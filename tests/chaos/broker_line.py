@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
-from mediactl.native.kafka import KafkaServer
-from mediactl.ports import free_port
+from mediactl.devstack.native.kafka import KafkaServer
+from mediactl.devstack.ports import free_port
 
 from chaos.breaking import BreakingProxy
 from chaos.rig import Rig, for_service

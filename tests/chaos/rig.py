@@ -19,15 +19,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
-from mediactl import processes, stack
+from mediactl.devstack import processes, stack
 from mediactl.errors import MediactlError
-from mediactl.home import Home
-from mediactl.local import LocalStack
-from mediactl.ports import free_port
-from mediactl.program import Program
+from mediactl.devstack.home import Home
+from mediactl.devstack.local import LocalStack
+from mediactl.devstack.ports import free_port
+from mediactl.devstack.program import Program
 from mediactl.progress import progress_on
-from mediactl.services import SERVICES, ServiceProgram
-from mediactl.state import State, exclusive
+from mediactl.devstack.services import SERVICES, ServiceProgram
+from mediactl.devstack.state import State, exclusive
 
 from chaos.target import Target
 

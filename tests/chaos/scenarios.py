@@ -23,7 +23,7 @@ from media_contracts import MEDIA_INGEST
 from media_runtime.settings import StorageSettings
 from media_runtime.storage.store import ObjectStore
 from mediactl.errors import MediactlError
-from mediactl.services import SERVICES, service_environment
+from mediactl.devstack.services import SERVICES, service_environment
 from minio.notificationconfig import NotificationConfig
 
 from chaos import media

@@ -11,9 +11,9 @@ from typing import Self
 from uuid import UUID
 
 from media_runtime.settings import KafkaSettings
-from mediactl.credentials import JWT_AUDIENCE, JWT_ISSUER
-from mediactl.endpoints import KAFKA_LOGIN
-from mediactl.home import Home
+from mediactl.devstack.credentials import JWT_AUDIENCE, JWT_ISSUER
+from mediactl.devstack.endpoints import KAFKA_LOGIN
+from mediactl.devstack.home import Home
 from mediactl.tokens import mint_token
 
 _TOKEN_SECONDS = 24 * 3600

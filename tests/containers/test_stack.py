@@ -8,10 +8,10 @@ import time
 
 import httpx
 import pytest
-from mediactl.home import Home
-from mediactl.stack import open_running_stack
-from mediactl.state import State
-from mediactl.status import Row
+from mediactl.devstack.home import Home
+from mediactl.devstack.stack import open_running_stack
+from mediactl.devstack.state import State
+from mediactl.devstack.status import Row
 
 from support.eventually import eventually
 from support.media_files import make_photo, make_video

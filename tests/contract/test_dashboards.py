@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mediactl.metrics_table import instruments
+from mediactl.repository.metrics_table import instruments
 
 import published
 

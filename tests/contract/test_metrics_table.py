@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mediactl.metrics_table import instruments, table
+from mediactl.repository.metrics_table import instruments, table
 
 ROOT = Path(__file__).parents[2]
 UNITS = ("_seconds", "_bytes", "_total", "_ratio", "_records", "_tries")
@@ -20,7 +20,7 @@ CLOSED = {
 
 
 def test_the_table_is_up_to_date():
-    """Else: python -m mediactl.metrics_table > deploy/metrics.md."""
+    """Else: python -m mediactl.repository.metrics_table > deploy/metrics.md."""
     assert (ROOT / "deploy" / "metrics.md").read_text() == table()
 
 

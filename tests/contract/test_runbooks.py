@@ -11,9 +11,9 @@ import typer
 import yaml
 from ingest.settings import IngestSettings
 from mediactl.cli import app
-from mediactl.native.infrastructure import MONITORS
-from mediactl.services import SERVICES
-from mediactl.settings import ALERTMANAGER_SETTINGS
+from mediactl.devstack.native.infrastructure import MONITORS
+from mediactl.devstack.services import SERVICES
+from mediactl.devstack.settings import ALERTMANAGER_SETTINGS
 from notifier.settings import NotifierSettings
 from sign_api.settings import SignApiSettings
 from thumbnailer.settings import ThumbnailerSettings

@@ -31,10 +31,11 @@ limits = { memory = "64M" }
 PROGRAM = """
 import json, os, sys
 from pathlib import Path
-from mediactl import credentials, doctor, generated, ports, services, settings
-from mediactl.endpoints import Endpoints
-from mediactl.native.prometheus import JOBS
-from mediactl.state import State
+from mediactl.devstack import credentials, doctor, ports, services, settings
+from mediactl.repository import generated
+from mediactl.devstack.endpoints import Endpoints
+from mediactl.devstack.native.prometheus import JOBS
+from mediactl.devstack.state import State
 from media_records import migrate
 from media_runtime import catalog
 from media_runtime.storage.users import policy_of

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from mediactl.ports import free_port
-from mediactl.services import SERVICES
+from mediactl.devstack.ports import free_port
+from mediactl.devstack.services import SERVICES
 
 from support.eventually import eventually
 from support.surroundings import Parts, variable

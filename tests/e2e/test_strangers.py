@@ -18,7 +18,7 @@ from media_contracts import (
     MEDIA_THUMBNAILED,
     CloudEvent,
 )
-from mediactl.ports import free_port
+from mediactl.devstack.ports import free_port
 
 from support.clients import JSON, Company, Listener
 from support.eventually import eventually

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 from media_runtime.http.links import LinkSigner
 from media_runtime.settings import EdgeKeySettings
-from mediactl.local import LocalStack
-from mediactl.native.edge import EdgePorts, EdgeServer
-from mediactl.ports import free_port
-from mediactl.state import State
+from mediactl.devstack.local import LocalStack
+from mediactl.devstack.native.edge import EdgePorts, EdgeServer
+from mediactl.devstack.ports import free_port
+from mediactl.devstack.state import State
 
 from support.surroundings import Parts, variable
 

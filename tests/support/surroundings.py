@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from mediactl import processes
-from mediactl.home import Home
-from mediactl.ports import free_port
-from mediactl.program import answers_ok
-from mediactl.services import service_environment
-from mediactl.stack import Stack, open_stack
-from mediactl.state import State, exclusive
+from mediactl.devstack import processes
+from mediactl.devstack.home import Home
+from mediactl.devstack.ports import free_port
+from mediactl.devstack.program import answers_ok
+from mediactl.devstack.services import service_environment
+from mediactl.devstack.stack import Stack, open_stack
+from mediactl.devstack.state import State, exclusive
 from mediactl.watcher_commands import surroundings
 
 from support.eventually import eventually

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from media_runtime.catalog import DATABASE_USERS, KAFKA_USERS, SERVICES, STORAGE_USERS, needing
-from mediactl.services import SCALABLE
+from mediactl.devstack.services import SCALABLE
 
 from support.surroundings import Parts
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from media_runtime import catalog
-from mediactl.home import Home
+from mediactl.devstack.home import Home
 
 ROOT = Path(__file__).parents[3]
 SERVICES = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

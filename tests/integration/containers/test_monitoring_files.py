@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mediactl.native.prometheus import JOBS, configuration
-from mediactl.services import SERVICES
-from mediactl.settings import ALERTMANAGER_SETTINGS
+from mediactl.devstack.native.prometheus import JOBS, configuration
+from mediactl.devstack.services import SERVICES
+from mediactl.devstack.settings import ALERTMANAGER_SETTINGS
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

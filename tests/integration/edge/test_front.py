@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from mediactl.home import Home
+from mediactl.devstack.home import Home
 
 from support.clients import Company
 from support.edges import another_edge, statuses

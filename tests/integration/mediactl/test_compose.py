@@ -4,13 +4,13 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from mediactl import stack
-from mediactl.containers import size_in_bytes
+from mediactl.devstack import stack
+from mediactl.devstack.containers import size_in_bytes
 from mediactl.errors import MediactlError, UsageError
-from mediactl.home import Home
+from mediactl.devstack.home import Home
 from mediactl.progress import SilentProgress
-from mediactl.services import SERVICES
-from mediactl.state import State
+from mediactl.devstack.services import SERVICES
+from mediactl.devstack.state import State
 
 PARTS = ("kafka", "postgres", "minio", "prometheus", "alertmanager", "grafana", *SERVICES, "edge")
 

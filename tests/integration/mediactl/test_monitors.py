@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 import yaml
-from mediactl.home import checkout_root
-from mediactl.native import AlertmanagerServer, PrometheusServer
-from mediactl.native.prometheus import write_targets
-from mediactl.native.tools import find_alertmanager, find_prometheus
-from mediactl.ports import free_port
+from mediactl.devstack.home import checkout_root
+from mediactl.devstack.native import AlertmanagerServer, PrometheusServer
+from mediactl.devstack.native.prometheus import write_targets
+from mediactl.devstack.native.tools import find_alertmanager, find_prometheus
+from mediactl.devstack.ports import free_port
 
 from support.eventually import eventually
 

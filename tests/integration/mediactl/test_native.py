@@ -7,10 +7,10 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from mediactl import processes
-from mediactl.home import Home
-from mediactl.native import NativeInfrastructure, NativeOptions
-from mediactl.native.postgres import remove_outside_data
+from mediactl.devstack import processes
+from mediactl.devstack.home import Home
+from mediactl.devstack.native import NativeInfrastructure, NativeOptions
+from mediactl.devstack.native.postgres import remove_outside_data
 from minio import Minio
 from minio.notificationconfig import NotificationConfig, QueueConfig
 

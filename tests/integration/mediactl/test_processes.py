@@ -5,10 +5,10 @@ import sys
 import time
 
 import pytest
-from mediactl import processes
+from mediactl.devstack import processes
 from mediactl.errors import MediactlError
-from mediactl.processes import ProcessRef
-from mediactl.program import Command, NotReadyError, Program
+from mediactl.devstack.processes import ProcessRef
+from mediactl.devstack.program import Command, NotReadyError, Program
 
 FOREVER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from unittest.mock import Mock
 
-from mediactl.native.kafka import KafkaServer
+from mediactl.devstack.native.kafka import KafkaServer
 
 from chaos.breaking import BreakingProxy
 from chaos.broker_line import by_second_way, second_listener

@@ -12,7 +12,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from mediactl.services import SERVICES
+from mediactl.devstack.services import SERVICES
 
 from chaos.hooks.chaos_hooks import MUTATIONS, POINTS, resolve
 from chaos.rig import HOOKS, hooks

@@ -1,5 +1,5 @@
 import pytest
-from mediactl import doctor
+from mediactl.devstack import doctor
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mediactl.foreground import Foreground
+from mediactl.devstack.foreground import Foreground
 
 from support.eventually import eventually
 
@@ -28,7 +28,7 @@ time.sleep(60)
 TWO_AT_ONCE = f"""
 import os, pathlib, sys
 from concurrent.futures import ThreadPoolExecutor
-from mediactl.foreground import Foreground
+from mediactl.devstack.foreground import Foreground
 
 folder = pathlib.Path(sys.argv[1])
 foreground = Foreground(folder)

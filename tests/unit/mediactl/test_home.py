@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from mediactl.home import Home
+from mediactl.devstack.home import Home
 
 from support.modes import readable_by_others
 

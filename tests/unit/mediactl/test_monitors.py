@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from mediactl.errors import MediactlError
-from mediactl.native import AlertmanagerServer, PrometheusServer
-from mediactl.native.prometheus import JOBS, scrape_seconds, write_targets
-from mediactl.services import SERVICES
+from mediactl.devstack.native import AlertmanagerServer, PrometheusServer
+from mediactl.devstack.native.prometheus import JOBS, scrape_seconds, write_targets
+from mediactl.devstack.services import SERVICES
 
 
 def prometheus(tmp_path, **environ):

@@ -1,6 +1,6 @@
 import pytest
 from mediactl.errors import MediactlError
-from mediactl.ports import choose_port, is_free
+from mediactl.devstack.ports import choose_port, is_free
 
 
 def choose(environ=None, remembered=None, taken=(), occupied=()):

@@ -1,5 +1,5 @@
 import pytest
-from mediactl.native import PostgresServer
+from mediactl.devstack.native import PostgresServer
 
 
 @pytest.mark.parametrize(("environ", "value"), [({}, "on"), ({"POSTGRES_FSYNC": "off"}, "off")])

@@ -1,8 +1,8 @@
 import pytest
-from mediactl import providers
-from mediactl.endpoints import local_endpoints
+from mediactl.devstack import providers
+from mediactl.devstack.endpoints import local_endpoints
 from mediactl.errors import UsageError
-from mediactl.state import State
+from mediactl.devstack.state import State
 
 OWN_SERVERS = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",

@@ -2,13 +2,13 @@ import subprocess
 
 import pytest
 from media_runtime.telemetry.terminal import duration
-from mediactl.credentials import stack_credentials
-from mediactl.endpoints import Endpoints
-from mediactl.native.infrastructure import MONITORS
-from mediactl.ports import PORT_VARIABLES
-from mediactl.published import endpoint_table, published_variables, shell_assignments
-from mediactl.state import State
-from mediactl.status import Row
+from mediactl.devstack.credentials import stack_credentials
+from mediactl.devstack.endpoints import Endpoints
+from mediactl.devstack.native.infrastructure import MONITORS
+from mediactl.devstack.ports import PORT_VARIABLES
+from mediactl.devstack.published import endpoint_table, published_variables, shell_assignments
+from mediactl.devstack.state import State
+from mediactl.devstack.status import Row
 
 ENDPOINTS = Endpoints("127.0.0.1:1", "postgresql://a:b@h/d", "http://127.0.0.1:2", "k", "s")
 

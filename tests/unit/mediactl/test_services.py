@@ -2,17 +2,17 @@ import sys
 from pathlib import Path
 
 import pytest
-from mediactl.credentials import stack_credentials
-from mediactl.endpoints import Endpoints
+from mediactl.devstack.credentials import stack_credentials
+from mediactl.devstack.endpoints import Endpoints
 from mediactl.errors import UsageError
-from mediactl.services import (
+from mediactl.devstack.services import (
     SERVICES,
     Surroundings,
     check_scalable,
     service_environment,
     with_login,
 )
-from mediactl.state import State
+from mediactl.devstack.state import State
 
 ENDPOINTS = Endpoints("kafka:9092", "postgresql://admin:pw@db:5432/media", "http://s3", "k", "s")
 

@@ -1,12 +1,12 @@
 import stat
 
 import pytest
-from mediactl import settings
+from mediactl.devstack import settings
 from mediactl.errors import UsageError
-from mediactl.home import Home
-from mediactl.local import LocalStack
+from mediactl.devstack.home import Home
+from mediactl.devstack.local import LocalStack
 from mediactl.progress import SilentProgress
-from mediactl.state import State
+from mediactl.devstack.state import State
 from mediactl.watcher_commands import surroundings
 
 GIVEN = {

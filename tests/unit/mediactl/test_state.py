@@ -2,8 +2,8 @@ import stat
 
 import pytest
 from mediactl.errors import MediactlError
-from mediactl.processes import ProcessRef
-from mediactl.state import State
+from mediactl.devstack.processes import ProcessRef
+from mediactl.devstack.state import State
 
 
 def test_what_was_remembered_is_found_by_the_next_command(tmp_path):

@@ -12,14 +12,14 @@ from functools import cache, wraps
 from typing import Any
 
 import typer
-from mediactl.credentials import stack_credentials
-from mediactl.endpoints import endpoints_from_environment
+from mediactl.devstack.credentials import stack_credentials
+from mediactl.devstack.endpoints import endpoints_from_environment
 from mediactl.errors import MediactlError
-from mediactl.home import Home
-from mediactl.published import read_variables
-from mediactl.services import Surroundings, service_environment
-from mediactl.settings import in_force, topic_prefix
-from mediactl.state import State
+from mediactl.devstack.home import Home
+from mediactl.devstack.published import read_variables
+from mediactl.devstack.services import Surroundings, service_environment
+from mediactl.devstack.settings import in_force, topic_prefix
+from mediactl.devstack.state import State
 from typer.core import TyperGroup
 
 _OF_THE_TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR")

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mediactl import generated, stack
-from mediactl.credentials import stack_credentials
-from mediactl.endpoints import endpoints_from_environment
-from mediactl.foreground import Foreground
-from mediactl.home import Home
+from mediactl.devstack import stack
+from mediactl.repository import generated
+from mediactl.devstack.credentials import stack_credentials
+from mediactl.devstack.endpoints import endpoints_from_environment
+from mediactl.devstack.foreground import Foreground
+from mediactl.devstack.home import Home
 from mediactl.progress import progress_on
-from mediactl.providers import COMPOSE, NATIVE
-from mediactl.state import State, exclusive
+from mediactl.devstack.providers import COMPOSE, NATIVE
+from mediactl.devstack.state import State, exclusive
 
 _CHECKS = (
     ("ruff", "check", "."),

@@ -11,15 +11,15 @@ from typing import Annotated
 
 import typer
 from media_runtime.telemetry.terminal import facts, print_json, wide_console
-from mediactl import logs as log_reader
-from mediactl import settings as settings_of_a_stack
-from mediactl import stack
-from mediactl.doctor import examine, findings_table
+from mediactl.devstack import logs as log_reader
+from mediactl.devstack import settings as settings_of_a_stack
+from mediactl.devstack import stack
+from mediactl.devstack.doctor import examine, findings_table
 from mediactl.errors import MediactlError
-from mediactl.home import Home
-from mediactl.published import read_variables
-from mediactl.state import State, exclusive
-from mediactl.status import Row, status_table
+from mediactl.devstack.home import Home
+from mediactl.devstack.published import read_variables
+from mediactl.devstack.state import State, exclusive
+from mediactl.devstack.status import Row, status_table
 from rich.live import Live
 
 _LIVE_SECONDS = 2.0

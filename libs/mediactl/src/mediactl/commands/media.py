@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mediactl import stack
+from mediactl.devstack import stack
 from mediactl.client import MediaClient
-from mediactl.home import Home
+from mediactl.devstack.home import Home
 from mediactl.progress import progress_on
-from mediactl.published import read_variables
+from mediactl.devstack.published import read_variables
 from mediactl.samples import make_samples
-from mediactl.state import State, exclusive
+from mediactl.devstack.state import State, exclusive
 from mediactl.timeline import Track, timeline_table
 from mediactl.tokens import local_token
 from mediactl.uploads import Uploads

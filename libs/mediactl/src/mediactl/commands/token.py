@@ -7,9 +7,9 @@ import sys
 from typing import Annotated
 
 import typer
-from mediactl.home import Home
-from mediactl.published import read_dotenv
-from mediactl.state import State
+from mediactl.devstack.home import Home
+from mediactl.devstack.published import read_dotenv
+from mediactl.devstack.state import State
 from mediactl.tokens import DEFAULT_PERMISSIONS, local_token, parse_ttl
 
 

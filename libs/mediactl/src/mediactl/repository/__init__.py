@@ -1,0 +1,1 @@
+"""What developers of the pipeline run on its sources."""
