@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mediactl.devstack.home import Home
 
 from chaos.report import Board, summary
-from chaos.rig import Rig
+from chaos.harness import Harness
 from chaos.run import Report, Scale, play
 from chaos.scenarios import SCENARIOS
 from support.stopping import interrupt_at_sigterm
@@ -44,30 +44,30 @@ def main() -> int:
 async def _play_all(names: list[str], home: Path, scale: Scale, seed: int) -> list[Report]:
     reports = []
     board = Board([SCENARIOS[name] for name in names])
-    async with Rig(home).up() as rig:
+    async with Harness(home).up() as harness:
         with board.shown():
             for name in names:
-                report = await _play(name, rig, board, scale=scale, seed=seed)
+                report = await _play(name, harness, board, scale=scale, seed=seed)
                 if report.is_void:
                     # Its faults came between the uploads: it has shown nothing, good or bad.
-                    report = await _play(name, rig, board, scale=scale, seed=seed + 1)
+                    report = await _play(name, harness, board, scale=scale, seed=seed + 1)
                     report.facts["played twice"] = "the first time was void"
                 reports.append(report)
     return reports
 
 
-async def _play(name: str, rig: Rig, board: Board, *, scale: Scale, seed: int) -> Report:
+async def _play(name: str, harness: Harness, board: Board, *, scale: Scale, seed: int) -> Report:
     report = await play(
         SCENARIOS[name],
-        rig,
+        harness,
         scale=scale,
         seed=seed,
-        directory=rig.home.path / "runs",
+        directory=harness.home.path / "runs",
         tell=lambda text: board.tell(name, text),
     )
     word = "ok" if report.ok else f"FAILED {report.problem or report.verdict}"
     board.tell(name, f"{word} ({report.seconds:.0f} s)")
-    await rig.healed()
+    await harness.healed()
     return report
 
 

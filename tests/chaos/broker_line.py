@@ -16,11 +16,11 @@ from mediactl.devstack.native.kafka import KafkaServer
 from mediactl.devstack.ports import free_port
 
 from chaos.breaking import BreakingProxy
-from chaos.rig import Rig, for_service
+from chaos.harness import Harness, for_service
 
 
 @asynccontextmanager
-async def broker_line(rig: Rig, *, seed: int = 0) -> AsyncIterator[BreakingProxy]:
+async def broker_line(harness: Harness, *, seed: int = 0) -> AsyncIterator[BreakingProxy]:
     """
     Restart the broker with a second listener, for the block; gives the proxy before it.
 
@@ -36,10 +36,10 @@ async def broker_line(rig: Rig, *, seed: int = 0) -> AsyncIterator[BreakingProxy
 
         try:
             with patch.object(KafkaServer, "_local_properties", with_second_way):
-                await rig.restart("kafka")
+                await harness.restart("kafka")
                 yield proxy
         finally:
-            await rig.restart("kafka")
+            await harness.restart("kafka")
 
 
 def second_listener(server: KafkaServer, *, behind: int, before: int) -> str:

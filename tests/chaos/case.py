@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from chaos.evidence import Evidence, Found, Message
-from chaos.ledger import Entry, uploads
+from chaos.journal import Entry, uploads
 
 ENDED = frozenset({"ready", "failed"})
 GONE = frozenset({"deleted", "cancelled"})
@@ -33,7 +33,7 @@ class Case:
 
     @cached_property
     def uploads(self) -> dict[str, Entry]:
-        return uploads(self.evidence.ledger)
+        return uploads(self.evidence.journal)
 
     @cached_property
     def owners(self) -> dict[str, str]:
@@ -41,7 +41,7 @@ class Case:
         rows = {asset["id"]: asset["company_id"] for asset in self.evidence.assets}
         signed = {
             entry.asset_id: entry.company
-            for entry in self.evidence.ledger
+            for entry in self.evidence.journal
             if entry.asset_id and entry.company
         }
         return rows | signed
@@ -51,7 +51,7 @@ class Case:
         """Assets that their clients deleted or cancelled, or perhaps did."""
         return {
             entry.asset_id
-            for entry in self.evidence.ledger
+            for entry in self.evidence.journal
             if entry.op in {"delete", "cancel"} and entry.outcome != "fail" and entry.asset_id
         }
 

@@ -1,5 +1,5 @@
 """
-The judge of a run: which of the pipeline's promises its evidence breaks.
+The judge of a run: which of the pipeline's invariants its evidence breaks.
 
 Invariant: a verdict follows from the evidence alone.
 
@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaos import promises
+from chaos import invariants
 from chaos.case import Case
 from chaos.evidence import Evidence
 
@@ -56,7 +56,7 @@ class Verdict:
         return {violation.invariant for violation in self.violations}
 
     def __str__(self) -> str:
-        lines = [str(violation) for violation in self.violations] or ["all promises kept"]
+        lines = [str(violation) for violation in self.violations] or ["all invariants kept"]
         return "\n".join([*lines, str(self.counters)])
 
 
@@ -75,14 +75,14 @@ def judge(
     *clients_listened* is false where a scenario kept its subscribers from listening.
     """
     case = Case(evidence)
-    checks: dict[str, promises.Findings] = {
-        "I1": promises.uploads_are_stored(case),
-        "I2": promises.uploads_end_once(case),
-        "I3": promises.files_end_rightly(case),
-        "I4": promises.outputs_are_whole(case, garbage_allowed=garbage_allowed),
-        "I5": promises.stack_is_at_rest(case, planted_dead_letters),
-        "I6": promises.companies_are_apart(case),
-        "I7": promises.clients_are_told(case) if clients_listened else iter(()),
+    checks: dict[str, invariants.Findings] = {
+        "I1": invariants.uploads_are_stored(case),
+        "I2": invariants.uploads_end_once(case),
+        "I3": invariants.files_end_rightly(case),
+        "I4": invariants.outputs_are_whole(case, garbage_allowed=garbage_allowed),
+        "I5": invariants.stack_is_at_rest(case, planted_dead_letters),
+        "I6": invariants.companies_are_apart(case),
+        "I7": invariants.clients_are_told(case) if clients_listened else iter(()),
     }
     violations = [
         Violation(invariant, asset_id, text)
@@ -102,11 +102,11 @@ def _counters(case: Case) -> dict[str, int]:
     )
     heard = Counter((one.company, one.event_id) for one in evidence.heard if one.event_id)
     kinds = Counter(one.kind for one in evidence.heard)
-    operations = Counter(f"{entry.op}_{entry.outcome}" for entry in evidence.ledger)
+    operations = Counter(f"{entry.op}_{entry.outcome}" for entry in evidence.journal)
     return {
         **{name: operations[name] for name in sorted(operations)},
         "retried_operations": sum(
-            entry.tries > 1 for entry in evidence.ledger if entry.op in {"sign", "upload"}
+            entry.tries > 1 for entry in evidence.journal if entry.op in {"sign", "upload"}
         ),
         **{f"assets_{status}": count for status, count in sorted(statuses.items())},
         "objects": len(evidence.objects),

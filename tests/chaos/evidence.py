@@ -1,5 +1,5 @@
 """
-What a run left behind: ledger, rows, objects, messages, processes and files.
+What a run left behind: journal, rows, objects, messages, processes and files.
 
 Invariant: nothing is judged here and nothing is changed; what could not be read is an error.
 """
@@ -32,7 +32,7 @@ from minio import Minio
 from minio.error import S3Error
 from PIL import Image
 
-from chaos.ledger import Entry, Ledger, companies, read_lines, uploads
+from chaos.journal import Entry, Journal, companies, read_lines, uploads
 from chaos.load import Heard
 from chaos.target import Target
 
@@ -107,7 +107,7 @@ class Evidence:
     records that a group has not committed, by ``group/topic``.
     """
 
-    ledger: list[Entry] = field(default_factory=list)
+    journal: list[Entry] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     objects: list[Found] = field(default_factory=list)
     decoded: dict[str, Decoded] = field(default_factory=dict)
@@ -124,11 +124,11 @@ class Evidence:
     taken_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-async def gather(target: Target, ledger: Ledger) -> Evidence:
-    """Return the evidence on the ledger's companies; call it after ``quiesce``."""
-    entries = ledger.entries()
+async def gather(target: Target, journal: Journal) -> Evidence:
+    """Return the evidence on the journal's companies; call it after ``quiesce``."""
+    entries = journal.entries()
     ours = companies(entries)
-    evidence = Evidence(ledger=entries, heard=_heard(ledger))
+    evidence = Evidence(journal=entries, heard=_heard(journal))
     connection = await asyncpg.connect(target.database_url)
     try:
         await _rows(connection, ours, evidence)
@@ -146,15 +146,15 @@ async def gather(target: Target, ledger: Ledger) -> Evidence:
     return evidence
 
 
-def _heard(ledger: Ledger) -> list[Heard]:
-    path = ledger.events_path
+def _heard(journal: Journal) -> list[Heard]:
+    path = journal.events_path
     return [Heard(**line) for line in read_lines(path)] if path.exists() else []
 
 
 async def _rows(connection: Any, ours: Sequence[str], evidence: Evidence) -> None:
     ids = [UUID(company) for company in ours]
     signed = [
-        UUID(entry.asset_id) for entry in evidence.ledger if entry.asset_id and entry.op == "sign"
+        UUID(entry.asset_id) for entry in evidence.journal if entry.asset_id and entry.op == "sign"
     ]
     # An asset that went to a stranger is found by its id.
     evidence.assets = _plain(
@@ -482,11 +482,11 @@ def files_left(target: Target) -> list[str]:
     ]
 
 
-async def quiesce(target: Target, ledger: Ledger, timeout: float = 120) -> float:  # noqa: ASYNC109
+async def quiesce(target: Target, journal: Journal, timeout: float = 120) -> float:  # noqa: ASYNC109
     """
-    Wait until the stack has nothing left to do for the ledger's companies; return the seconds.
+    Wait until the stack has nothing left to do for the journal's companies; return the seconds.
 
-    When time is up it returns as well; what is unfinished is noted in the ledger, and the
+    When time is up it returns as well; what is unfinished is noted in the journal, and the
     judge reports it. A stack whose database or broker is away has not come to rest.
     """
     started = time.monotonic()
@@ -495,40 +495,40 @@ async def quiesce(target: Target, ledger: Ledger, timeout: float = 120) -> float
         storage = _Storage(target, pool)
         while True:
             left = timeout - (time.monotonic() - started)
-            unfinished = await _unfinished(target, storage, ledger, max(5.0, left))
+            unfinished = await _unfinished(target, storage, journal, max(5.0, left))
             elapsed = time.monotonic() - started
             if not unfinished:
                 work_done = elapsed if work_done is None else work_done
                 untidy = processes_left(target) + files_left(target)
                 # What is still there by then was forgotten: the judge will see it itself.
                 if not untidy or elapsed - work_done > _TIDY_SECONDS:
-                    ledger.add("quiesce", "ok", detail=f"{work_done:.2f} s")
+                    journal.add("quiesce", "ok", detail=f"{work_done:.2f} s")
                     return work_done
             else:
                 work_done = None
             if elapsed > timeout:
-                ledger.add("quiesce", "fail", detail=f"after {elapsed:.0f} s: {unfinished}")
+                journal.add("quiesce", "fail", detail=f"after {elapsed:.0f} s: {unfinished}")
                 return elapsed
             await asyncio.sleep(_PAUSE_SECONDS)
 
 
-async def _unfinished(target: Target, storage: _Storage, ledger: Ledger, seconds: float) -> str:
+async def _unfinished(target: Target, storage: _Storage, journal: Journal, seconds: float) -> str:
     try:
         async with asyncio.timeout(min(seconds, _LOOK_SECONDS)):
-            waiting = await _unfinished_rows(target, storage, ledger)
+            waiting = await _unfinished_rows(target, storage, journal)
             if waiting:
                 return waiting
             lag = await consumer_lag(target)
     except Exception as error:  # noqa: BLE001 - anything may be away, and come back
         return f"cannot look: {error!r}"
-    if uploads(ledger.entries()) and not lag:
+    if uploads(journal.entries()) and not lag:
         return "the broker does not know its groups yet"
     behind = {name: count for name, count in lag.items() if count}
     return f"lag {behind}" if behind else ""
 
 
-async def _unfinished_rows(target: Target, storage: _Storage, ledger: Ledger) -> str:
-    entries = ledger.entries()
+async def _unfinished_rows(target: Target, storage: _Storage, journal: Journal) -> str:
+    entries = journal.entries()
     ours = [UUID(company) for company in companies(entries)]
     told = {asset_id for asset_id, entry in uploads(entries).items() if entry.outcome == "ok"}
     connection = await asyncpg.connect(target.database_url, timeout=5)

@@ -1,7 +1,7 @@
 """
 Clients that behave well while parts of the stack do not: they upload, and they listen.
 
-Invariant: whatever a client was told is in the ledger, and a doubt is written down as one.
+Invariant: whatever a client was told is in the journal, and a doubt is written down as one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from chaos import media
-from chaos.ledger import Ledger, Outcome, append_line, uploads
+from chaos.journal import Journal, Outcome, append_line, uploads
 from chaos.media import Sample
 from chaos.target import Target
 
@@ -45,7 +45,7 @@ async def run_load(
     *,
     count: int,
     seed: int,
-    ledger: Ledger,
+    journal: Journal,
     companies: Sequence[UUID],
     concurrency: int,
     rate: float | None = None,
@@ -63,7 +63,7 @@ async def run_load(
     chosen = _chosen(count, seed, mix, samples)
     limits = httpx.Limits(max_connections=2 * concurrency)
     async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, limits=limits) as http:
-        client = _Client(target, http, ledger, patience)
+        client = _Client(target, http, journal, patience)
         places = asyncio.Semaphore(concurrency)
         started = time.monotonic()
 
@@ -130,11 +130,11 @@ class _Client:
     """Signs and uploads; tries again what may be tried again."""
 
     def __init__(
-        self, target: Target, http: httpx.AsyncClient, ledger: Ledger, patience: float
+        self, target: Target, http: httpx.AsyncClient, journal: Journal, patience: float
     ) -> None:
         self._target = target
         self._http = http
-        self._ledger = ledger
+        self._ledger = journal
         self._patience = patience
         self._tokens: dict[UUID, str] = {}
 
@@ -250,13 +250,13 @@ class Watchers:
     """
     One subscriber for each company, from before the block's first line to its end.
 
-    All that they hear is written to the ledger's sibling file. Before the end of the block,
+    All that they hear is written to the journal's sibling file. Before the end of the block,
     ``caught_up`` waits for what is still on its way.
     """
 
-    def __init__(self, target: Target, companies: Sequence[UUID], ledger: Ledger) -> None:
+    def __init__(self, target: Target, companies: Sequence[UUID], journal: Journal) -> None:
         self._target = target
-        self._ledger = ledger
+        self._ledger = journal
         self._companies = [str(company) for company in companies]
         self._watchers: list[_Watcher] = []
         self._tasks: list[asyncio.Task[None]] = []

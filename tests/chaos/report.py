@@ -127,7 +127,7 @@ def _totals(reports: Sequence[Report]) -> str:
     return (
         f"In all: {sum(report.count('upload_ok') for report in real)} uploads, "
         f"{sum(sum(report.faults.values()) for report in real)} faults, {kills} of them kills; "
-        f"{sum(len(report.verdict.violations) for report in real)} promises broken."
+        f"{sum(len(report.verdict.violations) for report in real)} invariants broken."
     )
 
 

@@ -22,10 +22,10 @@ import asyncpg
 
 from chaos.checker import Verdict, Violation, judge
 from chaos.evidence import Evidence, gather, quiesce
-from chaos.ledger import Ledger
+from chaos.journal import Journal
 from chaos.load import MIX, Watchers, run_load
 from chaos.media import Sample
-from chaos.rig import Rig
+from chaos.harness import Harness
 
 _COMPANIES = 4
 _CONCURRENCY = 8
@@ -56,7 +56,7 @@ class Scenario:
     What is done to the stack while clients use it.
 
     ``hits_wanted`` is how many faults, full and short, must have met work under way.
-    ``settings`` are those of the stack, beside the rig's own. ``mutation`` names the guard
+    ``settings`` are those of the stack, beside the harness's own. ``mutation`` names the guard
     that was taken away: then the judge must find ``broken``, and a green verdict is a failure.
     """
 
@@ -112,17 +112,17 @@ class Run:
 
     def __init__(
         self,
-        rig: Rig,
-        ledger: Ledger,
+        harness: Harness,
+        journal: Journal,
         *,
         scale: Scale,
         seed: int,
         tell: Callable[[str], None],
         directory: Path,
     ) -> None:
-        self.rig = rig
-        self.target = rig.target
-        self.ledger = ledger
+        self.harness = harness
+        self.target = harness.target
+        self.journal = journal
         self.scale = scale
         self.seed = seed
         self.chance = random.Random(seed)
@@ -149,7 +149,7 @@ class Run:
         """Upload *count* files in the name of the run's companies."""
         self.tell(f"uploading {count} files")
         await run_load(
-            self.target, count=count, seed=self.seed, ledger=self.ledger,
+            self.target, count=count, seed=self.seed, journal=self.journal,
             companies=self.companies, concurrency=concurrency, rate=rate, mix=mix,
             samples=samples, patience=180,
         )  # fmt: skip
@@ -230,7 +230,7 @@ class Run:
 
     async def settled(self, seconds: float = 120) -> float:
         """Wait until every upload so far has its outcome; return the seconds that took."""
-        return await quiesce(self.target, self.ledger, timeout=seconds)
+        return await quiesce(self.target, self.journal, timeout=seconds)
 
     def require(self, condition: bool, text: str) -> None:
         """Count a promise of the scenario's own as broken unless *condition* holds."""
@@ -240,7 +240,7 @@ class Run:
 
 async def play(
     scenario: Scenario,
-    rig: Rig,
+    harness: Harness,
     *,
     scale: Scale,
     seed: int,
@@ -251,20 +251,20 @@ async def play(
     started = time.monotonic()
     path = directory / f"{scenario.name}-{seed}-{int(time.time())}.jsonl"
     problem = ""
-    with Ledger(path) as ledger:
-        run = Run(rig, ledger, scale=scale, seed=seed, tell=tell, directory=directory)
-        async with Watchers(rig.target, run.companies, ledger) as watchers:
+    with Journal(path) as journal:
+        run = Run(harness, journal, scale=scale, seed=seed, tell=tell, directory=directory)
+        async with Watchers(harness.target, run.companies, journal) as watchers:
             try:
                 await scenario.body(run)
             except Exception as error:  # noqa: BLE001 - a scenario that fails is told of
                 problem = f"{type(error).__name__}: {error}"
                 tell(problem)
             tell("waiting for quiet")
-            quiet = await quiesce(rig.target, ledger, timeout=scenario.quiet_seconds)
+            quiet = await quiesce(harness.target, journal, timeout=scenario.quiet_seconds)
             run.facts.setdefault("quiet after", f"{quiet:.1f} s")
             await watchers.caught_up(5 if scenario.mutation else 30)
         tell("judging")
-        evidence = await gather(rig.target, ledger)
+        evidence = await gather(harness.target, journal)
     verdict = _judged(evidence, run)
     wanted = scenario.hits_wanted[0 if scale.full else 1]
     hits = sum(run.hits.values())

@@ -1,5 +1,5 @@
 """
-The scenarios: what is done to the stack, how often, and what must hold besides the promises.
+The scenarios: what is done to the stack, how often, and what must hold besides the invariants.
 
 F0 to F12 follow the usual catalogue of an upload pipeline's bad days; M1 to M5 take one guard
 away each, and the judge must notice.
@@ -34,7 +34,7 @@ from chaos.hooks.chaos_hooks import POINTS
 from chaos.media import Sample
 from chaos.proxy import Line, Proxy
 from chaos.replay import GROUPS, echoing, length, plant, replay
-from chaos.rig import SERVERS, for_service, hooks
+from chaos.harness import SERVERS, for_service, hooks
 from chaos.run import Run, Scenario
 
 _IMAGES = {"image": 1.0}
@@ -48,22 +48,22 @@ async def kill_every_part(run: Run) -> None:
     names = [*SERVICES, *SERVERS] * run.scale.of(5, 1)
     run.chance.shuffle(names)
     async with (
-        run.rig.kept_alive(),
+        run.harness.kept_alive(),
         run.traffic(run.scale.of(200, 16), rate=3.0, mix=_HEAVY),
     ):
         for name in names:
             await asyncio.sleep(run.chance.uniform(0.5, 3))
             await run.until(partial(_answers, run, name), 90)
-            await run.fault(f"kill {name}", run.rig.kill(name))
+            await run.fault(f"kill {name}", run.harness.kill(name))
             if name in SERVERS:
-                await run.rig.start(name)
+                await run.harness.start(name)
 
 
 async def kill_services(run: Run) -> None:
     """F1: kill -9 of each service at random moments, each started again at once."""
     times = run.scale.of(20, 2)
     count = run.scale.of(400, 24)
-    async with run.rig.kept_alive(), run.traffic(count, rate=3.0, mix=_HEAVY):
+    async with run.harness.kept_alive(), run.traffic(count, rate=3.0, mix=_HEAVY):
         await asyncio.gather(*(_kill_often(run, name, times) for name in SERVICES))
 
 
@@ -71,11 +71,11 @@ async def _kill_often(run: Run, name: str, times: int) -> None:
     for _ in range(times):
         await asyncio.sleep(run.chance.uniform(1, 5))
         await run.until(lambda: _answers(run, name), 90)
-        await run.fault(f"kill {name}", run.rig.kill(name))
+        await run.fault(f"kill {name}", run.harness.kill(name))
 
 
 async def _answers(run: Run, name: str) -> bool:
-    program = run.rig._running[name]
+    program = run.harness._running[name]
     return program.is_alive and await asyncio.to_thread(program.is_ready)
 
 
@@ -92,7 +92,7 @@ async def _kill_at(run: Run, point: str) -> None:
     hits = run.directory / "hits"
     before = _lines(hits)
     with suppress(MediactlError):  # some points are reached before a service is ready
-        await run.rig.restart(service, for_service(service, hooks(kill=point, hits=hits)))
+        await run.harness.restart(service, for_service(service, hooks(kill=point, hits=hits)))
     if service == "watcher":
         await _grant_buckets(run)
         _silence(run)
@@ -102,17 +102,17 @@ async def _kill_at(run: Run, point: str) -> None:
         run.faults[f"kill at {point}"] += 1
         run.hits[f"kill at {point}"] += _lines(hits) - before
     finally:
-        if run.rig.is_alive(service):
-            await run.rig.stop(service)
+        if run.harness.is_alive(service):
+            await run.harness.stop(service)
         started = time.monotonic()
-        await run.rig.start(service)
+        await run.harness.start(service)
         await load
     await run.settled()
     run.recoveries.append(time.monotonic() - started)
 
 
 async def _is_dead(run: Run, name: str) -> bool:
-    return not run.rig.is_alive(name)
+    return not run.harness.is_alive(name)
 
 
 def _lines(path: Path) -> int:
@@ -130,15 +130,15 @@ async def broker_away(run: Run) -> None:
     """F3: the broker stopped and killed during uploads, and away for a minute."""
     times, away = run.scale.of(4, 1), run.scale.of(60, 5)
     async with run.traffic(run.scale.of(140, 12), rate=4.0, mix=_HEAVY):
-        for inflict in (run.rig.stop, run.rig.kill):
+        for inflict in (run.harness.stop, run.harness.kill):
             for _ in range(times):
                 await asyncio.sleep(run.chance.uniform(1, 3))
-                what = "kill kafka" if inflict == run.rig.kill else "stop kafka"
+                what = "kill kafka" if inflict == run.harness.kill else "stop kafka"
                 await run.fault(what, inflict("kafka"))
                 await asyncio.sleep(run.chance.uniform(0, 2))
-                await run.rig.start("kafka")
+                await run.harness.start("kafka")
     await run.settled()
-    await run.rig.stop("kafka")
+    await run.harness.stop("kafka")
     run.faults["kafka away"] += 1
     began = time.monotonic()
     count = run.scale.of(60, 8)
@@ -146,7 +146,7 @@ async def broker_away(run: Run) -> None:
     run.hits["kafka away"] += bool(await run.in_flight())
     run.facts["kafka away for"] = f"{time.monotonic() - began:.0f} s, {count} uploads meanwhile"
     started = time.monotonic()
-    await run.rig.start("kafka")
+    await run.harness.start("kafka")
     took = await run.settled()
     run.recoveries.append(time.monotonic() - started)
     run.facts["all ready after kafka is back"] = f"{took:.1f} s"
@@ -160,10 +160,10 @@ async def database_away(run: Run) -> None:
         for number in range(2 * times):
             await asyncio.sleep(run.chance.uniform(2, 5))
             if number % 2:
-                await run.fault("kill postgres", run.rig.kill("postgres"))
+                await run.fault("kill postgres", run.harness.kill("postgres"))
             else:
                 await run.fault("stop postgres at once", _quit_postgres(run))
-            await run.rig.start("postgres")
+            await run.harness.start("postgres")
         for _ in range(run.scale.of(3, 1)):
             await asyncio.sleep(2)
             seconds = run.scale.of(20, 4)
@@ -172,12 +172,12 @@ async def database_away(run: Run) -> None:
 
 
 async def _quit_postgres(run: Run) -> None:
-    os.kill(run.rig.pid("postgres"), signal.SIGQUIT)
+    os.kill(run.harness.pid("postgres"), signal.SIGQUIT)
     await run.until(lambda: _is_dead(run, "postgres"), 20)
 
 
 async def _freeze(run: Run, name: str, seconds: float) -> None:
-    with run.rig.frozen(name):
+    with run.harness.frozen(name):
         await asyncio.sleep(seconds)
 
 
@@ -186,37 +186,37 @@ async def storage_away(run: Run) -> None:
     async with run.traffic(run.scale.of(200, 12), rate=4.0, mix=_HEAVY):
         for _ in range(run.scale.of(8, 1)):
             await asyncio.sleep(run.chance.uniform(2, 5))
-            await run.fault("kill minio", run.rig.kill("minio"))
-            await run.rig.start("minio")
+            await run.fault("kill minio", run.harness.kill("minio"))
+            await run.harness.start("minio")
     count = run.scale.of(20, 4)
     harms: list[tuple[str, Callable[[Path], None] | None]]
     harms = [("kept", None), ("torn", _tear), ("deleted", _empty)]
     for what, harm in harms if run.scale.full else harms[1:2]:
         await run.settled()
-        await run.rig.stop("kafka")
+        await run.harness.stop("kafka")
         await run.load(count, mix=_IMAGES)
-        await run.fault(f"kill minio, its queue {what}", run.rig.kill("minio"))
+        await run.fault(f"kill minio, its queue {what}", run.harness.kill("minio"))
         if harm is not None:
             harm(_queue(run))
-        await run.rig.start("minio")
-        await run.rig.start("kafka")
+        await run.harness.start("minio")
+        await run.harness.start("kafka")
         took = await run.settled()
         run.facts[f"queue {what}: all ready after"] = f"{took:.1f} s"
-        await run.rig.stop("minio")
+        await run.harness.stop("minio")
         _empty(_queue(run))
-        await run.rig.start("minio")
-    await run.rig.restart("watcher", {"WATCHER_BUCKET_VERIFY_SECONDS": "3600"})
+        await run.harness.start("minio")
+    await run.harness.restart("watcher", {"WATCHER_BUCKET_VERIFY_SECONDS": "3600"})
     _silence(run)
     run.faults["notifications off"] += 1
     await run.load(count, mix=_IMAGES)
     run.hits["notifications off"] += bool(await run.in_flight())
     took = await run.settled()
     run.facts["notifications off: all ready after"] = f"{took:.1f} s"
-    await run.rig.restart("watcher")
+    await run.harness.restart("watcher")
 
 
 def _queue(run: Run) -> Path:
-    return Path(run.rig._running["minio"].events)  # type: ignore[attr-defined]
+    return Path(run.harness._running["minio"].events)  # type: ignore[attr-defined]
 
 
 def _empty(folder: Path) -> None:
@@ -255,10 +255,10 @@ def _silence(run: Run) -> None:
 
 async def frozen_worker(run: Run) -> None:
     """F6: a worker stopped past its lease wakes when another one has its tasks."""
-    before = await run.rig.metric("ingest", _FENCES)
+    before = await run.harness.metric("ingest", _FENCES)
     for number in range(run.scale.of(7, 1)):
         await _freeze_a_worker(run, late=bool(number % 2))
-    rejected = int(await run.rig.metric("ingest", _FENCES) - before)
+    rejected = int(await run.harness.metric("ingest", _FENCES) - before)
     run.facts["fence rejections"] = str(rejected)
     wanted = run.scale.of(10, 1)
     run.require(rejected >= wanted, f"{rejected} fence rejections, {wanted} were wanted")
@@ -273,22 +273,22 @@ async def _freeze_a_worker(run: Run, settings: dict[str, str] | None = None, *, 
     clip = media.long_clip(6.0)
     await run.load(2, samples=[clip], concurrency=2)
     await run.until(lambda: _encoders(run, 2), 30)
-    with run.rig.frozen("ingest"):
+    with run.harness.frozen("ingest"):
         run.faults["freeze ingest"] += 1
-        async with run.rig.another("ingest", settings, wait=False):
+        async with run.harness.another("ingest", settings, wait=False):
             await run.until(lambda: _held(run, 2, 2), 60)
             run.hits["freeze ingest"] += 1
             if late:
                 await run.until(lambda: _encoders(run, 0), 60)
-            run.rig.signal("ingest", signal.SIGCONT)
+            run.harness.signal("ingest", signal.SIGCONT)
             await run.settled()
 
 
 async def _encoders(run: Run, count: int) -> bool:
-    """Return whether so many encoders of the rig's own ingest are at work."""
-    own = f"{run.rig.home.data / 'scratch' / 'ingest'}/"
+    """Return whether so many encoders of the harness's own ingest are at work."""
+    own = f"{run.harness.home.data / 'scratch' / 'ingest'}/"
     lines = [line for line in processes_left(run.target) if own in line and "libx264" in line]
-    # The jail around an encoder has its arguments among its own.
+    # The sandbox around an encoder has its arguments among its own.
     return sum(line.split()[0].endswith("ffmpeg") for line in lines) == count
 
 
@@ -306,7 +306,7 @@ async def rebalances(run: Run) -> None:
     async with run.traffic(run.scale.of(200, 12), rate=3.0, mix=_HEAVY):
         for number in range(run.scale.of(12, 2)):
             name = ("ingest", "thumbnailer")[number % 2]
-            async with run.rig.another(name) as pid:
+            async with run.harness.another(name) as pid:
                 stay = asyncio.sleep(run.chance.uniform(1, 3))
                 await run.fault(f"another {name} joins", stay, lasts=True)
                 if number % 4 < 2:  # half of each are killed, the others leave
@@ -323,12 +323,12 @@ async def replayed(run: Run) -> None:
     await run.settled()
     before = await _effects(run)
     for name in ("ingest", "thumbnailer"):
-        await run.rig.stop(name)
+        await run.harness.stop(name)
     run.faults["replay"] += 1
     again = await replay(run.target)
     run.hits["replay"] += 1
     for name in ("ingest", "thumbnailer"):
-        await run.rig.start(name)
+        await run.harness.start(name)
     await run.settled()
     after = await _effects(run)
     run.facts["records that came again"] = str(again)
@@ -378,7 +378,7 @@ async def scratch_full(run: Run) -> None:
         }
         for name in ("ingest", "thumbnailer"):
             (folder / name).mkdir()
-            await run.rig.restart(name, own)
+            await run.harness.restart(name, own)
         for _ in range(run.scale.of(3, 1)):
             filler = folder / "filler"
             _fill(filler)
@@ -388,7 +388,7 @@ async def scratch_full(run: Run) -> None:
             await run.settled()
     finally:
         for name in ("ingest", "thumbnailer"):
-            await run.rig.restart(name)
+            await run.harness.restart(name)
         await asyncio.to_thread(_succeeds, ["umount", str(folder)])
         folder.rmdir()
 
@@ -413,7 +413,7 @@ async def bad_network(run: Run) -> None:
     async with AsyncExitStack() as stack:
         to_broker = None
         if run.scale.full:
-            to_broker = await stack.enter_async_context(broker_line(run.rig, seed=run.seed))
+            to_broker = await stack.enter_async_context(broker_line(run.harness, seed=run.seed))
         to_database = await stack.enter_async_context(
             BreakingProxy("127.0.0.1", database.port or 0, seed=run.seed).listening()
         )
@@ -423,17 +423,17 @@ async def bad_network(run: Run) -> None:
         for name in ("ingest", "thumbnailer"):
             own = _through(run, name, to_database.port, to_storage.port)
             way = by_second_way(name, to_broker) if to_broker else {}
-            await run.rig.restart(name, {**own, **way})
+            await run.harness.restart(name, {**own, **way})
         try:
             await _shake(run, to_database, to_storage, to_broker)
             await run.settled()
         finally:
             for name in ("ingest", "thumbnailer"):
-                await run.rig.restart(name)
+                await run.harness.restart(name)
 
 
 def _through(run: Run, name: str, database: int, storage: int) -> dict[str, str]:
-    usual = service_environment(name, 0, run.rig._local()._surroundings())
+    usual = service_environment(name, 0, run.harness._local()._surroundings())
     own = {"S3_ENDPOINT_URL": f"http://127.0.0.1:{storage}"}
     if "DATABASE_URL" in usual:
         parts = urlsplit(usual["DATABASE_URL"])
@@ -495,12 +495,12 @@ async def killed_in_mid_transcode(run: Run) -> None:
     }  # fmt: skip
     clip = media.long_clip(4.0)
     for _ in range(run.scale.of(6, 1)):
-        await run.rig.restart("ingest", usual)
+        await run.harness.restart("ingest", usual)
         await run.load(2, samples=[clip], concurrency=2)
         await run.until(lambda: _encoders(run, 2), 30)
         started = time.monotonic()
-        await run.fault("kill ingest in mid-transcode", run.rig.kill("ingest"))
-        await run.rig.start("ingest", usual)
+        await run.fault("kill ingest in mid-transcode", run.harness.kill("ingest"))
+        await run.harness.start("ingest", usual)
         waiting = await _unfinished(run)
         while waiting:
             await asyncio.sleep(0.1)
@@ -509,7 +509,7 @@ async def killed_in_mid_transcode(run: Run) -> None:
             waiting = left
             if time.monotonic() - started > 120:
                 break
-    await run.rig.restart("ingest")
+    await run.harness.restart("ingest")
     worst = max(run.recoveries, default=0.0)
     run.facts["slowest recovery"] = f"{worst:.1f} s of {len(run.recoveries)}"
     run.require(worst < 45, f"a recovery took {worst:.0f} s")
@@ -534,7 +534,7 @@ async def graceful_stop(run: Run) -> None:
 
         async def stop() -> None:
             nonlocal took
-            took = await run.rig.stop("ingest")
+            took = await run.harness.stop("ingest")
 
         await run.fault("stop ingest", stop())
         run.require(took < 20, f"ingest took {took:.0f} s to stop")
@@ -550,40 +550,40 @@ async def graceful_stop(run: Run) -> None:
             f"tasks were left as {given_back}",
         )
         run.facts["the stop took"] = f"{took:.1f} s"
-        await run.rig.start("ingest")
+        await run.harness.start("ingest")
         await run.settled()
 
 
 async def without_fence(run: Run) -> None:
     """M1: the fence is off, and a woken worker's old result is taken."""
     own = for_service("ingest", hooks(mutation="fence_off"))
-    await run.rig.restart("ingest", own)
+    await run.harness.restart("ingest", own)
     try:
         await _freeze_a_worker(run, own, late=True)
     finally:
-        await run.rig.restart("ingest")
+        await run.harness.restart("ingest")
 
 
 async def without_dedupe(run: Run) -> None:
     """M2: what comes again is not absorbed, and results come again."""
-    await run.rig.restart("ingest", for_service("ingest", hooks(mutation="dedupe_off")))
+    await run.harness.restart("ingest", for_service("ingest", hooks(mutation="dedupe_off")))
     try:
         await run.load(8, mix=_IMAGES)
         await run.settled()
-        await run.rig.stop("ingest")
+        await run.harness.stop("ingest")
         await replay(run.target, ["ingest_results"])
         run.faults["replay"] += 1
         run.hits["replay"] += 1
-        await run.rig.start("ingest", for_service("ingest", hooks(mutation="dedupe_off")))
+        await run.harness.start("ingest", for_service("ingest", hooks(mutation="dedupe_off")))
         await run.settled(30)
     finally:
-        await run.rig.restart("ingest")
+        await run.harness.restart("ingest")
 
 
 async def without_reconciler(run: Run) -> None:
     """M3: the reconciler is off, and notifications are dropped."""
     await _grant_buckets(run)
-    await run.rig.restart("watcher", for_service("watcher", hooks(mutation="reconciler_off")))
+    await run.harness.restart("watcher", for_service("watcher", hooks(mutation="reconciler_off")))
     _silence(run)
     run.faults["notifications off"] += 1
     run.hits["notifications off"] += 1
@@ -604,23 +604,23 @@ _LET_GO = 2
 
 
 async def _let_records_go(run: Run, mutation: str) -> None:
-    await run.rig.restart("watcher", {"WATCHER_RECONCILE_AFTER_SECONDS": "3600"})
+    await run.harness.restart("watcher", {"WATCHER_RECONCILE_AFTER_SECONDS": "3600"})
     let_go = run.directory / f"{mutation}-{run.seed}-let-go"
     let_go.unlink(missing_ok=True)
     own = for_service("ingest", hooks(mutation=mutation, hits=let_go))
-    await run.rig.restart("ingest", own)
+    await run.harness.restart("ingest", own)
     before = await length(run.target, MEDIA_INGEST)
     try:
-        with run.rig.frozen("ingest"):
+        with run.harness.frozen("ingest"):
             await run.load(_LET_GO, mix=_IMAGES)
             await _quit_postgres(run)
         run.faults["postgres away"] += 1
         await run.until(lambda: _all_let_go(run, let_go, before), 60)
         run.hits["postgres away"] += 1
-        await run.rig.start("postgres")
+        await run.harness.start("postgres")
         await run.settled(15)
     finally:
-        await run.rig.restart("ingest")
+        await run.harness.restart("ingest")
 
 
 async def _all_let_go(run: Run, path: Path, before: int) -> bool:
@@ -642,15 +642,15 @@ async def killed_while_relaying(run: Run) -> None:
 
 async def _kill_while_relaying(run: Run, mutation: str) -> None:
     own = for_service("ingest", hooks(kill="relaying:6", mutation=mutation))
-    await run.rig.restart("ingest", own)
+    await run.harness.restart("ingest", own)
     async with run.loading(12, mix=_IMAGES, rate=2.0) as load:
         while not load.done():
             await asyncio.sleep(0.1)
-            if not run.rig.is_alive("ingest"):
+            if not run.harness.is_alive("ingest"):
                 run.faults["kill at relaying"] += 1
                 run.hits["kill at relaying"] += 1
-                await run.rig.start("ingest", own)
-    await run.rig.restart("ingest")
+                await run.harness.start("ingest", own)
+    await run.harness.restart("ingest")
 
 
 def _scenario(

@@ -13,7 +13,7 @@ from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from chaos.broker_faults import HEADERS, Known, ghosts, send_strangers
 from chaos.checker import judge
 from chaos.evidence import consumer_lag, gather, quiesce
-from chaos.ledger import Ledger
+from chaos.journal import Journal
 from chaos.load import Watchers, run_load
 from chaos.target import Target
 from support.eventually import eventually
@@ -93,11 +93,11 @@ def known_assets(target: Target, before: Effects) -> list[Known]:
 async def test_strange_records_change_nothing(target, tmp_path, across):
     """Of attempts to come, of another company, of no asset, about assets that wait for news."""
     companies, parts = [uuid4(), uuid4()], Parts()
-    with Ledger(tmp_path / "ledger.jsonl") as ledger:
+    with Journal(tmp_path / "journal.jsonl") as journal:
         parts.stop("thumbnailer")
         try:
             await run_load(
-                target, count=4, seed=1, ledger=ledger, companies=companies,
+                target, count=4, seed=1, journal=journal, companies=companies,
                 concurrency=4, mix=_IMAGES,
             )  # fmt: skip
             await eventually(lambda: all_wait(target, companies), timeout=30)
@@ -110,7 +110,7 @@ async def test_strange_records_change_nothing(target, tmp_path, across):
             assert await effects(target, companies) == before
         finally:
             parts.start("thumbnailer")
-        await quiesce(target, ledger, timeout=60)
+        await quiesce(target, journal, timeout=60)
         after = await effects(target, companies)
         assert [row["status"] for row in after.assets] == ["ready"] * 4
         assert not any("strange" in file for row in after.assets for file in row["files"])
@@ -125,17 +125,17 @@ async def all_wait(target: Target, companies: list[UUID]) -> bool:
 
 async def test_members_that_read_nothing_lose_nothing(target, tmp_path):
     companies = [uuid4(), uuid4()]
-    with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        async with Watchers(target, companies, ledger) as watchers:
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        async with Watchers(target, companies, journal) as watchers:
             async with ghosts(target, "ingest", random.Random(1), seconds=1.0) as counts:
                 await run_load(
-                    target, count=12, seed=1, ledger=ledger, companies=companies,
+                    target, count=12, seed=1, journal=journal, companies=companies,
                     concurrency=4, rate=2.0, mix=_IMAGES,
                 )  # fmt: skip
                 await eventually(lambda: counts[0] >= 2, timeout=30)
             assert counts[1] > 0, "they held partitions"
-            await quiesce(target, ledger, timeout=90)
+            await quiesce(target, journal, timeout=90)
             await watchers.caught_up()
-        verdict = judge(await gather(target, ledger))
+        verdict = judge(await gather(target, journal))
     assert verdict.ok, str(verdict)
     assert verdict.counters["assets_ready"] == 12

@@ -12,7 +12,7 @@ from media_runtime.storage.store import ObjectStore
 
 from chaos.checker import Verdict, judge
 from chaos.evidence import Evidence, gather, quiesce
-from chaos.ledger import Ledger, uploads
+from chaos.journal import Journal, uploads
 from chaos.load import Watchers, run_load
 from chaos.media import samples
 from chaos.target import Target
@@ -26,7 +26,7 @@ _MIX = {"image": 5, "clip": 4, "bad": 7}
 class Run:
     """A load, and what the judge says of it."""
 
-    ledger: Ledger
+    journal: Journal
     evidence: Evidence
     verdict: Verdict
     judge_seconds: float
@@ -37,23 +37,23 @@ async def run(tmp_path_factory) -> Run:
     """One load through the stack under test, without any fault."""
     target = Target.from_environment()
     companies = [uuid4(), uuid4()]
-    with Ledger(tmp_path_factory.mktemp("chaos") / "ledger.jsonl") as ledger:
-        async with Watchers(target, companies, ledger) as watchers:
+    with Journal(tmp_path_factory.mktemp("chaos") / "journal.jsonl") as journal:
+        async with Watchers(target, companies, journal) as watchers:
             await run_load(
                 target,
                 count=16,
                 seed=_SEED,
-                ledger=ledger,
+                journal=journal,
                 companies=companies,
                 concurrency=4,
                 mix=_MIX,
             )
-            await quiesce(target, ledger, timeout=120)
+            await quiesce(target, journal, timeout=120)
             await watchers.caught_up()
         started = time.monotonic()
-        evidence = await gather(target, ledger)
+        evidence = await gather(target, journal)
         verdict = judge(evidence)
-        return Run(ledger, evidence, verdict, time.monotonic() - started)
+        return Run(journal, evidence, verdict, time.monotonic() - started)
 
 
 async def test_a_load_without_faults_keeps_all_promises(run):
@@ -64,7 +64,7 @@ async def test_a_load_without_faults_keeps_all_promises(run):
 
 
 async def test_the_evidence_is_whole(run):
-    sent = uploads(run.ledger.entries())
+    sent = uploads(run.journal.entries())
     bad = {sample.name for sample in samples(_SEED) if sample.kind == "bad"}
     assert bad <= {entry.sample for entry in sent.values()}
     assert {entry.outcome for entry in sent.values()} == {"ok"}
@@ -107,7 +107,7 @@ async def test_damage_is_seen(run, target):
             await rows.connection.execute(
                 "UPDATE media_assets SET status = 'pending' WHERE id = $1", ready[3]["id"]
             )
-        verdict = judge(await gather(target, run.ledger))
+        verdict = judge(await gather(target, run.journal))
     finally:
         litter.rmdir()
         store.close()

@@ -1,4 +1,4 @@
-"""The contracts keep their promises to those who hold an older version of them."""
+"""The contracts keep their invariants to those who hold an older version of them."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ from media_runtime.storage.users import policy_of
 root = Path(sys.argv[1])
 changed = [str(file.relative_to(root)) for file in generated.generate(root)]
 state = State(root / "state.json")
-around = services.Surroundings(
+around = services.StackContext(
     endpoints=Endpoints("kafka:9094", "postgresql://admin:x@db/media", "http://s3", "root", "x",
                         kafka_security_protocol="SASL_PLAINTEXT"),
     credentials=credentials.stack_credentials(state, {}),

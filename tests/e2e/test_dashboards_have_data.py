@@ -56,7 +56,7 @@ class Prometheus:
         asked = [
             (f"{panel.dashboard}, {panel.title}", query.filled(values))
             for panel, query in _queries()
-            if panel.kind != "table"  # of alerts: test_troubles makes them fire
+            if panel.kind != "table"  # of alerts: test_incidents makes them fire
         ]
         found = await asyncio.gather(*(self.values(query) for _, query in asked))
         return [
@@ -129,7 +129,7 @@ def assert_it_could_have_data(query: str) -> None:
     assert selectors, query
     for series, selected in selectors:
         metric = _OF_A_HISTOGRAM.sub("", series)
-        if metric == "ALERTS":  # Prometheus's own: test_troubles makes some fire
+        if metric == "ALERTS":  # Prometheus's own: test_incidents makes some fire
             continue
         jobs = re.findall(r'job="(\w+)"', selected) or SERVICES
         assert any(metric in exported(job) for job in jobs), query

@@ -274,22 +274,22 @@ async def test_status_fails_while_a_part_is_down(parts: Parts):
     assert await eventually(lambda: mediactl("status").returncode == 0)
 
 
-def test_doctor_shows_the_jail_that_uploads_are_opened_in():
+def test_doctor_shows_the_sandbox_that_uploads_are_opened_in():
     done = mediactl("doctor")
 
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^jail\s+ok\s+bubblewrap works", done.stdout, re.MULTILINE)
-    in_force = re.findall(r"^jail of (\w+)\s+ok\s+bubblewrap\s*$", done.stdout, re.MULTILINE)
+    assert re.search(r"^sandbox\s+ok\s+bubblewrap works", done.stdout, re.MULTILINE)
+    in_force = re.findall(r"^sandbox of (\w+)\s+ok\s+bubblewrap\s*$", done.stdout, re.MULTILINE)
     assert in_force == ["ingest", "thumbnailer"]
 
 
-def test_doctor_finds_a_service_that_has_no_jail():
-    with restarted("thumbnailer", THUMBNAILER_JAIL="none", THUMBNAILER_MEDIA_ENV="development"):
+def test_doctor_finds_a_service_that_has_no_sandbox():
+    with restarted("thumbnailer", THUMBNAILER_SANDBOX="none", THUMBNAILER_MEDIA_ENV="development"):
         done = mediactl("doctor", "--json")
 
     assert done.returncode == 1
     wrong = [one["name"] for one in json.loads(done.stdout)["findings"] if not one["ok"]]
-    assert wrong == ["jail of thumbnailer"]
+    assert wrong == ["sandbox of thumbnailer"]
 
 
 def test_nothing_of_a_stack_is_readable_by_other_users(parts: Parts):

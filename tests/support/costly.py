@@ -10,7 +10,7 @@ import struct
 import zlib
 from pathlib import Path
 
-from support.canaries import box
+from support.tripwires import box
 from support.media_files import make_video
 
 _END_OF_BAND_RUN = 32_767

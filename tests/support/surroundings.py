@@ -18,7 +18,7 @@ from mediactl.devstack.program import answers_ok
 from mediactl.devstack.services import service_environment
 from mediactl.devstack.stack import Stack, open_stack
 from mediactl.devstack.state import State, exclusive
-from mediactl.watcher_commands import surroundings
+from mediactl.watcher_commands import stack_context
 
 from support.eventually import eventually
 
@@ -91,7 +91,7 @@ class Parts:
         """Return the environment of one more process of a service, with its own logins."""
         alone = {f"{name.upper()}_KAFKA_INSTANCE_ID": ""}
         given = {**os.environ, **self.settings, **alone, **settings}
-        around = replace(surroundings(self.home), environ=given)
+        around = replace(stack_context(self.home), environ=given)
         return service_environment(name, free_port(), around)
 
     @asynccontextmanager

@@ -56,7 +56,7 @@ POINTS = {
     "answered": Point("thumbnailer", "thumbnailer.handlers", "OnThumbnailRequested.__call__"),
     "granted": Point("sign_api", "sign_api.use_cases", "SignUpload.__call__"),
     "feeding": Point("watcher", "watcher.reconcile.assets", "_notification"),
-    "fed": Point("watcher", "watcher.reconcile.assets", "Reconciler._apply"),
+    "requeued": Point("watcher", "watcher.reconcile.assets", "Reconciler._apply"),
     "published": Point("notifier", "notifier.hub", "Hub.publish"),
 }
 
@@ -136,7 +136,7 @@ def _fence_off() -> None:
     """A task's holder is asked for nothing: whoever has ever held it may end it."""
     tasks = importlib.import_module("media_records.tasks")
     any_claim = "$2::bigint IS NOT NULL"
-    tasks._BEAT = tasks._BEAT.replace("t.fence = $2 AND t.state = 'running'", any_claim)
+    tasks._HEARTBEAT = tasks._HEARTBEAT.replace("t.fence = $2 AND t.state = 'running'", any_claim)
     tasks._END = tasks._END.replace(f"fence = $2 AND state IN {tasks._OPEN_STATES}", any_claim)
 
 

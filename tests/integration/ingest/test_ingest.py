@@ -318,12 +318,12 @@ async def test_work_on_a_deleted_asset_loses_its_lease(sign_api, database, notif
     company, asset = await sign_asset(sign_api)
     await notify(company, asset)
     job = await begin()
-    assert await tasks.beat(database, job["video"], lease_seconds=30)
+    assert await tasks.heartbeat(database, job["video"], lease_seconds=30)
     async with work.begin() as tx:
         await change(tx, await asset_now(database, asset), AssetStatus.DELETED, at=AT)
     for task in job.values():
         with pytest.raises(LostLeaseError):
-            await tasks.beat(database, task, lease_seconds=30)
+            await tasks.heartbeat(database, task, lease_seconds=30)
 
 
 @pytest.mark.parametrize("pictures_first", [True, False])
@@ -560,7 +560,7 @@ async def test_a_company_is_owed_a_bounded_number_of_answers(
         async with work.begin() as tx:
             await change(tx, await lock_asset(tx, inspect.asset_id), AssetStatus.PROCESSING, at=AT)
             await tasks.finish(tx, inspect, then=plan(settings.profile, SOURCES["image/jpeg"]))
-    few = settings.model_copy(update={"company_pictures_at_once": 2, "task_poll_seconds": 0.05})
+    few = settings.model_copy(update={"company_max_inflight_pictures": 2, "task_poll_seconds": 0.05})
 
     async def asked_are(number):
         return len(await told(admin, "media_thumbnail")) == number
@@ -588,15 +588,15 @@ async def test_a_worker_whose_claim_was_taken_over_changes_nothing(
     assert (taken.id, taken.tries, taken.fence) == (frozen.id, 2, frozen.fence + 1)
     before = _rejections()
     with pytest.raises(LostLeaseError):
-        await tasks.beat(database, frozen, lease_seconds=30)
+        await tasks.heartbeat(database, frozen, lease_seconds=30)
     with pytest.raises(LostLeaseError):
         await finish(frozen, video("stale.mp4"))
     with pytest.raises(LostLeaseError):
         await fail(frozen)
-    await tasks.give_back(database, frozen, why="stale")
+    await tasks.release(database, frozen, why="stale")
     assert _rejections() - before == 4
     assert (await files_now(database, asset)).keys() == {"original"}
-    assert await tasks.beat(database, taken, lease_seconds=30)
+    assert await tasks.heartbeat(database, taken, lease_seconds=30)
     await finish(taken, video())
     assert (await files_now(database, asset))["video"].key == "k/video.mp4"
 

@@ -254,7 +254,7 @@ async def test_work_that_has_ended_its_job_may_tidy_up(
     """A heart that beats meanwhile finds its job ended, and has not lost it."""
     tidied, beats = asyncio.Event(), []
     run.ends = [tidied]
-    beat = tasks.beat
+    beat = tasks.heartbeat
 
     async def noted(*words, **more):
         beats.append(await beat(*words, **more))
@@ -375,7 +375,7 @@ async def test_long_films_make_way_for_a_company_that_has_no_worker(
     workers, run, settings, film, admin
 ):
     """With all workers busy for hours, another company's film is begun all the same."""
-    for name, value in (("ingest_workers", 2), ("make_way_seconds", 0.2)):
+    for name, value in (("ingest_workers", 2), ("preempt_after_seconds", 0.2)):
         object.__setattr__(settings, name, value)
     run.ends = [asyncio.Event() for _ in range(3)]
     one, other, third = [await film() for _ in range(3)]

@@ -31,9 +31,9 @@ PASSWORDS = {
 
 
 def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    with socket.socket() as subscriber:
+        subscriber.bind(("127.0.0.1", 0))
+        return subscriber.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -305,16 +305,16 @@ class Model:
     def something_is_away(self, claim: Claim) -> str:
         if claim.age > GIVE_UP:
             return self.fails(claim, "processing_timeout")
-        self.give_back(claim, after=RETRY, counted=False)
+        self.release(claim, after=RETRY, counted=False)
         return "retried"
 
     def bug(self, claim: Claim) -> str:
         if claim.tries >= MAX_TRIES:
             return self.fails(claim, "processing_failed")
-        self.give_back(claim, after=RETRY, counted=True)
+        self.release(claim, after=RETRY, counted=True)
         return "retried"
 
-    def give_back(self, claim: Claim, *, after: int, counted: bool) -> None:
+    def release(self, claim: Claim, *, after: int, counted: bool) -> None:
         if claim.valid:
             claim.task.state, claim.task.due_at = "queued", self.clock + after
             if not counted:
@@ -362,7 +362,7 @@ class Model:
             if unused and self.clock - asset.signed_at > GRANT + LATE_UPLOAD:
                 self._change(asset, "expired", "watcher")
                 continue
-            if self._stands_still(asset):
+            if self._has_stalled(asset):
                 self.fed.append(asset.id)
                 self.seen["fed again"] += 1
             asset.check_at = self.clock + min(self.clock - asset.updated_at, STUCK)
@@ -379,7 +379,7 @@ class Model:
                 asset.removed = True
                 self.seen["removed"] += 1
 
-    def _stands_still(self, asset: AssetModel) -> bool:
+    def _has_stalled(self, asset: AssetModel) -> bool:
         if asset.version is None:
             return bool(asset.versions)
         if any(task.open for task in asset.now):

@@ -345,7 +345,7 @@ class World:
             task_retry_seconds=limits.RETRY,
             give_up_seconds=limits.GIVE_UP,
             pictures_lease_seconds=limits.PICTURES_LEASE,
-            company_pictures_at_once=limits.MOST_PICTURES,
+            company_max_inflight_pictures=limits.MOST_PICTURES,
         )
         self._work = work
         self.intake = Intake(work)
@@ -434,10 +434,10 @@ class World:
         worker.work.cancel()
         await asyncio.gather(worker.work, return_exceptions=True)
 
-    async def beat(self, worker: Working) -> bool:
+    async def heartbeat(self, worker: Working) -> bool:
         """Return whether the worker could renew its lease."""
         try:
-            return await tasks.beat(self._work.database, worker.task, lease_seconds=limits.LEASE)
+            return await tasks.heartbeat(self._work.database, worker.task, lease_seconds=limits.LEASE)
         except LostLeaseError:
             return False
 

@@ -41,7 +41,7 @@ TENANT_TABLES = {
     "event_tickets",
     "outbox",
     "company_usage",
-    "wanted_buckets",
+    "bucket_requests",
     "dead_letters",
 }
 
@@ -88,7 +88,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
-        "company_usage", "wanted_buckets", "asset_files",
+        "company_usage", "bucket_requests", "asset_files",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]
@@ -138,7 +138,7 @@ async def test_another_companys_rows_can_be_neither_seen_nor_touched(sign_api, a
 
 
 async def test_rows_for_another_company_cannot_be_written(sign_api):
-    insert = "INSERT INTO wanted_buckets (company_id) VALUES ($1)"
+    insert = "INSERT INTO bucket_requests (company_id) VALUES ($1)"
     own = uuid4()
     async with sign_api.company(own) as connection:
         await connection.execute(insert, own)

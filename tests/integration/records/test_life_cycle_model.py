@@ -133,7 +133,7 @@ class LifeCycle(Steps):
     def worker_stops(self, data: st.DataObject) -> None:
         worker = self.some_worker(data)
         self.run(self.world.stop(worker.real))
-        self.model.give_back(worker.claim, after=0, counted=False)
+        self.model.release(worker.claim, after=0, counted=False)
         self.workers.remove(worker)
 
     @precondition(lambda self: self.workers)

@@ -37,7 +37,7 @@ COLUMNS = {
     """,
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
     "tasks": """
-        state waits_for not_before tries made_way fence owner lease_until last_error claimed_at
+        state waits_for not_before tries preemptions fence owner lease_until last_error claimed_at
         finished_at
     """,
     "company_work": "seconds at",
@@ -53,7 +53,7 @@ RIGHTS = {
     ("media_sign_api", "idempotency_keys"): "INSERT SELECT",
     ("media_sign_api", "media_assets"): "INSERT SELECT",
     ("media_sign_api", "outbox"): "INSERT",
-    ("media_sign_api", "wanted_buckets"): "INSERT",
+    ("media_sign_api", "bucket_requests"): "INSERT",
     ("media_internal", "alembic_version"): "SELECT",
     ("media_internal", "asset_files"): "INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
@@ -74,7 +74,7 @@ RIGHTS = {
     ("media_watcher", "media_assets"): "DELETE",
     ("media_watcher", "outbox"): "SELECT",
     ("media_watcher", "dead_letters"): "DELETE INSERT SELECT",
-    ("media_watcher", "wanted_buckets"): "DELETE SELECT",
+    ("media_watcher", "bucket_requests"): "DELETE SELECT",
     ("media_notifier", "alembic_version"): "SELECT",
     ("media_notifier", "event_tickets"): "INSERT SELECT",
     ("media_relay", "outbox"): "SELECT",
@@ -150,7 +150,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
 
 # What the watcher deletes from, it could lock as well: nobody from outside reaches it.
 DELETED_BY_THE_WATCHER = {
-    *("media_assets", "idempotency_keys", "event_tickets", "wanted_buckets", "dead_letters"),
+    *("media_assets", "idempotency_keys", "event_tickets", "bucket_requests", "dead_letters"),
 }
 MODES = ("SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 

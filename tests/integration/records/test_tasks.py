@@ -163,7 +163,7 @@ async def test_a_sibling_under_way_is_cancelled_and_ends_nothing_more(
     a, b = await claim(), await claim()
     await fail(a)
     with pytest.raises(LostLeaseError):
-        await tasks.beat(work.database, b, lease_seconds=30)
+        await tasks.heartbeat(work.database, b, lease_seconds=30)
     with pytest.raises(LostLeaseError):
         await finish(b, file())
     assert await files_now(work.database, asset) == {}
@@ -223,7 +223,7 @@ async def test_a_task_that_its_asset_does_not_want_is_dropped_with_its_siblings(
 async def test_a_task_that_is_given_back_is_claimed_again_later(attempt, claim, work, admin):
     await attempt(new("a"))
     task = await claim()
-    await tasks.give_back(work.database, task, why="away", delay_seconds=60)
+    await tasks.release(work.database, task, why="away", delay_seconds=60)
     assert await claim() is None
     await admin.execute("UPDATE tasks SET not_before = now()")
     assert (await claim()).tries == 1, "it was not its own fault"
@@ -311,8 +311,8 @@ async def test_a_bounded_number_of_a_companys_tasks_runs(attempt, claim):
     assert found[2] is None
 
 
-async def in_the_way(work, task):
-    return await tasks.is_in_the_way(work.database, task, seconds=30)
+async def should_yield(work, task):
+    return await tasks.should_yield(work.database, task, seconds=30)
 
 
 async def test_a_long_task_makes_way_for_a_company_that_has_waited(attempt, claim, work, admin):
@@ -324,12 +324,12 @@ async def test_a_long_task_makes_way_for_a_company_that_has_waited(attempt, clai
     await admin.execute(
         "UPDATE tasks SET claimed_at = now() - interval '60 seconds' WHERE id = $1", first.id
     )
-    assert not await in_the_way(work, first), "nobody waits"
+    assert not await should_yield(work, first), "nobody waits"
     await attempt(new("film"), company=THIRD)
-    assert not await in_the_way(work, first), "not for long"
+    assert not await should_yield(work, first), "not for long"
     await admin.execute("UPDATE tasks SET not_before = now() - interval '31 seconds'")
-    assert await in_the_way(work, first)
-    assert not await in_the_way(work, second), "the company that used the most"
+    assert await should_yield(work, first)
+    assert not await should_yield(work, second), "the company that used the most"
 
 
 async def test_a_task_that_made_way_runs_longer_before_it_does_so_again(
@@ -337,7 +337,7 @@ async def test_a_task_that_made_way_runs_longer_before_it_does_so_again(
 ):
     await attempt(new("film"), company=BIG)
     task = await claim()
-    await tasks.give_back(work.database, task, why="made way", made_way=True)
+    await tasks.release(work.database, task, why="preempted", preempted=True)
     task = await claim()
     assert task.tries == 1
     await attempt(new("film"), company=SMALL)
@@ -347,7 +347,7 @@ async def test_a_task_that_made_way_runs_longer_before_it_does_so_again(
             "UPDATE tasks SET claimed_at = now() - make_interval(secs => $2) WHERE id = $1",
             task.id, seconds,
         )  # fmt: skip
-        assert await in_the_way(work, task) is expected
+        assert await should_yield(work, task) is expected
 
 
 async def test_claims_at_once_pass_one_another(attempt, claim):

@@ -15,7 +15,7 @@ from media_runtime.database.outbox import Outbox
 from media_runtime.database.postgres import Database
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.kafka import consumer as kafka
-from media_runtime.kafka import mending
+from media_runtime.kafka import supervision
 from media_runtime.kafka.consumer import make_broker, on_bytes, on_events
 from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
 from media_runtime.settings import KafkaSettings
@@ -103,7 +103,7 @@ async def gate(settings):
 @pytest.mark.parametrize("routine", ["ensure_coordinator_known", "need_rejoin"])
 async def test_a_consumer_that_stands_still_is_replaced(kafka_settings, monkeypatch, routine):
     """aiokafka's background task ends at an error that it does not know, as on uvloop."""
-    monkeypatch.setattr(mending, "_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(supervision, "_PAUSE_SECONDS", 0.1)
     seen = []
 
     async def handler(value):

@@ -66,7 +66,7 @@ def app():
     async def look(thing: str) -> dict[str, str | None]:
         if thing == "broken":
             raise RuntimeError("of secrets")
-        return {"stored": tracing.continued("ignored")}
+        return {"stored": tracing.resume("ignored")}
 
     @app.get("/healthz")
     async def health() -> None:
@@ -134,7 +134,7 @@ def test_a_log_line_names_the_current_span(collector):
 def test_a_client_that_keeps_no_spans_decides_for_all(collector):
     tracing.configure_tracing("t")
     with tracing.span("work", parent=NOT_KEPT):
-        stored = tracing.continued(None)
+        stored = tracing.resume(None)
         carried = kafka_tracing.created("media_status", "key", NOT_KEPT)
     tracing.stop_tracing()
     assert stored.endswith("-00")

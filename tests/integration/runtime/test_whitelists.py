@@ -1,5 +1,5 @@
 """
-The whitelists and the jail, each alone: files that have ffmpeg open another file or an address.
+The whitelists and the sandbox, each alone: files that have ffmpeg open another file or an address.
 
 Sniffing keeps most of them away in the running system; here nothing stands before ffmpeg.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from media_runtime.errors import PermanentError, SuspectError
+from media_runtime.errors import PermanentError, InconclusiveError
 from media_runtime.media.ffmpeg import Ffmpeg
-from media_runtime.media.jail import Jail, JailKind
+from media_runtime.media.sandbox import Sandbox, SandboxKind
 
-from support.canaries import (
+from support.tripwires import (
     alias_reference,
     make_canary,
     playlists,
@@ -104,7 +104,7 @@ async def fallen_for(
     trap: Trap,
     world: World,
     folder: Path,
-    jail: JailKind,
+    sandbox: SandboxKind,
     options: Mapping[str, str | int] | None = None,
 ) -> set[str]:
     """
@@ -112,18 +112,18 @@ async def fallen_for(
 
     *options* replace those that every input has, the whitelists among them.
     """
-    ffmpeg = Ffmpeg(Jail(jail))
+    ffmpeg = Ffmpeg(Sandbox(sandbox))
     if options is not None:
         ffmpeg.input_options = {**GENEROUS, **trap.options, **options}
     words = [t for name, value in ffmpeg.input_options.items() for t in (f"-{name}", str(value))]
     upload, target = _written(trap.data(world), folder), folder / "out.mp4"
     world.visits.clear()
     found = set()
-    with suppress(PermanentError, SuspectError):
+    with suppress(PermanentError, InconclusiveError):
         video = (await ffmpeg.probe(upload, timeout_seconds=5)).video
         if video is not None and video.pixel_format:
             found.add("ffprobe has seen pictures")
-    with suppress(PermanentError, SuspectError):
+    with suppress(PermanentError, InconclusiveError):
         await ffmpeg.run(
             [*words, "-i", f"file:{upload}", "-t", "0.5", str(target)],
             reads=upload,
@@ -146,10 +146,10 @@ def _written(data: bytes, folder: Path) -> Path:
 
 @pytest.mark.parametrize("trap", TRAPS, ids=str)
 async def test_either_wall_holds_alone(trap, world, tmp_path):
-    jail_alone = await fallen_for(trap, world, tmp_path / "a", "bubblewrap", {})
+    sandbox_alone = await fallen_for(trap, world, tmp_path / "a", "bubblewrap", {})
     whitelists_alone = await fallen_for(trap, world, tmp_path / "b", "none")
     neither = await fallen_for(trap, world, tmp_path / "c", "none", {})
-    assert (jail_alone, whitelists_alone) == (set(), set())
+    assert (sandbox_alone, whitelists_alone) == (set(), set())
     seen = {"ffprobe has seen pictures", "the canary is in the output"}
     assert neither == seen | ({VISITED} if trap.visits else set())
 
@@ -157,5 +157,5 @@ async def test_either_wall_holds_alone(trap, world, tmp_path):
 @pytest.mark.parametrize("trap", [trap for trap in TRAPS if trap.visits], ids=str)
 @pytest.mark.parametrize("name", ["protocol_whitelist", "format_whitelist"])
 async def test_no_address_is_visited_while_one_whitelist_is_left(trap, name, world, tmp_path):
-    left = {name: Ffmpeg(Jail("none")).input_options[name]}
+    left = {name: Ffmpeg(Sandbox("none")).input_options[name]}
     assert await fallen_for(trap, world, tmp_path / "a", "none", left) == set()

@@ -69,7 +69,7 @@ async def test_a_bucket_that_is_long_in_making_holds_up_no_other_company(
     async with Database.connect(url, name="t", size=2) as database:
         buckets = Buckets(database, store, wait_seconds=2)
         waiting = [asyncio.create_task(buckets.of(slow)) for _ in range(50)]
-        await eventually(lambda: admin.fetchval("SELECT 1 FROM wanted_buckets"))
+        await eventually(lambda: admin.fetchval("SELECT 1 FROM bucket_requests"))
         async with asyncio.timeout(1):
             assert await buckets.of(known) == store.bucket_of(known)
         assert not any(task.done() for task in waiting)

@@ -9,9 +9,9 @@ import pytest
 from media_runtime.database.postgres import Database
 from media_runtime.storage.store import ObjectStore, upload_key
 from watcher.metrics import LOOKS
-from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.monitoring.backlog import BacklogCheck, OutcomesCheck
 from watcher.monitoring.escalation import Escalation
-from watcher.monitoring.quotas import LookAtQuotas
+from watcher.monitoring.quotas import QuotasCheck
 from watcher.settings import WatcherSettings
 from watcher.watch import Watch
 
@@ -58,7 +58,7 @@ async def store(settings):
 @pytest.fixture
 def watch(database, settings):
     """A watch over rows alone."""
-    looks = LookAtBacklog, LookAtOutcomes, LookAtQuotas
+    looks = BacklogCheck, OutcomesCheck, QuotasCheck
     found = (look(database, settings) for look in looks)
     return Watch(*found, escalation=Escalation(settings))
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.storage.store import output_key, quarantine_key, upload_key
-from watcher.cleanup.plan import LookAtCleanup, plan_cleanup
+from watcher.cleanup.plan import CleanupCheck, plan_cleanup
 from watcher.cleanup.sweep import Sweep
 from watcher.metrics import CLEANED
 from watcher.rules import Rule
@@ -101,7 +101,7 @@ async def test_a_plan_says_for_each_rule_what_goes_and_removes_nothing(
 async def test_what_is_due_is_exported_with_the_age_of_the_oldest(
     database, store, settings, planted, value
 ):
-    look = LookAtCleanup(database, settings)
+    look = CleanupCheck(database, settings)
     assert await look() == ()
     assert {
         rule: (value("cleanup_due", rule=rule), value("cleanup_oldest_seconds", rule=rule))

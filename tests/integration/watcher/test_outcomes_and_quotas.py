@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 from watcher.metrics import LOOKS
-from watcher.monitoring.backlog import LookAtOutcomes
+from watcher.monitoring.backlog import OutcomesCheck
 from watcher.monitoring.findings import Kind, Severity
-from watcher.monitoring.quotas import STATUSES, LookAtQuotas
-from watcher.monitoring.space import LookAtSpace, StorageAwayError
+from watcher.monitoring.quotas import STATUSES, QuotasCheck
+from watcher.monitoring.storage_capacity import SpaceCheck, StorageAwayError
 
 
 def now():
@@ -20,7 +20,7 @@ def now():
 
 @pytest.fixture
 def outcomes(database, settings):
-    return LookAtOutcomes(database, settings)
+    return OutcomesCheck(database, settings)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def test_failures_of_long_ago_are_history(outcomes, add):
 async def test_each_company_close_to_its_quota_is_found(database, settings, company, value):
     await company(799)
     warned, close, full = await company(800), await company(950), await company(1001)
-    found = await LookAtQuotas(database, settings)()
+    found = await QuotasCheck(database, settings)()
     assert {one.company_id: one.severity for one in found} == {
         warned: Severity.INFO,
         close: Severity.TICKET,
@@ -86,10 +86,10 @@ async def test_only_the_busiest_companies_have_metrics_of_their_own(
     quiet, busy = await company(500), await company(1)
     await add("processing", 3, minutes=1, company=busy)
     few = settings.model_copy(update={"companies_shown": 1})
-    await LookAtQuotas(database, few)()
+    await QuotasCheck(database, few)()
     assert value("company_assets", company=str(busy), status="processing") == 3
     assert value("company_assets", company=str(quiet), status="processing") is None
-    await LookAtQuotas(database, settings.model_copy(update={"companies_shown": 0}))()
+    await QuotasCheck(database, settings.model_copy(update={"companies_shown": 0}))()
     assert not [
         sample
         for family in LOOKS.collect()
@@ -103,7 +103,7 @@ async def test_a_company_close_to_its_quota_is_always_among_them(
 ):
     busy, full, fuller = await company(1), await company(900), await company(990)
     await add("processing", 3, minutes=1, company=busy)
-    await LookAtQuotas(database, settings.model_copy(update={"companies_shown": 1}))()
+    await QuotasCheck(database, settings.model_copy(update={"companies_shown": 1}))()
     shown = [value("company_stored_bytes", company=str(one)) for one in (busy, full, fuller)]
     assert shown == [4, None, 990], "the busiest, and the fullest"
 
@@ -112,20 +112,20 @@ async def test_a_company_is_counted_in_every_status(database, settings, company,
     one = await company(1)
     for count, status in enumerate(STATUSES, start=1):
         await add(status, count, company=one)
-    await LookAtQuotas(database, settings)()
+    await QuotasCheck(database, settings)()
     counted = [value("company_assets", company=str(one), status=status) for status in STATUSES]
     assert counted == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_what_storage_has_left_is_told_and_too_little_is_an_alert(settings, value):
-    look = LookAtSpace(settings.model_copy(update={"space_alert_ratio": 0.000_001}))
+    look = SpaceCheck(settings.model_copy(update={"space_alert_ratio": 0.000_001}))
     assert await look() == ()
     assert 0 < value("storage_bytes", state="free") <= value("storage_bytes", state="total")
-    (found,) = await LookAtSpace(settings.model_copy(update={"space_alert_ratio": 0.999_999}))()
+    (found,) = await SpaceCheck(settings.model_copy(update={"space_alert_ratio": 0.999_999}))()
     assert (found.kind, found.severity) == (Kind.SPACE, Severity.PAGE)
 
 
 async def test_storage_that_does_not_answer_is_away(settings):
     gone = settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
     with pytest.raises(StorageAwayError):
-        await LookAtSpace(gone)()
+        await SpaceCheck(gone)()

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from media_runtime.database.postgres import Database
 from watcher.metrics import BUCKET_FAILURES
-from watcher.reconcile.buckets import MakeBuckets
+from watcher.reconcile.buckets import BucketProvisioner
 
 from support.databases import service_url
 from support.eventually import eventually
@@ -21,7 +21,7 @@ async def want(database_name):
 
         async def ask(company):
             async with sign_api.company(company) as connection:
-                await connection.execute("INSERT INTO wanted_buckets VALUES ($1)", company)
+                await connection.execute("INSERT INTO bucket_requests VALUES ($1)", company)
 
         yield ask
 
@@ -31,7 +31,7 @@ def has_bucket(admin):
     async def look(company):
         return await admin.fetchval(
             "SELECT bucket FROM companies WHERE company_id = $1 AND NOT EXISTS"
-            " (SELECT 1 FROM wanted_buckets WHERE company_id = $1)",
+            " (SELECT 1 FROM bucket_requests WHERE company_id = $1)",
             company,
         )
 
@@ -40,7 +40,7 @@ def has_bucket(admin):
 
 async def test_who_asks_has_a_bucket_a_moment_later(database, store, settings, want, has_bucket):
     companies = [uuid4() for _ in range(20)]
-    async with MakeBuckets(database, store, settings).going_on():
+    async with BucketProvisioner(database, store, settings).running():
         for company in companies:
             await want(company)
         for company in companies:
@@ -54,8 +54,8 @@ async def test_two_replicas_make_one_bucket_and_harm_nothing(
     database, store, settings, want, has_bucket
 ):
     companies = [uuid4() for _ in range(5)]
-    first, second = (MakeBuckets(database, store, settings) for _ in range(2))
-    async with first.going_on(), second.going_on():
+    first, second = (BucketProvisioner(database, store, settings) for _ in range(2))
+    async with first.running(), second.running():
         for company in companies:
             await want(company)
         for company in companies:
@@ -73,7 +73,7 @@ async def test_a_bucket_that_cannot_be_made_holds_up_nobody_and_is_tried_again(
         # A quota that no store takes.
         await admin.execute("INSERT INTO companies VALUES ($1, 'b', -1)", company)
     failed, good = BUCKET_FAILURES._value.get(), uuid4()
-    async with MakeBuckets(database, store, settings).going_on():
+    async with BucketProvisioner(database, store, settings).running():
         await eventually(lambda: BUCKET_FAILURES._value.get() >= failed + len(bad))
         await want(good)
         await eventually(lambda: has_bucket(good), timeout=5)
@@ -90,6 +90,6 @@ async def test_a_company_that_has_a_bucket_keeps_its_quota(
     company = uuid4()
     await admin.execute("INSERT INTO companies VALUES ($1, 'b', 777)", company)
     await want(company)
-    async with MakeBuckets(database, store, settings).going_on():
+    async with BucketProvisioner(database, store, settings).running():
         await eventually(lambda: has_bucket(company))
     assert await store.bucket_flaw(company, quota_bytes=777) is None

@@ -14,7 +14,7 @@ from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import Producer
 from media_runtime.storage.store import ObjectStore, output_key, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
-from watcher.monitoring.backlog import LookAtBacklog, oldest_items
+from watcher.monitoring.backlog import BacklogCheck, oldest_items
 from watcher.reconcile.assets import Reconciler, VerifyBuckets
 
 QUOTA = 10**6
@@ -89,7 +89,7 @@ async def test_an_upload_that_was_not_announced_is_fed_to_ingest(
 ):
     asset = await signed(ago=2)
     version = await upload(asset)
-    assert await reconciler() == {"fed": 1}
+    assert await reconciler() == {"requeued": 1}
     (row,) = await admin.fetch("SELECT * FROM outbox")
     assert (row["producer"], row["topic"], row["company_id"]) == (
         "watcher",
@@ -110,10 +110,10 @@ async def test_an_upload_that_ingest_has_not_heard_of_is_backlog(
 ):
     """Else nobody would notice that ingest is down."""
     await upload(await signed(ago=2))
-    await LookAtBacklog(database, settings)()
+    await BacklogCheck(database, settings)()
     assert value("backlog") == 0
     await reconciler()
-    await LookAtBacklog(database, settings)()
+    await BacklogCheck(database, settings)()
     assert value("backlog") == 1
     (item,) = await oldest_items(database, 5)
     assert item.age_seconds == pytest.approx(0, abs=30)
@@ -149,7 +149,7 @@ async def test_a_grant_that_lapsed_unused_expires_and_is_told(reconciler, signed
 async def test_a_lapsed_grant_whose_file_is_there_is_no_loss(reconciler, signed, upload, told):
     asset = await signed(ago=80)
     await upload(asset)
-    assert await reconciler() == {"fed": 1}
+    assert await reconciler() == {"requeued": 1}
     assert await told() == ([str(asset)], [])
 
 
@@ -164,7 +164,7 @@ async def test_rows_of_grants_that_lapsed_long_ago_are_removed(reconciler, signe
     fresh = await signed("expired", ago=week - 1)
     late = await signed("expired", ago=week + 1)
     await upload(late)
-    assert await reconciler() == {"removed": 1, "fed": 1}
+    assert await reconciler() == {"removed": 1, "requeued": 1}
     assert await reconciler() == {}, "it is not fed again and again"
     left = {row["id"] for row in await admin.fetch("SELECT id FROM media_assets")}
     assert left == {fresh, late}, f"{unused} alone is forgotten"
@@ -178,10 +178,10 @@ async def test_rows_of_grants_that_lapsed_long_ago_are_removed(reconciler, signe
         ({"done": 15, "blocked": None}, "waits"),
         ({"done": 15, "running": None}, "waits"),
         ({"done": 5}, "waits"),
-        ({"done": 15}, "fed"),
-        ({"cancelled": 15}, "fed"),
+        ({"done": 15}, "requeued"),
+        ({"cancelled": 15}, "requeued"),
         ({"done": 15, "failed": 5}, "waits"),
-        ({}, "fed"),
+        ({}, "requeued"),
     ],
 )
 async def test_an_attempt_without_an_open_task_is_started_again(
@@ -191,7 +191,7 @@ async def test_an_attempt_without_an_open_task_is_started_again(
     for state, ended_ago in tasks.items():
         await add_task(admin, asset, state, ended_ago)
     assert await reconciler() == {effect: 1}
-    assert await told() == ([str(asset)] if effect == "fed" else [], [])
+    assert await told() == ([str(asset)] if effect == "requeued" else [], [])
 
 
 async def add_task(admin, asset, state, ended_ago, *, attempt=1):
@@ -207,7 +207,7 @@ async def add_task(admin, asset, state, ended_ago, *, attempt=1):
 async def test_what_an_older_attempt_left_does_not_count_as_work(reconciler, signed, admin, told):
     asset = await signed("processing", ago=30, uploaded_at=datetime.now(UTC), attempt=2)
     await add_task(admin, asset, "queued", None)
-    assert await reconciler() == {"fed": 1}
+    assert await reconciler() == {"requeued": 1}
     assert await told() == ([str(asset)], [])
 
 

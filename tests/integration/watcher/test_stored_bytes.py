@@ -8,7 +8,7 @@ import pytest
 from media_runtime.storage.store import upload_key
 from watcher.monitoring import stored_bytes
 from watcher.monitoring.findings import Kind, Severity
-from watcher.monitoring.stored_bytes import LookAtStoredBytes, read_bucket_bytes
+from watcher.monitoring.stored_bytes import StoredBytesCheck, read_bucket_bytes
 
 from support.eventually import eventually
 
@@ -39,7 +39,7 @@ def make(store, admin, add):
 def look(database, store, settings):
     def with_margin(**margin):
         margin = {"unaccounted_alert_bytes": 2500, "unaccounted_after_seconds": 0, **margin}
-        return LookAtStoredBytes(database, store, settings.model_copy(update=margin))
+        return StoredBytesCheck(database, store, settings.model_copy(update=margin))
 
     return with_margin
 

@@ -8,10 +8,10 @@ import pytest
 import structlog
 from media_runtime.database.postgres import Database
 from watcher.metrics import LOOKS, LOOKS_FAILED
-from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.monitoring.backlog import BacklogCheck, OutcomesCheck
 from watcher.monitoring.escalation import Escalation
 from watcher.monitoring.findings import Kind
-from watcher.monitoring.quotas import LookAtQuotas
+from watcher.monitoring.quotas import QuotasCheck
 from watcher.watch import Watch
 
 from support.databases import service_url
@@ -37,7 +37,7 @@ async def test_what_cannot_be_looked_at_is_as_it_was(database, gone, settings, w
     await add("processing", 11, minutes=1)
     await watch()
     assert (found("backlog"), found("quota")) == (1, 0)
-    looks = LookAtBacklog(gone, settings), LookAtQuotas(database, settings)
+    looks = BacklogCheck(gone, settings), QuotasCheck(database, settings)
     seen = await Watch(*looks, escalation=Escalation(settings))()
     assert seen.blind == {Kind.BACKLOG}
     assert (found("backlog"), found("quota")) == (1, 0)
@@ -45,7 +45,7 @@ async def test_what_cannot_be_looked_at_is_as_it_was(database, gone, settings, w
     await watch()
     assert found("backlog") == 1
     few = settings.model_copy(update={"backlog_alert": 50})
-    await Watch(LookAtBacklog(database, few), escalation=Escalation(few))()
+    await Watch(BacklogCheck(database, few), escalation=Escalation(few))()
     assert found("backlog") == 0, "it was looked at, and is cured"
 
 
@@ -55,15 +55,15 @@ async def test_a_look_with_an_error_of_its_own_loses_no_other(
     await add("processing", 11, minutes=1)
     await watch()
     await admin.execute("ALTER TABLE company_usage RENAME TO elsewhere")
-    before = failed("LookAtBacklog")
+    before = failed("BacklogCheck")
     with structlog.testing.capture_logs() as lines:
         seen = await watch()
     (line, *_) = [line for line in lines if line["event"] == "look_failed"]
-    assert (line["look"], line["log_level"], line["exc_info"]) == ("LookAtBacklog", "error", True)
+    assert (line["look"], line["log_level"], line["exc_info"]) == ("BacklogCheck", "error", True)
     assert seen.blind == {Kind.BACKLOG, Kind.QUOTA}
     assert found("backlog") == 1
-    assert failed("LookAtBacklog") == before + 1
-    assert LookAtOutcomes.kinds.isdisjoint(seen.blind)
+    assert failed("BacklogCheck") == before + 1
+    assert OutcomesCheck.kinds.isdisjoint(seen.blind)
 
 
 class Clock:
@@ -94,7 +94,7 @@ def escalated(database, settings, clock):
     settings = settings.model_copy(update={"backlog_alert": 2})
 
     def start():
-        looks = LookAtBacklog(database, settings), LookAtQuotas(database, settings)
+        looks = BacklogCheck(database, settings), QuotasCheck(database, settings)
         return Watch(*looks, escalation=Escalation(settings, clock=clock))
 
     running = start()
@@ -161,8 +161,8 @@ async def test_a_page_about_one_company_is_escalated_and_what_wakes_nobody_is_no
 async def test_what_cannot_be_looked_at_lasts_on(gone, database, settings, clock, admin, add):
     few = settings.model_copy(update={"backlog_alert": 2})
     escalation = Escalation(few, clock=clock)
-    sees = Watch(LookAtBacklog(database, few), escalation=escalation)
-    blind = Watch(LookAtBacklog(gone, few), escalation=escalation)
+    sees = Watch(BacklogCheck(database, few), escalation=escalation)
+    blind = Watch(BacklogCheck(gone, few), escalation=escalation)
     await add("processing", 3, minutes=1)
     await sees()
     for _ in clock.pass_hour():

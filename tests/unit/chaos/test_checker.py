@@ -8,7 +8,7 @@ import pytest
 
 from chaos.checker import INVARIANTS, judge
 from chaos.evidence import Decoded, Found, Message
-from chaos.good_run import AT, BAD, CLIP, NOW, ONE, OTHER, PHOTO, GoodRun, some_id
+from chaos.golden_run import AT, BAD, CLIP, NOW, ONE, OTHER, PHOTO, GoodRun, some_id
 from chaos.load import Heard
 
 POISON = {"dlq-topic": "media_ingest", "dlq-partition": "3", "dlq-offset": "7", "dlq-service": "x"}
@@ -95,8 +95,8 @@ def test_an_upload_in_quarantine_is_stored(run):
 def test_an_upload_that_nobody_acknowledged_may_be_missing(run):
     asset_id = some_id("doubtful")
     run.signed(asset_id, ONE, "photo.jpg", "image/jpeg", "ready")
-    run.drop("ledger", lambda e: e.asset_id == asset_id and e.op == "upload")
-    run.ledger("upload", "info", asset_id=asset_id, company=ONE, expect="ready")
+    run.drop("journal", lambda e: e.asset_id == asset_id and e.op == "upload")
+    run.journal("upload", "info", asset_id=asset_id, company=ONE, expect="ready")
     run.drop("objects", lambda found: asset_id in found.key)
     run.drop("transitions", lambda row: row["asset_id"] == asset_id)
     run.drop("messages", lambda m: asset_id in m.key)
@@ -162,7 +162,7 @@ def object_without_asset(run):
 
 def asset_is_gone(run):
     asset_id = some_id("gone")
-    run.ledger("upload", asset_id=asset_id, company=ONE, expect="ready", size=1)
+    run.journal("upload", asset_id=asset_id, company=ONE, expect="ready", size=1)
 
 
 def upload_is_not_stored(run):
@@ -216,13 +216,13 @@ def expired(run):
 
 def stored_without_answer_and_pending(run):
     still_pending(run)
-    run.drop("ledger", lambda e: e.asset_id == some_id("unfinished") and e.op == "upload")
-    run.ledger("upload", "info", asset_id=some_id("unfinished"), company=ONE, expect="ready")
+    run.drop("journal", lambda e: e.asset_id == some_id("unfinished") and e.op == "upload")
+    run.journal("upload", "info", asset_id=some_id("unfinished"), company=ONE, expect="ready")
 
 
 def deleted_by_nobody(run):
     run.delete(PHOTO)
-    run.drop("ledger", lambda entry: entry.op == "delete")
+    run.drop("journal", lambda entry: entry.op == "delete")
 
 
 def ended_twice(run):
@@ -294,8 +294,8 @@ def status_is_not_told(run):
 
 
 def expects(run, asset_id, code):
-    entry = find(run.evidence.ledger, lambda e: e.op == "upload" and e.asset_id == asset_id)
-    replace(run.evidence.ledger, entry, expect=code)
+    entry = find(run.evidence.journal, lambda e: e.op == "upload" and e.asset_id == asset_id)
+    replace(run.evidence.journal, entry, expect=code)
 
 
 def good_file_is_refused(run):
@@ -452,7 +452,7 @@ def outputs_of_another_asset(run):
 
 
 def did_not_come_to_rest(run):
-    run.ledger("quiesce", "fail", detail="after 120 s: 1 assets")
+    run.journal("quiesce", "fail", detail="after 120 s: 1 assets")
 
 
 def outbox_is_not_empty(run):
@@ -505,7 +505,7 @@ def a_dead_letter(run):
 
 def row_of_another_company(run):
     asset_id = some_id("astray")
-    run.ledger("sign", company=ONE, asset_id=asset_id)
+    run.journal("sign", company=ONE, asset_id=asset_id)
     run.evidence.assets.append(
         {
             **run.asset(BAD),
@@ -693,7 +693,7 @@ def test_clients_that_were_kept_from_listening_are_left_out(run):
 
 def test_who_subscribes_later_is_told_of_nothing_before(run):
     run.evidence.heard.clear()
-    for entry in list(run.evidence.ledger):
+    for entry in list(run.evidence.journal):
         if entry.op == "subscribe":
-            replace(run.evidence.ledger, entry, at=AT + 1)
+            replace(run.evidence.journal, entry, at=AT + 1)
     assert judge(run.evidence).ok

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from chaos import load
-from chaos.ledger import Entry, Ledger, uploads
+from chaos.journal import Entry, Journal, uploads
 from chaos.load import run_load
 from chaos.media import READY, Sample
 from chaos.target import Target
@@ -66,32 +66,32 @@ def server(monkeypatch) -> Server:
 
 
 @pytest.fixture
-def ledger(tmp_path):
-    with Ledger(tmp_path / "ledger.jsonl") as ledger:
-        yield ledger
+def journal(tmp_path):
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        yield journal
 
 
-async def send(ledger, *, patience=5.0) -> list[tuple[str, str]]:
+async def send(journal, *, patience=5.0) -> list[tuple[str, str]]:
     await run_load(
         TARGET,
         count=1,
         seed=1,
-        ledger=ledger,
+        journal=journal,
         companies=[COMPANY],
         concurrency=1,
         samples=[PHOTO],
         patience=patience,
     )
-    return [(entry.op, entry.outcome) for entry in ledger.entries()]
+    return [(entry.op, entry.outcome) for entry in journal.entries()]
 
 
 LOST = httpx.ReadError("the connection broke")
 AWAY = httpx.ConnectError("nobody listens")
 
 
-async def test_an_upload_is_signed_and_stored(server, ledger):
-    assert await send(ledger) == [("sign", "ok"), ("upload", "ok")]
-    sign, upload = ledger.entries()
+async def test_an_upload_is_signed_and_stored(server, journal):
+    assert await send(journal) == [("sign", "ok"), ("upload", "ok")]
+    sign, upload = journal.entries()
     assert json.loads(server.requests[0].content) == {
         "fileName": "photo.jpg",
         "size": 5,
@@ -101,45 +101,45 @@ async def test_an_upload_is_signed_and_stored(server, ledger):
     assert (upload.company, upload.expect, upload.size) == (str(COMPANY), "ready", 5)
 
 
-async def test_a_sign_is_repeated_with_the_same_key(server, ledger):
+async def test_a_sign_is_repeated_with_the_same_key(server, journal):
     server.sign = [AWAY, 503, LOST, 429]
-    assert await send(ledger) == [("sign", "ok"), ("upload", "ok")]
+    assert await send(journal) == [("sign", "ok"), ("upload", "ok")]
     keys = {request.headers["idempotency-key"] for request in server.at("api")}
     assert (len(server.at("api")), len(keys)) == (5, 1)
-    assert ledger.entries()[0].tries == 5
+    assert journal.entries()[0].tries == 5
 
 
-async def test_an_upload_is_repeated_with_the_same_grant(server, ledger):
+async def test_an_upload_is_repeated_with_the_same_grant(server, journal):
     server.upload = [LOST, 503, AWAY]
-    assert await send(ledger) == [("sign", "ok"), ("upload", "ok")]
+    assert await send(journal) == [("sign", "ok"), ("upload", "ok")]
     assert (len(server.at("api")), len(server.at("storage"))) == (1, 4)
 
 
-async def test_what_is_refused_is_not_repeated(server, ledger):
+async def test_what_is_refused_is_not_repeated(server, journal):
     server.upload = [403]
-    assert await send(ledger) == [("sign", "ok"), ("upload", "fail")]
+    assert await send(journal) == [("sign", "ok"), ("upload", "fail")]
     assert len(server.at("storage")) == 1
 
 
-async def test_a_refusal_after_a_broken_connection_leaves_a_doubt(server, ledger):
+async def test_a_refusal_after_a_broken_connection_leaves_a_doubt(server, journal):
     server.upload = [LOST, 403]
-    assert await send(ledger) == [("sign", "ok"), ("upload", "info")]
+    assert await send(journal) == [("sign", "ok"), ("upload", "info")]
 
 
-async def test_what_never_reached_anyone_has_failed(server, ledger):
+async def test_what_never_reached_anyone_has_failed(server, journal):
     server.upload = [AWAY] * 1000
-    assert await send(ledger, patience=0.05) == [("sign", "ok"), ("upload", "fail")]
+    assert await send(journal, patience=0.05) == [("sign", "ok"), ("upload", "fail")]
 
 
 @pytest.mark.parametrize("answer", [LOST, 503])
-async def test_what_may_have_been_stored_is_in_doubt(server, ledger, answer):
+async def test_what_may_have_been_stored_is_in_doubt(server, journal, answer):
     server.upload = [answer] * 1000
-    assert await send(ledger, patience=0.05) == [("sign", "ok"), ("upload", "info")]
+    assert await send(journal, patience=0.05) == [("sign", "ok"), ("upload", "info")]
 
 
-async def test_without_a_grant_nothing_is_uploaded(server, ledger):
+async def test_without_a_grant_nothing_is_uploaded(server, journal):
     server.sign = [422]
-    assert await send(ledger) == [("sign", "fail")]
+    assert await send(journal) == [("sign", "fail")]
     assert server.at("storage") == []
 
 
@@ -159,18 +159,18 @@ def test_a_mix_is_kept_to_the_file(monkeypatch):
     assert len(load._chosen(7, 5, mix, None)) == 7
 
 
-def test_a_ledger_gives_back_what_was_written_but_no_torn_line(ledger):
-    first = ledger.add("upload", "info", asset_id="a", company="c", sample="x", expect="ready")
-    second = ledger.add("upload", "ok", asset_id="a", company="c")
-    ledger.add("upload", "fail", asset_id="a")
-    with ledger.path.open("a") as file:
+def test_a_ledger_gives_back_what_was_written_but_no_torn_line(journal):
+    first = journal.add("upload", "info", asset_id="a", company="c", sample="x", expect="ready")
+    second = journal.add("upload", "ok", asset_id="a", company="c")
+    journal.add("upload", "fail", asset_id="a")
+    with journal.path.open("a") as file:
         file.write('{"op":"sign","outco')
-    found = Ledger.read(ledger.path)
+    found = Journal.read(journal.path)
     assert found[:2] == [first, second]
     assert len(found) == 3
     assert uploads(found) == {"a": second}
 
 
-def test_an_entry_may_have_fields_of_a_later_day(ledger):
-    ledger.path.write_text('{"op":"sign","outcome":"ok","at":1.5,"weather":"fine"}\n')
-    assert ledger.entries() == [Entry(op="sign", outcome="ok", at=1.5)]
+def test_an_entry_may_have_fields_of_a_later_day(journal):
+    journal.path.write_text('{"op":"sign","outcome":"ok","at":1.5,"weather":"fine"}\n')
+    assert journal.entries() == [Entry(op="sign", outcome="ok", at=1.5)]

@@ -15,7 +15,7 @@ import pytest
 from mediactl.devstack.services import SERVICES
 
 from chaos.hooks.chaos_hooks import MUTATIONS, POINTS, resolve
-from chaos.rig import HOOKS, hooks
+from chaos.harness import HOOKS, hooks
 from support.eventually import eventually
 from support.surroundings import command_lines_with
 
@@ -114,11 +114,11 @@ _TRANSCODING = """
     install(service="ingest", kill="transcoding:2", mutation="", hits=sys.argv[1])
     from ingest.outputs.video import _Progress
     from media_runtime.media.ffmpeg import Ffmpeg
-    from media_runtime.media.jail import Jail
+    from media_runtime.media.sandbox import Sandbox
     from pathlib import Path
 
     here = Path('/usr/bin/env')
-    run = Ffmpeg(Jail("bubblewrap")).run
+    run = Ffmpeg(Sandbox("bubblewrap")).run
     report = _Progress(None, None, None).report
     asyncio.run(
         run(sys.argv[2:], reads=here, writes=here.parent, timeout_seconds=60, on_progress=report)
@@ -175,7 +175,7 @@ _IMPATIENT = {
     "media_runtime.kafka.consumer._Settle.handle",
 }
 _GUARDS = {
-    "fence_off": {"media_records.tasks._BEAT", "media_records.tasks._END"},
+    "fence_off": {"media_records.tasks._HEARTBEAT", "media_records.tasks._END"},
     "dedupe_off": {
         "media_records.tasks._END",
         "media_records.tasks._NAMED",

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ingest.trust.encryption import is_encrypted
 from ingest.trust.gate import RefusedFileError, check_file
 
-from support.evil import sealed_matroska, sealed_stream
+from support.hostile_files import sealed_matroska, sealed_stream
 from support.media_files import make_video
 
 

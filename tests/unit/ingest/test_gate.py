@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest.trust import boxes
-from ingest.trust.boxes import Layout
+from ingest.trust import isobmff
+from ingest.trust.isobmff import Layout
 from ingest.trust.gate import (
     Limits,
     RefusedFileError,
@@ -21,7 +21,7 @@ from ingest.trust.gate import (
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import MediaInfo, VideoStream
-from media_runtime.media.jail import Jail
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.pictures import ImageInfo
 
 from support.media_files import make_photo, make_video, run_ffmpeg
@@ -203,14 +203,14 @@ async def test_too_many_pixels_and_streams_have_codes_of_their_own(tmp_path):
         tmp_path / "large.mp4", size="8000x6000", seconds=0.08, sound=False, source="color"
     )
     with pytest.raises(PermanentError) as caught:
-        await Ffmpeg(Jail("bubblewrap")).probe(large)
+        await Ffmpeg(Sandbox("bubblewrap")).probe(large)
     assert caught.value.code == "too_many_pixels"
     tones = [word for _ in range(16) for word in ("-f", "lavfi", "-i", "sine=duration=0.2")]
     maps = [word for number in range(17) for word in ("-map", str(number))]
     many = tmp_path / "many.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "testsrc=duration=0.2", *tones, *maps, str(many))
     with pytest.raises(PermanentError) as caught:
-        await Ffmpeg(Jail("bubblewrap")).probe(many)
+        await Ffmpeg(Sandbox("bubblewrap")).probe(many)
     assert caught.value.code == "too_many_streams"
 
 
@@ -218,10 +218,10 @@ async def test_too_many_pixels_and_streams_have_codes_of_their_own(tmp_path):
 def test_no_bytes_break_the_reader_of_boxes(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "any.mp4"
     path.write_bytes(data)
-    assert isinstance(boxes.read(path), Layout)
+    assert isinstance(isobmff.read(path), Layout)
 
 
 def test_a_million_boxes_are_not_all_read(tmp_path):
     path = tmp_path / "many.mp4"
     path.write_bytes(b"\0\0\0\x08free" * 1_000_000 + b"\0\0\xff\xffmdat")
-    assert not boxes.read(path).is_truncated
+    assert not isobmff.read(path).is_truncated

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ingest.trust.gate import RefusedFileError, check_file
 from ingest.trust.sample_tables import Tables, read_avi, read_isobmff
 
-from support.canaries import box
+from support.tripwires import box
 from support.costly import (
     avi_of_one_frame,
     avi_of_one_index,

@@ -23,5 +23,5 @@ def test_containers_need_docker_alone(path):
 
 
 def test_servers_of_ones_own_need_no_servers_here():
-    assert set(names("env")) == {"ffmpeg", "bubblewrap", "jail"}
+    assert set(names("env")) == {"ffmpeg", "bubblewrap", "sandbox"}
     assert set(names("native")) > {*names("env"), "prometheus"}

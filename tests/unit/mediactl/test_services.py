@@ -7,7 +7,7 @@ from mediactl.devstack.endpoints import Endpoints
 from mediactl.errors import UsageError
 from mediactl.devstack.services import (
     SERVICES,
-    Surroundings,
+    StackContext,
     check_scalable,
     service_environment,
     with_login,
@@ -24,7 +24,7 @@ def state(tmp_path):
 
 def environment(state, service, environ=None, port=8001):
     environ = environ or {}
-    around = Surroundings(
+    around = StackContext(
         ENDPOINTS,
         stack_credentials(state, environ),
         "p_",

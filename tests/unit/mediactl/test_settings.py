@@ -7,7 +7,7 @@ from mediactl.devstack.home import Home
 from mediactl.devstack.local import LocalStack
 from mediactl.progress import SilentProgress
 from mediactl.devstack.state import State
-from mediactl.watcher_commands import surroundings
+from mediactl.watcher_commands import stack_context
 
 GIVEN = {
     "WATCHER_RETENTION_DAYS": "3650",
@@ -117,7 +117,7 @@ def test_commands_of_the_watcher_work_with_what_up_was_given(state, tmp_path):
              "S3_SECRET_KEY", "MEDIA_URL", "EDGE_METRICS_URL")  # fmt: skip
     home.env_file.write_text("".join(f"{name}=x\n" for name in names))
 
-    around = surroundings(home)
+    around = stack_context(home)
 
     assert around.topic_prefix == "p_"
     assert around.environ["WATCHER_RETENTION_DAYS"] == "3650"

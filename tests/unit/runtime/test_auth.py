@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from media_runtime.http import auth
 from media_runtime.http.auth import InvalidTokenError, TokenVerifier, bearer_token
-from media_runtime.http.published_keys import UnknownKeyError
+from media_runtime.http.jwks import UnknownKeyError
 from media_runtime.settings import AuthSettings
 
 SECRET = "s" * 32

@@ -19,11 +19,11 @@ from media_runtime.media.ffmpeg import (
     UnreadableMediaError,
 )
 from media_runtime.media.info import MediaInfo
-from media_runtime.media.jail import Jail
+from media_runtime.media.sandbox import Sandbox
 
 from support.eventually import eventually
 
-FFMPEG = Ffmpeg(Jail("bubblewrap"))
+FFMPEG = Ffmpeg(Sandbox("bubblewrap"))
 INPUT_WORDS = [
     text for key, value in FFMPEG.input_options.items() for text in (f"-{key}", str(value))
 ]
@@ -69,7 +69,7 @@ def commands_with(marker: str) -> list[int]:
 
 
 def encoder_with(marker: str) -> int | None:
-    """Return the process id of ffmpeg itself, without the jail around it."""
+    """Return the process id of ffmpeg itself, without the sandbox around it."""
     found = [
         pid
         for pid in commands_with(marker)
@@ -168,14 +168,14 @@ async def test_ffmpeg_dies_with_its_parent(tmp_path, loop):
         f"import sys, {loop}\n"
         "from pathlib import Path\n"
         "from media_runtime.media.ffmpeg import Ffmpeg\n"
-        "from media_runtime.media.jail import Jail\n"
+        "from media_runtime.media.sandbox import Sandbox\n"
         "here = Path('/usr/bin/env')\n"
-        "run = Ffmpeg(Jail('bubblewrap')).run\n"
+        "run = Ffmpeg(Sandbox('bubblewrap')).run\n"
         f"{loop}.run(run(sys.argv[1:], reads=here, writes=here.parent, timeout_seconds=60))"
     )
     parent = start_python(program, *endless(marker))
     try:
-        # A jail that is still being set up is not yet bound to its parent: see jail.py.
+        # A sandbox that is still being set up is not yet bound to its parent: see sandbox.py.
         await eventually(lambda: encoder_with(marker))
     finally:
         parent.kill()
@@ -285,12 +285,12 @@ async def test_only_listed_decoders_open_an_upload(tmp_path, codec):
 
 async def test_limits_of_the_input_are_settings(tmp_path):
     upload = make_video(tmp_path / "upload.mp4")
-    tight = Ffmpeg(Jail("bubblewrap"), InputLimits(pixels=320 * 180 - 1))
+    tight = Ffmpeg(Sandbox("bubblewrap"), InputLimits(pixels=320 * 180 - 1))
     with pytest.raises(UnreadableMediaError, match=r"0\.057599 million pixels") as caught:
         await tight.probe(upload)
     assert caught.value.code == "too_many_pixels"
     with pytest.raises(UnreadableMediaError, match="more than 0 streams") as caught:
-        await Ffmpeg(Jail("bubblewrap"), InputLimits(streams=0)).probe(upload)
+        await Ffmpeg(Sandbox("bubblewrap"), InputLimits(streams=0)).probe(upload)
     assert caught.value.code == "too_many_streams"
     assert (await probe(upload)).video is not None
 

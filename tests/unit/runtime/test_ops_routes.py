@@ -27,16 +27,16 @@ async def test_which_check_fails_is_told_and_why_is_logged_once() -> None:
 
     async def fine() -> None: ...
 
-    app = dict(ops_routes({"postgres": check, "events": fine}, about={"jail": "none"}))["/readyz"]
+    app = dict(ops_routes({"postgres": check, "events": fine}, about={"sandbox": "none"}))["/readyz"]
     with capture_logs() as logs:
         answers = [await asked(app) for _ in range(3)]
         away.clear()
         healthy = await asked(app)
-    told = {"status": "failing", "problems": ["postgres"], "jail": "none"}
+    told = {"status": "failing", "problems": ["postgres"], "sandbox": "none"}
     assert answers == [(503, told)] * 3
     assert [(one["event"], one["check"]) for one in logs] == [("not_ready", "postgres")]
     assert "10.0.0.7" in logs[0]["error"]
-    assert healthy == (200, {"status": "ok", "problems": [], "jail": "none"})
+    assert healthy == (200, {"status": "ok", "problems": [], "sandbox": "none"})
 
 
 def test_metrics_may_be_served_elsewhere() -> None:

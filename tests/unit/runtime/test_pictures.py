@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import TransientError
-from media_runtime.media.jail import Jail
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool, PictureWorkError
 from media_runtime.media.pictures import (
     PictureError,
@@ -29,7 +29,7 @@ from support import picture_work
 from support.eventually import eventually
 from support.media_files import SAMPLES, make_camera_photo, make_heic
 
-JAIL = Jail("bubblewrap")
+SANDBOX = Sandbox("bubblewrap")
 THUMBNAIL = WantedPicture("thumbnail", 320, 240, "cover")
 DISPLAY = WantedPicture("display", 1000, 1000, "inside")
 ORIENTATION, GPS = 0x0112, 0x8825
@@ -272,7 +272,7 @@ def start_python(program: str) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 async def pool():
-    async with PicturePool(JAIL, workers=2, memory_bytes=1024**3) as opened_pool:
+    async with PicturePool(SANDBOX, workers=2, memory_bytes=1024**3) as opened_pool:
         yield opened_pool
 
 
@@ -320,24 +320,24 @@ async def test_a_worker_that_is_slow_to_end_costs_the_next_work_nothing(why, mon
     """It was killed, for its time was up or, by the kernel, for another's hunger."""
     # As on a busy machine: it ends when somebody waits for it, and not before.
     monkeypatch.setattr(subprocess.Popen, "poll", lambda process: process.returncode)
-    async with PicturePool(JAIL, workers=1) as pool:
+    async with PicturePool(SANDBOX, workers=1) as pool:
         if why == "time":
             with pytest.raises(PictureError):
                 await pool.run(picture_work.rest, None, 61.5, timeout_seconds=0.2)
         else:
             alive = workers_alive()
-            (jail,) = (pid for pid in workers_of(os.getpid()) if alive[pid] == os.getpid())
-            os.killpg(jail, signal.SIGKILL)
+            (sandbox,) = (pid for pid in workers_of(os.getpid()) if alive[pid] == os.getpid())
+            os.killpg(sandbox, signal.SIGKILL)
         assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=60) == "a/b"
 
 
 async def test_pixels_are_limited_by_a_setting(tmp_path):
     path = save(Image.new("RGB", (101, 100)), tmp_path / "a.png")
-    async with PicturePool(JAIL, workers=1, max_pixels=10_000) as strict:
+    async with PicturePool(SANDBOX, workers=1, max_pixels=10_000) as strict:
         with pytest.raises(PictureError, match=r"0\.01 million pixels") as caught:
             await strict.run(probe_image, path, timeout_seconds=20)
         assert caught.value.code == "too_many_pixels"
-    async with PicturePool(JAIL, workers=1, max_pixels=10_100) as generous:
+    async with PicturePool(SANDBOX, workers=1, max_pixels=10_100) as generous:
         assert (await generous.run(probe_image, path, timeout_seconds=20)).width == 101
 
 
@@ -349,7 +349,7 @@ async def test_memory_is_limited(pool):
 
 async def test_worker_that_cannot_start_is_no_fault_of_the_image():
     with pytest.raises(TransientError):
-        async with PicturePool(JAIL, workers=1, memory_bytes=10 * 1024**2):
+        async with PicturePool(SANDBOX, workers=1, memory_bytes=10 * 1024**2):
             pass
 
 
@@ -414,11 +414,11 @@ async def test_workers_die_with_their_parent(kind):
     program = (
         "import asyncio, sys\n"
         f"sys.path.append({str(Path(__file__).parents[2])!r})\n"
-        "from media_runtime.media.jail import Jail\n"
+        "from media_runtime.media.sandbox import Sandbox\n"
         "from media_runtime.media.picture_pool import PicturePool\n"
         "from support import picture_work\n"
         "async def main():\n"
-        f"    async with PicturePool(Jail({kind!r}), workers=1) as pool:\n"
+        f"    async with PicturePool(Sandbox({kind!r}), workers=1) as pool:\n"
         "        print('up', flush=True)\n"
         "        await pool.run(picture_work.rest, None, 60.0, timeout_seconds=90)\n"
         "asyncio.run(main())\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from media_runtime.settings import (
     AuthSettings,
-    JailSettings,
+    SandboxSettings,
     MissingSecretError,
     PostgresSettings,
     Settings,
@@ -20,7 +20,7 @@ URL = "postgresql://login:secret@host/db"
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
     for name in ("DATABASE_URL", "DATABASE_URL_FILE", "S3_SECRET_KEY", "S3_SECRET_KEY_FILE",
-                 "JWT_SECRET", "JWT_SECRET_FILE", "HTTP_PORT", "S3_BUCKET_PREFIX", "JAIL",
+                 "JWT_SECRET", "JWT_SECRET_FILE", "HTTP_PORT", "S3_BUCKET_PREFIX", "SANDBOX",
                  "MEDIA_ENV"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
 
@@ -138,12 +138,12 @@ def test_what_is_set_to_nothing_is_the_default(monkeypatch):
 
 
 @pytest.mark.parametrize("environment", [None, "production"])
-def test_production_without_a_jail_is_refused(monkeypatch, environment):
-    assert JailSettings().jail == "bubblewrap"
-    monkeypatch.setenv("JAIL", "none")
+def test_production_without_a_sandbox_is_refused(monkeypatch, environment):
+    assert SandboxSettings().sandbox == "bubblewrap"
+    monkeypatch.setenv("SANDBOX", "none")
     if environment:
         monkeypatch.setenv("MEDIA_ENV", environment)
-    with pytest.raises(ValidationError, match="JAIL=none needs MEDIA_ENV=development"):
-        JailSettings()
+    with pytest.raises(ValidationError, match="SANDBOX=none needs MEDIA_ENV=development"):
+        SandboxSettings()
     monkeypatch.setenv("MEDIA_ENV", "development")
-    assert JailSettings().jail == "none"
+    assert SandboxSettings().sandbox == "none"

@@ -16,7 +16,7 @@ def test_no_id_is_cut_short_on_a_narrow_terminal(capsys, monkeypatch):
     assert "…" not in shown
 
 
-def test_strangers_words_reach_the_terminal_without_harm(capsys):
+def test_cross_tenant_words_reach_the_terminal_without_harm(capsys):
     show([{"why": "[red]\x1b[2J"}], {"why": "why"}, as_json=False)
 
     assert "[red]\\x1b[2J" in capsys.readouterr().out

@@ -67,12 +67,12 @@ assert not [name for name in sys.modules if name.startswith(("opentelemetry.sdk"
 
 
 def test_while_off_the_clients_context_is_what_is_stored():
-    assert tracing.continued(GIVEN) == GIVEN
+    assert tracing.resume(GIVEN) == GIVEN
 
 
 @pytest.mark.parametrize("value", MALFORMED)
 def test_a_malformed_context_of_a_client_is_ignored(value):
-    assert tracing.continued(value) is None
+    assert tracing.resume(value) is None
     assert tracing.trace_fields(value) == {}
 
 
@@ -97,7 +97,7 @@ def test_a_record_that_is_not_traced_has_no_header_of_a_context():
 def test_while_off_a_span_is_none_and_leaves_log_lines_as_they_are():
     with tracing.span("work", parent=GIVEN) as span:
         assert not span.is_recording()
-        assert tracing.propagated() == {}
+        assert tracing.inject() == {}
         assert tracing.add_current_span(None, "info", {"event": "x"}) == {"event": "x"}
 
 
@@ -116,13 +116,13 @@ def test_while_off_a_span_is_none_and_leaves_log_lines_as_they_are():
 )
 def test_only_well_formed_fields_of_the_context_are_seen(fields, seen):
     encoded = [(name, value and value.encode("latin-1")) for name, value in fields]
-    assert tracing.carried(encoded).keys() == seen
+    assert tracing.extract(encoded).keys() == seen
 
 
 def test_a_long_tracestate_takes_no_time():
     """Each value may end with spaces, and so may the list: no reading of it is tried twice."""
     state = b",".join([b"a=" + b" " * 250] * 40) + b"\n"
-    assert tracing.carried([("traceparent", GIVEN.encode()), ("tracestate", state)]).keys() == {
+    assert tracing.extract([("traceparent", GIVEN.encode()), ("tracestate", state)]).keys() == {
         "traceparent"
     }
 

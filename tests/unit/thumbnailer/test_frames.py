@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
-from media_runtime.media.jail import Jail
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import WantedPicture, brightness, probe_image
 from PIL import Image
@@ -32,9 +32,9 @@ def make_video(path: Path, *sources: str, options: tuple[str, ...] = ()) -> Path
 
 @pytest.fixture(scope="module")
 async def find_frame():
-    jail = Jail("bubblewrap")
-    async with PicturePool(jail, workers=1) as pool:
-        yield FindFrame(pool, Ffmpeg(jail), timeout_seconds=20)
+    sandbox = Sandbox("bubblewrap")
+    async with PicturePool(sandbox, workers=1) as pool:
+        yield FindFrame(pool, Ffmpeg(sandbox), timeout_seconds=20)
 
 
 @given(st.one_of(st.none(), st.floats(min_value=0, max_value=1e6)))

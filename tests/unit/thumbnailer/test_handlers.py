@@ -15,7 +15,7 @@ from media_contracts import (
     derived_id,
     new_event,
 )
-from media_runtime.errors import PermanentError, SuspectError, TransientError
+from media_runtime.errors import PermanentError, InconclusiveError, TransientError
 from thumbnailer.handlers import OnThumbnailRequested
 
 PICTURE = Picture(
@@ -80,7 +80,7 @@ async def test_a_file_that_is_ended_from_outside_is_an_answer_after_a_few_tries(
 
     async def make_pictures(request):
         tried.append(request)
-        raise SuspectError("killed")
+        raise InconclusiveError("killed")
 
     sent = SentRecords()
     await OnThumbnailRequested(make_pictures, sent)(a_request())

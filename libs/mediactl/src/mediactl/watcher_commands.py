@@ -17,7 +17,7 @@ from mediactl.devstack.endpoints import endpoints_from_environment
 from mediactl.errors import MediactlError
 from mediactl.devstack.home import Home
 from mediactl.devstack.published import read_variables
-from mediactl.devstack.services import Surroundings, service_environment
+from mediactl.devstack.services import StackContext, service_environment
 from mediactl.devstack.settings import in_force, topic_prefix
 from mediactl.devstack.state import State
 from typer.core import TyperGroup
@@ -70,12 +70,12 @@ def _on_the_stack(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _environment(home: Home) -> dict[str, str]:
-    environment = service_environment("watcher", 0, surroundings(home))
+    environment = service_environment("watcher", 0, stack_context(home))
     environment["LOG_FORMAT"] = "auto"
     return environment
 
 
-def surroundings(home: Home) -> Surroundings:
+def stack_context(home: Home) -> StackContext:
     """Return what services find around them in the stack of *home*; raises MediactlError."""
     variables = read_variables(home)
     endpoints = endpoints_from_environment(variables)
@@ -83,7 +83,7 @@ def surroundings(home: Home) -> Surroundings:
         raise MediactlError("The stack has published no endpoints: run './mediactl up' again.")
     state = State(home.state_file)
     environ = in_force(state, os.environ)
-    return Surroundings(
+    return StackContext(
         endpoints=endpoints,
         credentials=stack_credentials(state, environ),
         topic_prefix=topic_prefix(state),

@@ -19,11 +19,11 @@ CREATE TABLE companies (
 CREATE INDEX companies_to_verify ON companies (verified_at);
 
 -- A company that asked for its first grant and has no bucket yet.
-CREATE TABLE wanted_buckets (
+CREATE TABLE bucket_requests (
     company_id  uuid PRIMARY KEY,
-    wanted_at   timestamptz NOT NULL DEFAULT now()
+    requested_at   timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX wanted_buckets_age ON wanted_buckets (wanted_at);
+CREATE INDEX wanted_buckets_age ON bucket_requests (requested_at);
 
 -- What a company uses is the sum of its slots. Each connection adds to a slot of its own, so that
 -- the signatures of one company do not wait for one another.
@@ -146,7 +146,7 @@ CREATE TABLE tasks (
     waits_for       integer NOT NULL DEFAULT 0,
     not_before      timestamptz NOT NULL DEFAULT now(),
     tries           integer NOT NULL DEFAULT 0,
-    made_way        integer NOT NULL DEFAULT 0,
+    preemptions        integer NOT NULL DEFAULT 0,
     fence           bigint NOT NULL DEFAULT 0,
     owner           text,
     lease_until     timestamptz,
@@ -382,7 +382,7 @@ BEGIN
         EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
     END LOOP;
     -- What sign_api may see and write belongs to the company that its transaction has set.
-    FOREACH name IN ARRAY ARRAY['companies', 'wanted_buckets', 'company_usage', 'media_assets',
+    FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
         'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
@@ -395,7 +395,7 @@ BEGIN
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['wanted_buckets', 'idempotency_keys', 'event_tickets',
+    FOREACH name IN ARRAY ARRAY['bucket_requests', 'idempotency_keys', 'event_tickets',
         'dead_letters']
     LOOP
         EXECUTE format('CREATE POLICY watcher ON %I TO media_watcher'
@@ -427,8 +427,8 @@ GRANT SELECT ON companies TO media_sign_api, media_internal;
 GRANT INSERT, UPDATE (quota_bytes, verified_at, retention_days, retention_keeps_thumbnails)
     ON companies TO media_watcher;
 
-GRANT INSERT ON wanted_buckets TO media_sign_api;
-GRANT SELECT, DELETE ON wanted_buckets TO media_watcher;
+GRANT INSERT ON bucket_requests TO media_sign_api;
+GRANT SELECT, DELETE ON bucket_requests TO media_watcher;
 
 -- By column: a right to change the whole table would come with LOCK TABLE. What says which row
 -- it is, and whose, never changes.
@@ -448,7 +448,7 @@ GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;
 GRANT SELECT ON asset_files TO media_sign_api;
 GRANT SELECT, INSERT, UPDATE (key, version_id, sha256) ON asset_files TO media_internal;
 GRANT SELECT, INSERT, UPDATE (
-    state, waits_for, not_before, tries, made_way, fence, owner, lease_until, last_error,
+    state, waits_for, not_before, tries, preemptions, fence, owner, lease_until, last_error,
     claimed_at, finished_at
 ) ON tasks TO media_internal;
 GRANT SELECT, INSERT ON task_needs TO media_internal;

@@ -96,14 +96,14 @@ class Company(SQLModel, table=True):
     retention_keeps_thumbnails: bool | None = None
 
 
-class WantedBucket(SQLModel, table=True):
+class BucketRequest(SQLModel, table=True):
     """A company that asked for its first grant and has no bucket yet; the watcher makes it."""
 
-    __tablename__ = "wanted_buckets"
-    __table_args__ = (Index("wanted_buckets_age", "wanted_at"),)
+    __tablename__ = "bucket_requests"
+    __table_args__ = (Index("wanted_buckets_age", "requested_at"),)
 
     company_id: UUID = Field(primary_key=True)
-    wanted_at: datetime = Field(sa_column=_moment(now=True))
+    requested_at: datetime = Field(sa_column=_moment(now=True))
 
 
 class Asset(_Row, table=True):
@@ -223,7 +223,7 @@ class TaskRow(SQLModel, table=True):
     One piece of work on an attempt. ``tries`` and ``fence`` rise with each claim.
 
     ``pool`` is who works on it, ``params`` what to do, as JSON. ``waits_for`` counts the tasks
-    that it needs and that are not done; ``made_way`` how often it left its worker to another
+    that it needs and that are not done; ``preemptions`` how often it left its worker to another
     company. ``cost_seconds`` is what it takes, as far as that was known.
     """
 
@@ -264,7 +264,7 @@ class TaskRow(SQLModel, table=True):
     waits_for: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     not_before: datetime = Field(sa_column=_moment(now=True))
     tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
-    made_way: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    preemptions: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     fence: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
     owner: str | None = Field(sa_column=_text(null=True))
     lease_until: datetime | None = Field(sa_column=_moment())

@@ -92,7 +92,7 @@ _CLAIM = f"""
     FROM next LEFT JOIN claimed ON claimed.id = next.id
 """  # noqa: S608 - our own words
 # A task whose asset was deleted, or went on to another attempt, has lost its reason as well.
-_BEAT = """
+_HEARTBEAT = """
     UPDATE tasks t SET lease_until = now() + make_interval(secs => $3)
     FROM media_assets a WHERE t.id = $1 AND t.fence = $2 AND t.state = 'running'
         AND a.id = t.asset_id AND a.attempt = t.attempt
@@ -103,11 +103,11 @@ _IS_DONE = "SELECT 1 FROM tasks WHERE id = $1 AND fence = $2 AND state = 'done'"
 # Whether another company's task has waited for $5 seconds while it has none under way, and this
 # one is the newest of the company that used the most. Each time that a task made way it may run
 # twice as long before it does so again: what is begun anew each time must come to its end.
-_IN_THE_WAY = f"""
+_SHOULD_YIELD = f"""
     WITH RECURSIVE {_LINES}, mine AS (
         SELECT t.*, used.seconds AS used FROM tasks t JOIN used USING (pool, company_id)
         WHERE t.id = $3 AND t.fence = $4 AND t.state = 'running'
-            AND t.claimed_at < now() - make_interval(secs => $5 * power(2, t.made_way))
+            AND t.claimed_at < now() - make_interval(secs => $5 * power(2, t.preemptions))
     )
     SELECT EXISTS (
         SELECT 1 FROM mine WHERE company_id = (
@@ -144,11 +144,11 @@ _OVER = f"""
 _END = _OVER.format("""
     state = $4, last_error = coalesce($5, last_error), finished_at = now(), lease_until = NULL
 """)
-_GIVE_BACK = _OVER.format("""
+_RELEASE = _OVER.format("""
     state = 'queued', lease_until = NULL, claimed_at = NULL, last_error = $4,
     not_before = now() + make_interval(secs => $5),
     tries = CASE WHEN $6 THEN tries ELSE greatest(tries - 1, 0) END,
-    made_way = made_way + $7::int
+    preemptions = preemptions + $7::int
 """)
 _ADD = """
     INSERT INTO tasks (company_id, asset_id, attempt, name, kind, pool, params, required,
@@ -345,42 +345,42 @@ async def drop(tx: Tx, task: Task) -> None:
     await _end_each(tx, [_cancelled(row) for row in await _open_of_attempt(tx, task)])
 
 
-async def beat(reader: Reader, task: Task, *, lease_seconds: float) -> bool:
+async def heartbeat(reader: Reader, task: Task, *, lease_seconds: float) -> bool:
     """Renew the lease; False when this claim has ended the task. Raises LostLeaseError."""
-    if await reader.fetchrow(_BEAT, task.id, task.fence, lease_seconds) is not None:
+    if await reader.fetchrow(_HEARTBEAT, task.id, task.fence, lease_seconds) is not None:
         return True
     if await reader.fetchrow(_IS_DONE, task.id, task.fence) is not None:
         return False
-    FENCE_REJECTIONS.labels("beat").inc()
+    FENCE_REJECTIONS.labels("heartbeat").inc()
     raise LostLeaseError
 
 
-async def is_in_the_way(reader: Reader, task: Task, *, seconds: float) -> bool:
+async def should_yield(reader: Reader, task: Task, *, seconds: float) -> bool:
     """
     Return whether *task* should make way for a company that has none under way in its pool.
 
     That one has waited for so many seconds and used less than half as much lately; *task* is
     the newest of the company that used the most, and has run for as long at least.
     """
-    row = await reader.fetchrow(_IN_THE_WAY, [task.pool], 0.0, task.id, task.fence, seconds)
+    row = await reader.fetchrow(_SHOULD_YIELD, [task.pool], 0.0, task.id, task.fence, seconds)
     return row is not None and bool(row[0])
 
 
-async def give_back(
+async def release(
     reader: Reader,
     task: Task,
     *,
     why: str,
     delay_seconds: float = 0,
     counted: bool = False,
-    made_way: bool = False,
+    preempted: bool = False,
 ) -> None:
     """Queue the task again; *counted* says whether this try was one of its own fault."""
     row = await reader.fetchrow(
-        _GIVE_BACK, task.id, task.fence, None, why[:1000], delay_seconds, counted, made_way
+        _RELEASE, task.id, task.fence, None, why[:1000], delay_seconds, counted, preempted
     )
     if row is None:
-        FENCE_REJECTIONS.labels("give_back").inc()
+        FENCE_REJECTIONS.labels("release").inc()
 
 
 async def finish(

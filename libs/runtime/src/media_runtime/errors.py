@@ -1,7 +1,7 @@
 """
 The kinds of failure. Every adapter raises one of them for what it talks to.
 
-Invariant: a TransientError is worth repeating unchanged, a PermanentError never is; a SuspectError
+Invariant: a TransientError is worth repeating unchanged, a PermanentError never is; a InconclusiveError
 is one of the two, and only a few repetitions tell which.
 """
 
@@ -14,7 +14,7 @@ class TransientError(Exception):
     """Something this work needs is away or busy for now."""
 
 
-class SuspectError(Exception):
+class InconclusiveError(Exception):
     """
     Work on a file was ended from outside: by its time, or by a signal.
 

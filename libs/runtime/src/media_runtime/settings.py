@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
     media_env: Literal["production", "development"] = "production"
-    """In production no guard may be off: not the jail, nor the walls around logins."""
+    """In production no guard may be off: not the sandbox, nor the walls around logins."""
     http_host: str = "127.0.0.1"
     http_port: int = 8000
     http_max_body_bytes: int = Field(default=64 * 1024, ge=1)
@@ -241,19 +241,19 @@ class RateSettings(Settings):
     company_requests_per_minute: int = Field(default=6000, ge=1)
 
 
-class JailSettings(Settings):
+class SandboxSettings(Settings):
     """
     How strangers' files are opened.
 
     In ``bubblewrap``, or ``none``, never in production; and up to so many pixels and streams.
     """
 
-    jail: Literal["bubblewrap", "none"] = "bubblewrap"
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     upload_max_pixels: int = Field(default=40_000_000, ge=1)
     upload_max_streams: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
-    def _is_jailed(self) -> Self:
-        if self.jail == "none" and self.media_env == "production":
-            raise ValueError("JAIL=none needs MEDIA_ENV=development: uploads are hostile")
+    def _is_sandboxed(self) -> Self:
+        if self.sandbox == "none" and self.media_env == "production":
+            raise ValueError("SANDBOX=none needs MEDIA_ENV=development: uploads are hostile")
         return self

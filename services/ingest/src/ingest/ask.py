@@ -40,7 +40,7 @@ class AskForPictures:
             [Pool.PICTURES],
             settings.slow_picture_seconds,
             most_slow=settings.slow_pictures_at_once,
-            most_of_company=settings.company_pictures_at_once,
+            most_of_company=settings.company_max_inflight_pictures,
         )
 
     @asynccontextmanager

@@ -19,7 +19,7 @@ from media_records.work import Work
 from media_runtime.kafka.consumer import consuming, make_broker, on_batches, on_events
 from media_runtime.kafka.producer import Producer
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
-from media_runtime.media.jail import Jail
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.scratch import empty_folder
 from media_runtime.storage.store import ObjectStore
@@ -29,8 +29,8 @@ from media_runtime.telemetry.ops import Check, ops_routes
 def build_app(settings: IngestSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and gives its tasks back when it stops."""
     producer = Producer(settings, name=SERVICE)
-    jail = Jail(settings.jail)
-    ffmpeg = Ffmpeg(jail, InputLimits.of(settings))
+    sandbox = Sandbox(settings.sandbox)
+    ffmpeg = Ffmpeg(sandbox, InputLimits.of(settings))
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -43,7 +43,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             ObjectStore.connect(settings) as store,
             # As many as workers: nobody's image waits until another one's is opened.
             PicturePool(
-                jail, workers=settings.worker_count, max_pixels=settings.upload_max_pixels
+                sandbox, workers=settings.worker_count, max_pixels=settings.upload_max_pixels
             ) as pool,
             Sources(work.database, store, settings.scratch_dir) as sources,
         ):
@@ -56,5 +56,5 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             async with AskForPictures(settings, work).running(), workers.running():
                 yield
 
-    routes = ops_routes(readiness, about={"jail": settings.jail})
+    routes = ops_routes(readiness, about={"sandbox": settings.sandbox})
     return AsgiFastStream(broker, asgi_routes=routes, lifespan=lifespan, logger=None)

@@ -6,24 +6,24 @@ from pathlib import Path
 
 from ingest.trust.gate import Limits
 from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
-from media_runtime.media.cores import usable_cores
-from media_runtime.settings import JailSettings, KafkaSettings, PostgresSettings, StorageSettings
+from media_runtime.media.cpus import cpu_count
+from media_runtime.settings import SandboxSettings, KafkaSettings, PostgresSettings, StorageSettings
 from pydantic import Field
 
 
 class IngestSettings(
-    KafkaSettings, PostgresSettings, StorageSettings, JailSettings, env_prefix="INGEST_"
+    KafkaSettings, PostgresSettings, StorageSettings, SandboxSettings, env_prefix="INGEST_"
 ):
     """What ingest is told by its environment; times in seconds, sizes in pixels."""
 
     scratch_dir: Path
-    ingest_workers: int = Field(default_factory=usable_cores, ge=0)
+    ingest_workers: int = Field(default_factory=cpu_count, ge=0)
     """Tasks that this process works on at once."""
     ingest_short_workers: int = Field(default=1, ge=0)
     """Further ones, for short tasks alone: no small upload waits until a long film has ended."""
     slow_task_seconds: float = Field(default=2, gt=0)
     """A task that is expected to take as long is no short one."""
-    company_pictures_at_once: int = Field(default=16, ge=1)
+    company_max_inflight_pictures: int = Field(default=16, ge=1)
     """The thumbnailer is asked for the pictures of so many uploads of a company at a time."""
     slow_picture_seconds: float = Field(default=2, gt=0)
     """Pictures that are expected to take as long are slow."""
@@ -31,7 +31,7 @@ class IngestSettings(
     """Of all companies together; fewer than the thumbnailers work on at once."""
     pictures_lease_seconds: float = Field(default=600, gt=0)
     """Pictures that have not come by then are asked for again."""
-    make_way_seconds: float = Field(default=30, gt=0)
+    preempt_after_seconds: float = Field(default=30, gt=0)
     """How long a company without any work under way waits until the busiest one gives way."""
     lease_seconds: float = Field(default=30, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)

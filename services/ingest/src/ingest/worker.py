@@ -29,7 +29,7 @@ from media_records.tables import Asset
 from media_records.tasks import LostLeaseError, Pool, Task, Turns
 from media_records.work import Work
 from media_runtime import background
-from media_runtime.errors import PermanentError, SuspectError, TransientError
+from media_runtime.errors import PermanentError, InconclusiveError, TransientError
 from media_runtime.telemetry import tracing
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class GaveUpError(PermanentError):
         super().__init__(ErrorCode.PROCESSING_TIMEOUT)
 
 
-class _MakeWayError(Exception):
+class _PreemptedError(Exception):
     """Another company has had no worker for long, and this one's used far more."""
 
 
@@ -137,15 +137,15 @@ class Workers:
             await self._run_leased(task, asset)
         except LostLeaseError:
             outcome = "lost_lease"
-        except _MakeWayError:
-            outcome = await self._give_way(task)
+        except _PreemptedError:
+            outcome = await self._release_preempted(task)
         except PermanentError as error:
             outcome = await self._fail(task, error)
         except TransientError as error:
             outcome = await self._wait_for(task, error)
         except asyncio.CancelledError:
             with suppress(TransientError):
-                await asyncio.shield(tasks.give_back(self._work.database, task, why="stopped"))
+                await asyncio.shield(tasks.release(self._work.database, task, why="stopped"))
             raise
         except Exception as error:  # noqa: BLE001 - logged there
             outcome = await self._try_again(task, error)
@@ -153,13 +153,13 @@ class Workers:
             outcome = "done"
         return outcome
 
-    async def _give_way(self, task: Task) -> str:
-        await tasks.give_back(self._work.database, task, why="made way", made_way=True)
-        return "made_way"
+    async def _release_preempted(self, task: Task) -> str:
+        await tasks.release(self._work.database, task, why="preempted", preempted=True)
+        return "preempted"
 
     async def _try_again(self, task: Task, error: Exception) -> str:
         """Queue the task again after an error that may be the file's, a few times."""
-        if isinstance(error, SuspectError):
+        if isinstance(error, InconclusiveError):
             log.warning("task_was_ended", error=str(error))
         else:
             log.error("task_error", exc_info=error)
@@ -194,7 +194,7 @@ class Workers:
             base_seconds=self._settings.task_retry_seconds,
             jitter=random.random(),  # noqa: S311 - jitter
         )
-        await tasks.give_back(
+        await tasks.release(
             self._work.database, task, why=repr(error), delay_seconds=delay, counted=counted
         )
         return "retried"
@@ -202,7 +202,7 @@ class Workers:
     async def _run_leased(self, task: Task, asset: Asset) -> None:
         """Run the task and its heartbeat; whichever fails first decides."""
         # ffmpeg's process group is dead, and scratch is empty, before the task is let go.
-        async with background.running(run=self._run(task, asset), heart=self._beat(task)) as (
+        async with background.running(run=self._run(task, asset), heartbeat=self._heartbeat(task)) as (
             run,
             heart,
         ):
@@ -211,7 +211,7 @@ class Workers:
                 await heart
             await run
 
-    async def _beat(self, task: Task) -> None:
+    async def _heartbeat(self, task: Task) -> None:
         """Renew the lease until the task ends; LostLeaseError once it is, or may be, gone."""
         loop = asyncio.get_running_loop()
         lease = self._settings.lease_seconds
@@ -220,7 +220,7 @@ class Workers:
             await asyncio.sleep(self._settings.heartbeat_seconds)
             asked = loop.time()
             try:
-                renewed = await tasks.beat(self._work.database, task, lease_seconds=lease)
+                renewed = await tasks.heartbeat(self._work.database, task, lease_seconds=lease)
             except TransientError as error:
                 log.warning("heartbeat_missed", error=str(error))
                 if loop.time() > valid_until:
@@ -229,12 +229,12 @@ class Workers:
                 if not renewed:
                     return  # all that is left to do is to tidy up
                 valid_until = asked + lease
-                await self._make_way(task)
+                await self._yield_if_asked(task)
 
-    async def _make_way(self, task: Task) -> None:
-        seconds = self._settings.make_way_seconds
+    async def _yield_if_asked(self, task: Task) -> None:
+        seconds = self._settings.preempt_after_seconds
         with suppress(TransientError):
-            if task.pool == Pool.ENCODE and await tasks.is_in_the_way(
+            if task.pool == Pool.ENCODE and await tasks.should_yield(
                 self._work.database, task, seconds=seconds
             ):
-                raise _MakeWayError
+                raise _PreemptedError

@@ -67,7 +67,7 @@ class EventLog:
         self._delay = _FIRST_DELAY_SECONDS
 
     @asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Read in the background for the block."""
         async with background.running(event_log=self._follow_for_ever()):
             yield

@@ -23,7 +23,7 @@ _NEWLINES = bytes.maketrans(b"\r\n", b"  ")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as all its listeners get it. ``slot`` and ``offset`` are its place in the log."""
+    """One event as all its subscribers get it. ``slot`` and ``offset`` are its place in the log."""
 
     slot: int
     offset: int

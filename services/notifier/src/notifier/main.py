@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from media_records.schema import connected
 from media_runtime.http.auth import TokenVerifier
 from media_runtime.http.public import public_app
-from media_runtime.http.rates import CompanyRates
+from media_runtime.http.rate_limit import CompanyRateLimiter
 from media_runtime.kafka.producer import Producer
 from media_runtime.telemetry.ops import Check
 from notifier.event_log import EventLog
@@ -39,7 +39,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
             Producer.connect(settings, name=SERVICE) as producer,
         ):
             event_log = EventLog(reader, producer, hub, settings)
-            async with event_log.followed(), ending_links(settings, producer, name=SERVICE):
+            async with event_log.running(), ending_links(settings, producer, name=SERVICE):
                 readiness.update(events=event_log.caught_up, postgres=database.ping)
                 app.state.services = Services(
                     verifier=TokenVerifier(settings),
@@ -47,7 +47,7 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
                     streams=Streams(hub, event_log, reader, codec, settings),
                     codec=codec,
                     write_seconds=settings.write_seconds,
-                    rates=CompanyRates(settings.company_requests_per_minute),
+                    rates=CompanyRateLimiter(settings.company_requests_per_minute),
                 )
                 yield
 

@@ -23,12 +23,12 @@ from media_runtime.http.app import (
     unauthorized,
 )
 from media_runtime.http.auth import Caller, TokenVerifier
-from media_runtime.http.rates import CompanyRates, limit_headers
+from media_runtime.http.rate_limit import CompanyRateLimiter, limit_headers
 from notifier.event_stream import EventStream
 from notifier.hub import TooManyStreamsError
 from notifier.positions import ForeignPositionError, PositionCodec
 from notifier.streams import Streams
-from notifier.tickets import InvalidTicketError, Listener, Tickets
+from notifier.tickets import InvalidTicketError, Subscriber, Tickets
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -59,7 +59,7 @@ class Services:
     streams: Streams
     codec: PositionCodec
     write_seconds: float
-    rates: CompanyRates
+    rates: CompanyRateLimiter
 
 
 class TicketView(BaseModel):
@@ -104,10 +104,10 @@ async def events(
         # First what costs nothing: a ticket is used up by asking for it.
         if last_id:
             services.codec.opened(last_id)
-        listener = await _listener(request, services, ticket)
-        resume = services.codec.decode(last_id, listener.company_id) if last_id else None
+        subscriber = await _listener(request, services, ticket)
+        resume = services.codec.decode(last_id, subscriber.company_id) if last_id else None
     try:
-        parts, close = await services.streams.open(listener, asset_id, resume)
+        parts, close = await services.streams.open(subscriber, asset_id, resume)
     except TooManyStreamsError as error:
         raise ApiError(
             ErrorCode.TOO_MANY_EVENT_STREAMS,
@@ -134,23 +134,23 @@ async def ticket(request: Request) -> TicketView:
 
 async def _caller(request: Request, services: Services) -> Caller:
     caller = await caller_of(request, services.verifier, READ, UPLOAD)
-    await services.rates.count(caller.company_id)
+    await services.rates.hit(caller.company_id)
     return caller
 
 
-async def _listener(request: Request, services: Services, ticket: str | None) -> Listener:
+async def _listener(request: Request, services: Services, ticket: str | None) -> Subscriber:
     if ticket is None:
         caller = await _caller(request, services)
-        listener = Listener(caller.company_id, datetime.fromtimestamp(caller.expires_at, UTC))
+        subscriber = Subscriber(caller.company_id, datetime.fromtimestamp(caller.expires_at, UTC))
     else:
-        listener = await _ticket_holder(services.tickets, ticket)
+        subscriber = await _ticket_holder(services.tickets, ticket)
     # The verifier allows a leeway for other clocks; a stream that ends at once helps nobody.
-    if listener.until <= datetime.now(UTC):
+    if subscriber.until <= datetime.now(UTC):
         raise unauthorized("The bearer token has lapsed.")
-    return listener
+    return subscriber
 
 
-async def _ticket_holder(tickets: Tickets, ticket: str) -> Listener:
+async def _ticket_holder(tickets: Tickets, ticket: str) -> Subscriber:
     try:
         return await tickets.redeem(ticket)
     except InvalidTicketError as error:

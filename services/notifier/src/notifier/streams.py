@@ -18,7 +18,7 @@ from notifier.log_reader import EventsLostError, LogReader
 from notifier.metrics import DELIVERED, STREAMS
 from notifier.positions import PositionCodec, Positions
 from notifier.settings import NotifierSettings
-from notifier.tickets import Listener
+from notifier.tickets import Subscriber
 
 log = structlog.get_logger(__name__)
 
@@ -47,18 +47,18 @@ class Streams:
         self._turns: WeakValueDictionary[UUID, asyncio.Semaphore] = WeakValueDictionary()
 
     async def open(
-        self, listener: Listener, asset_id: UUID | None, resume: Positions | None
+        self, subscriber: Subscriber, asset_id: UUID | None, resume: Positions | None
     ) -> tuple[AsyncGenerator[bytes, None], Callable[[], None]]:
         """
-        Return the bytes of a stream, which ends when its listener's time is up, and its close.
+        Return the bytes of a stream, which ends when its subscriber's time is up, and its close.
 
         Raises TooManyStreamsError, NotListeningError or NotCaughtUpError.
         """
         # Before, what is history to the client would look new.
         await self._event_log.caught_up(within_seconds=_CATCH_UP_SECONDS)
-        stream, live_from = self._hub.open(listener.company_id, asset_id, resume)
+        stream, live_from = self._hub.open(subscriber.company_id, asset_id, resume)
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (listener.until - datetime.now(UTC)).total_seconds()
+        deadline = loop.time() + (subscriber.until - datetime.now(UTC)).total_seconds()
         return (
             self._bytes(stream, live_from, resume, deadline),
             lambda: self._hub.close(stream),

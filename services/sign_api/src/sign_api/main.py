@@ -11,7 +11,7 @@ from media_records.work import Work
 from media_runtime.http.auth import TokenVerifier
 from media_runtime.http.links import LinkSigner
 from media_runtime.http.public import public_app
-from media_runtime.http.rates import CompanyRates
+from media_runtime.http.rate_limit import CompanyRateLimiter
 from media_runtime.kafka.producer import Producer
 from media_runtime.storage.presign import UploadSigner
 from media_runtime.storage.store import ObjectStore
@@ -46,7 +46,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
                     settings.cdn_base_url or settings.media_public_url,
                     lifetime=timedelta(seconds=settings.read_url_seconds),
                 ),
-                rates=CompanyRates(settings.company_requests_per_minute),
+                rates=CompanyRateLimiter(settings.company_requests_per_minute),
             )
             yield
 

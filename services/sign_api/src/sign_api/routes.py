@@ -22,7 +22,7 @@ from media_records.actions import (
 from media_runtime.http.app import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from media_runtime.http.auth import Caller, TokenVerifier
 from media_runtime.http.links import LinkSigner
-from media_runtime.http.rates import CompanyRates, limit_headers
+from media_runtime.http.rate_limit import CompanyRateLimiter, limit_headers
 from media_runtime.telemetry import tracing
 from pydantic import ValidationError
 from sign_api.use_cases import (
@@ -83,7 +83,7 @@ class Services:
     sign_upload: SignUpload
     assets: Assets
     links: LinkSigner
-    rates: CompanyRates
+    rates: CompanyRateLimiter
 
 
 def _services(request: Request) -> Services:
@@ -102,7 +102,7 @@ async def _reader(request: Request) -> Caller:
 async def _counted(request: Request, *any_of: str) -> Caller:
     services = _services(request)
     caller = await caller_of(request, services.verifier, *any_of)
-    await services.rates.count(caller.company_id)
+    await services.rates.hit(caller.company_id)
     return caller
 
 
@@ -136,7 +136,7 @@ async def sign(request: Request) -> Response:
             caller,
             DeclaredUpload(body.file_name, body.size, body.type),
             idempotency_key=idempotency_key,
-            traceparent=tracing.continued(request.headers.get("traceparent")),
+            traceparent=tracing.resume(request.headers.get("traceparent")),
         )
     except IdempotencyKeyReusedError as error:
         raise ApiError(ErrorCode.IDEMPOTENCY_KEY_REUSED) from error

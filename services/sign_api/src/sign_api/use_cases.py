@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "sign_api"
 
-_WANT_BUCKET = "INSERT INTO wanted_buckets (company_id) VALUES ($1) ON CONFLICT DO NOTHING"
+_WANT_BUCKET = "INSERT INTO bucket_requests (company_id) VALUES ($1) ON CONFLICT DO NOTHING"
 _FIRST_LOOK_SECONDS = 0.05
 _LAST_LOOK_SECONDS = 0.5
 

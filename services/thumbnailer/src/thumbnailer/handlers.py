@@ -18,7 +18,7 @@ from media_contracts import (
     new_event,
 )
 from media_contracts.errors import ErrorCode
-from media_runtime.errors import PermanentError, SuspectError
+from media_runtime.errors import PermanentError, InconclusiveError
 from media_runtime.kafka.producer import Producer, event_record
 from media_runtime.telemetry import tracing
 from thumbnailer.metrics import PICTURES
@@ -75,7 +75,7 @@ class OnThumbnailRequested:
         for _ in range(_TRIES):
             try:
                 return await self._make_pictures(request)
-            except SuspectError as error:
+            except InconclusiveError as error:
                 log.warning("thumbnail_was_ended", error=str(error))
         # No more: behind this record wait those of other companies.
         raise PermanentError(ErrorCode.PROCESSING_FAILED, tries=_TRIES)

@@ -10,7 +10,7 @@ from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.kafka.consumer import consuming, make_broker, on_events
 from media_runtime.kafka.producer import Producer
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
-from media_runtime.media.jail import Jail
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.scratch import empty_folder
 from media_runtime.storage.store import ObjectStore
@@ -23,8 +23,8 @@ from thumbnailer.use_cases import MakePictures
 def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and lets go when it stops."""
     producer = Producer(settings, name=SERVICE)
-    jail = Jail(settings.jail)
-    ffmpeg = Ffmpeg(jail, InputLimits.of(settings))
+    sandbox = Sandbox(settings.sandbox)
+    ffmpeg = Ffmpeg(sandbox, InputLimits.of(settings))
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -36,7 +36,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
         async with (
             aclosing(producer),
             ObjectStore.connect(settings) as store,
-            PicturePool(jail, workers=consumers, max_pixels=settings.upload_max_pixels) as pool,
+            PicturePool(sandbox, workers=consumers, max_pixels=settings.upload_max_pixels) as pool,
         ):
             readiness["storage"] = store.ping
             make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)
@@ -49,5 +49,5 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
             )
             yield
 
-    routes = ops_routes(readiness, about={"jail": settings.jail})
+    routes = ops_routes(readiness, about={"sandbox": settings.sandbox})
     return AsgiFastStream(broker, asgi_routes=routes, lifespan=lifespan, logger=None)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from media_runtime.media.cores import usable_cores
-from media_runtime.settings import JailSettings, KafkaSettings, StorageSettings
+from media_runtime.media.cpus import cpu_count
+from media_runtime.settings import SandboxSettings, KafkaSettings, StorageSettings
 from pydantic import Field
 
 
-class ThumbnailerSettings(KafkaSettings, StorageSettings, JailSettings, env_prefix="THUMBNAILER_"):
+class ThumbnailerSettings(KafkaSettings, StorageSettings, SandboxSettings, env_prefix="THUMBNAILER_"):
     """What the thumbnailer is told by its environment; times in seconds."""
 
     scratch_dir: Path
     """A folder of this process alone: it is emptied at the start."""
-    thumbnailer_consumers: int = Field(default_factory=usable_cores, ge=1)
+    thumbnailer_consumers: int = Field(default_factory=cpu_count, ge=1)
     """Requests that this process works on at once, each with a picture process of its own."""
     thumbnailer_render_timeout_seconds: float = Field(default=30, gt=0)
     thumbnailer_frame_timeout_seconds: float = Field(default=60, gt=0)

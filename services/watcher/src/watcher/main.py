@@ -15,8 +15,8 @@ from watcher.cleanup.grants import SweepGrants
 from watcher.cleanup.retention import Retention
 from watcher.cleanup.sweep import Sweep
 from watcher.reconcile.assets import SERVICE, Reconciler, VerifyBuckets
-from watcher.reconcile.buckets import MakeBuckets
-from watcher.rounds import Part, repeating
+from watcher.reconcile.buckets import BucketProvisioner
+from watcher.leader_loop import Part, run_periodically
 from watcher.settings import WatcherSettings
 from watcher.watch import Watch
 
@@ -31,8 +31,8 @@ def build_app(settings: WatcherSettings) -> Starlette:
             Producer.connect(settings, name=SERVICE) as producer,
             Work.connect(settings, producer, service=SERVICE) as work,
             ObjectStore.connect(settings) as store,
-            MakeBuckets(work.database, store, settings).going_on(),
-            repeating(
+            BucketProvisioner(work.database, store, settings).running(),
+            run_periodically(
                 work.database,
                 parts_of_a_round(work, store, settings),
                 interval_seconds=settings.watch_interval_seconds,
@@ -49,7 +49,7 @@ def parts_of_a_round(work: Work, store: ObjectStore, settings: WatcherSettings) 
     """Return all that a round does, in its order."""
     database = work.database
     return [
-        Watch.at_everything(database, settings),
+        Watch.all_checks(database, settings),
         Reconciler(work=work, store=store, settings=settings),
         VerifyBuckets(database=database, store=store, settings=settings),
         Retention(work, settings),

@@ -17,16 +17,16 @@ from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.storage.store import ObjectStore
-from watcher.cleanup.plan import LookAtCleanup
+from watcher.cleanup.plan import CleanupCheck
 from watcher.metrics import ALERTS, FINDINGS, LAST_ROUND, LOOKS_FAILED
-from watcher.monitoring.backlog import LookAtBacklog, LookAtOutcomes
+from watcher.monitoring.backlog import BacklogCheck, OutcomesCheck
 from watcher.monitoring.escalation import Escalation
 from watcher.monitoring.findings import Finding, Kind, Severity
-from watcher.monitoring.lag import LookAtKafka
-from watcher.monitoring.pressure import LookAtPressure
-from watcher.monitoring.quotas import LookAtQuotas
-from watcher.monitoring.space import LookAtSpace, StorageAwayError
-from watcher.monitoring.stored_bytes import LookAtStoredBytes
+from watcher.monitoring.lag import KafkaCheck
+from watcher.monitoring.queues import PressureCheck
+from watcher.monitoring.quotas import QuotasCheck
+from watcher.monitoring.storage_capacity import SpaceCheck, StorageAwayError
+from watcher.monitoring.stored_bytes import StoredBytesCheck
 from watcher.settings import WatchSettings
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 _AWAY = ((KafkaUnavailableError, Kind.KAFKA_AWAY), (StorageAwayError, Kind.STORAGE_AWAY))
 
 
-class Look(Protocol):
+class Check(Protocol):
     """One look at one thing."""
 
     @property
@@ -46,7 +46,7 @@ class Look(Protocol):
 
 
 @dataclass(frozen=True)
-class Seen:
+class CheckResult:
     """What a round found wrong; *blind* is what could not be looked at."""
 
     findings: Sequence[Finding]
@@ -61,26 +61,26 @@ class Seen:
 class Watch:
     """Looks at everything; the log and the metrics are told."""
 
-    def __init__(self, *looks: Look, escalation: Escalation) -> None:
+    def __init__(self, *looks: Check, escalation: Escalation) -> None:
         self._looks = looks
         self._escalation = escalation
 
     @classmethod
-    def at_everything(cls, database: Database, settings: WatchSettings) -> Watch:
+    def all_checks(cls, database: Database, settings: WatchSettings) -> Watch:
         """Return a watch over rows, storage and Kafka."""
         return cls(
-            LookAtBacklog(database, settings),
-            LookAtOutcomes(database, settings),
-            LookAtQuotas(database, settings),
-            LookAtPressure(database, settings),
-            LookAtCleanup(database, settings),
-            LookAtSpace(settings),
-            LookAtStoredBytes(database, ObjectStore(settings), settings),
-            LookAtKafka(database, settings),
+            BacklogCheck(database, settings),
+            OutcomesCheck(database, settings),
+            QuotasCheck(database, settings),
+            PressureCheck(database, settings),
+            CleanupCheck(database, settings),
+            SpaceCheck(settings),
+            StoredBytesCheck(database, ObjectStore(settings), settings),
+            KafkaCheck(database, settings),
             escalation=Escalation(settings),
         )
 
-    async def __call__(self) -> Seen:
+    async def __call__(self) -> CheckResult:
         """Return what there is; it is logged, and exported as metrics, too."""
         findings: list[Finding] = []
         blind: set[Kind] = set()
@@ -97,14 +97,14 @@ class Watch:
         _tell(findings, blind)
         for finding, seconds in self._escalation.lasting(findings, blind):
             _escalate(finding, seconds)
-        return Seen(findings, blind)
+        return CheckResult(findings, blind)
 
 
-def _name(look: Look) -> str:
+def _name(look: Check) -> str:
     return type(look).__name__
 
 
-def _blinded(look: Look) -> set[Kind]:
+def _blinded(look: Check) -> set[Kind]:
     LOOKS_FAILED.labels(_name(look)).inc()
     return set(look.kinds)
 

@@ -38,11 +38,11 @@ class Finding:
 
 def examine(provider: str, variables: Mapping[str, str]) -> list[Finding]:
     """
-    Return what was found: what *provider* needs of this machine, and the jails in force.
+    Return what was found: what *provider* needs of this machine, and the sandboxs in force.
 
     *variables* are those that ``up`` published, or none.
     """
-    return [*_needs(provider), *_jails_in_force(variables)]
+    return [*_needs(provider), *_sandboxs_in_force(variables)]
 
 
 def findings_table(findings: list[Finding]) -> Table:
@@ -59,7 +59,7 @@ def _needs(provider: str) -> Iterator[Finding]:
         yield _docker()
         return
     yield from _programs(_PROGRAMS if provider == NATIVE else _OF_SERVICES)
-    yield _jail()
+    yield _sandbox()
 
 
 def _docker() -> Finding:
@@ -81,25 +81,25 @@ def _programs(wanted: Sequence[packages.Requirement]) -> Iterator[Finding]:
         yield Finding(one.package, found is not None, about)
 
 
-def _jail() -> Finding:
-    command = [sys.executable, "-P", "-m", "media_runtime.media.jail"]
+def _sandbox() -> Finding:
+    command = [sys.executable, "-P", "-m", "media_runtime.media.sandbox"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return Finding("jail", done.returncode == 0, done.stdout.strip() or done.stderr.strip()[-500:])
+    return Finding("sandbox", done.returncode == 0, done.stdout.strip() or done.stderr.strip()[-500:])
 
 
-def _jails_in_force(variables: Mapping[str, str]) -> Iterator[Finding]:
+def _sandboxs_in_force(variables: Mapping[str, str]) -> Iterator[Finding]:
     for service in needing("media"):
         url = variables.get(f"{service.upper()}_METRICS_URL")
         if url is None:
             continue
-        name = f"jail of {service}"
+        name = f"sandbox of {service}"
         try:
             answer = httpx.get(
                 url.removesuffix("/metrics") + "/readyz", timeout=_SECONDS, trust_env=False
             )
-            jail = str(answer.json().get("jail"))
+            sandbox = str(answer.json().get("sandbox"))
         except (httpx.HTTPError, ValueError) as error:
             yield Finding(name, False, f"does not answer: {error!r}")
         else:
-            safe = jail == "bubblewrap"
-            yield Finding(name, safe, jail if safe else f"{jail}: uploads are opened without walls")
+            safe = sandbox == "bubblewrap"
+            yield Finding(name, safe, sandbox if safe else f"{sandbox}: uploads are opened without walls")

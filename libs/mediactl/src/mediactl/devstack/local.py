@@ -34,7 +34,7 @@ from mediactl.devstack.published import published_variables
 from mediactl.devstack.services import (
     SERVICES,
     ServiceProgram,
-    Surroundings,
+    StackContext,
     check_scalable,
     replica_name,
     split_replica,
@@ -159,7 +159,7 @@ class LocalStack:
         servers = self._infrastructure().servers() if self._native else []
         return [*servers, *self._services(), self._edge()]
 
-    def _services(self, around: Surroundings | None = None) -> list[ServiceProgram]:
+    def _services(self, around: StackContext | None = None) -> list[ServiceProgram]:
         around = around or self._surroundings()
         return [
             ServiceProgram(
@@ -212,8 +212,8 @@ class LocalStack:
             for number in range(1, self._state.replicas(service) + 1)
         ]
 
-    def _surroundings(self) -> Surroundings:
-        return Surroundings(
+    def _surroundings(self) -> StackContext:
+        return StackContext(
             endpoints=self._endpoints(),
             credentials=stack_credentials(self._state, self._environ),
             topic_prefix=topic_prefix(self._state),

@@ -14,13 +14,13 @@ from functools import partial
 from mediactl.errors import MediactlError
 from mediactl.devstack.parallel import run_all
 from mediactl.progress import Progress, step
-from mediactl.devstack.services import Surroundings, inherited, makes_kafka_users
+from mediactl.devstack.services import StackContext, inherited, makes_kafka_users
 
 _TIMEOUT_SECONDS = 180
 _LINES_SHOWN = 12
 
 
-def provision(around: Surroundings, progress: Progress, *, first_login: str | None = None) -> None:
+def provision(around: StackContext, progress: Progress, *, first_login: str | None = None) -> None:
     """
     Bring the database, the storage users and the topics up to date; raises MediactlError.
 
@@ -31,7 +31,7 @@ def provision(around: Surroundings, progress: Progress, *, first_login: str | No
     run_all([partial(one, around, progress) for one in steps])
 
 
-def _migrate(around: Surroundings, progress: Progress) -> None:
+def _migrate(around: StackContext, progress: Progress) -> None:
     env = {
         **inherited(around.environ),
         **around.credentials.password_variables(),
@@ -41,7 +41,7 @@ def _migrate(around: Surroundings, progress: Progress) -> None:
         _run("media_records.migrate", env)
 
 
-def _make_storage_users(around: Surroundings, progress: Progress) -> None:
+def _make_storage_users(around: StackContext, progress: Progress) -> None:
     env = {
         **inherited(around.environ),
         **around.credentials.storage_variables(),
@@ -54,7 +54,7 @@ def _make_storage_users(around: Surroundings, progress: Progress) -> None:
 
 
 def _create_topics(
-    around: Surroundings, progress: Progress, *, first_login: str | None = None
+    around: StackContext, progress: Progress, *, first_login: str | None = None
 ) -> None:
     env = {
         **inherited(around.environ),

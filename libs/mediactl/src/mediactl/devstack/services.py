@@ -47,7 +47,7 @@ NOT_FOR_SERVICES = (
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class StackContext:
     """What the services of one stack find around them."""
 
     endpoints: Endpoints
@@ -84,7 +84,7 @@ def check_scalable(service: str) -> None:
     raise UsageError(f"There is no {service!r} to scale: choose from {', '.join(SCALABLE)}.")
 
 
-def service_environment(name: str, port: int, around: Surroundings) -> dict[str, str]:
+def service_environment(name: str, port: int, around: StackContext) -> dict[str, str]:
     """
     Return the whole environment of the service, or of the replica, *name*.
 
@@ -142,7 +142,7 @@ def with_login(database_url: str, user: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{login}@{address}"))
 
 
-def _reached(name: str, around: Surroundings) -> dict[str, str]:
+def _reached(name: str, around: StackContext) -> dict[str, str]:
     endpoints, credentials = around.endpoints, around.credentials
     service = catalog.SERVICES[name]
     variables = {}
@@ -173,12 +173,12 @@ def _reached(name: str, around: Surroundings) -> dict[str, str]:
     return variables
 
 
-def makes_kafka_users(around: Surroundings) -> bool:
+def makes_kafka_users(around: StackContext) -> bool:
     """Return whether the broker's users are ours to make, and not their provider's."""
     return around.endpoints.kafka_has_logins and around.environ.get(_MAKE_USERS) != "no"
 
 
-def kafka_login(user: str, around: Surroundings) -> dict[str, str]:
+def kafka_login(user: str, around: StackContext) -> dict[str, str]:
     """Return the variables with which one of the broker's users logs in, where any does."""
     protocol = around.endpoints.kafka_security_protocol
     reached = {"KAFKA_SECURITY_PROTOCOL": protocol} if protocol else {}
@@ -193,7 +193,7 @@ def kafka_login(user: str, around: Surroundings) -> dict[str, str]:
     }
 
 
-def _storage_login(prefix: str, user: str, around: Surroundings) -> dict[str, str]:
+def _storage_login(prefix: str, user: str, around: StackContext) -> dict[str, str]:
     buckets = around.environ.get("S3_BUCKET_PREFIX") or "media-"
     return {
         f"{prefix}ACCESS_KEY": f"{buckets}{user}",  # as media_runtime.storage.users names it
@@ -212,7 +212,7 @@ class ServiceProgram(Program):
         name: str,
         *,
         port: int,
-        around: Surroundings,
+        around: StackContext,
         log_file: Path,
         process: ProcessRef | None = None,
     ) -> None:

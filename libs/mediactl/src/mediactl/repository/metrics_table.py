@@ -26,7 +26,7 @@ Beside these, `faststream_received_*` tells how each topic's records were consum
 _SHARED = (
     "media_records.tasks",
     *("media_runtime.http.metrics", "media_runtime.kafka.consumer"),
-    *("media_runtime.kafka.mending", "media_runtime.database.outbox"),
+    *("media_runtime.kafka.supervision", "media_runtime.database.outbox"),
 )
 _SUFFIXES = {"counter": "_total"}
 

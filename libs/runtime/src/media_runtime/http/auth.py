@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-from media_runtime.http.published_keys import PublishedKeys, UnknownKeyError
+from media_runtime.http.jwks import PublishedKeys, UnknownKeyError
 from media_runtime.settings import AuthSettings
 
 _REQUIRED = ["exp", "sub", "aud", "iss"]

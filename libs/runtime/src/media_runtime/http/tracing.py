@@ -36,7 +36,7 @@ class _TracedRequests:
         if scope["type"] != "http" or scope["path"] in _NOT_TRACED:
             return await self._app(scope, receive, send)
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
-        fields = tracing.carried(
+        fields = tracing.extract(
             (name.decode("latin-1"), value) for name, value in scope["headers"]
         )
         status = _SERVER_FAULT

@@ -23,7 +23,7 @@ from media_contracts import CloudEvent, Topic
 from media_runtime.errors import TransientError
 from media_runtime.kafka import tracing as kafka_tracing
 from media_runtime.kafka.dead_letters import dead_letter, dead_letter_reason
-from media_runtime.kafka.mending import MendingBroker
+from media_runtime.kafka.supervision import SupervisedBroker
 from media_runtime.kafka.producer import KafkaUnavailableError, Producer
 from media_runtime.settings import KafkaSettings
 from media_runtime.telemetry import tracing
@@ -77,7 +77,7 @@ class BadRecordsError(Exception):
 
 def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> KafkaBroker:
     """Return a consuming broker whose middleware settles every error; *producer* feeds DLQs."""
-    return MendingBroker(
+    return SupervisedBroker(
         settings.kafka_bootstrap_servers,
         client_id=name,
         security=_security(settings),
@@ -261,7 +261,7 @@ class _WithoutOddHeaders:
 
     def __init__(self, record: ConsumerRecord[Any, Any]) -> None:
         self._record = record
-        fields = tracing.carried(record.headers) if tracing.is_on() else {}
+        fields = tracing.extract(record.headers) if tracing.is_on() else {}
         self.headers = tuple((name, value.encode()) for name, value in fields.items())
 
     def __getattr__(self, name: str) -> Any:

@@ -54,7 +54,7 @@ def created(topic: str, key: str, traceparent: str | None) -> Mapping[str, str]:
             "messaging.kafka.message.key": key,
         },
     ):
-        return tracing.propagated()
+        return tracing.inject()
 
 
 def describe_processing(records: Sequence[ConsumerRecord[Any, Any]], group: str) -> None:
@@ -69,7 +69,7 @@ def describe_processing(records: Sequence[ConsumerRecord[Any, Any]], group: str)
 @contextmanager
 def processing(record: ConsumerRecord[Any, Any]) -> Iterator[None]:
     """Make a span of the block that takes *record*, if it is of a trace that is kept."""
-    parent = tracing.carried(record.headers).get("traceparent") if tracing.is_on() else None
+    parent = tracing.extract(record.headers).get("traceparent") if tracing.is_on() else None
     if parent is None or not tracing.is_sampled(parent):
         yield
         return

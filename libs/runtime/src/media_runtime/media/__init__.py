@@ -1,1 +1,1 @@
-"""Media files, opened in a jail: ffmpeg, pictures and what they are made of."""
+"""Media files, opened in a sandbox: ffmpeg, pictures and what they are made of."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from media_contracts.errors import ErrorCode
 from media_runtime import background
-from media_runtime.errors import PermanentError, SuspectError, TransientError
+from media_runtime.errors import PermanentError, InconclusiveError, TransientError
 from media_runtime.media.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
 from media_runtime.media.info import (
     PROBE_ENTRIES,
@@ -29,7 +29,7 @@ from media_runtime.media.info import (
     VideoStream,
     media_info,
 )
-from media_runtime.media.jail import Jail, Limits
+from media_runtime.media.sandbox import Sandbox, Limits
 from media_runtime.media.scratch import holds_regular_files, used_bytes
 
 __all__ = [
@@ -57,7 +57,7 @@ _ASKED_TO_END = 255
 
 
 def _codes(*numbers: signal.Signals) -> set[int]:
-    # A jail passes a signal on as a shell does: 128 and its number.
+    # A sandbox passes a signal on as a shell does: 128 and its number.
     return {code for number in numbers for code in (-number, 128 + number)}
 
 
@@ -112,10 +112,10 @@ class UnreadableMediaError(PermanentError):
 
 
 class FfmpegInterruptedError(TransientError):
-    """This machine is at fault, not the file: no ffmpeg, no working jail, or a full disk."""
+    """This machine is at fault, not the file: no ffmpeg, no working sandbox, or a full disk."""
 
 
-class FfmpegKilledError(SuspectError):
+class FfmpegKilledError(InconclusiveError):
     """Something ended ffmpeg: the kernel for want of memory, an operator, or the clock."""
 
 
@@ -125,13 +125,13 @@ class FfmpegTimeoutError(FfmpegKilledError):
 
 class Ffmpeg:
     """
-    Runs ffmpeg and ffprobe in a jail.
+    Runs ffmpeg and ffprobe in a sandbox.
 
     ``input_options`` belong to every input of a command that it runs.
     """
 
-    def __init__(self, jail: Jail, limits: InputLimits | None = None) -> None:
-        self._jail = jail
+    def __init__(self, sandbox: Sandbox, limits: InputLimits | None = None) -> None:
+        self._sandbox = sandbox
         self._limits = limits or InputLimits()
         self.input_options = input_options(self._limits)
 
@@ -166,7 +166,7 @@ class Ffmpeg:
             cpu_seconds=min(cpu_seconds or _MAX_CPU_SECONDS, _cpu_seconds(timeout_seconds)),
             file_bytes=max_bytes,
         )
-        command = self._jail.command(
+        command = self._sandbox.command(
             _find("ffmpeg"), (*_RUN_OPTIONS, *arguments), reads=reads, writes=writes, limits=limits
         )
         if niceness:
@@ -212,7 +212,7 @@ class Ffmpeg:
         most = self._limits.pixels / 1_000_000 * _PROBE_CPU_SECONDS_A_MEGAPIXEL
         cpu_seconds = cpu_seconds or math.ceil(_PROBE_CPU_SECONDS + most)
         limits = Limits(cpu_seconds=cpu_seconds, file_bytes=0)
-        command = self._jail.command(_find("ffprobe"), arguments, reads=path, limits=limits)
+        command = self._sandbox.command(_find("ffprobe"), arguments, reads=path, limits=limits)
         async with _started(command) as running:
             try:
                 async with asyncio.timeout(timeout_seconds):
@@ -371,8 +371,8 @@ def _raise_if_interrupted(code: int, stderr: str, writes: Path | None = None) ->
     """Raise unless the file is at fault. What ffmpeg says is no proof: files make it say things."""
     if writes is not None and shutil.disk_usage(writes).free < _LEAST_FREE_BYTES:
         raise FfmpegInterruptedError("the disk is full")
-    # The jail speaks first, and alone: where ffmpeg has said more, its tail may begin like that.
+    # The sandbox speaks first, and alone: where ffmpeg has said more, its tail may begin like that.
     if stderr.startswith(_JAILERS) and len(stderr.encode()) < _TAIL_BYTES:
-        raise FfmpegInterruptedError(f"the jail: {stderr}")
+        raise FfmpegInterruptedError(f"the sandbox: {stderr}")
     if code in _KILLED:
         raise FfmpegKilledError(f"ended with code {code}: {stderr[-200:]}")

@@ -12,7 +12,7 @@ from typing import Self
 
 from media_contracts import MediaKind
 from media_contracts.formats import readers
-from media_runtime.settings import JailSettings
+from media_runtime.settings import SandboxSettings
 
 # Decoders by ffmpeg's own names: what cameras, phones, browsers and editors write, cover art and
 # subtitles. A decoder for some old game's films is somebody's way in, and nobody's upload.
@@ -37,7 +37,7 @@ class InputLimits:
     streams: int = 16
 
     @classmethod
-    def of(cls, settings: JailSettings) -> Self:
+    def of(cls, settings: SandboxSettings) -> Self:
         """Return the limits of a service."""
         return cls(settings.upload_max_pixels, settings.upload_max_streams)
 

@@ -1,5 +1,5 @@
 """
-The jailed processes that images are opened in.
+The sandboxed processes that images are opened in.
 
 Invariant: a hostile image costs at most its own answer. Each is opened in a process of its
 own, with limited memory and time, that has no other file, and dies with this process; of what
@@ -26,7 +26,7 @@ from typing import Any, Self, TypeVar
 import structlog
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import TransientError
-from media_runtime.media.jail import Jail, Limits
+from media_runtime.media.sandbox import Sandbox, Limits
 from media_runtime.media.picture_worker import (
     BROKEN,
     DONE,
@@ -66,20 +66,20 @@ class _WorkerDiedError(Exception):
 
 class PicturePool:
     """
-    Runs functions in jailed processes: ``async with PicturePool(jail, workers=2) as pool``.
+    Runs functions in sandboxed processes: ``async with PicturePool(sandbox, workers=2) as pool``.
 
     Open it on the event loop's own thread.
     """
 
     def __init__(
         self,
-        jail: Jail,
+        sandbox: Sandbox,
         *,
         workers: int,
         max_pixels: int = MAX_PIXELS,
         memory_bytes: int = MEMORY_BYTES,
     ) -> None:
-        self._workers = [_Worker(jail, max_pixels, memory_bytes) for _ in range(workers)]
+        self._workers = [_Worker(sandbox, max_pixels, memory_bytes) for _ in range(workers)]
         self._idle: asyncio.LifoQueue[_Worker] = asyncio.LifoQueue()
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
 
@@ -128,7 +128,7 @@ class PicturePool:
                         result: T = await worker.ask(self._threads, work, source, args)
                         return result
                 except _WorkerDiedError:
-                    # Its jail may take a while to end: until then it looks alive to start().
+                    # Its sandbox may take a while to end: until then it looks alive to start().
                     worker.kill()
                     log.warning("picture_worker_died", work=work.__name__)
         except TimeoutError as error:
@@ -139,10 +139,10 @@ class PicturePool:
 
 
 class _Worker:
-    """One jail and our end of its socket; a dead one is replaced by ``start``."""
+    """One sandbox and our end of its socket; a dead one is replaced by ``start``."""
 
-    def __init__(self, jail: Jail, max_pixels: int, memory_bytes: int) -> None:
-        self._jail = jail
+    def __init__(self, sandbox: Sandbox, max_pixels: int, memory_bytes: int) -> None:
+        self._sandbox = sandbox
         self._max_pixels = max_pixels
         self._limits = Limits(_CPU_SECONDS, memory_bytes=memory_bytes, file_bytes=0)
         self._process: subprocess.Popen[bytes] | None = None
@@ -155,11 +155,11 @@ class _Worker:
         self.kill()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.settimeout(_START_SECONDS)
-        # Below are descriptors that the jail uses itself.
+        # Below are descriptors that the sandbox uses itself.
         handed = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD, _FIRST_DESCRIPTOR)
         # Not the current folder, wherever this was started.
         paths = [path for path in map(Path, sys.path) if path.is_absolute() and path.is_dir()]
-        command = self._jail.command(
+        command = self._sandbox.command(
             sys.executable,
             [
                 *("-P", "-m", "media_runtime.media.picture_worker"),
@@ -235,7 +235,7 @@ class _Worker:
             self._process = self._control = None
 
     def _end_processes(self) -> None:
-        # Without a jail, the fork that has the image is one of the group.
+        # Without a sandbox, the fork that has the image is one of the group.
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,5 +1,5 @@
 """
-What runs in a picture worker's jail: ``python -m media_runtime.media.picture_worker FD PIXELS``.
+What runs in a picture worker's sandbox: ``python -m media_runtime.media.picture_worker FD PIXELS``.
 
 Invariant: the process that waits for work never opens an image. Each image is opened by a fork
 of it, which has that one file alone and is gone before the next.
@@ -81,7 +81,7 @@ def main(descriptor: int, max_pixels: int) -> None:
 def _work(request: bytes, files: Sequence[int]) -> None:
     """Answer *request* and end this process."""
     try:
-        # Without a jail, nothing else ends it with the process that waits.
+        # Without a sandbox, nothing else ends it with the process that waits.
         _C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         nowhere = os.open(os.devnull, os.O_RDWR)
         for stream in (0, 1, 2):
@@ -112,7 +112,7 @@ def _limit_cpu(pixels: int) -> None:
 
 def _answer(request: bytes, files: Sequence[int]) -> bytes:
     try:
-        work, args = pickle.loads(request)  # noqa: S301 - from outside the jail, never from within
+        work, args = pickle.loads(request)  # noqa: S301 - from outside the sandbox, never from within
         opened = [os.fdopen(number, "rb") for number in files]
         return VALUE + results_of(work).dump_json(work(*opened, *args))
     except PermanentError as error:

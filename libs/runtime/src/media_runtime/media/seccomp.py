@@ -1,5 +1,5 @@
 """
-Which system calls a jailed program may make, as a filter of the kernel's (seccomp-bpf).
+Which system calls a sandboxed program may make, as a filter of the kernel's (seccomp-bpf).
 
 Decoders read, write, map memory and start threads. What is refused here is the kernel's surface
 that they never need, and names in the folder that they write: no link, no pipe, no file that was
@@ -74,7 +74,7 @@ _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _Instruction = tuple[int, int, int, int]
 
 
-def jail_filter(machine: str | None = None) -> bytes | None:
+def sandbox_filter(machine: str | None = None) -> bytes | None:
     """Return the filter for a kind of machine, this one by default; None where there is none."""
     found = _ARCHITECTURES.get(machine or platform.machine())
     if found is None:

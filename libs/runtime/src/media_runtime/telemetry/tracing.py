@@ -144,7 +144,7 @@ def annotate(attributes: Attributes) -> None:
         trace.get_current_span().set_attributes(attributes)
 
 
-def carried(fields: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
+def extract(fields: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     """Return the traceparent and tracestate among *fields*, as far as they are well-formed."""
     found = {}
     for name, value in fields:
@@ -155,7 +155,7 @@ def carried(fields: Iterable[tuple[str, bytes | None]]) -> dict[str, str]:
     return found if "traceparent" in found else {}
 
 
-def propagated() -> dict[str, str]:
+def inject() -> dict[str, str]:
     """Return the fields that make what comes next a child of the current span."""
     fields: dict[str, str] = {}
     if _now is not None:
@@ -163,14 +163,14 @@ def propagated() -> dict[str, str]:
     return fields
 
 
-def continued(traceparent: str | None) -> str | None:
+def resume(traceparent: str | None) -> str | None:
     """
     Return the traceparent to store for work that comes later.
 
     It is the current span's; while tracing is off it is the given one, if that is well-formed.
     """
     given = traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
-    return propagated().get("traceparent", given)
+    return inject().get("traceparent", given)
 
 
 def is_sampled(traceparent: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.domain import HEADER_BYTES, sniff
-from ingest.trust import boxes, sample_tables
+from ingest.trust import isobmff, sample_tables
 from ingest.trust.encryption import is_encrypted
 from ingest.trust.sample_tables import Tables
 from media_contracts.errors import ErrorCode
@@ -119,7 +119,7 @@ def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
 
 
 def _check_boxes(path: Path) -> None:
-    layout = boxes.read(path)
+    layout = isobmff.read(path)
     if layout.is_encrypted:
         raise _encrypted()
     if layout.is_truncated:

@@ -18,7 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO, ClassVar
 
-from ingest.trust.boxes import Box, Reader
+from ingest.trust.isobmff import Box, Reader
 
 _MAX_BOXES = 500_000
 _MAX_DEPTH = 12

@@ -101,7 +101,7 @@ async def count_by_rule(database: Database, settings: CleanupSettings) -> dict[R
     return found
 
 
-class LookAtCleanup:
+class CleanupCheck:
     """Counts what waits to be removed; nothing of it is an alert by itself."""
 
     kinds = frozenset[Kind]()

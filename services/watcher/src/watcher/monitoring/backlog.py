@@ -131,7 +131,7 @@ def stage_of(task: str | None, kind: str | None, *, announced: bool, silent: boo
     return "queued"
 
 
-class LookAtBacklog:
+class BacklogCheck:
     """Counts assets by status, and what waits for its outcome."""
 
     kinds = frozenset({Kind.BACKLOG})
@@ -169,7 +169,7 @@ def _described(busy: Record) -> dict[str, object]:
     return {**busy, "company_id": str(busy["company_id"])}
 
 
-class LookAtOutcomes:
+class OutcomesCheck:
     """Counts how attempts ended lately, and by whose fault."""
 
     kinds = frozenset({Kind.FAILURES})

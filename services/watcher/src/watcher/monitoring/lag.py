@@ -83,7 +83,7 @@ async def _behind(
     return sum(ends[part] - max(known.get(part, 0), begins[part]) for part in parts)
 
 
-class LookAtKafka:
+class KafkaCheck:
     """Tells, by topic, how far our consumer groups are behind, and how many letters are dead."""
 
     kinds = frozenset({Kind.LAG, Kind.DEAD_LETTERS, Kind.KAFKA_AWAY})

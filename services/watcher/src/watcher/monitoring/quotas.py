@@ -71,7 +71,7 @@ async def read_usage(database: Database) -> list[Usage]:
     return [Usage(**dict(row)) for row in await database.fetch(_USAGE)]
 
 
-class LookAtQuotas:
+class QuotasCheck:
     """Tells which companies are close to their quota."""
 
     kinds = frozenset({Kind.QUOTA})

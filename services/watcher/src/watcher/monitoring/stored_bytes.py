@@ -22,7 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from watcher.metrics import STORED, UNACCOUNTED
 from watcher.monitoring.findings import Finding, Kind, Severity
 from watcher.monitoring.quotas import Usage, read_usage
-from watcher.monitoring.space import StorageAwayError, ask_metrics
+from watcher.monitoring.storage_capacity import StorageAwayError, ask_metrics
 from watcher.settings import WatchSettings
 
 _BYTES = "minio_cluster_usage_buckets_total_bytes"
@@ -61,7 +61,7 @@ class _Excess:
     since: float
 
 
-class LookAtStoredBytes:
+class StoredBytesCheck:
     """Tells which companies have more in storage than anything accounts for."""
 
     kinds = frozenset({Kind.UNACCOUNTED})

@@ -32,7 +32,7 @@ from watcher.cleanup.plan import plan_cleanup
 from watcher.cleanup.retention import Plan, Retention, plan_all
 from watcher.operator import operations
 from watcher.operator.operations import PolicyChange
-from watcher.operator.running import FOUND, QUIET, acting, connected, run
+from watcher.operator.running import FOUND, QUIET, open_operator, connected, run
 from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
 
@@ -246,7 +246,7 @@ def _apply(
 
 async def _delete(plan: Plan, rate: float | None) -> int:
     settings = WatcherSettings()
-    async with acting(settings) as work:
+    async with open_operator(settings) as work:
         return await Retention(work, settings).apply(plan, rate=rate)
 
 

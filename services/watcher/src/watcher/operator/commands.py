@@ -34,11 +34,11 @@ from rich.text import Text
 from watcher.monitoring.backlog import oldest_items
 from watcher.monitoring.lag import Standing, read_standing
 from watcher.operator import operations
-from watcher.operator.history import read_history
-from watcher.operator.running import FOUND, QUIET, acting, connected, run, watch_once
-from watcher.reconcile.assets import Reconciler, hurry
+from watcher.operator.timeline import read_history
+from watcher.operator.running import FOUND, QUIET, open_operator, connected, run, watch_once
+from watcher.reconcile.assets import Reconciler, reconcile_now
 from watcher.settings import WatcherSettings, WatchSettings
-from watcher.watch import Seen
+from watcher.watch import CheckResult
 
 AssetIds = Annotated[list[UUID], typer.Argument(metavar="ASSET…")]
 CompanyOption = Annotated[UUID | None, typer.Option(metavar="UUID", help="Only this company.")]
@@ -73,7 +73,7 @@ def look_once() -> None:
     _end(asyncio.run(watch_once(settings)))
 
 
-def _end(seen: Seen) -> None:
+def _end(seen: CheckResult) -> None:
     raise typer.Exit(FOUND if seen.alert else QUIET)
 
 
@@ -289,8 +289,8 @@ def reconcile(as_json: Json = False) -> None:
 
 async def _reconcile() -> Mapping[str, int]:
     settings = WatcherSettings()
-    async with acting(settings) as work, ObjectStore.connect(settings) as store:
-        await hurry(work.database)
+    async with open_operator(settings) as work, ObjectStore.connect(settings) as store:
+        await reconcile_now(work.database)
         return await Reconciler(work=work, store=store, settings=settings)()
 
 
@@ -331,7 +331,7 @@ def parse_span(text: str) -> timedelta:
 
 def _act(verb: str, assets: Sequence[UUID], as_json: bool) -> None:
     async def act() -> list[operations.Row]:
-        async with acting(WatcherSettings()) as work:
+        async with open_operator(WatcherSettings()) as work:
             operator = operations.Operator(work)
             action = getattr(operator, verb)
             return [await action(asset) for asset in assets]

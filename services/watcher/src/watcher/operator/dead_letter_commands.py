@@ -31,7 +31,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 from watcher.monitoring.dead_letters import Filter, file_dead_letters
-from watcher.operator.running import acting, connected, run
+from watcher.operator.running import open_operator, connected, run
 from watcher.settings import WatcherSettings
 
 app = typer.Typer(
@@ -241,7 +241,7 @@ def _is_to_do(
 
 async def _redrive(letters: Sequence[Letter], rate: float | None) -> None:
     in_order = sorted(letters, key=lambda one: (one.topic, one.partition, one.offset))
-    async with acting(WatcherSettings()) as work:
+    async with open_operator(WatcherSettings()) as work:
         for number in track(range(len(in_order)), "sending", transient=True):
             if rate and number:
                 await asyncio.sleep(1 / rate)
@@ -252,7 +252,7 @@ async def _redrive(letters: Sequence[Letter], rate: float | None) -> None:
 
 
 async def _discard(letters: Sequence[Letter]) -> None:
-    async with acting(WatcherSettings()) as work, work.begin() as tx:
+    async with open_operator(WatcherSettings()) as work, work.begin() as tx:
         for letter in letters:
             await discard_letter(tx, letter)
 

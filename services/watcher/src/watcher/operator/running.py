@@ -25,7 +25,7 @@ from media_runtime.telemetry.terminal import CommandError
 from pydantic import ValidationError
 from watcher.reconcile.assets import SERVICE
 from watcher.settings import WatcherSettings, WatchSettings
-from watcher.watch import Seen, Watch
+from watcher.watch import CheckResult, Watch
 
 _FLUSH_SECONDS = 5.0
 
@@ -49,14 +49,14 @@ def connected(settings: PostgresSettings) -> AbstractAsyncContextManager[Databas
     return schema.connected(settings, name=SERVICE)
 
 
-async def watch_once(settings: WatchSettings) -> Seen:
+async def watch_once(settings: WatchSettings) -> CheckResult:
     """Look once, without cleaning up, and return what is wrong."""
     async with connected(settings) as database:
-        return await Watch.at_everything(database, settings)()
+        return await Watch.all_checks(database, settings)()
 
 
 @asynccontextmanager
-async def acting(settings: WatcherSettings) -> AsyncIterator[Work]:
+async def open_operator(settings: WatcherSettings) -> AsyncIterator[Work]:
     """Give what a command acts with; what it tells is on its way at the end, or soon after."""
     async with (
         connected(settings) as database,

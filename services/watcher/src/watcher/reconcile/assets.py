@@ -73,7 +73,7 @@ class Action(StrEnum):
     """What an asset needs."""
 
     WAIT = "waits"
-    FEED = "fed"
+    REQUEUE = "requeued"
     EXPIRE = "expired"
     REMOVE = "removed"
 
@@ -99,7 +99,7 @@ def decide(
     asset = seen.asset
     if seen.wants_look:
         if stored is not None:
-            return Action.FEED
+            return Action.REQUEUE
         if asset.status == AssetStatus.EXPIRED:
             return Action.REMOVE
         lapsed = asset.grant_expires_at + timedelta(seconds=settings.late_upload_seconds)
@@ -108,10 +108,10 @@ def decide(
         return Action.WAIT
     last_sign = max(asset.updated_at, seen.ended_at or asset.updated_at)
     stuck = now - last_sign > timedelta(seconds=settings.stuck_seconds)
-    return Action.FEED if stuck else Action.WAIT
+    return Action.REQUEUE if stuck else Action.WAIT
 
 
-async def hurry(database: Database) -> None:
+async def reconcile_now(database: Database) -> None:
     """Let the next reconciliation look at all that is unfinished; raises TransientError."""
     await database.fetch(_HURRY)
 
@@ -181,7 +181,7 @@ class Reconciler:
             if action is Action.EXPIRE:
                 await change(tx, asset, AssetStatus.EXPIRED, at=now)
                 return action
-            if action is Action.FEED:
+            if action is Action.REQUEUE:
                 original = original_of(await files_of(tx, asset.id))
                 record = _notification(asset, stored, original, now)
                 await tx.send(asset.company_id, record)

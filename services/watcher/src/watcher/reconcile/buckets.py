@@ -26,17 +26,17 @@ _AGAIN_SECONDS = 1.0
 _LONGEST_AGAIN_SECONDS = 30.0
 
 _WANTED = """
-    SELECT company_id FROM wanted_buckets WHERE company_id <> ALL($1::uuid[])
-    ORDER BY wanted_at LIMIT $2
+    SELECT company_id FROM bucket_requests WHERE company_id <> ALL($1::uuid[])
+    ORDER BY requested_at LIMIT $2
 """
-_FORGET = "DELETE FROM wanted_buckets WHERE company_id = $1"
+_FORGET = "DELETE FROM bucket_requests WHERE company_id = $1"
 _HAVE = """
     INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, $3)
     ON CONFLICT DO NOTHING
 """
 
 
-class MakeBuckets:
+class BucketProvisioner:
     """Looks for wishes all the time; one that fails is tried again later and later."""
 
     def __init__(self, database: Database, store: ObjectStore, settings: WatcherSettings) -> None:
@@ -48,7 +48,7 @@ class MakeBuckets:
         self._again: dict[UUID, tuple[float, float]] = {}  # when, and how long it waited
 
     @asynccontextmanager
-    async def going_on(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Make buckets in the background for the block."""
         look = background.repeat(self._look, name="buckets", retry_seconds=_AGAIN_SECONDS)
         try:

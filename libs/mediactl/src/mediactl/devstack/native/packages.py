@@ -44,7 +44,7 @@ FFMPEG = Requirement(
     "ffmpeg", f"ffmpeg and ffprobe, {tools.FFMPEG_AT_LEAST} or newer", tools.find_ffmpeg
 )
 BUBBLEWRAP = Requirement(
-    "bubblewrap", "bubblewrap, the jail in which uploads are opened", tools.find_bubblewrap
+    "bubblewrap", "bubblewrap, the sandbox in which uploads are opened", tools.find_bubblewrap
 )
 POSTGRES = Requirement(
     "postgresql",

@@ -6,8 +6,8 @@ import json
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from media_runtime.http import published_keys
-from media_runtime.http.published_keys import KeysUnavailableError, PublishedKeys, UnknownKeyError
+from media_runtime.http import jwks
+from media_runtime.http.jwks import KeysUnavailableError, PublishedKeys, UnknownKeyError
 
 _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
 
@@ -36,7 +36,7 @@ class Issuer:
 
 @pytest.fixture
 async def issuer(monkeypatch):
-    monkeypatch.setattr(published_keys, "_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(jwks, "_TIMEOUT_SECONDS", 1)
     found = Issuer()
     server = await asyncio.start_server(found.answer, "127.0.0.1", 0)
     found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/keys"
@@ -59,7 +59,7 @@ async def test_tokens_of_unknown_keys_hold_up_nobody_while_the_issuer_is_silent(
     """Red with a lock around a request of five seconds, which everyone's token then waits for."""
     keys = PublishedKeys(issuer.url)
     await keys.key("k")
-    monkeypatch.setattr(published_keys, "_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(jwks, "_AGAIN_SECONDS", 0)
     issuer.silent = True
     strangers = [asyncio.create_task(keys.key(f"unknown-{n}")) for n in range(50)]
     await asyncio.sleep(0)
@@ -83,7 +83,7 @@ async def test_a_new_key_is_found_after_a_while(issuer, monkeypatch):
     keys = PublishedKeys(issuer.url)
     await keys.key("k")
     issuer.names.append("new")
-    monkeypatch.setattr(published_keys, "_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(jwks, "_AGAIN_SECONDS", 0)
     await keys.key("new")
     assert issuer.asked == 2
 

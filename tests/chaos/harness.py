@@ -1,7 +1,7 @@
 """
 A stack of the run's own, and hands on each of its parts.
 
-Invariant: only processes that this rig started are ever signalled, each known by its start.
+Invariant: only processes that this harness started are ever signalled, each known by its start.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ SETTINGS: Mapping[str, str] = {
 """What differs from a stack in production: time is short."""
 
 
-class Rig:
+class Harness:
     """One stack under attack."""
 
     def __init__(self, home: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -72,7 +72,7 @@ class Rig:
         self._altered: set[str] = set()
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator[Rig]:
+    async def up(self) -> AsyncIterator[Harness]:
         """Start the stack for the block, on the data of its last run."""
         os.environ.update(self.environ)
         await asyncio.to_thread(self._up)

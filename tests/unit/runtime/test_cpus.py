@@ -6,7 +6,7 @@ import os
 
 import pytest
 from ingest.settings import IngestSettings
-from media_runtime.media.cores import usable_cores
+from media_runtime.media.cpus import cpu_count
 from thumbnailer.settings import ThumbnailerSettings
 
 
@@ -32,7 +32,7 @@ def eight_processors(monkeypatch):
 )
 def test_the_control_group_limits_them(tmp_path, quota, cores):
     (tmp_path / "cpu.max").write_text(quota)
-    assert usable_cores(tmp_path) == cores
+    assert cpu_count(tmp_path) == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("200000", 2), ("-1", 8)])
@@ -40,11 +40,11 @@ def test_so_does_one_of_version_1(tmp_path, quota, cores):
     (tmp_path / "cpu").mkdir()
     (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(f"{quota}\n")
     (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert usable_cores(tmp_path) == cores
+    assert cpu_count(tmp_path) == cores
 
 
 def test_without_one_the_affinity_does(tmp_path):
-    assert usable_cores(tmp_path) == 8
+    assert cpu_count(tmp_path) == 8
 
 
 def test_services_have_as_many_workers():
@@ -52,4 +52,4 @@ def test_services_have_as_many_workers():
         (IngestSettings, "ingest_workers"),
         (ThumbnailerSettings, "thumbnailer_consumers"),
     ):
-        assert settings.model_fields[name].default_factory is usable_cores
+        assert settings.model_fields[name].default_factory is cpu_count

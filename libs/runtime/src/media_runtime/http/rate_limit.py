@@ -17,14 +17,14 @@ from media_contracts.errors import ErrorCode
 from media_runtime.http.app import ApiError
 
 
-class CompanyRates:
+class CompanyRateLimiter:
     """Lets each company send *requests_per_minute*."""
 
     def __init__(self, requests_per_minute: int) -> None:
         self._limit = RateLimitItemPerMinute(requests_per_minute)
         self._requests = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    async def count(self, company_id: UUID) -> None:
+    async def hit(self, company_id: UUID) -> None:
         """Count a request of the company; raises ApiError 429 for one too many."""
         company = str(company_id)
         if await self._requests.hit(self._limit, company):

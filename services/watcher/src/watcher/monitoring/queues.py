@@ -45,7 +45,7 @@ _OUTBOX = """
 _PRODUCERS = ("sign_api", "ingest", "watcher")
 
 
-class LookAtPressure:
+class PressureCheck:
     """Tells what waits in tables."""
 
     kinds = frozenset({Kind.OUTBOX, Kind.LEASES})

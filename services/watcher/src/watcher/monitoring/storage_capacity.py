@@ -59,7 +59,7 @@ def _login(settings: WatchSettings) -> dict[str, str]:
     return {"Authorization": f"Bearer {given.get_secret_value() if given else own}"}
 
 
-class LookAtSpace:
+class SpaceCheck:
     """Tells how much object storage has left."""
 
     kinds = frozenset({Kind.SPACE, Kind.STORAGE_AWAY})

@@ -9,7 +9,7 @@ from pathlib import Path
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def usable_cores(cgroup: Path = _CGROUP) -> int:
+def cpu_count(cgroup: Path = _CGROUP) -> int:
     """
     Return the number of processors that the affinity and the control group leave; at least one.
 

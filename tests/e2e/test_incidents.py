@@ -29,7 +29,7 @@ import published
 from support.clients import Company
 from support.eventually import eventually
 from support.media_files import make_photo
-from support.night_shift import NightShift
+from support.runbook_runner import NightShift
 from support.runbooks import runbook
 from support.surroundings import Parts, restarted, variable
 from support.typed import mediactl
@@ -147,7 +147,7 @@ async def photo(tmp_path):
 
 
 @pytest.mark.timeout(600)
-async def test_troubles_are_seen_and_their_runbooks_cure_them(
+async def test_incidents_are_seen_and_their_runbooks_cure_them(
     company: Company, other_company: Company, parts: Parts, photo
 ):
     # Of failures, those of tests before may still be told of.

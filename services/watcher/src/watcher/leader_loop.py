@@ -27,7 +27,7 @@ _AGAIN_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def repeating(
+async def run_periodically(
     database: Database, parts: Sequence[Part], *, interval_seconds: float
 ) -> AsyncIterator[None]:
     """Make a round of *parts* now and at each interval, for the block, whenever this one leads."""

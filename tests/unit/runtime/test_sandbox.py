@@ -1,4 +1,4 @@
-"""What a program can reach from within the jail, tried from within."""
+"""What a program can reach from within the sandbox, tried from within."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 
 import pytest
 from media_runtime.media import ffmpeg as ffmpeg_module
-from media_runtime.media import jail
+from media_runtime.media import sandbox
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
-from media_runtime.media.jail import Jail, JailError, Limits
-from media_runtime.media.seccomp import jail_filter
+from media_runtime.media.sandbox import Sandbox, SandboxError, Limits
+from media_runtime.media.seccomp import sandbox_filter
 
 from support.eventually import eventually
 from support.media_files import make_video
 from support.surroundings import command_lines_with
 
 LIMITS = Limits(cpu_seconds=5)
-JAIL = Jail("bubblewrap")
+SANDBOX = Sandbox("bubblewrap")
 ENDLESS = ("-f", "lavfi", "-i", "testsrc2=s=1280x720", "-f", "null", "-")
 
 
@@ -36,7 +36,7 @@ def inside(tmp_path):
     (tmp_path / "canary").write_text("the canary\n")
 
     def run(script: str, *, limits: Limits = LIMITS) -> subprocess.CompletedProcess[str]:
-        command = JAIL.command(
+        command = SANDBOX.command(
             "/bin/bash",
             ["-c", script, "script", str(tmp_path)],
             reads=tmp_path / "folder" / "input",
@@ -179,7 +179,7 @@ def test_its_system_calls_are_those_that_decoders_need():
     """The kernel's surface for namespaces, tracing, rings and keys is not there."""
     calls = NUMBERS[platform.machine()]
     words = "\n".join(f"{name.replace(' ', '-')} {call}" for name, call in calls.items())
-    command = JAIL.command(
+    command = SANDBOX.command(
         sys.executable,
         ["-I", "-c", CALLS, words],
         libraries=[Path(sys.prefix), Path(sys.base_prefix)],
@@ -197,12 +197,12 @@ def test_an_unnamed_file_takes_no_space_in_its_folder(inside):
 
 def test_each_machine_has_a_filter_whose_jumps_stay_inside():
     for machine in ("x86_64", "aarch64"):
-        program = jail_filter(machine)
+        program = sandbox_filter(machine)
         assert program is not None
         steps = list(struct.iter_unpack("=HBBI", program))
         assert all(at + 1 + max(step[1:3]) < len(steps) for at, step in enumerate(steps[:-1]))
         assert steps[-1][0] == 0x06
-    assert jail_filter("riscv64") is None
+    assert sandbox_filter("riscv64") is None
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def scripted(tmp_path, monkeypatch):
         folder.mkdir()
         (folder / "source").write_text("from outside")
         monkeypatch.setattr(ffmpeg_module, "_find", lambda _: str(program))
-        return Ffmpeg(Jail(kind)).run(
+        return Ffmpeg(Sandbox(kind)).run(
             [f"{folder}/out.mp4"],
             reads=folder / "source",
             writes=folder,
@@ -255,7 +255,7 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
     script.write_text(f"ffconcat version 1.0\nfile '{canary}'\n")
     target = tmp_path / "folder" / "out.mp4"
     arguments = ["-f", "concat", "-safe", "0", "-i", f"file:{script}", str(target)]
-    walled, bare = Ffmpeg(JAIL), Ffmpeg(Jail("none"))
+    walled, bare = Ffmpeg(SANDBOX), Ffmpeg(Sandbox("none"))
     with pytest.raises(ValueError, match="input without"):
         await walled.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
     walled.input_options = bare.input_options = {}
@@ -265,15 +265,15 @@ async def test_ffmpeg_opens_no_other_file_even_without_its_whitelists(tmp_path):
     # Without walls it does.
     await bare.run(arguments, reads=script, writes=target.parent, timeout_seconds=20)
     assert target.stat().st_size > 0
-    assert Ffmpeg(JAIL).input_options["protocol_whitelist"] == "file"
+    assert Ffmpeg(SANDBOX).input_options["protocol_whitelist"] == "file"
 
 
 STARTS_MANY = """
 import subprocess, sys
-from media_runtime.media.jail import Jail, Limits
-jail = Jail(sys.argv[1])
+from media_runtime.media.sandbox import Sandbox, Limits
+sandbox = Sandbox(sys.argv[1])
 for _ in range(40):
-    command = jail.command("/bin/sleep", [sys.argv[2]], limits=Limits(5))
+    command = sandbox.command("/bin/sleep", [sys.argv[2]], limits=Limits(5))
     subprocess.Popen(command, start_new_session=True)
 sys.stdin.read()
 """
@@ -296,37 +296,37 @@ async def test_whoever_is_killed_leaves_no_program_behind(kind, started):
 
 
 def test_what_was_started_by_somebody_who_died_does_not_start():
-    command = JAIL.command("/bin/echo", ["here"], limits=LIMITS)
+    command = SANDBOX.command("/bin/echo", ["here"], limits=LIMITS)
     assert subprocess.run(command, capture_output=True, check=False).stdout == b"here\n"
     orphan = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])"]
     done = subprocess.run([*orphan, *command], capture_output=True, check=False)
     assert (done.stdout, done.stderr) == (b"", b"")
 
 
-async def test_a_jail_that_breaks_is_not_the_files_fault(tmp_path):
-    with pytest.raises(FfmpegInterruptedError, match="the jail"):
-        await Ffmpeg(JAIL).run(
+async def test_a_sandbox_that_breaks_is_not_the_files_fault(tmp_path):
+    with pytest.raises(FfmpegInterruptedError, match="the sandbox"):
+        await Ffmpeg(SANDBOX).run(
             [*ENDLESS], reads=tmp_path / "missing", writes=tmp_path, timeout_seconds=60
         )
 
 
-def test_without_a_jail_that_works_nothing_starts(tmp_path, monkeypatch):
+def test_without_a_sandbox_that_works_nothing_starts(tmp_path, monkeypatch):
     false = tmp_path / "bwrap"
     false.write_text(
         "#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n"
     )
     false.chmod(0o755)
-    jail._closing.cache_clear()
+    sandbox._closing.cache_clear()
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(JailError, match="No permissions to create"):
-        Jail("bubblewrap")
-    assert Jail("none").kind == "none"
-    assert "bwrap" not in Jail("none").command("/bin/true", [], reads=false, limits=jail.Limits(1))
-    jail._closing.cache_clear()
+    with pytest.raises(SandboxError, match="No permissions to create"):
+        Sandbox("bubblewrap")
+    assert Sandbox("none").kind == "none"
+    assert "bwrap" not in Sandbox("none").command("/bin/true", [], reads=false, limits=sandbox.Limits(1))
+    sandbox._closing.cache_clear()
 
 
 def test_an_older_bubblewrap_leaves_one_wall_away_and_says_so(tmp_path, monkeypatch, capsys):
-    """It is still a jail; which is not so of one that fails altogether."""
+    """It is still a sandbox; which is not so of one that fails altogether."""
     older = tmp_path / "bwrap"
     older.write_text(
         "#!/bin/sh\n"
@@ -335,21 +335,21 @@ def test_an_older_bubblewrap_leaves_one_wall_away_and_says_so(tmp_path, monkeypa
         f'exec {shutil.which("bwrap")} "$@"\n'
     )
     older.chmod(0o755)
-    jail._closing.cache_clear()
+    sandbox._closing.cache_clear()
     with monkeypatch.context() as patched:
         patched.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-        command = Jail("bubblewrap").command("/bin/true", [], limits=LIMITS)
+        command = Sandbox("bubblewrap").command("/bin/true", [], limits=LIMITS)
         assert "--disable-userns" not in command
         assert subprocess.run(command, check=False).returncode == 0
     assert "Unknown option --disable-userns" in capsys.readouterr().out
-    jail._closing.cache_clear()
-    assert "--disable-userns" in Jail("bubblewrap").command("/bin/true", [], limits=LIMITS)
+    sandbox._closing.cache_clear()
+    assert "--disable-userns" in Sandbox("bubblewrap").command("/bin/true", [], limits=LIMITS)
 
 
 def test_an_input_that_is_missing_or_a_link_out_opens_nothing(tmp_path):
     (tmp_path / "canary").write_text("the canary\n")
     link = tmp_path / "link"
     link.symlink_to("/etc/passwd")
-    command = JAIL.command("/bin/cat", [str(tmp_path / "canary")], reads=link, limits=LIMITS)
+    command = SANDBOX.command("/bin/cat", [str(tmp_path / "canary")], reads=link, limits=LIMITS)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode != 0, done.stdout) == (True, "")

@@ -24,7 +24,7 @@ _PAUSE_SECONDS = 5.0
 REPLACED = Counter("kafka_consumers_replaced_total", "Consumers replaced as they stood still.")
 
 
-class MendingBroker(KafkaBroker):
+class SupervisedBroker(KafkaBroker):
     """A broker whose consumers are looked at every few seconds while it runs."""
 
     _mender: asyncio.Task[None] | None = None
@@ -45,11 +45,11 @@ class MendingBroker(KafkaBroker):
         while True:
             await asyncio.sleep(_PAUSE_SECONDS)
             for subscriber in self.subscribers:
-                if not subscriber.running or _stands_still(subscriber.consumer):  # type: ignore[attr-defined]
+                if not subscriber.running or _has_stalled(subscriber.consumer):  # type: ignore[attr-defined]
                     await _replace_consumer(subscriber)
 
 
-def _stands_still(consumer: AIOKafkaConsumer | None) -> bool:
+def _has_stalled(consumer: AIOKafkaConsumer | None) -> bool:
     # Neither task ends in a consumer that is well, and neither is to be had otherwise.
     return consumer is not None and (
         consumer._coordinator._coordination_task.done()  # noqa: SLF001

@@ -58,7 +58,7 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
         ("event_tickets", "media_notifier"),
         *(
             (table, "media_watcher")
-            for table in ("dead_letters", "event_tickets", "idempotency_keys", "wanted_buckets")
+            for table in ("dead_letters", "event_tickets", "idempotency_keys", "bucket_requests")
         ),
         *(
             (table, "media_internal")

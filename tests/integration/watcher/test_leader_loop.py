@@ -10,7 +10,7 @@ import pytest
 from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
 from prometheus_client import REGISTRY, generate_latest
-from watcher.rounds import repeating
+from watcher.leader_loop import run_periodically
 
 from support.databases import admin_url, service_url
 from support.eventually import eventually
@@ -42,25 +42,25 @@ async def replicas(database_name):
 
 async def test_a_part_that_fails_holds_no_other_up(database):
     parts = [Part(TransientError("away")), Part(RuntimeError("bug")), Part()]
-    async with repeating(database, parts, interval_seconds=0.01):
+    async with run_periodically(database, parts, interval_seconds=0.01):
         await eventually(lambda: parts[2].calls >= 3)
     assert {part.calls for part in parts} == {parts[2].calls}
 
 
 async def test_one_replica_acts_and_another_one_goes_on_when_it_ends(replicas):
     first, second = Part(), Part()
-    async with repeating(replicas[1], [Part()], interval_seconds=3600):
+    async with run_periodically(replicas[1], [Part()], interval_seconds=3600):
         pass  # leaves the lock
     async with asyncio.TaskGroup() as tasks:
         ended = asyncio.Event()
 
         async def lead():
-            async with repeating(replicas[0], [first], interval_seconds=0.01):
+            async with run_periodically(replicas[0], [first], interval_seconds=0.01):
                 await ended.wait()
 
         leader = tasks.create_task(lead())
         await eventually(lambda: first.calls)
-        async with repeating(replicas[1], [second], interval_seconds=0.01):
+        async with run_periodically(replicas[1], [second], interval_seconds=0.01):
             before = first.calls
             await eventually(lambda: first.calls > before + 20)
             assert second.calls == 0
@@ -71,7 +71,7 @@ async def test_one_replica_acts_and_another_one_goes_on_when_it_ends(replicas):
 
 async def test_a_replica_whose_connection_is_cut_leads_again(database, admin):
     part = Part()
-    async with repeating(database, [part], interval_seconds=0.01):
+    async with run_periodically(database, [part], interval_seconds=0.01):
         await eventually(lambda: part.calls)
         await admin.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks"
@@ -93,7 +93,7 @@ async def test_while_the_database_is_away_what_was_seen_last_stays_in_sight(
 ):
     """Its absence would resolve every alert."""
     part = Part()
-    async with repeating(database, [part], interval_seconds=0.01):
+    async with run_periodically(database, [part], interval_seconds=0.01):
         await eventually(lambda: part.calls)
         assert exported() == (True, True)
         async with elsewhere() as outside:
@@ -110,7 +110,7 @@ async def test_while_the_database_is_away_what_was_seen_last_stays_in_sight(
 
 async def test_a_replica_that_finds_another_one_leading_shows_nothing(replicas, database_name):
     part = Part()
-    async with repeating(replicas[0], [part], interval_seconds=0.01):
+    async with run_periodically(replicas[0], [part], interval_seconds=0.01):
         await eventually(lambda: part.calls)
         async with elsewhere() as outside:
             await outside.execute(f"ALTER DATABASE {database_name} CONNECTION LIMIT 0")

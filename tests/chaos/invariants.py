@@ -1,5 +1,5 @@
 """
-The promises that the pipeline makes, each as a function from a case to what breaks it.
+The invariants that the pipeline makes, each as a function from a case to what breaks it.
 
 Invariant: what follows from a fault elsewhere is left to the promise that it breaks itself.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 from chaos.case import ENDED, GONE, STATUS_CHANGED, Case, grouped
 from chaos.evidence import Decoded, Found
-from chaos.ledger import Entry
+from chaos.journal import Entry
 from chaos.load import Heard
 from chaos.media import READY
 
@@ -288,7 +288,7 @@ def _fence(file: Mapping[str, Any], in_key: str | None, task: Mapping[str, Any])
 def stack_is_at_rest(case: Case, planted: int) -> Findings:
     """I5: nothing is left to do or to clean up, and dead letters are the planted ones."""
     evidence = case.evidence
-    rests = [entry for entry in evidence.ledger if entry.op == "quiesce"]
+    rests = [entry for entry in evidence.journal if entry.op == "quiesce"]
     if rests and rests[-1].outcome != "ok":
         yield None, f"did not come to rest {rests[-1].detail}"
     for record in evidence.outbox:
@@ -375,7 +375,7 @@ def clients_are_told(case: Case) -> Findings:
     """I7: every client that listened learned how its assets ended."""
     listened = {
         entry.company: entry.at
-        for entry in reversed(case.evidence.ledger)
+        for entry in reversed(case.evidence.journal)
         if entry.op == "subscribe"
     }
     heard: dict[tuple[str, str], list[Heard]] = grouped(
@@ -398,5 +398,5 @@ def clients_are_told(case: Case) -> Findings:
 
 
 def _began(case: Case, asset_id: str) -> float:
-    signed = (e.at for e in case.evidence.ledger if e.op == "sign" and e.asset_id == asset_id)
+    signed = (e.at for e in case.evidence.journal if e.op == "sign" and e.asset_id == asset_id)
     return next(signed, 0.0)

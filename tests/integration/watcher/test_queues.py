@@ -7,21 +7,21 @@ from media_contracts import MEDIA_INGEST, MEDIA_STATUS, MEDIA_THUMBNAIL
 from media_records.dead_letters import discard, read_letters
 from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
 from watcher.monitoring.findings import Kind
-from watcher.monitoring.lag import LookAtKafka
-from watcher.monitoring.pressure import LookAtPressure
+from watcher.monitoring.lag import KafkaCheck
+from watcher.monitoring.queues import PressureCheck
 
 from support.wire import commit_end
 
 
 @pytest.fixture
 def pressure(database, settings):
-    return LookAtPressure(database, settings)
+    return PressureCheck(database, settings)
 
 
 @pytest.fixture
-def look_at_kafka(database, settings, kafka_settings):
+def kafka_check(database, settings, kafka_settings):
     servers = kafka_settings.model_dump(include={"kafka_bootstrap_servers", "kafka_topic_prefix"})
-    return LookAtKafka(database, settings.model_copy(update=servers))
+    return KafkaCheck(database, settings.model_copy(update=servers))
 
 
 def kinds(findings):
@@ -92,27 +92,27 @@ async def test_the_outbox_is_counted_by_its_producer(pressure, admin, value):
     assert value("outbox_oldest_seconds", producer="ingest") == 0
 
 
-async def test_a_group_that_has_not_read_is_behind(kafka_settings, look_at_kafka, value):
+async def test_a_group_that_has_not_read_is_behind(kafka_settings, kafka_check, value):
     async with Producer.connect(kafka_settings, name="t") as producer:
         await producer.send_all(
             [OutgoingRecord(MEDIA_THUMBNAIL.name, str(n), b"v") for n in range(30)]
         )
-        await look_at_kafka()
+        await kafka_check()
         assert value("consumer_lag_records", group="thumbnailer", topic="media_thumbnail") == 30
         assert value("consumer_lag_records", group="ingest", topic="media_ingest") == 0
         await commit_end(kafka_settings, MEDIA_THUMBNAIL, "thumbnailer")
         await producer.send(OutgoingRecord(MEDIA_THUMBNAIL.name, "x", b"v"))
-        await look_at_kafka()
+        await kafka_check()
     assert value("consumer_lag_records", group="thumbnailer", topic="media_thumbnail") == 1
 
 
 async def test_open_dead_letters_are_counted_until_somebody_deals_with_them(
-    kafka_settings, look_at_kafka, database, value
+    kafka_settings, kafka_check, database, value
 ):
     async with Producer.connect(kafka_settings, name="t") as producer:
         for number in range(3):
             await producer.send(OutgoingRecord(MEDIA_INGEST.dlq, f"{number}", b"v"))
-    (found,) = await look_at_kafka()
+    (found,) = await kafka_check()
     assert (found.kind, found.details) == (Kind.DEAD_LETTERS, {"media_ingest": 3})
     assert value("dead_letters", topic="media_ingest") == 3
     assert value("dead_letters", topic=MEDIA_STATUS.name) == 0
@@ -124,27 +124,27 @@ async def test_open_dead_letters_are_counted_until_somebody_deals_with_them(
 
     first, middle, last = await read_letters(database)
     await settle(first, last)
-    await look_at_kafka()
+    await kafka_check()
     assert value("dead_letters", topic="media_ingest") == 1
     await settle(middle)
-    assert await look_at_kafka() == []
+    assert await kafka_check() == []
 
 
-async def test_a_group_that_is_too_far_behind_is_an_alert(kafka_settings, look_at_kafka):
-    look_at_kafka._settings = look_at_kafka._settings.model_copy(update={"lag_alert_records": 4})
+async def test_a_group_that_is_too_far_behind_is_an_alert(kafka_settings, kafka_check):
+    kafka_check._settings = kafka_check._settings.model_copy(update={"lag_alert_records": 4})
     async with Producer.connect(kafka_settings, name="t") as producer:
         for number in range(5):
-            assert await look_at_kafka() == []
+            assert await kafka_check() == []
             await producer.send(OutgoingRecord(MEDIA_THUMBNAIL.name, f"{number}", b"v"))
-    (found,) = await look_at_kafka()
+    (found,) = await kafka_check()
     assert (found.kind, found.details) == (Kind.LAG, {"media_thumbnail": 5})
     await commit_end(kafka_settings, MEDIA_THUMBNAIL, "thumbnailer")
-    assert await look_at_kafka() == []
+    assert await kafka_check() == []
 
 
 async def test_without_kafka_the_look_sees_nothing(database, settings):
     with pytest.raises(KafkaUnavailableError):
-        await LookAtKafka(database, settings)()
+        await KafkaCheck(database, settings)()
 
 
 async def test_an_outbox_that_stands_still_is_an_alert(pressure, admin):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from support.canaries import (
+from support.tripwires import (
     CANARY,
     alias_reference,
     box,
@@ -266,7 +266,7 @@ def _untrue(folder: Path) -> Iterator[Evil]:
         data = _patched(turned, name, b"rotate")
         yield Evil(f"turned {about}", "video/x-matroska", data, (READY,))
     # What ffmpeg says of these reads like a fault of the machine. Its words differ in length from
-    # run to run: of seven names, one or the other comes where a jail's own words would.
+    # run to run: of seven names, one or the other comes where a sandbox's own words would.
     broken = _damaged(
         make_video(folder / "broken.mkv", size="64x64", seconds=0.28, sound=False).read_bytes()
     )
@@ -277,7 +277,7 @@ def _untrue(folder: Path) -> Iterator[Evil]:
     for length in range(7):
         name = b"-" * length + b"bwrap: " * 130
         yield Evil(
-            f"a broken jail by its name, {length}", "video/x-matroska",
+            f"a broken sandbox by its name, {length}", "video/x-matroska",
             _called(broken, name), _NO_FRAMES,
         )  # fmt: skip
 

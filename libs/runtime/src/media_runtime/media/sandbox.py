@@ -1,7 +1,7 @@
 """
-The jail in which programs open what strangers uploaded.
+The sandbox in which programs open what strangers uploaded.
 
-Invariant: a jailed program has no network and no capability, sees the system's programs, the
+Invariant: a sandboxed program has no network and no capability, sees the system's programs, the
 one file that it reads and the one folder that it writes, and nothing of the environment; it
 writes nowhere else, not even into memory, and gives nothing there another name than a file's; each
 process's memory and time, their number, and the size of each file are limited.
@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
-from media_runtime.media.seccomp import jail_filter
+from media_runtime.media.seccomp import sandbox_filter
 
 log = structlog.get_logger(__name__)
 
-JailKind = Literal["bubblewrap", "none"]
+SandboxKind = Literal["bubblewrap", "none"]
 
 _NOBODY = "65534"
 _SYSTEM = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/")
@@ -35,8 +35,8 @@ _TRY_SECONDS = 10
 _CPU_GRACE_SECONDS = 5
 
 
-class JailError(RuntimeError):
-    """The jail that the settings ask for does not work on this machine."""
+class SandboxError(RuntimeError):
+    """The sandbox that the settings ask for does not work on this machine."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,18 @@ class Limits:
     open_files: int = 64
 
 
-class Jail:
+class Sandbox:
     """How programs are run on this machine: ``bubblewrap``, or ``none`` with limits alone."""
 
-    def __init__(self, kind: JailKind) -> None:
-        """Raise JailError unless the jail works here."""
-        self.kind: JailKind = kind
+    def __init__(self, kind: SandboxKind) -> None:
+        """Raise SandboxError unless the sandbox works here."""
+        self.kind: SandboxKind = kind
         if kind == "none":
-            log.warning("no_jail", advice="Never in production: set JAIL=bubblewrap.")
+            log.warning("no_sandbox", advice="Never in production: set SANDBOX=bubblewrap.")
         elif problem := _problem(()):
-            raise JailError(
-                f"The jail does not work here: {problem} Install bubblewrap and allow user"
-                " namespaces; or, where nobody uploads but you, set JAIL=none and"
+            raise SandboxError(
+                f"The sandbox does not work here: {problem} Install bubblewrap and allow user"
+                " namespaces; or, where nobody uploads but you, set SANDBOX=none and"
                 " MEDIA_ENV=development."
             )
         else:
@@ -85,7 +85,7 @@ class Jail:
         environment: Mapping[str, str] | None = None,
     ) -> list[str]:
         """
-        Return the command that runs *program*, a path, on *arguments* in this jail.
+        Return the command that runs *program*, a path, on *arguments* in this sandbox.
 
         It may read the file *reads* and write into the folder *writes*, at the paths that
         they have outside; where the file lies in the folder, it stays read-only. *libraries*
@@ -144,7 +144,7 @@ def _limited(limits: Limits) -> list[str]:
 
 
 def _with_environment(variables: Mapping[str, str]) -> list[str]:
-    # The jail's own process is seen from inside, with the environment that it was started in.
+    # The sandbox's own process is seen from inside, with the environment that it was started in.
     return [_find("env"), "-i", *(f"{name}={value}" for name, value in variables.items())]
 
 
@@ -174,11 +174,11 @@ def _dying_with_us() -> tuple[str, ...]:
 @cache
 def _filter() -> str | None:
     """Return the path of the filter of system calls, in memory that lasts as this process does."""
-    program = jail_filter()
+    program = sandbox_filter()
     if program is None:
-        log.warning("jail_filters_no_system_calls", machine=platform.machine())
+        log.warning("sandbox_filters_no_system_calls", machine=platform.machine())
         return None
-    descriptor = os.memfd_create("jail-filter")
+    descriptor = os.memfd_create("sandbox-filter")
     os.write(descriptor, program)
     return f"/proc/{os.getpid()}/fd/{descriptor}"
 
@@ -208,7 +208,7 @@ def _closing() -> tuple[str, ...]:
     problem = _problem(option)
     if problem is None:
         return option
-    log.warning("jail_allows_user_namespaces", why=problem)
+    log.warning("sandbox_allows_user_namespaces", why=problem)
     return ()
 
 
@@ -235,10 +235,10 @@ def _find(program: str) -> str:
 
 
 def main() -> int:
-    """Say whether the jail works on this machine: ``python -m media_runtime.media.jail``."""
+    """Say whether the sandbox works on this machine: ``python -m media_runtime.media.sandbox``."""
     try:
-        Jail("bubblewrap")
-    except JailError as error:
+        Sandbox("bubblewrap")
+    except SandboxError as error:
         sys.stdout.write(f"{error}\n")
         return 1
     sys.stdout.write("bubblewrap works: no network, no other file, no capability, limits.\n")

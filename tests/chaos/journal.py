@@ -39,7 +39,7 @@ class Entry:
     detail: str = ""
 
 
-class Ledger:
+class Journal:
     """An append-only file of entries."""
 
     def __init__(self, path: Path) -> None:
@@ -83,7 +83,7 @@ class Ledger:
 
 
 def events_path(path: Path) -> Path:
-    """Return the file of heard events that belongs to the ledger at *path*."""
+    """Return the file of heard events that belongs to the journal at *path*."""
     return path.with_suffix(".events.jsonl")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
 from chaos.evidence import Decoded, Evidence, Found, Message
-from chaos.ledger import Entry, Outcome
+from chaos.journal import Entry, Outcome
 from chaos.load import Heard
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,15 +30,15 @@ class GoodRun:
     def __init__(self) -> None:
         self.evidence = Evidence(taken_at=NOW)
         for company in (ONE, OTHER):
-            self.ledger("subscribe", company=company)
+            self.journal("subscribe", company=company)
         self.ended(PHOTO, ONE, "photo.jpg", "image/jpeg")
         self.ended(CLIP, OTHER, "clip.mp4", "video/mp4")
         self.ended(BAD, ONE, "text.jpg", "image/jpeg", code="type_mismatch")
-        self.ledger("quiesce")
+        self.journal("quiesce")
         self.evidence.lag = {"ingest/media_ingest": 0}
 
-    def ledger(self, op: str, outcome: Outcome = "ok", **about: Any) -> None:
-        self.evidence.ledger.append(Entry(op=op, outcome=outcome, at=AT, **about))
+    def journal(self, op: str, outcome: Outcome = "ok", **about: Any) -> None:
+        self.evidence.journal.append(Entry(op=op, outcome=outcome, at=AT, **about))
 
     def ended(
         self, asset_id: str, company: str, name: str, content_type: str, *, code: str | None = None
@@ -50,8 +50,8 @@ class GoodRun:
         self, asset_id: str, company: str, name: str, content_type: str, expect: str
     ) -> None:
         about: dict[str, Any] = {"company": company, "asset_id": asset_id, "sample": name}
-        self.ledger("sign", **about)
-        self.ledger("upload", **about, expect=expect, size=1000, md5="0" * 32)
+        self.journal("sign", **about)
+        self.journal("upload", **about, expect=expect, size=1000, md5="0" * 32)
         key = f"{company}/uploads/{asset_id}"
         self.evidence.objects.append(
             Found(bucket=f"media-{company}", key=key, size=1000, etag="0" * 32)
@@ -264,14 +264,14 @@ class GoodRun:
 
     def retry(self, asset_id: str, status: str, code: str | None = None) -> None:
         """Let a failed asset be tried again."""
-        self.ledger("retry", company=self.asset(asset_id)["company_id"], asset_id=asset_id)
+        self.journal("retry", company=self.asset(asset_id)["company_id"], asset_id=asset_id)
         self.forget(asset_id, lambda file: file["kind"] != "original")
         self.status(asset_id, 2, "failed", "processing")
         self.attempt(asset_id, 2, status, code)
 
     def delete(self, asset_id: str) -> None:
         asset = self.asset(asset_id)
-        self.ledger("delete", company=asset["company_id"], asset_id=asset_id)
+        self.journal("delete", company=asset["company_id"], asset_id=asset_id)
         self.status(asset_id, 1, asset["status"], "deleted")
         asset["status"] = "deleted"
         self.forget(asset_id, lambda _: True)
