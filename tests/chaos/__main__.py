@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mediactl.devstack.home import Home
 
-from chaos.report import Board, summary
 from chaos.harness import Harness
+from chaos.report import Board, summary
 from chaos.run import Report, Scale, play
 from chaos.scenarios import SCENARIOS
 from support.stopping import interrupt_at_sigterm

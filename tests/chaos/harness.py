@@ -20,14 +20,14 @@ from pathlib import Path
 
 import httpx
 from mediactl.devstack import processes, stack
-from mediactl.errors import MediactlError
 from mediactl.devstack.home import Home
 from mediactl.devstack.local import LocalStack
 from mediactl.devstack.ports import free_port
 from mediactl.devstack.program import Program
-from mediactl.progress import progress_on
 from mediactl.devstack.services import SERVICES, ServiceProgram
 from mediactl.devstack.state import State, exclusive
+from mediactl.errors import MediactlError
+from mediactl.progress import progress_on
 
 from chaos.target import Target
 

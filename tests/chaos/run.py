@@ -22,10 +22,10 @@ import asyncpg
 
 from chaos.checker import Verdict, Violation, judge
 from chaos.evidence import Evidence, gather, quiesce
+from chaos.harness import Harness
 from chaos.journal import Journal
 from chaos.load import MIX, Watchers, run_load
 from chaos.media import Sample
-from chaos.harness import Harness
 
 _COMPANIES = 4
 _CONCURRENCY = 8

@@ -22,19 +22,19 @@ from urllib.parse import urlsplit
 from media_contracts import MEDIA_INGEST
 from media_runtime.settings import StorageSettings
 from media_runtime.storage.store import ObjectStore
-from mediactl.errors import MediactlError
 from mediactl.devstack.services import SERVICES, service_environment
+from mediactl.errors import MediactlError
 from minio.notificationconfig import NotificationConfig
 
 from chaos import media
 from chaos.breaking import BreakingProxy
 from chaos.broker_line import broker_line, by_second_way
 from chaos.evidence import _Storage, processes_left
+from chaos.harness import SERVERS, for_service, hooks
 from chaos.hooks.chaos_hooks import POINTS
 from chaos.media import Sample
 from chaos.proxy import Line, Proxy
 from chaos.replay import GROUPS, echoing, length, plant, replay
-from chaos.harness import SERVERS, for_service, hooks
 from chaos.run import Run, Scenario
 
 _IMAGES = {"image": 1.0}

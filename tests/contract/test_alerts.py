@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mediactl.repository.metrics_table import instruments
 from mediactl.devstack.native.tools import find_promtool
+from mediactl.repository.metrics_table import instruments
 
 PROMETHEUS = Path(__file__).parents[2] / "deploy" / "prometheus"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))

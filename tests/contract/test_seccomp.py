@@ -1,4 +1,4 @@
-"""The seccomp profile of the containers that sandbox programs: what it lets them call, and no more."""
+"""The seccomp profile of containers with sandboxes: what it lets them call, and no more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PROFILE = json.loads((ROOT / "deploy" / "seccomp" / "sandboxer.json").read_text())
+PROFILE = json.loads((ROOT / "deploy" / "seccomp" / "sandbox.json").read_text())
 # Neither bubblewrap nor anything in it needs these, and each had its holes.
 REFUSED = {
     "add_key", "bpf", "delete_module", "finit_module", "fsconfig", "fsmount", "fsopen",
@@ -47,4 +47,4 @@ def test_containers_that_sandbox_have_it_and_no_others():
         for option in service.get("security_opt", [])
         if option.startswith("seccomp=")
     }
-    assert found == dict.fromkeys(("ingest", "thumbnailer"), "deploy/seccomp/sandboxer.json")
+    assert found == dict.fromkeys(("ingest", "thumbnailer"), "deploy/seccomp/sandbox.json")

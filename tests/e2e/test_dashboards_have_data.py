@@ -12,8 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
-from mediactl.repository.metrics_table import instruments
 from mediactl.devstack.services import SERVICES
+from mediactl.repository.metrics_table import instruments
 
 import published
 from support.clients import Company

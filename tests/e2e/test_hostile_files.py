@@ -13,13 +13,13 @@ from statistics import median
 import pytest
 from mediactl.client import media_type
 
-from support.tripwires import make_canary, shows_canary
 from support.clients import Company
 from support.eventually import eventually
 from support.hostile_files import READY, Evil, costly_films, costly_images, evil_files, mutated
 from support.media_files import SAMPLES, make_heic, make_photo, make_video
 from support.surroundings import Parts, command_lines_with, variable
 from support.tiers import FULL, HOUR
+from support.tripwires import make_canary, shows_canary
 from support.web import web_server
 
 OPENERS = ("ingest", "thumbnailer")

@@ -8,8 +8,8 @@ import re
 import httpx
 import pytest
 from media_contracts import TOPICS, AssetStatus
-from mediactl.repository.metrics_table import instruments
 from mediactl.devstack.services import SERVICES
+from mediactl.repository.metrics_table import instruments
 from prometheus_client.parser import text_string_to_metric_families
 from watcher.monitoring.findings import Kind, Severity
 

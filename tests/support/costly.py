@@ -10,8 +10,8 @@ import struct
 import zlib
 from pathlib import Path
 
-from support.tripwires import box
 from support.media_files import make_video
+from support.tripwires import box
 
 _END_OF_BAND_RUN = 32_767
 _RUN_BITS = 14

@@ -20,15 +20,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from support.tripwires import (
-    CANARY,
-    alias_reference,
-    box,
-    playlists,
-    referring_movie,
-    session,
-    url_reference,
-)
 from support.costly import (
     avi_of_one_frame,
     film_of_edits,
@@ -41,6 +32,15 @@ from support.costly import (
     tiff_of_shared_strips,
 )
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
+from support.tripwires import (
+    CANARY,
+    alias_reference,
+    box,
+    playlists,
+    referring_movie,
+    session,
+    url_reference,
+)
 
 READY = "ready"
 # Of a film without a frame to show, whoever is first says so: ingest or the thumbnailer.

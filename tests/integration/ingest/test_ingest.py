@@ -560,7 +560,9 @@ async def test_a_company_is_owed_a_bounded_number_of_answers(
         async with work.begin() as tx:
             await change(tx, await lock_asset(tx, inspect.asset_id), AssetStatus.PROCESSING, at=AT)
             await tasks.finish(tx, inspect, then=plan(settings.profile, SOURCES["image/jpeg"]))
-    few = settings.model_copy(update={"company_max_inflight_pictures": 2, "task_poll_seconds": 0.05})
+    few = settings.model_copy(
+        update={"company_max_inflight_pictures": 2, "task_poll_seconds": 0.05}
+    )
 
     async def asked_are(number):
         return len(await told(admin, "media_thumbnail")) == number

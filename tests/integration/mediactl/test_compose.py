@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from mediactl.devstack import stack
 from mediactl.devstack.containers import size_in_bytes
-from mediactl.errors import MediactlError, UsageError
 from mediactl.devstack.home import Home
-from mediactl.progress import SilentProgress
 from mediactl.devstack.services import SERVICES
 from mediactl.devstack.state import State
+from mediactl.errors import MediactlError, UsageError
+from mediactl.progress import SilentProgress
 
 PARTS = ("kafka", "postgres", "minio", "prometheus", "alertmanager", "grafana", *SERVICES, "edge")
 

@@ -1,7 +1,7 @@
 import pytest
-from mediactl.errors import UsageError
 from mediactl.devstack.home import Home
 from mediactl.devstack.logs import follow_all, log_files, tail_all
+from mediactl.errors import UsageError
 
 
 @pytest.fixture

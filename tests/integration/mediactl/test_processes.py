@@ -6,9 +6,9 @@ import time
 
 import pytest
 from mediactl.devstack import processes
-from mediactl.errors import MediactlError
 from mediactl.devstack.processes import ProcessRef
 from mediactl.devstack.program import Command, NotReadyError, Program
+from mediactl.errors import MediactlError
 
 FOREVER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {FOREVER}"

@@ -437,7 +437,9 @@ class World:
     async def heartbeat(self, worker: Working) -> bool:
         """Return whether the worker could renew its lease."""
         try:
-            return await tasks.heartbeat(self._work.database, worker.task, lease_seconds=limits.LEASE)
+            return await tasks.heartbeat(
+                self._work.database, worker.task, lease_seconds=limits.LEASE
+            )
         except LostLeaseError:
             return False
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from media_runtime.errors import PermanentError, InconclusiveError
+from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.sandbox import Sandbox, SandboxKind
 

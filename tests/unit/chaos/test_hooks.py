@@ -14,8 +14,8 @@ from textwrap import dedent
 import pytest
 from mediactl.devstack.services import SERVICES
 
-from chaos.hooks.chaos_hooks import MUTATIONS, POINTS, resolve
 from chaos.harness import HOOKS, hooks
+from chaos.hooks.chaos_hooks import MUTATIONS, POINTS, resolve
 from support.eventually import eventually
 from support.surroundings import command_lines_with
 

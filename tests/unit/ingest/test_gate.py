@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ingest.trust import isobmff
-from ingest.trust.isobmff import Layout
 from ingest.trust.gate import (
     Limits,
     RefusedFileError,
@@ -18,11 +17,12 @@ from ingest.trust.gate import (
     check_made,
     check_video,
 )
+from ingest.trust.isobmff import Layout
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import MediaInfo, VideoStream
-from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.pictures import ImageInfo
+from media_runtime.media.sandbox import Sandbox
 
 from support.media_files import make_photo, make_video, run_ffmpeg
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from ingest.trust.gate import RefusedFileError, check_file
 from ingest.trust.sample_tables import Tables, read_avi, read_isobmff
 
-from support.tripwires import box
 from support.costly import (
     avi_of_one_frame,
     avi_of_one_index,
@@ -23,6 +22,7 @@ from support.costly import (
     film_of_tiny_frames,
 )
 from support.media_files import make_video
+from support.tripwires import box
 
 
 def code_of(folder, data: bytes, content_type: str = "video/mp4") -> str:

@@ -1,10 +1,10 @@
 import pytest
-from mediactl.errors import MissingToolsError
 from mediactl.devstack.home import Home
 from mediactl.devstack.native import packages
 from mediactl.devstack.native.install import _requirements
 from mediactl.devstack.native.minio_build import is_new_enough
 from mediactl.devstack.native.packages import Requirement
+from mediactl.errors import MissingToolsError
 from mediactl.progress import SilentProgress
 
 

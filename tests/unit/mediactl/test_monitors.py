@@ -3,10 +3,10 @@ import re
 from pathlib import Path
 
 import pytest
-from mediactl.errors import MediactlError
 from mediactl.devstack.native import AlertmanagerServer, PrometheusServer
 from mediactl.devstack.native.prometheus import JOBS, scrape_seconds, write_targets
 from mediactl.devstack.services import SERVICES
+from mediactl.errors import MediactlError
 
 
 def prometheus(tmp_path, **environ):

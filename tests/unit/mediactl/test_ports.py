@@ -1,6 +1,6 @@
 import pytest
-from mediactl.errors import MediactlError
 from mediactl.devstack.ports import choose_port, is_free
+from mediactl.errors import MediactlError
 
 
 def choose(environ=None, remembered=None, taken=(), occupied=()):

@@ -1,8 +1,8 @@
 import pytest
 from mediactl.devstack import providers
 from mediactl.devstack.endpoints import local_endpoints
-from mediactl.errors import UsageError
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
 
 OWN_SERVERS = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092",

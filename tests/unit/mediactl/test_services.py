@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 from mediactl.devstack.credentials import stack_credentials
 from mediactl.devstack.endpoints import Endpoints
-from mediactl.errors import UsageError
 from mediactl.devstack.services import (
     SERVICES,
     StackContext,
@@ -13,6 +12,7 @@ from mediactl.devstack.services import (
     with_login,
 )
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
 
 ENDPOINTS = Endpoints("kafka:9092", "postgresql://admin:pw@db:5432/media", "http://s3", "k", "s")
 

@@ -2,11 +2,11 @@ import stat
 
 import pytest
 from mediactl.devstack import settings
-from mediactl.errors import UsageError
 from mediactl.devstack.home import Home
 from mediactl.devstack.local import LocalStack
-from mediactl.progress import SilentProgress
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
+from mediactl.progress import SilentProgress
 from mediactl.watcher_commands import stack_context
 
 GIVEN = {

@@ -1,9 +1,9 @@
 import stat
 
 import pytest
-from mediactl.errors import MediactlError
 from mediactl.devstack.processes import ProcessRef
 from mediactl.devstack.state import State
+from mediactl.errors import MediactlError
 
 
 def test_what_was_remembered_is_found_by_the_next_command(tmp_path):

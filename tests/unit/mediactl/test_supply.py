@@ -9,9 +9,9 @@ from pathlib import Path
 
 import jsonschema_rs
 import pytest
-from mediactl.repository import pinned, supply
-from mediactl.errors import UsageError
 from mediactl.devstack.native.minio_build import MINIO_VERSION
+from mediactl.errors import UsageError
+from mediactl.repository import pinned, supply
 
 ROOT = Path(__file__).parents[3]
 GOOD = {"name": "good", "version": "1", "vulns": []}

@@ -4,8 +4,8 @@ from uuid import UUID
 import jwt
 import pytest
 from mediactl.commands.token import token
-from mediactl.errors import MediactlError, UsageError
 from mediactl.devstack.state import State
+from mediactl.errors import MediactlError, UsageError
 from mediactl.tokens import local_token, mint_token
 
 COMPANY = "0d0e5f6e-1111-4222-8333-123456789012"

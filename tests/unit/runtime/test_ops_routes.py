@@ -27,7 +27,9 @@ async def test_which_check_fails_is_told_and_why_is_logged_once() -> None:
 
     async def fine() -> None: ...
 
-    app = dict(ops_routes({"postgres": check, "events": fine}, about={"sandbox": "none"}))["/readyz"]
+    app = dict(ops_routes({"postgres": check, "events": fine}, about={"sandbox": "none"}))[
+        "/readyz"
+    ]
     with capture_logs() as logs:
         answers = [await asked(app) for _ in range(3)]
         away.clear()

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import TransientError
-from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool, PictureWorkError
 from media_runtime.media.pictures import (
     PictureError,
@@ -23,6 +22,7 @@ from media_runtime.media.pictures import (
     probe_image,
     render,
 )
+from media_runtime.media.sandbox import Sandbox
 from PIL import Image, ImageCms
 
 from support import picture_work

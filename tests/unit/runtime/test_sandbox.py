@@ -16,7 +16,7 @@ import pytest
 from media_runtime.media import ffmpeg as ffmpeg_module
 from media_runtime.media import sandbox
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegInterruptedError
-from media_runtime.media.sandbox import Sandbox, SandboxError, Limits
+from media_runtime.media.sandbox import Limits, Sandbox, SandboxError
 from media_runtime.media.seccomp import sandbox_filter
 
 from support.eventually import eventually
@@ -321,7 +321,9 @@ def test_without_a_sandbox_that_works_nothing_starts(tmp_path, monkeypatch):
     with pytest.raises(SandboxError, match="No permissions to create"):
         Sandbox("bubblewrap")
     assert Sandbox("none").kind == "none"
-    assert "bwrap" not in Sandbox("none").command("/bin/true", [], reads=false, limits=sandbox.Limits(1))
+    assert "bwrap" not in Sandbox("none").command(
+        "/bin/true", [], reads=false, limits=sandbox.Limits(1)
+    )
     sandbox._closing.cache_clear()
 
 

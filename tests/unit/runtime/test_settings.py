@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from media_runtime.settings import (
     AuthSettings,
-    SandboxSettings,
     MissingSecretError,
     PostgresSettings,
+    SandboxSettings,
     Settings,
     StorageSettings,
     secrets_of,

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
-from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import WantedPicture, brightness, probe_image
+from media_runtime.media.sandbox import Sandbox
 from PIL import Image
 from thumbnailer.frames import BRIGHT_ENOUGH, FindFrame, NoFrameError, places
 

@@ -15,7 +15,7 @@ from media_contracts import (
     derived_id,
     new_event,
 )
-from media_runtime.errors import PermanentError, InconclusiveError, TransientError
+from media_runtime.errors import InconclusiveError, PermanentError, TransientError
 from thumbnailer.handlers import OnThumbnailRequested
 
 PICTURE = Picture(

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from mediactl.devstack.credentials import JWT_AUDIENCE, JWT_ISSUER, MIN_JWT_SECRET_BYTES
-from mediactl.errors import MediactlError, UsageError
 from mediactl.devstack.settings import in_force
 from mediactl.devstack.state import State
+from mediactl.errors import MediactlError, UsageError
 
 DEFAULT_PERMISSIONS = ("media:upload", "media:read")
 MAX_TTL_SECONDS = 10 * 365 * 24 * 3600

@@ -14,12 +14,12 @@ from typing import Any
 import typer
 from mediactl.devstack.credentials import stack_credentials
 from mediactl.devstack.endpoints import endpoints_from_environment
-from mediactl.errors import MediactlError
 from mediactl.devstack.home import Home
 from mediactl.devstack.published import read_variables
 from mediactl.devstack.services import StackContext, service_environment
 from mediactl.devstack.settings import in_force, topic_prefix
 from mediactl.devstack.state import State
+from mediactl.errors import MediactlError
 from typer.core import TyperGroup
 
 _OF_THE_TERMINAL = ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR")

@@ -1,8 +1,8 @@
 """
 The kinds of failure. Every adapter raises one of them for what it talks to.
 
-Invariant: a TransientError is worth repeating unchanged, a PermanentError never is; a InconclusiveError
-is one of the two, and only a few repetitions tell which.
+Invariant: a TransientError is worth repeating unchanged, a PermanentError never is. An
+InconclusiveError is one of the two, and only a few repetitions tell which.
 """
 
 from __future__ import annotations

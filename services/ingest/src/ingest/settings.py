@@ -7,7 +7,7 @@ from pathlib import Path
 from ingest.trust.gate import Limits
 from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_runtime.media.cpus import cpu_count
-from media_runtime.settings import SandboxSettings, KafkaSettings, PostgresSettings, StorageSettings
+from media_runtime.settings import KafkaSettings, PostgresSettings, SandboxSettings, StorageSettings
 from pydantic import Field
 
 

@@ -29,7 +29,7 @@ from media_records.tables import Asset
 from media_records.tasks import LostLeaseError, Pool, Task, Turns
 from media_records.work import Work
 from media_runtime import background
-from media_runtime.errors import PermanentError, InconclusiveError, TransientError
+from media_runtime.errors import InconclusiveError, PermanentError, TransientError
 from media_runtime.telemetry import tracing
 
 log = structlog.get_logger(__name__)
@@ -202,10 +202,8 @@ class Workers:
     async def _run_leased(self, task: Task, asset: Asset) -> None:
         """Run the task and its heartbeat; whichever fails first decides."""
         # ffmpeg's process group is dead, and scratch is empty, before the task is let go.
-        async with background.running(run=self._run(task, asset), heartbeat=self._heartbeat(task)) as (
-            run,
-            heart,
-        ):
+        working = background.running(run=self._run(task, asset), heart=self._heartbeat(task))
+        async with working as (run, heart):
             await asyncio.wait({run, heart}, return_when=asyncio.FIRST_COMPLETED)
             if not run.done():
                 await heart

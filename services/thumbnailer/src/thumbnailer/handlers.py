@@ -18,7 +18,7 @@ from media_contracts import (
     new_event,
 )
 from media_contracts.errors import ErrorCode
-from media_runtime.errors import PermanentError, InconclusiveError
+from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.kafka.producer import Producer, event_record
 from media_runtime.telemetry import tracing
 from thumbnailer.metrics import PICTURES

@@ -10,8 +10,8 @@ from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.kafka.consumer import consuming, make_broker, on_events
 from media_runtime.kafka.producer import Producer
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
-from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.scratch import empty_folder
 from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.ops import Check, ops_routes

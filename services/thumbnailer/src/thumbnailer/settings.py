@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from media_runtime.media.cpus import cpu_count
-from media_runtime.settings import SandboxSettings, KafkaSettings, StorageSettings
+from media_runtime.settings import KafkaSettings, SandboxSettings, StorageSettings
 from pydantic import Field
 
 
-class ThumbnailerSettings(KafkaSettings, StorageSettings, SandboxSettings, env_prefix="THUMBNAILER_"):
+class ThumbnailerSettings(
+    KafkaSettings, StorageSettings, SandboxSettings, env_prefix="THUMBNAILER_"
+):
     """What the thumbnailer is told by its environment; times in seconds."""
 
     scratch_dir: Path

@@ -14,9 +14,9 @@ from starlette.routing import Route
 from watcher.cleanup.grants import SweepGrants
 from watcher.cleanup.retention import Retention
 from watcher.cleanup.sweep import Sweep
+from watcher.leader_loop import Part, run_periodically
 from watcher.reconcile.assets import SERVICE, Reconciler, VerifyBuckets
 from watcher.reconcile.buckets import BucketProvisioner
-from watcher.leader_loop import Part, run_periodically
 from watcher.settings import WatcherSettings
 from watcher.watch import Watch
 

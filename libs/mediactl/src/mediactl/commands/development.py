@@ -14,14 +14,14 @@ from typing import Annotated
 
 import typer
 from mediactl.devstack import stack
-from mediactl.repository import generated
 from mediactl.devstack.credentials import stack_credentials
 from mediactl.devstack.endpoints import endpoints_from_environment
 from mediactl.devstack.foreground import Foreground
 from mediactl.devstack.home import Home
-from mediactl.progress import progress_on
 from mediactl.devstack.providers import COMPOSE, NATIVE
 from mediactl.devstack.state import State, exclusive
+from mediactl.progress import progress_on
+from mediactl.repository import generated
 
 _CHECKS = (
     ("ruff", "check", "."),

@@ -15,11 +15,11 @@ from mediactl.devstack import logs as log_reader
 from mediactl.devstack import settings as settings_of_a_stack
 from mediactl.devstack import stack
 from mediactl.devstack.doctor import examine, findings_table
-from mediactl.errors import MediactlError
 from mediactl.devstack.home import Home
 from mediactl.devstack.published import read_variables
 from mediactl.devstack.state import State, exclusive
 from mediactl.devstack.status import Row, status_table
+from mediactl.errors import MediactlError
 from rich.live import Live
 
 _LIVE_SECONDS = 2.0

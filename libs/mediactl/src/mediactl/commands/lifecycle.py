@@ -9,10 +9,10 @@ import typer
 from media_runtime.telemetry.terminal import wide_console
 from mediactl.devstack import settings, stack
 from mediactl.devstack.home import Home
-from mediactl.progress import progress_on
 from mediactl.devstack.published import endpoint_table
 from mediactl.devstack.services import SCALABLE
 from mediactl.devstack.state import State, exclusive
+from mediactl.progress import progress_on
 
 ServiceName = Annotated[
     str, typer.Argument(help="A service, or a server of a native stack, such as kafka.")

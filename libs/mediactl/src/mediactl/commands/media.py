@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mediactl.devstack import stack
 from mediactl.client import MediaClient
+from mediactl.devstack import stack
 from mediactl.devstack.home import Home
-from mediactl.progress import progress_on
 from mediactl.devstack.published import read_variables
-from mediactl.samples import make_samples
 from mediactl.devstack.state import State, exclusive
+from mediactl.progress import progress_on
+from mediactl.samples import make_samples
 from mediactl.timeline import Track, timeline_table
 from mediactl.tokens import local_token
 from mediactl.uploads import Uploads

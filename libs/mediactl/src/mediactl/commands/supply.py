@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from mediactl.repository import supply
 from mediactl.devstack.home import Home
+from mediactl.repository import supply
 from rich.console import Console
 from rich.table import Table
 

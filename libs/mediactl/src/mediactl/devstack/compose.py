@@ -21,10 +21,8 @@ from mediactl.devstack import containers
 from mediactl.devstack.containers import Usage
 from mediactl.devstack.credentials import Credentials, stack_credentials
 from mediactl.devstack.endpoints import local_endpoints
-from mediactl.errors import MediactlError, UsageError
 from mediactl.devstack.home import Home
 from mediactl.devstack.ports import PORT_VARIABLES
-from mediactl.progress import Progress, step
 from mediactl.devstack.providers import COMPOSE
 from mediactl.devstack.published import published_variables
 from mediactl.devstack.services import (
@@ -44,6 +42,8 @@ from mediactl.devstack.settings import (
 )
 from mediactl.devstack.state import State, remember_free_port, write_private
 from mediactl.devstack.status import NOT_READY, READY, STOPPED, Row
+from mediactl.errors import MediactlError, UsageError
+from mediactl.progress import Progress, step
 
 COMPOSED = "composed"
 """The fact that there may be volumes to remove."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from media_runtime.catalog import DATABASE_USERS, KAFKA_USERS, STORAGE_USERS
-from mediactl.errors import UsageError
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
 
 JWT_ISSUER = "media-pipeline"
 JWT_AUDIENCE = "media-pipeline"

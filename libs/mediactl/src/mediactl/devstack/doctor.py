@@ -84,7 +84,9 @@ def _programs(wanted: Sequence[packages.Requirement]) -> Iterator[Finding]:
 def _sandbox() -> Finding:
     command = [sys.executable, "-P", "-m", "media_runtime.media.sandbox"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return Finding("sandbox", done.returncode == 0, done.stdout.strip() or done.stderr.strip()[-500:])
+    return Finding(
+        "sandbox", done.returncode == 0, done.stdout.strip() or done.stderr.strip()[-500:]
+    )
 
 
 def _sandboxs_in_force(variables: Mapping[str, str]) -> Iterator[Finding]:
@@ -102,4 +104,6 @@ def _sandboxs_in_force(variables: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding(name, False, f"does not answer: {error!r}")
         else:
             safe = sandbox == "bubblewrap"
-            yield Finding(name, safe, sandbox if safe else f"{sandbox}: uploads are opened without walls")
+            yield Finding(
+                name, safe, sandbox if safe else f"{sandbox}: uploads are opened without walls"
+            )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mediactl.errors import UsageError
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
 
 ADMIN = "postgres"
 DATABASE = "media"

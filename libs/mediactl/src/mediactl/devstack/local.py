@@ -13,7 +13,6 @@ from functools import partial
 
 from mediactl.devstack.credentials import stack_credentials
 from mediactl.devstack.endpoints import KAFKA_LOGIN, Endpoints, endpoints_from_environment
-from mediactl.errors import UsageError
 from mediactl.devstack.home import Home
 from mediactl.devstack.native.edge import EdgePorts, EdgeServer
 from mediactl.devstack.native.infrastructure import (
@@ -27,7 +26,6 @@ from mediactl.devstack.native.install import ensure_media_tools
 from mediactl.devstack.native.kafka import FIRST_LOGIN
 from mediactl.devstack.parallel import run_all
 from mediactl.devstack.program import Program
-from mediactl.progress import Progress, SilentProgress, step
 from mediactl.devstack.providers import ENVIRONMENT, NATIVE
 from mediactl.devstack.provision import provision
 from mediactl.devstack.published import published_variables
@@ -42,6 +40,8 @@ from mediactl.devstack.services import (
 from mediactl.devstack.settings import keep_topic_prefix, topic_prefix
 from mediactl.devstack.state import State, remember_free_port
 from mediactl.devstack.status import Row, external_rows, program_row
+from mediactl.errors import UsageError
+from mediactl.progress import Progress, SilentProgress, step
 
 _EDGE_DIGEST = "edge_digest"
 

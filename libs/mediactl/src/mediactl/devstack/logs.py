@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mediactl.errors import UsageError
 from mediactl.devstack.home import Home
 from mediactl.devstack.processes import last_lines
 from mediactl.devstack.services import split_replica
+from mediactl.errors import UsageError
 
 _POLL_SECONDS = 0.2
 

@@ -17,8 +17,8 @@ from http.client import HTTPException
 from pathlib import Path
 
 from mediactl.devstack import processes
-from mediactl.errors import MediactlError
 from mediactl.devstack.processes import ProcessRef
+from mediactl.errors import MediactlError
 
 _HTTP_OK = 200
 _LINES_SHOWN = 15

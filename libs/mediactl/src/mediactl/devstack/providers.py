@@ -10,9 +10,9 @@ import subprocess
 from collections.abc import Callable, Mapping
 
 from mediactl.devstack.endpoints import Endpoints, endpoints_from_environment, local_endpoints
-from mediactl.errors import UsageError
 from mediactl.devstack.home import Home
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
 
 ENVIRONMENT, COMPOSE, NATIVE = "env", "compose", "native"
 PROVIDERS = (ENVIRONMENT, COMPOSE, NATIVE)

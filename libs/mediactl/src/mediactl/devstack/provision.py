@@ -11,10 +11,10 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
-from mediactl.errors import MediactlError
 from mediactl.devstack.parallel import run_all
-from mediactl.progress import Progress, step
 from mediactl.devstack.services import StackContext, inherited, makes_kafka_users
+from mediactl.errors import MediactlError
+from mediactl.progress import Progress, step
 
 _TIMEOUT_SECONDS = 180
 _LINES_SHOWN = 12

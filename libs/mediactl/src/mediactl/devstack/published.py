@@ -12,9 +12,9 @@ from collections.abc import Collection, Mapping
 from media_runtime.catalog import SUBSCRIBER
 from mediactl.devstack.credentials import Credentials
 from mediactl.devstack.endpoints import Endpoints
-from mediactl.errors import MediactlError
 from mediactl.devstack.home import Home
 from mediactl.devstack.services import SERVICES
+from mediactl.errors import MediactlError
 from rich.table import Table
 
 _SHOWN = {

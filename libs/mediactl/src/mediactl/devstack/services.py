@@ -16,9 +16,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from media_runtime import catalog
 from mediactl.devstack.credentials import Credentials
 from mediactl.devstack.endpoints import Endpoints
-from mediactl.errors import UsageError
 from mediactl.devstack.processes import ProcessRef
 from mediactl.devstack.program import Command, Program, answers_ok
+from mediactl.errors import UsageError
 
 SERVICES = tuple(catalog.SERVICES)
 SCALABLE = tuple(name for name, one in catalog.SERVICES.items() if not one.public)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
-from mediactl.errors import UsageError
 from mediactl.devstack.services import NOT_FOR_SERVICES, SERVICES, SHARED, SHARED_PREFIX
 from mediactl.devstack.state import State
+from mediactl.errors import UsageError
 
 ALERTMANAGER_SETTINGS = tuple(
     f"ALERTMANAGER_{name}"

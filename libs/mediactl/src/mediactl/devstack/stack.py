@@ -14,14 +14,14 @@ from typing import Protocol
 
 from mediactl.devstack import providers, settings
 from mediactl.devstack.compose import COMPOSED, ComposeStack
-from mediactl.errors import MediactlError
 from mediactl.devstack.home import Home
 from mediactl.devstack.local import LocalStack
 from mediactl.devstack.native.postgres import remove_outside_data
-from mediactl.progress import Progress
 from mediactl.devstack.published import shell_assignments
 from mediactl.devstack.state import State, write_private
 from mediactl.devstack.status import Row
+from mediactl.errors import MediactlError
+from mediactl.progress import Progress
 
 
 class Stack(Protocol):

@@ -19,9 +19,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mediactl.errors import MediactlError
 from mediactl.devstack.ports import choose_port
 from mediactl.devstack.processes import UNKNOWN_ERA, ProcessRef, is_alive, kill
+from mediactl.errors import MediactlError
 
 _VERSION = 1
 

@@ -1,5 +1,5 @@
 """
-The table of all metrics, ``deploy/metrics.md``: ``python -m mediactl.repository.metrics_table`` prints it.
+Prints the table of all metrics, ``deploy/metrics.md``.
 
 It is read off the instruments themselves, and a test compares it with what a running system
 exports.
@@ -19,7 +19,7 @@ _INTRODUCTION = """\
 
 Each service serves its own at `/metrics`; Prometheus adds `job` (the service) and `instance`.
 Labels come from closed sets; `company` alone is an identifier, of a bounded number of companies.
-Made by `python -m mediactl.repository.metrics_table`; a test compares it with what a running system exports.
+Made by `python -m mediactl.repository.metrics_table`; a test compares it with what is exported.
 Beside these, `faststream_received_*` tells how each topic's records were consumed, `python_*` and
 `process_*` how the process is, and `minio_*` how object storage is.
 """

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from mediactl.repository import pinned
 from mediactl.errors import MediactlError, UsageError
+from mediactl.repository import pinned
 
 OSV_URL = "https://api.osv.dev/v1/query"
 _ANSWER_SECONDS = 5

@@ -23,8 +23,8 @@ from media_contracts import CloudEvent, Topic
 from media_runtime.errors import TransientError
 from media_runtime.kafka import tracing as kafka_tracing
 from media_runtime.kafka.dead_letters import dead_letter, dead_letter_reason
-from media_runtime.kafka.supervision import SupervisedBroker
 from media_runtime.kafka.producer import KafkaUnavailableError, Producer
+from media_runtime.kafka.supervision import SupervisedBroker
 from media_runtime.settings import KafkaSettings
 from media_runtime.telemetry import tracing
 from prometheus_client import REGISTRY, Counter

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from media_contracts.errors import ErrorCode
 from media_runtime import background
-from media_runtime.errors import PermanentError, InconclusiveError, TransientError
+from media_runtime.errors import InconclusiveError, PermanentError, TransientError
 from media_runtime.media.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
 from media_runtime.media.info import (
     PROBE_ENTRIES,
@@ -29,7 +29,7 @@ from media_runtime.media.info import (
     VideoStream,
     media_info,
 )
-from media_runtime.media.sandbox import Sandbox, Limits
+from media_runtime.media.sandbox import Limits, Sandbox
 from media_runtime.media.scratch import holds_regular_files, used_bytes
 
 __all__ = [

@@ -26,7 +26,6 @@ from typing import Any, Self, TypeVar
 import structlog
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import TransientError
-from media_runtime.media.sandbox import Sandbox, Limits
 from media_runtime.media.picture_worker import (
     BROKEN,
     DONE,
@@ -37,6 +36,7 @@ from media_runtime.media.picture_worker import (
     results_of,
 )
 from media_runtime.media.pictures import MAX_PIXELS, PictureError
+from media_runtime.media.sandbox import Limits, Sandbox
 from media_runtime.media.scratch import open_regular
 from pydantic import ValidationError
 

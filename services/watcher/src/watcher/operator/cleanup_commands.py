@@ -32,7 +32,7 @@ from watcher.cleanup.plan import plan_cleanup
 from watcher.cleanup.retention import Plan, Retention, plan_all
 from watcher.operator import operations
 from watcher.operator.operations import PolicyChange
-from watcher.operator.running import FOUND, QUIET, open_operator, connected, run
+from watcher.operator.running import FOUND, QUIET, connected, open_operator, run
 from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
 

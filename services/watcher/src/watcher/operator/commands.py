@@ -34,8 +34,8 @@ from rich.text import Text
 from watcher.monitoring.backlog import oldest_items
 from watcher.monitoring.lag import Standing, read_standing
 from watcher.operator import operations
+from watcher.operator.running import FOUND, QUIET, connected, open_operator, run, watch_once
 from watcher.operator.timeline import read_history
-from watcher.operator.running import FOUND, QUIET, open_operator, connected, run, watch_once
 from watcher.reconcile.assets import Reconciler, reconcile_now
 from watcher.settings import WatcherSettings, WatchSettings
 from watcher.watch import CheckResult

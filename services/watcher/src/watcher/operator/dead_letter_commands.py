@@ -31,7 +31,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 from watcher.monitoring.dead_letters import Filter, file_dead_letters
-from watcher.operator.running import open_operator, connected, run
+from watcher.operator.running import connected, open_operator, run
 from watcher.settings import WatcherSettings
 
 app = typer.Typer(

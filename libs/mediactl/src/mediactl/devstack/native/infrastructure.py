@@ -23,8 +23,8 @@ from mediactl.devstack.native.prometheus import PrometheusServer, write_targets
 from mediactl.devstack.native.tools import Tools
 from mediactl.devstack.parallel import run_all
 from mediactl.devstack.program import Program
-from mediactl.progress import Progress, SilentProgress, step
 from mediactl.devstack.state import State, remember_free_port
+from mediactl.progress import Progress, SilentProgress, step
 
 MONITORS = ("prometheus", "alertmanager")
 _PORTS = ("kafka", "kafka_controller", "postgres", "minio", *MONITORS)

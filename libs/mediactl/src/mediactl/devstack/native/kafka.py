@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from mediactl.devstack.endpoints import KAFKA_ADMIN
-from mediactl.errors import MediactlError
 from mediactl.devstack.native.tools import Tools
 from mediactl.devstack.processes import ProcessRef
 from mediactl.devstack.program import Command, Program
 from mediactl.devstack.state import write_private
+from mediactl.errors import MediactlError
 
 HEAP = "-Xmx512m"
 FIRST_LOGIN = "PLAIN"

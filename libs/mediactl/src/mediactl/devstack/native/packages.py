@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mediactl.errors import MissingToolsError
 from mediactl.devstack.home import Home
 from mediactl.devstack.native import tools
 from mediactl.devstack.native.steps import run_logged
+from mediactl.errors import MissingToolsError
 from mediactl.progress import Progress, step
 
 _CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.d/mediactl.conf")

@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mediactl.devstack.endpoints import ADMIN, DATABASE
-from mediactl.errors import MediactlError
 from mediactl.devstack.processes import ProcessRef, wait_until
 from mediactl.devstack.program import Command, Program
+from mediactl.errors import MediactlError
 
 _CREATE_DATABASE = (
     f"SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS "  # noqa: S608 - a constant

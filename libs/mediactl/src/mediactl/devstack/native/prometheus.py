@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mediactl.errors import MediactlError
 from mediactl.devstack.processes import ProcessRef
 from mediactl.devstack.program import Command, Program, answers_ok
 from mediactl.devstack.services import SERVICES, split_replica
+from mediactl.errors import MediactlError
 
 JOBS = (*SERVICES, "edge", "minio", "prometheus", "alertmanager")
 RETENTION_TIME, RETENTION_SIZE = "15d", "1GB"

@@ -6,8 +6,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mediactl.errors import MediactlError
 from mediactl.devstack.processes import last_lines
+from mediactl.errors import MediactlError
 
 _LINES_SHOWN = 12
 
