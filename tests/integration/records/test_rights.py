@@ -1,7 +1,7 @@
 """
 Who may do what with which table: the whole of it, so that a new table or right must be added here.
 
-The walls between companies themselves are in test_walls and test_companies_apart.
+The walls between companies themselves are in test_isolation and test_companies_apart.
 """
 
 from __future__ import annotations
