@@ -11,13 +11,14 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from media_runtime.catalog import DATABASE_USERS, KAFKA_USERS, SERVICES, STORAGE_USERS, needing
 from mediactl.devstack.services import SCALABLE
 
-from support.surroundings import Parts
+from support.surroundings import Parts, variable
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -160,6 +161,16 @@ def test_a_service_is_healthy_when_it_says_that_it_is_ready(name):
 @pytest.mark.parametrize("name", sorted(set(COMPOSE["services"]) - {"migrate"}))
 def test_every_server_says_whether_it_is_healthy(name):
     assert COMPOSE["services"][name]["healthcheck"]["test"]
+
+
+def test_the_database_is_healthy_only_where_others_reach_it():
+    """While its first start makes the database, a server listens on the socket alone."""
+    _, *check = COMPOSE["services"]["postgres"]["healthcheck"]["test"]
+    port = str(urlsplit(variable("DATABASE_URL")).port)
+    assert subprocess.run([*check, "-p", port], check=False).returncode == 0
+    unreachable = subprocess.run([*check, "-p", "1"], check=False, capture_output=True, text=True)
+    assert unreachable.returncode == 2
+    assert unreachable.stdout.startswith("127.0.0.1:1 ")
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
