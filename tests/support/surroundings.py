@@ -59,7 +59,9 @@ class Parts:
 
     def port(self, name: str) -> int | None:
         """Return the port of a part."""
-        return State(self.home.state_file).port(name)
+        kept = State(self.home.state_file).port(name)
+        # In containers what scales has no port of its own: Docker chooses one at each start.
+        return kept or next((row.port for row in self._stack().rows() if row.name == name), None)
 
     def stop(self, name: str) -> None:
         """Ask a part to end and wait until it has."""
