@@ -258,7 +258,7 @@ async def test_metrics_are_read_by_those_who_watch_alone(users):
 
 
 async def test_an_administrator_is_refused_in_production_alone(admin, users):
-    with pytest.raises(UnsafeLoginError, match="storage.users"):
+    with pytest.raises(UnsafeLoginError, match=r"storage\.users"):
         async with ObjectStore.connect(admin):
             pass
     async with ObjectStore.connect(admin.model_copy(update={"media_env": "development"})):
