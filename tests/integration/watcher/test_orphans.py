@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from media_contracts import ObjectRef
+from media_records import files
 from media_runtime.storage import store as storage
 from media_runtime.storage.store import output_key, upload_key
-from watcher.cleanup import orphans
 from watcher.cleanup.orphans import find_orphans, remove_orphans
 from watcher.cleanup.sweep import Sweep
 
@@ -223,7 +223,7 @@ async def test_a_bucket_of_many_pages_is_compared_whole(
     database, store, ready, put, company, monkeypatch
 ):
     monkeypatch.setattr(storage, "_PAGE", 2)
-    monkeypatch.setattr(orphans, "_PAGE", 2)
+    monkeypatch.setattr(files, "_PAGE", 2)
     lost, strange = set(), set()
     for number in range(6):
         asset, video, picture = await ready()

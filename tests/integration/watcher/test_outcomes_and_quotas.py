@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from media_records.companies import STATUSES
 from watcher.metrics import LOOKS
 from watcher.monitoring.backlog import OutcomesCheck
 from watcher.monitoring.findings import Kind, Severity
-from watcher.monitoring.quotas import STATUSES, QuotasCheck
+from watcher.monitoring.quotas import QuotasCheck
 from watcher.monitoring.storage_capacity import SpaceCheck, StorageAwayError
 
 

@@ -8,13 +8,14 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
+from media_records.backlog import oldest_items
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import Producer
 from media_runtime.storage.store import ObjectStore, output_key, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
-from watcher.monitoring.backlog import BacklogCheck, oldest_items
+from watcher.monitoring.backlog import BacklogCheck
 from watcher.reconcile.assets import Reconciler, VerifyBuckets
 
 QUOTA = 10**6

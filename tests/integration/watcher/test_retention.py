@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
+from media_records.companies import (
+    CompanyNotFoundError,
+    Policy,
+    PolicyChange,
+    policy_of,
+    set_policy,
+)
+from media_records.retention import assets_to_retire, plan_all
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage.store import output_key, upload_key
-from watcher.cleanup.retention import Retention, plan_all, plan_retention
+from watcher.cleanup.retention import Retention
 from watcher.cleanup.sweep import Sweep
-from watcher.operator.operations import CompanyNotFoundError, PolicyChange, read_policy, set_policy
 from watcher.reconcile.assets import SERVICE
 
 from support.assets import files_now
@@ -92,16 +100,14 @@ async def test_a_round_deletes_a_bounded_number_the_oldest_first(
     await add("ready", 3, company=other, created_at=OLD)
     few = settings.model_copy(update={"retention_batch": 2})
     retention = Retention(work, few)
-    assert len(await plan_retention(database, few)) == 2
+    assert len(await assets_to_retire(database, few.policy, few.retention_batch)) == 2
     assert await deleted(admin) == set(), "a plan deletes nothing"
     assert await retention() == 2
     assert await deleted(admin) == set(older)
-    assert await retention.apply(await plan_all(database, few)) == 3
+    assert await retention.apply(await plan_all(database, few.policy)) == 3
 
 
-async def test_a_plan_is_of_everything_however_small_the_batch(
-    database, settings, company, add, admin, add_file
-):
+async def test_a_plan_is_of_everything(database, settings, company, add, admin, add_file):
     keeper, other = await company(keeps=True), await company(days=30)
     older = OLD - timedelta(days=1)
     for asset in await add("ready", 3, company=keeper, created_at=OLD):
@@ -109,7 +115,7 @@ async def test_a_plan_is_of_everything_however_small_the_batch(
     await add("failed", company=keeper, created_at=older)
     await add("ready", 2, company=other, created_at=OLD)
     await add("ready", company=await company(), created_at=YOUNG)
-    plan = await plan_all(database, settings.model_copy(update={"retention_batch": 1}))
+    plan = await plan_all(database, settings.policy)
     told = [(one.company_id, one.assets, one.bytes, one.oldest, one.kept_thumbnails, one.days)
             for one in plan.companies]  # fmt: skip
     assert told == [(keeper, 4, 34, older, 3, 365), (other, 2, 2, OLD, 0, 30)]
@@ -122,7 +128,7 @@ async def test_no_more_is_deleted_than_was_planned(
     one, unplanned = await company(), await company()
     planned = await add("ready", 2, company=one, created_at=OLD)
     await add("ready", company=one, created_at=YOUNG)
-    plan = await plan_all(database, settings)
+    plan = await plan_all(database, settings.policy)
     # Each of these became due after the plan was made.
     await add("ready", company=unplanned, created_at=OLD)
     await add("ready", company=one, created_at=OLD, updated_at=plan.at + timedelta(seconds=1))
@@ -139,7 +145,7 @@ async def test_what_a_company_wants_kept_meanwhile_is_kept(
               *await add("ready", company=other, created_at=OLD)]  # fmt: skip
     for asset in assets:
         await add_file(asset, "thumbnail", "k")
-    plan = await plan_all(database, settings)
+    plan = await plan_all(database, settings.policy)
     await set_policy(database, one, PolicyChange(days=3650))
     await set_policy(database, other, PolicyChange(keeps_thumbnails=True))
     assert await retention.apply(plan) == 1
@@ -153,12 +159,12 @@ async def test_a_plan_for_another_policy_is_made_without_setting_it(
     one = await company(days=3650, keeps=True)
     (asset,) = await add("ready", company=one, created_at=OLD)
     await add_file(asset, "thumbnail", "k")
-    assert (await plan_all(database, settings, company=one)).companies == []
-    (share,) = (
-        await plan_all(database, settings, company=one, days=30, keeps_thumbnails=False)
-    ).companies
+    assert (await plan_all(database, settings.policy, company=one)).companies == []
+    other = Policy(days=30, keeps_thumbnails=False)
+    plan = await plan_all(database, settings.policy, company=one, instead=other)
+    (share,) = plan.companies
     assert (share.assets, share.kept_thumbnails) == (1, 0)
-    assert (await read_policy(database, one))["days"] == 3650
+    assert (await policy_of(database, one)).days == 3650
 
 
 async def test_a_change_of_policy_leaves_what_it_does_not_name(database, company):
@@ -166,13 +172,13 @@ async def test_a_change_of_policy_leaves_what_it_does_not_name(database, company
 
     async def changed(**change):
         await set_policy(database, one, PolicyChange(**change))
-        return tuple((await read_policy(database, one)).values())
+        return astuple(await policy_of(database, one))
 
     assert await changed(days=9) == (9, True)
     assert await changed(keeps_thumbnails=False) == (9, False)
     assert await changed() == (9, False)
     assert await changed(default=True) == (None, None)
-    for act in (read_policy(database, uuid4()), set_policy(database, uuid4(), PolicyChange(1))):
+    for act in (policy_of(database, uuid4()), set_policy(database, uuid4(), PolicyChange(1))):
         with pytest.raises(CompanyNotFoundError):
             await act
 

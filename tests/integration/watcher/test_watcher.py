@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import pytest
 import structlog
+from media_records.backlog import backlog_of_each, oldest_items
+from media_records.companies import STATUSES
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.kafka.producer import Producer
-from watcher.monitoring.backlog import oldest_items
-from watcher.monitoring.quotas import STATUSES
-from watcher.operator.operations import Operator, backlog_by_company
+from watcher.operator.operations import Operator
 
 
 async def test_nothing_is_nothing(watch, value):
@@ -122,7 +122,7 @@ async def test_a_retry_is_as_old_as_its_attempt(database, watch, settings, add, 
     assert [item.asset_id for item in items] == [other, asset]
     await watch()
     assert value("backlog_oldest_seconds") == pytest.approx(9 * 60, abs=60)
-    rows = await backlog_by_company(database)
+    rows = await backlog_of_each(database)
     assert max(row["oldest_seconds"] for row in rows) == pytest.approx(9 * 60, abs=60)
 
 

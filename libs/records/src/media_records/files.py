@@ -7,12 +7,16 @@ counts; rows of outputs belong to the asset's current attempt, and go when it fa
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef
 from media_records.tables import Asset, AssetFile
 from media_records.work import Reader, Tx
+from media_runtime.database.postgres import Connection, Database
 from media_runtime.storage.store import StoredObject, attempt_of, upload_key
 
 _ORIGINAL_ATTEMPT = 0
@@ -34,8 +38,34 @@ _MOVE = """
     WHERE f.asset_id = $1 AND f.kind = 'original' AND f.key = $4
         AND a.id = f.asset_id AND a.status = $2 AND a.attempt = $3 RETURNING f.*
 """
+# The server keeps the sorted keys on its disk: neither our memory nor a transaction holds them.
+_DECLARE_NEEDED = """
+    DECLARE needed NO SCROLL CURSOR WITH HOLD FOR
+    SELECT f.key, f.asset_id, f.version_id
+    FROM asset_files f JOIN media_assets a ON a.id = f.asset_id
+    WHERE f.company_id = $1 AND a.updated_at <= $2
+        AND a.status = CASE f.kind WHEN 'original' THEN 'processing' ELSE 'ready' END
+    ORDER BY f.key
+"""
+_SORT_SECONDS = 600.0
+_PAGE = 1000
 
 Files = Sequence[AssetFile]
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A key that a row needs: in that version, or whatever the newest one is."""
+
+    key: str
+    asset_id: UUID
+    version_id: str | None
+
+    def is_met_by(self, stored: StoredObject) -> bool:
+        """Return whether *stored* is what the row needs."""
+        if stored.is_delete_marker or stored.key != self.key:
+            return False
+        return stored.version_id == self.version_id if self.version_id else stored.is_latest
 
 
 async def add_originals(tx: Tx, announced: Iterable[tuple[Asset, StoredObject]]) -> None:
@@ -89,6 +119,30 @@ async def files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[
     for row in await reader.fetch(_OF, list(asset_ids)) if asset_ids else []:
         found[row["asset_id"]].append(AssetFile.of(row))
     return found
+
+
+@asynccontextmanager
+async def needed_by(
+    database: Database, company_id: UUID, *, before: datetime
+) -> AsyncIterator[AsyncIterator[Needed]]:
+    """
+    Give for the block what a company's assets need in storage, in order of keys, page by page.
+
+    Assets that changed after *before* are left out.
+    """
+    async with database.session() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute(_DECLARE_NEEDED, company_id, before)
+        await connection.execute("COMMIT", timeout=_SORT_SECONDS)
+        yield _fetched(connection)
+
+
+def needs(asset: Asset, files: Files) -> Iterator[str]:
+    """Yield the keys without which an asset is not what it says."""
+    for file in files:
+        is_source = file.kind == FileKind.ORIGINAL
+        if asset.status == (AssetStatus.PROCESSING if is_source else AssetStatus.READY):
+            yield file.key
 
 
 async def forget(tx: Tx, asset_id: UUID, kinds: Collection[FileKind]) -> None:
@@ -166,6 +220,12 @@ def is_garbage(asset: Asset, files: Files, stored: StoredObject) -> bool:
     if attempt is None or attempt > asset.attempt:
         return False
     return attempt < asset.attempt or asset.status != AssetStatus.PROCESSING
+
+
+async def _fetched(connection: Connection) -> AsyncIterator[Needed]:
+    while rows := await connection.fetch(f"FETCH {_PAGE} FROM needed"):
+        for row in rows:
+            yield Needed(**row)
 
 
 async def _add(tx: Tx, files: Iterable[AssetFile]) -> None:

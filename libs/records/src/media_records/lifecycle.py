@@ -57,6 +57,18 @@ client was told that it is stored.
 """
 
 _FIND = "SELECT * FROM media_assets WHERE id = $1"
+_FIND_EACH = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"
+_PAGE = """
+    SELECT * FROM media_assets WHERE company_id = $1
+        AND CASE WHEN $2::text IS NULL THEN status <> 'deleted' ELSE status = $2 END
+        AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
+    ORDER BY created_at DESC, id DESC LIMIT $5
+"""
+_HISTORY = {
+    "transitions": "SELECT * FROM asset_transitions WHERE asset_id = $1 ORDER BY id",
+    "tasks": "SELECT * FROM tasks WHERE asset_id = $1 ORDER BY attempt, id",
+    "outbox": "SELECT id, producer, topic, created_at FROM outbox WHERE key = $1 ORDER BY id",
+}
 # Rows that refer to the asset may be added meanwhile.
 _FIND_AND_LOCK = """
     SELECT * FROM media_assets WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
@@ -181,6 +193,41 @@ async def find_asset(reader: Reader, asset_id: UUID) -> Asset | None:
     """Return the asset, or None when there is none that *reader* may see."""
     row = await reader.fetchrow(_FIND, asset_id)
     return Asset.of(row) if row else None
+
+
+async def find_assets(
+    reader: Reader, company_id: UUID, asset_ids: Collection[UUID]
+) -> Mapping[UUID, Asset]:
+    """Return those of the assets that the company has."""
+    rows = await reader.fetch(_FIND_EACH, company_id, list(asset_ids)) if asset_ids else []
+    return {row["id"]: Asset.of(row) for row in rows}
+
+
+async def history_of(reader: Reader, asset_id: UUID) -> Mapping[str, list[dict[str, Any]]]:
+    """Return an asset's transitions, its tasks, and its messages in the outbox, by these names."""
+    keys = {"outbox": str(asset_id).encode()}
+    return {
+        name: [dict(row) for row in await reader.fetch(query, keys.get(name, asset_id))]
+        for name, query in _HISTORY.items()
+    }
+
+
+async def page_of_assets(
+    reader: Reader,
+    company_id: UUID,
+    *,
+    status: AssetStatus | None,
+    limit: int,
+    after: tuple[datetime, UUID] | None,
+) -> Sequence[Asset]:
+    """
+    Return up to *limit* assets, newest first, that come after the position *after*.
+
+    Without a *status* these are all but the deleted ones.
+    """
+    place = after or (None, None)
+    rows = await reader.fetch(_PAGE, company_id, status, *place, limit)
+    return [Asset.of(row) for row in rows]
 
 
 async def lock_asset(tx: Tx, asset_id: UUID) -> Asset | None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from media_records.schema import connected
+from media_records.tickets import Tickets
 from media_runtime.http.auth import TokenVerifier
 from media_runtime.http.public import public_app
 from media_runtime.http.rate_limit import CompanyRateLimiter
@@ -20,7 +21,6 @@ from notifier.positions import PositionCodec
 from notifier.routes import FIELD_CODES, Services, router
 from notifier.settings import NotifierSettings
 from notifier.streams import Streams
-from notifier.tickets import Tickets
 
 SERVICE = "notifier"
 

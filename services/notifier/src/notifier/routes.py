@@ -12,6 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Header, Query, Request
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
+from media_records.tickets import InvalidTicketError, Subscriber, Tickets
 from media_runtime.http.app import (
     ASKS_FOR_BEARER,
     BEARER_ONLY,
@@ -28,7 +29,6 @@ from notifier.event_stream import EventStream
 from notifier.hub import TooManyStreamsError
 from notifier.positions import ForeignPositionError, PositionCodec
 from notifier.streams import Streams
-from notifier.tickets import InvalidTicketError, Subscriber, Tickets
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -128,7 +128,8 @@ async def ticket(request: Request) -> TicketView:
     """Return a ticket that opens one stream within 30 seconds."""
     services = _services(request)
     caller = await _caller(request, services)
-    secret, expires_at = await services.tickets.give(caller)
+    until = datetime.fromtimestamp(caller.expires_at, UTC)
+    secret, expires_at = await services.tickets.give(caller.company_id, caller.subject, until=until)
     return TicketView(ticket=secret, expires_at=expires_at)
 
 

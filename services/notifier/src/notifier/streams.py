@@ -12,13 +12,13 @@ from weakref import WeakValueDictionary
 
 import structlog
 from aiokafka.errors import KafkaError
+from media_records.tickets import Subscriber
 from notifier.event_log import EventLog
 from notifier.hub import Entry, Hub, Stream
 from notifier.log_reader import EventsLostError, LogReader
 from notifier.metrics import DELIVERED, STREAMS
 from notifier.positions import PositionCodec, Positions
 from notifier.settings import NotifierSettings
-from notifier.tickets import Subscriber
 
 log = structlog.get_logger(__name__)
 

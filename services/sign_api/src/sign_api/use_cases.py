@@ -15,8 +15,10 @@ from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_records import actions
 from media_records.actions import AssetNotFoundError
+from media_records.companies import has_bucket, want_bucket
 from media_records.files import Files, files_of, files_of_each
-from media_records.lifecycle import find_asset
+from media_records.grants import sign
+from media_records.lifecycle import find_asset, page_of_assets
 from media_records.tables import Asset
 from media_records.work import Work
 from media_runtime.database.postgres import Database
@@ -33,7 +35,6 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "sign_api"
 
-_WANT_BUCKET = "INSERT INTO bucket_requests (company_id) VALUES ($1) ON CONFLICT DO NOTHING"
 _FIRST_LOOK_SECONDS = 0.05
 _LAST_LOOK_SECONDS = 0.5
 
@@ -105,7 +106,7 @@ class Buckets:
         if await self._exists(company_id):
             return
         async with self._database.company(company_id) as connection:
-            await connection.execute(_WANT_BUCKET, company_id)
+            await want_bucket(connection, company_id)
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + self._wait_seconds, _FIRST_LOOK_SECONDS
         while loop.time() < deadline:
@@ -117,7 +118,7 @@ class Buckets:
 
     async def _exists(self, company_id: UUID) -> bool:
         async with self._database.company(company_id) as connection:
-            return await connection.fetchval("SELECT 1 FROM companies") is not None
+            return await has_bucket(connection)
 
 
 class SignUpload:
@@ -166,29 +167,20 @@ class SignUpload:
         )
         answer = grant_json(asset_id, grant)
         fingerprint = _fingerprint(upload) if idempotency_key else None
-        # One statement: set_config, asset and idempotency key. No event: who asked
-        # has the answer, and nobody else can act before the file is there.
-        row = await self._database.fetchrow(
-            "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12)",
-            caller.company_id,
-            asset_id,
-            upload.file_name,
-            upload.content_type,
-            upload.size,
-            bucket,
-            grant.expires_at,
-            traceparent,
-            idempotency_key,
-            fingerprint,
-            answer if idempotency_key else None,
-            self._max_grants,
-        )
-        if row is not None and row["refused"] is not None:
-            raise _refusal(row["refused"], self._max_grants)
-        if row is not None and row["request_hash"] is not None:
-            if row["request_hash"] != fingerprint:
+        # No event: who asked has the answer, and nobody else can act before the file is there.
+        refused, hash_before, answer_before = await sign(
+            self._database, company_id=caller.company_id, asset_id=asset_id,
+            file_name=upload.file_name, content_type=upload.content_type, size=upload.size,
+            bucket=bucket, expires_at=grant.expires_at, traceparent=traceparent,
+            key=idempotency_key, request_hash=fingerprint,
+            response=answer if idempotency_key else None, max_grants=self._max_grants,
+        )  # fmt: skip
+        if refused is not None:
+            raise _refusal(refused, self._max_grants)
+        if answer_before is not None:
+            if hash_before != fingerprint:
                 raise IdempotencyKeyReusedError
-            return str(row["response"])
+            return answer_before
         tracing.annotate({"media.asset_id": str(asset_id)})
         GRANTS.labels(kind_of(upload.content_type)).inc()
         return answer
@@ -220,21 +212,10 @@ class Assets:
         after: tuple[datetime, UUID] | None,
     ) -> list[tuple[Asset, Files]]:
         """Return up to *limit* assets, newest first, that come after the position *after*."""
-        moment, last = after or (None, None)
         async with self._work.begin(company_id) as tx:
-            rows = await tx.fetch(
-                "SELECT * FROM media_assets WHERE company_id = $1"
-                " AND CASE WHEN $2::text IS NULL THEN status <> 'deleted' ELSE status = $2 END"
-                " AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))"
-                " ORDER BY created_at DESC, id DESC LIMIT $5",
-                company_id,
-                status,
-                moment,
-                last,
-                limit,
-            )
-            files = await files_of_each(tx, [row["id"] for row in rows])
-        return [(Asset.of(row), files[row["id"]]) for row in rows]
+            assets = await page_of_assets(tx, company_id, status=status, limit=limit, after=after)
+            files = await files_of_each(tx, [asset.id for asset in assets])
+        return [(asset, files[asset.id]) for asset in assets]
 
     async def retry(self, company_id: UUID, asset_id: UUID) -> Asset:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from media_records.companies import Policy
 from media_runtime.settings import (
     KafkaSettings,
     PostgresSettings,
@@ -58,6 +59,11 @@ class RetentionSettings(PostgresSettings):
     """How many assets are deleted in one round: so that no company's past stops the present."""
     expired_keep_seconds: float = Field(default=7 * 24 * 3600, gt=0)
     """How long the row of a grant that nobody used is kept."""
+
+    @property
+    def policy(self) -> Policy:
+        """What is in force where a company's own policy says nothing."""
+        return Policy(self.retention_days, self.retention_keeps_thumbnails)
 
 
 class CleanupSettings(RetentionSettings, StorageSettings):

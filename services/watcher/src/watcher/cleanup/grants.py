@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 from media_records.files import files_of, is_garbage
+from media_records.sweeping import grants_due, grants_swept
 from media_records.tables import Asset
 from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
@@ -25,13 +26,6 @@ from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)
 
-_DUE = """
-    SELECT * FROM media_assets
-    WHERE NOT grant_swept AND uploaded_at IS NOT NULL AND sweep_at IS NULL
-        AND grant_expires_at < now() - make_interval(secs => $2) AND id <> ALL($3)
-    ORDER BY grant_expires_at LIMIT $1
-"""
-_SWEPT = "UPDATE media_assets SET grant_swept = true WHERE id = ANY($1::uuid[])"
 _AT_ONCE = 8
 _PART_OF_INTERVAL = 0.25
 
@@ -55,7 +49,9 @@ class SweepGrants:
         """
         until = time.monotonic() + self._seconds
         removed, failed = 0, set[UUID]()
-        while batch := await self._next(failed):
+        while batch := await grants_due(
+            self._database, self._batch, but=failed, late_seconds=self._late
+        ):
             swept = await asyncio.gather(
                 *(self._sweep(asset) for asset in batch), return_exceptions=True
             )
@@ -63,10 +59,6 @@ class SweepGrants:
             if time.monotonic() >= until:
                 break
         return removed
-
-    async def _next(self, failed: set[UUID]) -> list[Asset]:
-        rows = await self._database.fetch(_DUE, self._batch, self._late, list(failed))
-        return [Asset.of(row) for row in rows]
 
     async def _sweep(self, asset: Asset) -> int:
         async with self._lists:
@@ -96,7 +88,7 @@ class SweepGrants:
         if not done:
             raise errors[0]
         failed.update(asset.id for asset in batch if asset.id not in done)
-        await self._database.fetch(_SWEPT, list(done))
+        await grants_swept(self._database, done)
         CLEANED.labels(Rule.VERSIONS).inc(len(done))
         for asset_id, removed in done.items():
             if removed:

@@ -9,33 +9,21 @@ is reported. Only versions that were reported are ever removed, and only while t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from media_contracts import AssetStatus, FileKind, ObjectRef
-from media_records.files import Files, files_of, files_of_each, is_garbage
+from media_contracts import ObjectRef
+from media_records.companies import buckets
+from media_records.files import Files, Needed, files_of, files_of_each, is_garbage, needed_by, needs
+from media_records.lifecycle import find_assets
 from media_records.tables import Asset
-from media_runtime.database.postgres import Connection, Database
+from media_runtime.database.postgres import Database
 from media_runtime.storage.keys import output_owner
 from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
 
-_COMPANIES = "SELECT company_id, bucket FROM companies ORDER BY company_id"
-_ASSETS = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"
-# The server keeps the sorted keys on its disk: neither our memory nor a transaction holds them.
-_DECLARE = """
-    DECLARE needed NO SCROLL CURSOR WITH HOLD FOR
-    SELECT f.key, f.asset_id, f.version_id
-    FROM asset_files f JOIN media_assets a ON a.id = f.asset_id
-    WHERE f.company_id = $1 AND a.updated_at <= $2
-        AND a.status = CASE f.kind WHEN 'original' THEN 'processing' ELSE 'ready' END
-    ORDER BY f.key
-"""
-_SORT_SECONDS = 600.0
 _CLOCKS_APART = timedelta(hours=1)
-_PAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -58,26 +46,12 @@ class Orphan:
     version_id: str | None = None
 
 
-@dataclass(frozen=True)
-class _Needed:
-    """A key that a row needs: in that version, or whatever the newest one is."""
-
-    key: str
-    asset_id: UUID
-    version_id: str | None
-
-    def is_met_by(self, stored: StoredObject) -> bool:
-        if stored.is_delete_marker or stored.key != self.key:
-            return False
-        return stored.version_id == self.version_id if self.version_id else stored.is_latest
-
-
 async def find_orphans(
     database: Database, store: ObjectStore, *, min_age: timedelta = timedelta(hours=1)
 ) -> AsyncIterator[Orphan]:
     """Yield the orphans of every company; raises TransientError."""
-    for row in await database.fetch(_COMPANIES):
-        company = _Company(database, store, row["company_id"], row["bucket"])
+    for company_id, bucket in await buckets(database):
+        company = _Company(database, store, company_id, bucket)
         async for orphan in company.orphans(datetime.now(UTC) - min_age):
             yield orphan
 
@@ -106,7 +80,7 @@ class _Company:
 
     async def orphans(self, began: datetime) -> AsyncIterator[Orphan]:
         """Walk once through its objects and the keys that its rows need, both in order of keys."""
-        async with self._needed(began) as needed:
+        async with needed_by(self.database, self.id, before=began) as needed:
             wanted = await anext(needed, None)
             async for page in self._pages():
                 for orphan in await self._unexplained(page, began):
@@ -132,14 +106,6 @@ class _Company:
             return False
         return await self.store.delete_versions(self.bucket, same) > 0
 
-    @asynccontextmanager
-    async def _needed(self, began: datetime) -> AsyncIterator[AsyncIterator[_Needed]]:
-        async with self.database.session() as connection:
-            await connection.execute("BEGIN")
-            await connection.execute(_DECLARE, self.id, began)
-            await connection.execute("COMMIT", timeout=_SORT_SECONDS)
-            yield _fetched(connection)
-
     async def _pages(self) -> AsyncIterator[list[StoredObject]]:
         try:
             async for page in self.store.pages(self.bucket):
@@ -152,7 +118,7 @@ class _Company:
     ) -> list[Orphan]:
         old = [stored for stored in page if not _is_young(stored, began)]
         ids = {owner[1] for stored in old if (owner := _owner(stored))}
-        assets = await self._assets(ids)
+        assets = await find_assets(self.database, self.id, ids)
         files = await files_of_each(self.database, ids)
         return [
             Orphan(
@@ -181,11 +147,11 @@ class _Company:
             return f"Its asset is {asset.status} and refers to other objects."
         return None
 
-    async def _lost(self, needed: _Needed) -> Orphan | None:
+    async def _lost(self, needed: Needed) -> Orphan | None:
         """Return what to say of a key that was not listed, unless all has changed meanwhile."""
         key, asset_id, version_id = needed.key, needed.asset_id, needed.version_id
-        asset = (await self._assets({asset_id})).get(asset_id)
-        if asset is None or key not in _needs(asset, await files_of(self.database, asset_id)):
+        asset = (await find_assets(self.database, self.id, {asset_id})).get(asset_id)
+        if asset is None or key not in needs(asset, await files_of(self.database, asset_id)):
             return None
         try:
             await self.store.stat(ObjectRef(bucket=self.bucket, key=key, version_id=version_id))
@@ -195,16 +161,6 @@ class _Company:
                 "file", self.id, asset_id, self.bucket, key, 0, why, version_id=version_id
             )
         return None
-
-    async def _assets(self, ids: set[UUID]) -> Mapping[UUID, Asset]:
-        rows = await self.database.fetch(_ASSETS, self.id, list(ids)) if ids else []
-        return {row["id"]: Asset.of(row) for row in rows}
-
-
-async def _fetched(connection: Connection) -> AsyncIterator[_Needed]:
-    while rows := await connection.fetch(f"FETCH {_PAGE} FROM needed"):
-        for row in rows:
-            yield _Needed(row["key"], row["asset_id"], row["version_id"])
 
 
 def _waits_for_sweep(asset: Asset, stored: StoredObject) -> bool:
@@ -223,11 +179,3 @@ def _is_young(stored: StoredObject, began: datetime | None) -> bool:
     at = stored.modified_at
     # Whoever stores may name the time of it: one that is still to come is made up.
     return at is not None and began is not None and began < at < datetime.now(UTC) + _CLOCKS_APART
-
-
-def _needs(asset: Asset, files: Files) -> Iterator[str]:
-    """Yield the keys without which an asset is not what it says."""
-    for file in files:
-        needed_by = AssetStatus.PROCESSING if file.kind == FileKind.ORIGINAL else AssetStatus.READY
-        if asset.status == needed_by:
-            yield file.key

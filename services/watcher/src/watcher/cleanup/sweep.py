@@ -17,12 +17,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import structlog
-from media_contracts import AssetStatus, FileKind
+from media_contracts import AssetStatus
 from media_contracts.errors import NO_FAULT_OF_THE_FILE
+from media_records import sweeping
 from media_records.files import (
     Files,
     files_of,
-    forget,
     is_garbage,
     move_original,
     original_of,
@@ -47,52 +47,7 @@ from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)
 
-# No lease, and no request of its worker's, lasts for longer.
-_SETTLED_SECONDS = 3700.0
-_DELETED = """
-    SELECT * FROM media_assets
-    WHERE sweep_at <= now() AND status IN ('deleted', 'cancelled') AND NOT retired
-        AND id <> ALL($2) ORDER BY sweep_at LIMIT $1
-"""
-_DUE = """
-    SELECT * FROM media_assets WHERE sweep_at <= now() AND id <> ALL($2) ORDER BY sweep_at LIMIT $1
-"""
-# Once more when no lease and no grant of the time is in use, and where it waits in quarantine, at
-# its end.
-_SWEPT = """
-    UPDATE media_assets SET sweep_at = (
-        SELECT min(moment) FROM unnest(ARRAY[
-            greatest(
-                updated_at + make_interval(secs => $3),
-                CASE WHEN NOT grant_swept THEN grant_expires_at + make_interval(secs => $6) END),
-            CASE WHEN $4 THEN updated_at + make_interval(days => $5) END
-        ]) AS moments (moment) WHERE moment > now()),
-        grant_swept = grant_swept OR grant_expires_at < now() - make_interval(secs => $6)
-    WHERE id = $1 AND sweep_at = $2
-"""
-# After this no retry can begin, which would not find its file.
-_MAY_GO = """
-    SELECT 1 FROM media_assets WHERE id = $1 AND status = 'failed' AND attempt = $2
-        AND ($3 OR updated_at <= now() - make_interval(days => $4)) FOR UPDATE
-"""
-_LAPSED = {
-    Rule.KEYS: """
-        WITH gone AS (
-            DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM idempotency_keys
-                WHERE created_at < now() - interval '24 hours' ORDER BY created_at LIMIT $1))
-            RETURNING 1
-        ) SELECT count(*) FROM gone
-    """,
-    Rule.TICKETS: """
-        WITH gone AS (
-            DELETE FROM event_tickets WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM event_tickets
-                WHERE expires_at < now() ORDER BY expires_at LIMIT $1))
-            RETURNING 1
-        ) SELECT count(*) FROM gone
-    """,
-}
+_LAPSED = Rule.KEYS, Rule.TICKETS
 _ROWS_AT_ONCE = 1000
 _PART_OF_INTERVAL = 0.5
 
@@ -133,8 +88,7 @@ class Sweep:
     async def plan(self, limit: int) -> Mapping[Rule, tuple[int, int]]:
         """Return objects and bytes that sweeping the first *limit* assets would remove, by rule."""
         found: dict[Rule, tuple[int, int]] = {}
-        for row in await self._database.fetch(_DUE, limit, []):
-            asset = Asset.of(row)
+        for asset in await sweeping.assets_due(self._database, limit):
             files = await files_of(self._database, asset.id)
             rule = self._rule_of(asset, files)
             if rule is Rule.QUARANTINE:
@@ -146,17 +100,14 @@ class Sweep:
         return found
 
     async def _next(self, failed: Collection[UUID]) -> list[Asset]:
-        for query in (_DELETED, _DUE):
-            rows = await self._database.fetch(query, self._batch, list(failed))
-            if rows:
-                return [Asset.of(row) for row in rows]
-        return []
+        due = self._database, self._batch
+        deleted = await sweeping.assets_due(*due, but=failed, deleted=True)
+        return deleted or await sweeping.assets_due(*due, but=failed)
 
     async def _forget(self, rule: Rule, *, until: float) -> None:
         count = _ROWS_AT_ONCE
         while count == _ROWS_AT_ONCE:
-            (row,) = await self._database.fetch(_LAPSED[rule], _ROWS_AT_ONCE)
-            count = row["count"]
+            count = await sweeping.forget_lapsed(self._database, rule, _ROWS_AT_ONCE)
             CLEANED.labels(rule).inc(count)
             if time.monotonic() >= until:
                 return
@@ -171,15 +122,8 @@ class Sweep:
                 files = await files_of(self._database, asset.id)
             of_asset = [await self._remove(asset, files, prefix) for prefix in _prefixes(asset)]
             span.set_attribute("media.removed", sum(of_asset))
-        await self._database.fetch(
-            _SWEPT,
-            asset.id,
-            asset.sweep_at,
-            _SETTLED_SECONDS,
-            _in_quarantine(asset, files),
-            self._quarantine_days,
-            self._late,
-        )
+        days = self._quarantine_days if _in_quarantine(asset, files) else None
+        await sweeping.swept(self._database, asset, quarantine_days=days, late_seconds=self._late)
         CLEANED.labels(rule).inc()
         return sum(of_asset)
 
@@ -229,12 +173,9 @@ class Sweep:
         lost = await self._is_lost(asset, original)
         if not (lost or _in_quarantine(asset, [original])):
             return
-        async with self._database.transaction() as connection:
-            terms = asset.id, asset.attempt, lost, self._quarantine_days
-            if await connection.fetchrow(_MAY_GO, *terms) is None:
-                return
-            await forget(connection, asset.id, [FileKind.ORIGINAL])
-        log.info("original_given_up", asset_id=str(asset.id), lost=lost)
+        days = self._quarantine_days
+        if await sweeping.give_up_original(self._database, asset, lost=lost, quarantine_days=days):
+            log.info("original_given_up", asset_id=str(asset.id), lost=lost)
 
     async def _is_lost(self, asset: Asset, original: AssetFile) -> bool:
         try:

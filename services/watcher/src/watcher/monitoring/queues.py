@@ -1,14 +1,12 @@
-"""
-What waits, and for how long: tasks, leases, grants, the outbox.
-
-Invariant: every query reads through partial indexes on what is unfinished.
-"""
+"""What waits, and for how long: tasks, leases, grants, the outbox."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from media_runtime.database.postgres import Database, Record
+from media_records.backlog import count_unused_grants, measure_outbox, measure_tasks
+from media_runtime.database.postgres import Database
 from watcher.metrics import (
     EXPIRED_LEASES,
     OLDEST_TASK_SECONDS,
@@ -20,28 +18,6 @@ from watcher.metrics import (
 from watcher.monitoring.findings import Finding, Kind, Severity
 from watcher.settings import LimitSettings
 
-_TASKS = """
-    SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
-        count(*) FILTER (WHERE state = 'running') AS running,
-        count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
-        coalesce(extract(epoch FROM now() - min(lease_until) FILTER (
-            WHERE state = 'running' AND lease_until < now())), 0)::float8 AS silent,
-        coalesce(extract(epoch FROM now() - min(not_before) FILTER (
-            WHERE state = 'queued' AND not_before <= now())), 0)::float8 AS oldest
-    FROM tasks WHERE state IN ('queued', 'running') AND pool <> 'pictures'
-"""
-# The watcher waits a while after a grant lapsed before it is expired: a slow upload may come in.
-_UNUSED = """
-    SELECT count(*) + (SELECT coalesce(sum(expired), 0) FROM company_usage)::bigint AS grants
-    FROM media_assets
-    WHERE status = 'pending' AND coalesce(uploaded_at, found_at) IS NULL
-        AND grant_expires_at < now()
-"""
-_OUTBOX = """
-    SELECT producer, count(*) AS records,
-        extract(epoch FROM now() - min(created_at))::float8 AS oldest
-    FROM outbox GROUP BY producer
-"""
 _PRODUCERS = ("sign_api", "ingest", "watcher")
 
 
@@ -56,35 +32,35 @@ class PressureCheck:
 
     async def __call__(self) -> Sequence[Finding]:
         """Look once; raises TransientError."""
-        (tasks,) = await self._database.fetch(_TASKS)
-        (unused,) = await self._database.fetch(_UNUSED)
-        outbox = {row["producer"]: row for row in await self._database.fetch(_OUTBOX)}
+        tasks = await measure_tasks(self._database)
+        unused = await count_unused_grants(self._database)
+        outbox = await measure_outbox(self._database)
         TASKS.labels("queued").set(tasks["queued"])
         TASKS.labels("running").set(tasks["running"])
         EXPIRED_LEASES.set(tasks["expired"])
         OLDEST_TASK_SECONDS.set(tasks["oldest"])
-        UNUSED_GRANTS.set(unused["grants"])
+        UNUSED_GRANTS.set(unused)
         for producer in _PRODUCERS:
-            row = outbox.get(producer)
-            OUTBOX_RECORDS.labels(producer).set(row["records"] if row else 0)
-            OUTBOX_OLDEST_SECONDS.labels(producer).set(row["oldest"] if row else 0)
-        return [*self._silent(tasks), *self._stuck(outbox.values())]
+            records, oldest = outbox.get(producer, (0, 0))
+            OUTBOX_RECORDS.labels(producer).set(records)
+            OUTBOX_OLDEST_SECONDS.labels(producer).set(oldest)
+        return [*self._silent(tasks), *self._stuck(outbox)]
 
-    def _silent(self, tasks: Record) -> Iterator[Finding]:
+    def _silent(self, tasks: Mapping[str, Any]) -> Iterator[Finding]:
         if tasks["silent"] > self._settings.lease_alert_seconds:
             summary = (
                 f"{tasks['expired']} tasks have a silent worker, one for {tasks['silent']:.0f} s,"
                 " and no other worker takes them over."
             )
-            yield Finding(Kind.LEASES, Severity.PAGE, summary, details=dict(tasks))
+            yield Finding(Kind.LEASES, Severity.PAGE, summary, details=tasks)
 
-    def _stuck(self, outbox: Collection[Record]) -> Iterator[Finding]:
-        late = [row for row in outbox if row["oldest"] > self._settings.outbox_alert_seconds]
+    def _stuck(self, outbox: Mapping[str, tuple[int, float]]) -> Iterator[Finding]:
+        limit = self._settings.outbox_alert_seconds
+        late = {name: records for name, (records, oldest) in outbox.items() if oldest > limit}
         if late:
-            oldest = max(late, key=lambda row: row["oldest"])
+            producer = max(late, key=lambda name: outbox[name][1])
             summary = (
-                f"{sum(row['records'] for row in late)} records wait in the outbox, one of"
-                f" {oldest['producer']} for {oldest['oldest']:.0f} s."
+                f"{sum(late.values())} records wait in the outbox, one of"
+                f" {producer} for {outbox[producer][1]:.0f} s."
             )
-            details = {row["producer"]: row["records"] for row in late}
-            yield Finding(Kind.OUTBOX, Severity.PAGE, summary, details=details)
+            yield Finding(Kind.OUTBOX, Severity.PAGE, summary, details=late)

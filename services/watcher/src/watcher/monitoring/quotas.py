@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from uuid import UUID
 
+from media_records.companies import Usage, usage_of_each
 from media_runtime.database.postgres import Database
 from watcher.metrics import (
     COMPANIES,
@@ -19,56 +19,7 @@ from watcher.metrics import (
 from watcher.monitoring.findings import Finding, Kind, Severity, quota_severity
 from watcher.settings import LimitSettings
 
-STATUSES = ("pending", "processing", "ready", "failed", "expired", "cancelled", "deleted")
-_USAGE = """
-    SELECT c.company_id, c.bucket, c.quota_bytes, c.retention_days, c.retention_keeps_thumbnails,
-        coalesce(sum(u.bytes), 0)::bigint AS used_bytes,
-        coalesce(sum(u.pending), 0)::bigint AS pending,
-        coalesce(sum(u.processing), 0)::bigint AS processing,
-        coalesce(sum(u.ready), 0)::bigint AS ready,
-        coalesce(sum(u.failed), 0)::bigint AS failed,
-        coalesce(sum(u.expired), 0)::bigint AS expired,
-        coalesce(sum(u.cancelled), 0)::bigint AS cancelled,
-        coalesce(sum(u.deleted), 0)::bigint AS deleted
-    FROM companies c LEFT JOIN company_usage u USING (company_id)
-    GROUP BY c.company_id
-    ORDER BY coalesce(sum(u.processing + u.pending), 0) DESC, used_bytes DESC, c.company_id
-"""
 _PERCENT = 100
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one company has: bytes, and assets by status. ``quota_bytes`` is what it may have."""
-
-    company_id: UUID
-    bucket: str
-    quota_bytes: int
-    retention_days: int | None
-    retention_keeps_thumbnails: bool | None
-    used_bytes: int
-    pending: int
-    processing: int
-    ready: int
-    failed: int
-    expired: int
-    cancelled: int
-    deleted: int
-
-    @property
-    def assets(self) -> Mapping[str, int]:
-        """Its assets by status."""
-        return {status: getattr(self, status) for status in STATUSES}
-
-    @property
-    def used_ratio(self) -> float:
-        """The part of its quota that it uses."""
-        return self.used_bytes / self.quota_bytes if self.quota_bytes else float("inf")
-
-
-async def read_usage(database: Database) -> list[Usage]:
-    """Return the usage of every company, the busiest first; raises TransientError."""
-    return [Usage(**dict(row)) for row in await database.fetch(_USAGE)]
 
 
 class QuotasCheck:
@@ -82,7 +33,7 @@ class QuotasCheck:
 
     async def __call__(self) -> Sequence[Finding]:
         """Look once; raises TransientError."""
-        usages = await read_usage(self._database)
+        usages = await usage_of_each(self._database)
         findings = [found for usage in usages if (found := self._judge(usage)) is not None]
         severities = {finding.company_id: finding.severity for finding in findings}
         _export(usages, self._shown(usages, severities), severities)

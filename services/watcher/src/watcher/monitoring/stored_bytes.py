@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import httpx
+from media_records.companies import Usage, usage_of_each
 from media_runtime.database.postgres import Database
 from media_runtime.storage.metrics import BUCKETS_PATH
 from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
 from prometheus_client.parser import text_string_to_metric_families
 from watcher.metrics import STORED, UNACCOUNTED
 from watcher.monitoring.findings import Finding, Kind, Severity
-from watcher.monitoring.quotas import Usage, read_usage
 from watcher.monitoring.storage_capacity import StorageAwayError, ask_metrics
 from watcher.settings import WatchSettings
 
@@ -77,7 +77,7 @@ class StoredBytesCheck:
     async def __call__(self) -> Sequence[Finding]:
         """Look once; raises TransientError."""
         counted = await read_bucket_bytes(self._settings)
-        usages = {usage.company_id: usage for usage in await read_usage(self._database)}
+        usages = {usage.company_id: usage for usage in await usage_of_each(self._database)}
         suspects = {
             company: usage
             for company, usage in usages.items()

@@ -14,6 +14,8 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from media_records.companies import PolicyChange, policy_of, set_policy
+from media_records.retention import Plan, plan_all
 from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.terminal import (
     Json,
@@ -29,9 +31,7 @@ from media_runtime.telemetry.terminal import (
 )
 from watcher.cleanup.orphans import Orphan, find_orphans, remove_orphans
 from watcher.cleanup.plan import plan_cleanup
-from watcher.cleanup.retention import Plan, Retention, plan_all
-from watcher.operator import operations
-from watcher.operator.operations import PolicyChange
+from watcher.cleanup.retention import Retention
 from watcher.operator.running import FOUND, QUIET, connected, open_operator, run
 from watcher.rules import TEXTS
 from watcher.settings import OrphanSettings, WatcherSettings
@@ -84,7 +84,7 @@ def retention(  # noqa: PLR0917 - typer names them all
         return
     settings = WatcherSettings()
     plan = run(_plan(settings))
-    shown = {**_default(settings), "at_once": settings.retention_batch, **plain(asdict(plan))}
+    shown = {**asdict(settings.policy), "at_once": settings.retention_batch, **plain(asdict(plan))}
     if apply:
         _apply(plan, shown, rate, yes=yes, as_json=as_json)
         return
@@ -163,7 +163,7 @@ COMMANDS = (retention, cleanup, orphans)
 
 async def _plan(settings: WatcherSettings) -> Plan:
     async with connected(settings) as database:
-        return await plan_all(database, settings)
+        return await plan_all(database, settings.policy)
 
 
 async def _find_orphans(min_age: timedelta) -> list[Orphan]:
@@ -207,25 +207,18 @@ def _policy(
 async def _of_company(company: UUID, change: PolicyChange, *, is_tried: bool) -> dict[str, Any]:
     """Return its policy, and what the change makes due; it is made unless *is_tried*."""
     settings = WatcherSettings()
-    days, keeps_thumbnails = change.days, change.keeps_thumbnails
-    if change.default:
-        days, keeps_thumbnails = settings.retention_days, settings.retention_keeps_thumbnails
+    instead = settings.policy if change.default else change
     async with connected(settings) as database:
         if change and not is_tried:
-            await operations.set_policy(database, company, change)
-        own = await operations.read_policy(database, company)
-        plan = await plan_all(
-            database, settings, company=company, days=days, keeps_thumbnails=keeps_thumbnails
-        )
-    changed = bool(change) and not is_tried
-    default = _default(settings)
-    return {"company_id": company, **own, "default": default, "changed": changed, **asdict(plan)}
-
-
-def _default(settings: WatcherSettings) -> dict[str, Any]:
+            await set_policy(database, company, change)
+        own = await policy_of(database, company)
+        plan = await plan_all(database, settings.policy, company=company, instead=instead)
     return {
-        "days": settings.retention_days,
-        "keeps_thumbnails": settings.retention_keeps_thumbnails,
+        "company_id": company,
+        **asdict(own),
+        "default": asdict(settings.policy),
+        "changed": bool(change) and not is_tried,
+        **asdict(plan),
     }
 
 

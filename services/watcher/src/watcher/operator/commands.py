@@ -12,7 +12,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from media_records import backlog as unfinished
 from media_records.actions import AssetNotFoundError
+from media_records.checks import check_all_now
+from media_records.companies import set_quota
 from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.ops import configure_logging
 from media_runtime.telemetry.terminal import (
@@ -31,12 +34,11 @@ from media_runtime.telemetry.terminal import (
     wide_console,
 )
 from rich.text import Text
-from watcher.monitoring.backlog import oldest_items
 from watcher.monitoring.lag import Standing, read_standing
 from watcher.operator import operations
 from watcher.operator.running import FOUND, QUIET, connected, open_operator, run, watch_once
 from watcher.operator.timeline import read_history
-from watcher.reconcile.assets import Reconciler, reconcile_now
+from watcher.reconcile.assets import Reconciler
 from watcher.settings import WatcherSettings, WatchSettings
 from watcher.watch import CheckResult
 
@@ -80,9 +82,9 @@ def _end(seen: CheckResult) -> None:
 def backlog(as_json: Json = False) -> None:
     """Show how many uploads wait for their outcome, by company."""
 
-    async def read() -> list[operations.Row]:
+    async def read() -> list[dict[str, Any]]:
         async with connected(WatcherSettings()) as database:
-            return await operations.backlog_by_company(database)
+            return await unfinished.backlog_of_each(database)
 
     columns = {
         "company": "company_id",
@@ -100,7 +102,7 @@ def oldest(
 
     async def read() -> list[dict[str, Any]]:
         async with connected(WatcherSettings()) as database:
-            return [asdict(item) for item in await oldest_items(database, limit)]
+            return [asdict(item) for item in await unfinished.oldest_items(database, limit)]
 
     columns = {
         "asset": "asset_id",
@@ -177,7 +179,7 @@ def failed(  # noqa: PLR0917 - typer names them all
     as_json: Json = False,
 ) -> None:
     """List assets whose last attempt failed, the newest first: the monthly review."""
-    wanted = operations.Failures(datetime.now(UTC) - parse_span(since), company, code)
+    wanted = unfinished.Failures(datetime.now(UTC) - parse_span(since), company, code)
     if ids:
         run(_print_ids(wanted))
         return
@@ -199,19 +201,19 @@ def failed(  # noqa: PLR0917 - typer names them all
             sys.stdout.write(f"Only the newest {len(found)} are shown: --limit shows more.\n")
 
 
-async def _print_ids(wanted: operations.Failures) -> None:
+async def _print_ids(wanted: unfinished.Failures) -> None:
     async with connected(WatcherSettings()) as database:
-        async for row in operations.failed_assets(database, wanted):
+        async for row in unfinished.failed_assets(database, wanted):
             sys.stdout.write(f"{row['asset_id']}\n")
 
 
 async def _read_failed(
-    wanted: operations.Failures, limit: int | None
+    wanted: unfinished.Failures, limit: int | None
 ) -> tuple[Mapping[str, int], list[operations.Row]]:
     found: list[operations.Row] = []
     async with connected(WatcherSettings()) as database:
-        counted = await operations.count_failed(database, wanted)
-        async for row in operations.failed_assets(database, wanted):
+        counted = await unfinished.count_failed(database, wanted)
+        async for row in unfinished.failed_assets(database, wanted):
             if len(found) == limit:
                 break
             found.append(row)
@@ -235,7 +237,7 @@ def quota(
     async def read() -> list[operations.Row]:
         async with connected(WatcherSettings()) as database:
             if company is not None and quota_bytes is not None:
-                await operations.set_quota(database, company, quota_bytes)
+                await set_quota(database, company, quota_bytes)
             return await operations.quotas(database)
 
     columns = {
@@ -290,7 +292,7 @@ def reconcile(as_json: Json = False) -> None:
 async def _reconcile() -> Mapping[str, int]:
     settings = WatcherSettings()
     async with open_operator(settings) as work, ObjectStore.connect(settings) as store:
-        await reconcile_now(work.database)
+        await check_all_now(work.database)
         return await Reconciler(work=work, store=store, settings=settings)()
 
 

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any, TypeVar
 
 from media_records import schema
+from media_records.companies import CompanyNotFoundError
 from media_records.schema import PendingMigrationError
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
@@ -28,6 +29,7 @@ from watcher.settings import WatcherSettings, WatchSettings
 from watcher.watch import CheckResult, Watch
 
 _FLUSH_SECONDS = 5.0
+_TOLD = TransientError, OSError, PendingMigrationError, ValidationError, CompanyNotFoundError
 
 QUIET, FOUND = 0, 2
 """Exit codes: nothing, or something that needs attention."""
@@ -40,7 +42,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
     configure_logging("watcher", level="WARNING", stream=sys.stderr)
     try:
         return asyncio.run(coroutine)
-    except (TransientError, OSError, PendingMigrationError, ValidationError) as error:
+    except _TOLD as error:
         raise CommandError(str(error)) from error
 
 

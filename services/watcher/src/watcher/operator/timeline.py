@@ -14,7 +14,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, ContractError, Topic
 from media_records.actions import AssetNotFoundError
 from media_records.files import files_of
-from media_records.lifecycle import find_asset
+from media_records.lifecycle import find_asset, history_of
 from media_records.tables import Asset
 from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
@@ -27,9 +27,6 @@ from media_runtime.storage.store import (
     upload_key,
 )
 
-_TRANSITIONS = "SELECT * FROM asset_transitions WHERE asset_id = $1 ORDER BY id"
-_TASKS = "SELECT * FROM tasks WHERE asset_id = $1 ORDER BY attempt, id"
-_OUTBOX = "SELECT id, producer, topic, created_at FROM outbox WHERE key = $1 ORDER BY id"
 _SECONDS = 20.0
 _EVENTS = (MEDIA_STATUS, MEDIA_PROCESSED)
 
@@ -48,14 +45,7 @@ async def read_history(
         if asset is None:
             raise AssetNotFoundError
         files = await files_of(connection, asset_id)
-        rows = {
-            name: [dict(row) for row in await connection.fetch(query, key)]
-            for name, query, key in (
-                ("transitions", _TRANSITIONS, asset_id),
-                ("tasks", _TASKS, asset_id),
-                ("outbox", _OUTBOX, str(asset_id).encode()),
-            )
-        }
+        rows = await history_of(connection, asset_id)
     return {
         "asset": asset.model_dump(),
         "trace_id": _trace_id(asset.traceparent),

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 import structlog
 from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
+from media_records.checks import Unfinished, assets_to_check, checked, remove_asset
+from media_records.companies import bucket_verified, buckets_to_verify
 from media_records.files import files_of, original_of
 from media_records.lifecycle import change, lock_asset
 from media_records.tables import Asset, AssetFile
 from media_records.work import Work
-from media_runtime.database.postgres import Database, Record
+from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import OutgoingRecord
 from media_runtime.storage.store import (
@@ -38,35 +39,7 @@ log = structlog.get_logger(__name__)
 
 SERVICE = "watcher"
 _LOOKS_AT_ONCE = 8
-
-_UNFINISHED = """
-    SELECT a.*, coalesce(t.has_work, false) AS has_work, t.ended_at
-    FROM media_assets a CROSS JOIN LATERAL (
-        SELECT bool_or(state IN ('blocked', 'queued', 'running')) AS has_work,
-            max(finished_at) AS ended_at
-        FROM tasks WHERE asset_id = a.id AND attempt = a.attempt
-    ) t
-    WHERE a.status IN ('pending', 'processing') AND a.check_at <= now() - make_interval(secs => $1)
-    ORDER BY a.check_at LIMIT $2
-"""
-_LONG_EXPIRED = """
-    SELECT a.*, false AS has_work, NULL::timestamptz AS ended_at FROM media_assets a
-    WHERE a.status = 'expired' AND a.updated_at < now() - make_interval(secs => $1)
-        AND a.check_at <= now()
-    ORDER BY a.updated_at LIMIT $2
-"""
-# The longer nothing happened, the longer the next look can wait.
-_CHECKED = """
-    UPDATE media_assets SET check_at = now() + least(now() - updated_at, make_interval(secs => $2)),
-        found_at = CASE WHEN $3 THEN coalesce(found_at, now()) ELSE found_at END
-    WHERE id = $1
-"""
-_REMOVE = "DELETE FROM media_assets WHERE id = $1"
 _ABORTS = 1000
-_HURRY = """
-    UPDATE media_assets SET check_at = now() - interval '1 day'
-    WHERE status IN ('pending', 'processing')
-"""
 
 
 class Action(StrEnum):
@@ -76,20 +49,6 @@ class Action(StrEnum):
     REQUEUE = "requeued"
     EXPIRE = "expired"
     REMOVE = "removed"
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """An asset as it was read: whether its attempt has work to do, and when it last ended some."""
-
-    asset: Asset
-    has_work: bool
-    ended_at: datetime | None
-
-    @property
-    def wants_look(self) -> bool:
-        """Whether only storage can tell what it needs: its file may be there unannounced."""
-        return self.asset.uploaded_at is None
 
 
 def decide(
@@ -111,11 +70,6 @@ def decide(
     return Action.REQUEUE if stuck else Action.WAIT
 
 
-async def reconcile_now(database: Database) -> None:
-    """Let the next reconciliation look at all that is unfinished; raises TransientError."""
-    await database.fetch(_HURRY)
-
-
 class Reconciler:
     """Goes through unfinished assets and starts what stands still."""
 
@@ -134,25 +88,26 @@ class Reconciler:
     async def __call__(self) -> Counter[str]:
         """Return how many assets there were of each Action; raises TransientError."""
         settings, effects = self._settings, Counter[str]()
-        for query, age in (
-            (_UNFINISHED, settings.reconcile_after_seconds),
-            (_LONG_EXPIRED, settings.expired_keep_seconds),
+        for expired, age in (
+            (False, settings.reconcile_after_seconds),
+            (True, settings.expired_keep_seconds),
         ):
-            while await self._batch(query, age, effects) == settings.reconcile_batch:
+            while await self._batch(age, effects, expired=expired) == settings.reconcile_batch:
                 pass
         return effects
 
-    async def _batch(self, query: str, age: float, effects: Counter[str]) -> int:
-        rows = await self._work.database.fetch(query, age, self._settings.reconcile_batch)
+    async def _batch(self, age: float, effects: Counter[str], *, expired: bool) -> int:
+        database, limit = self._work.database, self._settings.reconcile_batch
+        batch = await assets_to_check(database, limit, age_seconds=age, expired=expired)
         results = await asyncio.gather(
-            *(self._settle(_unfinished(row)) for row in rows), return_exceptions=True
+            *(self._settle(seen) for seen in batch), return_exceptions=True
         )
         for result in results:
             if isinstance(result, BaseException):
                 raise result
             effects[result] += 1
             RECONCILED.labels(result).inc()
-        return len(rows)
+        return len(batch)
 
     async def _settle(self, seen: Unfinished) -> str:
         async with self._looks:
@@ -175,7 +130,7 @@ class Reconciler:
             if asset is None or _state(asset) != _state(seen):
                 return "moved_on"
             if action is Action.REMOVE:
-                await tx.execute(_REMOVE, asset.id)
+                await remove_asset(tx, asset.id)
                 CLEANED.labels(Rule.GRANTS).inc()
                 return action
             if action is Action.EXPIRE:
@@ -186,7 +141,8 @@ class Reconciler:
                 record = _notification(asset, stored, original, now)
                 await tx.send(asset.company_id, record)
                 log.warning("asset_fed_again", asset_id=str(asset.id), status=asset.status)
-            await tx.execute(_CHECKED, asset.id, self._settings.stuck_seconds, stored is not None)
+            at_most = self._settings.stuck_seconds
+            await checked(tx, asset.id, at_most_seconds=at_most, found=stored is not None)
         return action
 
 
@@ -207,15 +163,9 @@ class VerifyBuckets:
 
     async def __call__(self) -> int:
         """Return how many buckets were repaired; raises TransientError."""
-        rows = await self._database.fetch(
-            "SELECT company_id, quota_bytes FROM companies"
-            " WHERE verified_at < now() - make_interval(secs => $1) ORDER BY verified_at LIMIT $2",
-            self._settings.bucket_verify_seconds,
-            self._settings.bucket_batch,
-        )
         repaired = 0
-        for row in rows:
-            company, quota = row["company_id"], row["quota_bytes"]
+        age, limit = self._settings.bucket_verify_seconds, self._settings.bucket_batch
+        for company, quota in await buckets_to_verify(self._database, limit, age_seconds=age):
             flaw = await self._store.bucket_flaw(company, quota_bytes=quota)
             if flaw is not None:
                 log.warning("ALERT bucket_repaired", company_id=str(company), flaw=flaw)
@@ -223,9 +173,7 @@ class VerifyBuckets:
                 REPAIRED.inc()
                 repaired += 1
             await self._abort(self._store.bucket_of(company))
-            await self._database.fetch(
-                "UPDATE companies SET verified_at = now() WHERE company_id = $1", company
-            )
+            await bucket_verified(self._database, company)
         return repaired
 
     async def _abort(self, bucket: str) -> None:
@@ -239,12 +187,6 @@ class VerifyBuckets:
         except TransientError as error:
             # The bucket was verified all the same: a login may not have this right yet.
             log.warning("abort_waits", bucket=bucket, error=str(error))
-
-
-def _unfinished(row: Record) -> Unfinished:
-    columns = dict(row)
-    has_work, ended_at = columns.pop("has_work"), columns.pop("ended_at")
-    return Unfinished(Asset.of(columns), has_work, ended_at)
 
 
 def _state(asset: Asset) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
+from media_records.companies import add_company, bucket_requests, quota_of
 from media_runtime import background
 from media_runtime.database.postgres import Database
 from media_runtime.storage.store import ObjectStore
@@ -24,16 +25,6 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 8
 _AGAIN_SECONDS = 1.0
 _LONGEST_AGAIN_SECONDS = 30.0
-
-_WANTED = """
-    SELECT company_id FROM bucket_requests WHERE company_id <> ALL($1::uuid[])
-    ORDER BY requested_at LIMIT $2
-"""
-_FORGET = "DELETE FROM bucket_requests WHERE company_id = $1"
-_HAVE = """
-    INSERT INTO companies (company_id, bucket, quota_bytes) VALUES ($1, $2, $3)
-    ON CONFLICT DO NOTHING
-"""
 
 
 class BucketProvisioner:
@@ -70,8 +61,7 @@ class BucketProvisioner:
             return
         now = asyncio.get_running_loop().time()
         not_now = [*self._making, *(one for one, (when, _) in self._again.items() if when > now)]
-        for row in await self._database.fetch(_WANTED, not_now, free):
-            company = row["company_id"]
+        for company in await bucket_requests(self._database, free, but=not_now):
             self._making[company] = asyncio.create_task(self._make_for(company))
 
     async def _make_for(self, company: UUID) -> None:
@@ -88,17 +78,10 @@ class BucketProvisioner:
             del self._making[company]
 
     async def _make(self, company: UUID) -> None:
-        quota = await self._quota_of(company)
+        # One that has a bucket by now may have a quota of its own.
+        own = await quota_of(self._database, company)
+        quota = self._quota_bytes if own is None else own
         bucket = await self._store.ensure_bucket(company, quota_bytes=quota)
-        async with self._database.transaction() as connection:
-            await connection.execute(_HAVE, company, bucket, quota)
-            await connection.execute(_FORGET, company)
+        await add_company(self._database, company, bucket=bucket, quota_bytes=quota)
         BUCKETS.inc()
         log.info("bucket_made", bucket=bucket)
-
-    async def _quota_of(self, company: UUID) -> int:
-        # One that has a bucket by now may have a quota of its own.
-        row = await self._database.fetchrow(
-            "SELECT quota_bytes FROM companies WHERE company_id = $1", company
-        )
-        return int(row["quota_bytes"]) if row else self._quota_bytes

@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from media_runtime.database.postgres import Database, DatabaseUnavailableError
-from media_runtime.http.auth import Caller
 
 _INSERT = """
     INSERT INTO event_tickets (ticket_hash, company_id, subject, stream_until, expires_at)
@@ -29,7 +28,7 @@ class InvalidTicketError(Exception):
 
 
 @dataclass(frozen=True)
-class Subscriber:
+class Listener:
     """Who may listen: a company, until a moment."""
 
     company_id: UUID
@@ -37,29 +36,30 @@ class Subscriber:
 
 
 class Tickets:
-    """Gives tickets to verified callers and takes them back."""
+    """Gives tickets and takes them back."""
 
     def __init__(self, database: Database, *, lifetime_seconds: int) -> None:
         self._database = database
         self._lifetime = timedelta(seconds=lifetime_seconds)
 
-    async def give(self, caller: Caller) -> tuple[str, datetime]:
-        """Return a ticket and when it lapses; its stream ends with the caller's token."""
+    async def give(
+        self, company_id: UUID, subject: str, *, until: datetime
+    ) -> tuple[str, datetime]:
+        """Return a ticket for a stream that ends at *until*, and when it lapses."""
         ticket = secrets.token_urlsafe(32)
-        until = datetime.fromtimestamp(caller.expires_at, UTC)
         row = await self._database.fetchrow(
-            _INSERT, _hash(ticket), caller.company_id, caller.subject, until, self._lifetime
+            _INSERT, _hash(ticket), company_id, subject, until, self._lifetime
         )
         if row is None:
             raise DatabaseUnavailableError("PostgreSQL kept no ticket")
         return ticket, row["expires_at"]
 
-    async def redeem(self, ticket: str) -> Subscriber:
+    async def redeem(self, ticket: str) -> Listener:
         """Use the ticket up and return who may listen; raises InvalidTicketError."""
         row = await self._database.fetchrow(_REDEEM, _hash(ticket))
         if row is None or not row["valid"]:
             raise InvalidTicketError
-        return Subscriber(row["company_id"], row["stream_until"])
+        return Listener(row["company_id"], row["stream_until"])
 
 
 def _hash(ticket: str) -> str:

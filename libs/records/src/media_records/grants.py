@@ -1,0 +1,34 @@
+"""
+Grants: each asset begins as one.
+
+Invariant: a company has no more bytes and no more open grants than it may; an idempotency key
+gives the same answer for 24 hours.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from media_records.work import Reader
+
+# One statement: set_config, asset and idempotency key.
+_SIGN = "SELECT * FROM sign_asset($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+
+
+async def sign(
+    reader: Reader, *, company_id: UUID, asset_id: UUID, file_name: str, content_type: str,
+    size: int, bucket: str, expires_at: datetime, traceparent: str | None, key: str | None,
+    request_hash: str | None, response: str | None, max_grants: int,
+) -> tuple[str | None, str | None, str | None]:  # fmt: skip
+    """
+    Record a grant as a pending asset, and the *response* that its idempotency *key* gives again.
+
+    Returns why it is refused, and of a key that was used before its request's hash and response;
+    all None where the grant was recorded.
+    """
+    (row,) = await reader.fetch(
+        _SIGN, company_id, asset_id, file_name, content_type, size, bucket, expires_at,
+        traceparent, key, request_hash, response, max_grants,
+    )  # fmt: skip
+    return row["refused"], row["request_hash"], row["response"]
