@@ -28,7 +28,7 @@ class InvalidTicketError(Exception):
 
 
 @dataclass(frozen=True)
-class Listener:
+class Subscriber:
     """Who may listen: a company, until a moment."""
 
     company_id: UUID
@@ -54,12 +54,12 @@ class Tickets:
             raise DatabaseUnavailableError("PostgreSQL kept no ticket")
         return ticket, row["expires_at"]
 
-    async def redeem(self, ticket: str) -> Listener:
+    async def redeem(self, ticket: str) -> Subscriber:
         """Use the ticket up and return who may listen; raises InvalidTicketError."""
         row = await self._database.fetchrow(_REDEEM, _hash(ticket))
         if row is None or not row["valid"]:
             raise InvalidTicketError
-        return Listener(row["company_id"], row["stream_until"])
+        return Subscriber(row["company_id"], row["stream_until"])
 
 
 def _hash(ticket: str) -> str:
