@@ -76,8 +76,10 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
     home = Home.from_environment()
     if os.environ.get("CONTAINERS") == "1":
         with _test_stack(home, _QUICK, name="containers", provider=COMPOSE) as environment:
-            words = arguments or list(_OF_CONTAINERS)
-            code = Foreground(home.root).run(_pytest(*words), environment)
+            words = arguments or []
+            named = any((home.root / word.partition("::")[0]).exists() for word in words)
+            tests = () if named else _OF_CONTAINERS
+            code = Foreground(home.root).run(_pytest(*words, *tests), environment)
     elif arguments:
         with _test_stack(home, _QUICK) as environment:
             code = Foreground(home.root).run(_pytest(*arguments), environment)
