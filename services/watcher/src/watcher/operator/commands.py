@@ -110,7 +110,7 @@ def oldest(
         "age": lambda row: duration(row["age_seconds"]),
         "status": "status",
         "stage": "stage",
-        "job": "job",
+        "task": "task",
         "tries": "tries",
         "last error": "last_error",
     }
