@@ -21,21 +21,31 @@ FIELDS = ("topic", "reason", "exception", "message", "company", "asset", "id", "
 _WHOLE = frozenset({"topic", "reason", "id"})
 
 
-async def file_dead_letters(database: Database, settings: KafkaSettings) -> None:
-    """File all that is new in the dead-letter topics, forget what is old; TransientError."""
-    consumer = AIOKafkaConsumer(
+def filing_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
+    """Return a consumer that can take the largest dead letter; it is not started."""
+    return AIOKafkaConsumer(
         **settings.client_arguments(),
         enable_auto_commit=False,
         max_partition_fetch_bytes=DLQ_MAX_MESSAGE_BYTES,
     )
+
+
+async def file_dead_letters(database: Database, settings: KafkaSettings) -> None:
+    """File all that is new in the dead-letter topics, forget what is old; TransientError."""
+    consumer = filing_consumer(settings)
     try:
         await consumer.start()
-        await _Filing(database, consumer, settings).run()
-        await forget_letters(database)
+        await file_by(consumer, database, settings)
     except (KafkaError, TimeoutError, OSError) as error:
         raise KafkaUnavailableError(f"Kafka does not answer: {error!r}.") from error
     finally:
         await consumer.stop()
+
+
+async def file_by(consumer: AIOKafkaConsumer, database: Database, settings: KafkaSettings) -> None:
+    """Do as file_dead_letters() with a started *consumer*; raises as that one does."""
+    await _Filing(database, consumer, settings).run()
+    await forget_letters(database)
 
 
 class _Filing:
@@ -50,12 +60,16 @@ class _Filing:
     async def run(self) -> None:
         parts = await self._partitions()
         ends = await self._consumer.end_offsets(parts)
-        self._consumer.assign(parts)
-        for part, start in (await self._starts(parts, ends)).items():
-            self._consumer.seek(part, start)
+        starts = await self._starts(parts, ends)
+        new = [part for part in parts if starts[part] < ends[part]]
+        if not new:
+            return
+        self._consumer.assign(new)
+        for part in new:
+            self._consumer.seek(part, starts[part])
         # A broker that goes away only makes getmany() return nothing.
         async with asyncio.timeout(_SILENCE_SECONDS) as silence:
-            while any([await self._consumer.position(part) < ends[part] for part in parts]):
+            while any([await self._consumer.position(part) < ends[part] for part in new]):
                 found = await self._consumer.getmany(timeout_ms=200)
                 records = [record for batch in found.values() for record in batch]
                 await file_letters(self._database, map(self._letter, records))

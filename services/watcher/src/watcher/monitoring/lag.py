@@ -15,7 +15,7 @@ from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
 from watcher.metrics import DEAD_LETTERS, LAG
-from watcher.monitoring.dead_letters import file_dead_letters
+from watcher.monitoring.dead_letters import file_by, filing_consumer
 from watcher.monitoring.findings import Finding, Kind, Severity
 from watcher.settings import WatchSettings
 
@@ -41,21 +41,14 @@ class Standing:
 
 async def read_standing(database: Database, settings: KafkaSettings) -> Standing:
     """Return how far our consumer groups are; dead letters are filed. Raises TransientError."""
-    behind = await _read_lag(settings)
-    await file_dead_letters(database, settings)
-    counted = await count_open(database)
-    return Standing(behind, {topic.name: counted.get(topic.name, 0) for topic in TOPICS})
-
-
-async def _read_lag(settings: KafkaSettings) -> Sequence[Behind]:
     admin = AIOKafkaAdminClient(**settings.client_arguments())
-    consumer = AIOKafkaConsumer(**settings.client_arguments())
+    consumer = filing_consumer(settings)
     try:
         async with asyncio.timeout(_SECONDS):
             await admin.start()
             await consumer.start()
             prefix = settings.kafka_topic_prefix
-            return [
+            behind = [
                 Behind(
                     topic.group,
                     topic.name,
@@ -64,11 +57,14 @@ async def _read_lag(settings: KafkaSettings) -> Sequence[Behind]:
                 for topic in TOPICS
                 if topic.group is not None
             ]
+        await file_by(consumer, database, settings)
     except (KafkaError, TimeoutError, OSError) as error:
         raise KafkaUnavailableError(f"Kafka: {error!r}") from error
     finally:
         await consumer.stop()
         await admin.close()
+    counted = await count_open(database)
+    return Standing(behind, {topic.name: counted.get(topic.name, 0) for topic in TOPICS})
 
 
 async def _behind(
