@@ -127,6 +127,22 @@ async def test_a_consumer_that_stands_still_is_replaced(kafka_settings, monkeypa
         await broker.stop()
 
 
+async def test_consumers_that_start_while_kafka_is_away_read_once_it_is_back(
+    kafka_settings, monkeypatch
+):
+    monkeypatch.setattr(supervision, "_PAUSE_SECONDS", 0.1)
+    seen = []
+
+    async def handler(value):
+        seen.append(value)
+
+    await send(kafka_settings, MEDIA_INGEST, (b"k", b"before"))
+    async with gate(kafka_settings) as (settings, open_gate), running(settings, handler):
+        assert seen == []
+        await open_gate()
+        await eventually(lambda: seen == [b"before"])
+
+
 @pytest.mark.parametrize("value", [None, b"", b"null", b"\0" * 9, b"[" * 50_000])
 async def test_strange_values_are_dead_lettered_and_committed(kafka_settings, value):
     async def handler(event):

@@ -30,8 +30,13 @@ class SupervisedBroker(KafkaBroker):
     _mender: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start all consumers, and begin to look at them."""
-        await super().start()
+        """Start all consumers, and begin to look at them; those that wait for Kafka start later."""
+        try:
+            await super().start()
+        except KafkaError as error:
+            # FastStream has said by then that the service has started: with the error it would live
+            # on without consumers.
+            log.warning("consumer_waits", error=repr(error))
         self._mender = asyncio.create_task(self._mend_for_ever())
 
     async def stop(self, *error: Any) -> None:
