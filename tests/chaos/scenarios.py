@@ -270,7 +270,7 @@ async def _freeze_a_worker(run: Run, settings: dict[str, str] | None = None, *, 
 
     *late* is when its encoder, which nobody froze, has finished: then it has a result to give.
     """
-    clip = media.long_clip(6.0)
+    clip = media.long_clip(12.0)
     await run.load(2, samples=[clip], concurrency=2)
     await run.until(lambda: _encoders(run, 2), 30)
     with run.harness.frozen("ingest"):
@@ -294,8 +294,8 @@ async def _encoders(run: Run, count: int) -> bool:
 
 async def _held(run: Run, fence: int, count: int) -> bool:
     rows = await run.rows(
-        "SELECT 1 FROM tasks WHERE state = 'running' AND pool = 'encode' AND fence = $1"
-        " AND company_id = ANY($2::uuid[])",
+        "SELECT 1 FROM tasks WHERE state IN ('running', 'done') AND pool = 'encode'"
+        " AND fence >= $1 AND company_id = ANY($2::uuid[])",
         fence, run.companies,
     )  # fmt: skip
     return len(rows) >= count
