@@ -371,7 +371,7 @@ def film(work, database_name, admin):
     return queued
 
 
-async def test_long_films_make_way_for_a_company_that_has_no_worker(
+async def test_long_films_are_preempted_for_a_company_that_has_no_worker(
     workers, run, settings, film, admin
 ):
     """With all workers busy for hours, another company's film is begun all the same."""

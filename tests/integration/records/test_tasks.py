@@ -332,7 +332,7 @@ async def test_a_long_task_makes_way_for_a_company_that_has_waited(attempt, clai
     assert not await should_yield(work, second), "the company that used the most"
 
 
-async def test_a_task_that_made_way_runs_longer_before_it_does_so_again(
+async def test_a_task_that_was_preempted_runs_longer_before_it_does_so_again(
     attempt, claim, work, admin
 ):
     await attempt(new("film"), company=BIG)

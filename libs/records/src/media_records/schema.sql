@@ -23,7 +23,7 @@ CREATE TABLE bucket_requests (
     company_id  uuid PRIMARY KEY,
     requested_at   timestamptz NOT NULL DEFAULT now()
 );
-CREATE INDEX wanted_buckets_age ON bucket_requests (requested_at);
+CREATE INDEX bucket_requests_age ON bucket_requests (requested_at);
 
 -- What a company uses is the sum of its slots. Each connection adds to a slot of its own, so that
 -- the signatures of one company do not wait for one another.

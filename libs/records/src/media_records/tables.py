@@ -100,7 +100,7 @@ class BucketRequest(SQLModel, table=True):
     """A company that asked for its first grant and has no bucket yet; the watcher makes it."""
 
     __tablename__ = "bucket_requests"
-    __table_args__ = (Index("wanted_buckets_age", "requested_at"),)
+    __table_args__ = (Index("bucket_requests_age", "requested_at"),)
 
     company_id: UUID = Field(primary_key=True)
     requested_at: datetime = Field(sa_column=_moment(now=True))

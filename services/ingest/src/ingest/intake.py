@@ -31,11 +31,7 @@ _OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING, AssetStatus.EXPI
 _AT_ONCE = 50
 
 MOST = 500
-"""
-Notifications that are best taken in at once.
-
-That takes a second at most, and nobody's first one waits for more than two of such batches.
-"""
+"""Notifications that are best taken in at once: who comes later waits for that many of others."""
 
 Announced = Mapping[UUID, StoredObject]
 

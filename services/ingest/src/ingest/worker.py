@@ -165,12 +165,12 @@ class Workers:
             log.error("task_error", exc_info=error)
         if task.tries >= self._settings.task_max_tries:
             return await self._fail(task, OutOfTriesError(task.tries))
-        return await self._give_back(task, error, counted=True)
+        return await self._release(task, error, counted=True)
 
     async def _wait_for(self, task: Task, error: TransientError) -> str:
         if task.age_seconds > self._settings.give_up_seconds:
             return await self._fail(task, GaveUpError())
-        return await self._give_back(task, error, counted=False)
+        return await self._release(task, error, counted=False)
 
     def _refuse_too_many(self, task: Task) -> None:
         if task.tries > self._settings.task_max_tries:
@@ -187,7 +187,7 @@ class Workers:
         count_outcome(outcome)
         return "failed"
 
-    async def _give_back(self, task: Task, error: Exception, *, counted: bool) -> str:
+    async def _release(self, task: Task, error: Exception, *, counted: bool) -> str:
         tracing.mark_failed(error)
         delay = retry_delay_seconds(
             task.tries if counted else 1,

@@ -77,7 +77,7 @@ _EXCEEDED = {
 MAX_OUTPUT_BYTES = 4 * 1024**3
 _LOOK_AT_BYTES_SECONDS = 0.25
 _LEAST_FREE_BYTES = 64 * 1024**2
-_JAILERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
+_SANDBOXERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
 _RUN_OPTIONS = (
     "-hide_banner", "-nostdin", "-loglevel", "warning", *_MAX_ALLOC,
     "-nostats", "-progress", "pipe:1", "-y",
@@ -372,7 +372,7 @@ def _raise_if_interrupted(code: int, stderr: str, writes: Path | None = None) ->
     if writes is not None and shutil.disk_usage(writes).free < _LEAST_FREE_BYTES:
         raise FfmpegInterruptedError("the disk is full")
     # The sandbox speaks first, and alone: where ffmpeg has said more, its tail may begin like that.
-    if stderr.startswith(_JAILERS) and len(stderr.encode()) < _TAIL_BYTES:
+    if stderr.startswith(_SANDBOXERS) and len(stderr.encode()) < _TAIL_BYTES:
         raise FfmpegInterruptedError(f"the sandbox: {stderr}")
     if code in _KILLED:
         raise FfmpegKilledError(f"ended with code {code}: {stderr[-200:]}")
