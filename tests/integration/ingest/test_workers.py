@@ -260,7 +260,7 @@ async def test_work_that_has_ended_its_job_may_tidy_up(
         beats.append(await beat(*words, **more))
         return beats[-1]
 
-    monkeypatch.setattr(tasks, "beat", noted)
+    monkeypatch.setattr(tasks, "heartbeat", noted)
     done, lost = (
         TASKS.labels("inspect", outcome)._value.get() for outcome in ("done", "lost_lease")
     )
@@ -311,7 +311,7 @@ async def test_work_stops_when_the_lease_can_no_longer_be_renewed(
     async def away(*_, **__):
         raise TransientError("away")
 
-    monkeypatch.setattr(tasks, "beat", away)
+    monkeypatch.setattr(tasks, "heartbeat", away)
     async with workers.running():
         await eventually(lambda: run.stopped == 1)
     del asset_id
