@@ -18,7 +18,7 @@ from mediactl.devstack.native.alertmanager import AlertmanagerServer
 from mediactl.devstack.native.install import ensure_tools, expected_tools
 from mediactl.devstack.native.kafka import KafkaServer
 from mediactl.devstack.native.minio import MinioServer
-from mediactl.devstack.native.postgres import PostgresServer, data_directory
+from mediactl.devstack.native.postgres import PostgresServer, new_data_directory
 from mediactl.devstack.native.prometheus import PrometheusServer, write_targets
 from mediactl.devstack.native.tools import Tools
 from mediactl.devstack.parallel import run_all
@@ -105,7 +105,7 @@ class NativeInfrastructure:
     def _choose_postgres_data(self) -> None:
         known = self.state.fact(_POSTGRES_DATA)
         if known is None or not Path(known).exists():
-            self.state.remember_fact(_POSTGRES_DATA, str(data_directory(self.home.path)))
+            self.state.remember_fact(_POSTGRES_DATA, str(new_data_directory(self.home.path)))
 
     def _build(self, tools: Tools) -> None:
         self.kafka = self._kafka(tools)

@@ -7,12 +7,12 @@ or nobody, and a data directory which that user can reach.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,6 +34,7 @@ _SETTINGS = {
     "log_timezone": "UTC",
 }
 _FSYNC_VARIABLE = "POSTGRES_FSYNC"
+_OUTSIDE = Path("/var/tmp")  # noqa: S108 - each cluster gets a name made up for it
 
 
 class PostgresServer(Program):
@@ -131,24 +132,28 @@ class PostgresServer(Program):
             raise MediactlError(f"PostgreSQL could not make {self._data}: {done.stderr.strip()}")
 
 
-def data_directory(home: Path) -> Path:
+def new_data_directory(home: Path, *, outside: Path = _OUTSIDE) -> Path:
     """
-    Return where the cluster of the stack in *home* lies, and make its parent.
+    Return where a new cluster of the stack in *home* is to lie, and make its parent.
 
-    That is ``home/data/postgres``, or a directory of /var/tmp where the server's account
-    cannot reach into *home*.
+    That is ``home/data/postgres``, or a new directory of *outside* where the server's account
+    cannot reach into *home*. Raises MediactlError where a cluster lies in *home* whose password
+    was lost with the stack's state.
     """
     inside = home / "data" / "postgres"
+    if inside.exists():
+        raise MediactlError(
+            f"{inside} is of a stack that mediactl has no record of: 'mediactl down --wipe' "
+            "removes it with all its data."
+        )
     inside.parent.mkdir(parents=True, exist_ok=True)
     if _is_reachable(inside.parent):
         return inside
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    outside = Path("/var/tmp") / f"mediactl-{digest}"  # noqa: S108 - checked below
-    outside.mkdir(mode=0o711, exist_ok=True)
-    if outside.is_symlink() or outside.stat().st_uid != os.geteuid():
-        raise MediactlError(f"{outside} belongs to somebody else: remove it, or set MEDIACTL_HOME.")
-    outside.chmod(0o711)  # whatever the umask: its account passes through
-    return outside / "postgres"
+    # Never the directory of an earlier stack: who removes a home by hand leaves that behind,
+    # and its cluster has another password.
+    made = Path(tempfile.mkdtemp(prefix="mediactl-", dir=outside))
+    made.chmod(0o711)  # its account passes through
+    return made / "postgres"
 
 
 def remove_outside_data(home: Path, data: str | None) -> None:
