@@ -19,7 +19,7 @@ PARENT = (
 )
 
 LEAVER = (
-    "import os, sys; from pathlib import Path; from mediactl import processes; "
+    "import os, sys; from pathlib import Path; from mediactl.devstack import processes; "
     f"ref = processes.spawn([sys.executable, '-c', {FOREVER!r}], env=os.environ, "
     "log_file=Path(sys.argv[1])); print(ref.pid)"
 )

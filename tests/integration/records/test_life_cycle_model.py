@@ -160,7 +160,7 @@ class LifeCycle(Steps):
     @rule(data=st.data())
     def worker_beats(self, data: st.DataObject) -> None:
         worker = self.some_worker(data)
-        assert self.run(self.world.beat(worker.real)) == self.model.beat(worker.claim)
+        assert self.run(self.world.heartbeat(worker.real)) == self.model.beat(worker.claim)
 
     @rule()
     def ingest_asks_for_pictures(self) -> None:
