@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from media_contracts import MediaFile, MediaKind, Stage
+from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
 
@@ -29,6 +30,7 @@ class Source:
     frame_rate: float | None = None
     has_sound: bool = False
     scans: int = 1
+    warnings: tuple[WarningCode, ...] = ()
 
     @property
     def megapixels(self) -> float:
@@ -46,11 +48,12 @@ class Planner(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """What a task has led to: files in storage, tasks that follow, and what clients are told."""
+    """What a task has led to: files, tasks that follow, and what clients are told."""
 
     files: Sequence[MediaFile] = ()
     then: Sequence[NewTask] = ()
     stage: Stage | None = None
+    warnings: Sequence[WarningCode] = ()
 
 
 class Doer(Protocol):
