@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from media_contracts.errors import NO_FAULT_OF_THE_FILE, SYSTEM_FAULTS, ErrorCode, Fault, table
+from media_contracts.warnings import WarningCode
 from media_runtime.errors import PermanentError
 from media_runtime.http.app import ApiError, Problem
 from media_runtime.http.guard import TITLES
@@ -34,7 +35,7 @@ def test_the_published_page_has_every_code_that_clients_see():
     page = (ROOT / "libs" / "contracts" / "errors.md").read_text()
     assert page == table()
     seen = {code for code in ErrorCode if code.http_status or code.failure}
-    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == seen
+    assert set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE)) == seen | set(WarningCode)
     assert set(ErrorCode) - seen == {ErrorCode.MALFORMED_NOTIFICATION}
 
 
@@ -50,7 +51,7 @@ def test_the_database_refuses_with_codes_that_exist():
 
 
 def test_a_code_is_its_name_and_its_sentence_is_one():
-    for code in ErrorCode:
+    for code in (*ErrorCode, *WarningCode):
         assert code == code.name.lower()
         assert code is ErrorCode.MALFORMED_NOTIFICATION or code.sentence.endswith(".")
 

@@ -29,7 +29,9 @@ from media_contracts.messages import (
     ThumbnailFailed,
     ThumbnailMade,
     ThumbnailRequested,
+    WarningInfo,
 )
+from media_contracts.probe import Colour, Probe, SoundTrack
 from media_contracts.profiles import PictureOutput, Profile, ProfileRef, VideoOutput
 from media_contracts.topics import (
     DLQ_MAX_MESSAGE_BYTES,
@@ -58,6 +60,7 @@ __all__ = [
     "AssetStatus",
     "AssetStatusChanged",
     "CloudEvent",
+    "Colour",
     "ContractError",
     "Data",
     "ErrorInfo",
@@ -72,15 +75,18 @@ __all__ = [
     "Picture",
     "PictureOutput",
     "PictureSpec",
+    "Probe",
     "Profile",
     "ProfileRef",
     "Rendition",
+    "SoundTrack",
     "Stage",
     "ThumbnailFailed",
     "ThumbnailMade",
     "ThumbnailRequested",
     "Topic",
     "VideoOutput",
+    "WarningInfo",
     "derived_id",
     "new_event",
 ]

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
 
+from media_contracts.warnings import WarningCode
+
 _SERVER_ERROR = 500
 
 
@@ -183,6 +185,14 @@ whose it is, a retry can make the asset ready; alerts count these two alone.
 | code | fault | sentence |
 | --- | --- | --- |
 {failures}
+
+## Warnings
+
+The `warnings` of an asset and of its outcome: what it is ready in spite of.
+
+| code | sentence |
+| --- | --- |
+{warnings}
 """
 
 
@@ -190,7 +200,8 @@ def table() -> str:
     """Return all codes that clients see as a page of Markdown."""
     answers = [(code, code.http_status) for code in ErrorCode if code.http_status]
     failures = [(code, code.failure) for code in ErrorCode if code.failure]
-    return _PAGE.format(answers=_rows(answers), failures=_rows(failures))
+    warnings = "\n".join(f"| `{code}` | {code.sentence} |" for code in WarningCode)
+    return _PAGE.format(answers=_rows(answers), failures=_rows(failures), warnings=warnings)
 
 
 def _rows(found: Iterable[tuple[ErrorCode, object]]) -> str:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from media_contracts.envelope import Data, Payload, Timestamp
 from media_contracts.files import Fit, MediaFile, MediaKind
+from media_contracts.probe import Probe
 from media_contracts.profiles import ProfileRef
 from pydantic import Field
 
@@ -37,6 +38,13 @@ class ErrorInfo(Data):
     """Why something failed: a stable code for programs, a sentence for people."""
 
     code: str = Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["unsupported_media"])
+    message: str = Field(min_length=1)
+
+
+class WarningInfo(Data):
+    """What a file is ready in spite of: a stable code for programs, a sentence for people."""
+
+    code: str = Field(pattern=r"^[a-z][a-z0-9_]*$", examples=["sound_left_out"])
     message: str = Field(min_length=1)
 
 
@@ -106,7 +114,11 @@ class ThumbnailRequested(Payload):
 
 
 class ThumbnailMade(Payload):
-    """All pictures that one request asked for are in storage; ``seconds`` is what they took."""
+    """
+    All pictures that one request asked for are in storage.
+
+    ``seconds`` is what they took, ``warnings`` are codes of what they were made in spite of.
+    """
 
     event_type: ClassVar[str] = "media.thumbnail.made.v1"
 
@@ -114,6 +126,7 @@ class ThumbnailMade(Payload):
     pictures: list[Picture] = Field(min_length=1)
     task: str | None = None
     seconds: float | None = Field(default=None, ge=0)
+    warnings: list[str] | None = None
 
 
 class ThumbnailFailed(Payload):
@@ -162,9 +175,9 @@ class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.
 
-    ``content_type`` and ``size`` (bytes) describe the upload, ``profile`` says what was wanted of
-    it; ``files`` is all that was made of
-    it, of which ``rendition`` is the one to play or show, and ``thumbnail`` the one for lists.
+    ``content_type``, ``size`` (bytes) and ``probe`` describe the upload, ``profile`` says what was
+    wanted of it; ``files`` is all that was made of it, of which ``rendition`` is the one to play or
+    show, and ``thumbnail`` the one for lists. ``warnings`` is what it is ready in spite of.
     """
 
     event_type: ClassVar[str] = "media.asset.processed.v1"
@@ -179,6 +192,8 @@ class MediaProcessed(Payload):
     rendition: Rendition | None = None
     thumbnail: Picture | None = None
     files: list[MediaFile] | None = None
+    probe: Probe | None = None
+    warnings: list[WarningInfo] | None = None
     error: ErrorInfo | None = None
     created_at: Timestamp
     processed_at: Timestamp

@@ -20,10 +20,13 @@ from media_contracts import (
     AssetStatusChanged,
     ErrorInfo,
     Payload,
+    Probe,
     Stage,
     Topic,
+    WarningInfo,
     new_event,
 )
+from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
 from media_runtime.kafka.producer import OutgoingRecord, event_record
@@ -82,7 +85,13 @@ _MARK_UPLOADED = """
     WHERE id = ANY($1::uuid[]) RETURNING *
 """
 _SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = ANY($1::uuid[])"
+_DESCRIBE = """
+    UPDATE media_assets SET probe = coalesce($2::jsonb, probe),
+        warnings = ARRAY(SELECT DISTINCT unnest(warnings || $3::text[]) ORDER BY 1)
+    WHERE id = $1
+"""
 _AS_IT_WAS_READ = "WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *"
+_WARNINGS = {code.value: code.sentence for code in WarningCode}
 _FACTS = frozenset(
     {
         "error_code",
@@ -92,7 +101,7 @@ _FACTS = frozenset(
         "retired",
     }
 )
-_OF_EVERY_CHANGE = frozenset({"status", "attempt", "updated_at", "attempt_at"})
+_OF_EVERY_CHANGE = frozenset({"status", "attempt", "updated_at", "attempt_at", "probe", "warnings"})
 
 
 class ForbiddenTransitionError(ValueError):
@@ -159,7 +168,7 @@ async def change(
     attempt = asset.attempt + 1 if new_attempt else asset.attempt
     values = {**(facts or {}), "status": to.value, "attempt": attempt, "updated_at": at}
     if new_attempt:
-        values["attempt_at"] = at
+        values |= {"attempt_at": at, "probe": None, "warnings": []}
     row = await _update(tx, asset, values)
     if row is None:
         return None
@@ -244,6 +253,28 @@ async def lock_assets(tx: Tx, asset_ids: Collection[UUID]) -> dict[UUID, Asset]:
 async def mark_uploaded(tx: Tx, asset_ids: Collection[UUID], *, at: datetime) -> Sequence[Asset]:
     """Record when uploads of locked assets were announced, and return these as they are now."""
     return [Asset.of(row) for row in await tx.fetch(_MARK_UPLOADED, list(asset_ids), at)]
+
+
+async def describe(
+    tx: Tx, asset_id: UUID, probe: Probe | None, warnings: Collection[WarningCode]
+) -> None:
+    """Record what is known of a locked asset's upload; warnings add to those that it has."""
+    found = probe.model_dump_json(exclude_none=True) if probe else None
+    await tx.execute(_DESCRIBE, asset_id, found, [code.value for code in warnings])
+
+
+def probe_of(asset: Asset) -> Probe | None:
+    """Return what was found of the asset's upload."""
+    return Probe.model_validate_json(asset.probe) if asset.probe else None
+
+
+def warnings_of(asset: Asset) -> list[WarningInfo]:
+    """Return what the asset is ready in spite of, with a sentence for each."""
+    return [
+        WarningInfo(code=code, message=_WARNINGS[code])
+        for code in asset.warnings
+        if code in _WARNINGS  # and none of a later version
+    ]
 
 
 async def sweep(tx: Tx, *asset_ids: UUID, at: datetime) -> None:

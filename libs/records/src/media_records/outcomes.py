@@ -25,7 +25,7 @@ from media_contracts import (
 )
 from media_contracts.formats import kind_of
 from media_records.files import files_of, forget_outputs, media_of, outputs_of, thumbnail_of
-from media_records.lifecycle import change, tell
+from media_records.lifecycle import change, probe_of, tell, warnings_of
 from media_records.tables import Asset, AssetFile
 from media_records.work import Tx
 
@@ -95,6 +95,8 @@ async def _told(
         rendition=_rendition(asset, files),
         thumbnail=_picture(asset, files),
         files=[MediaFile.model_validate(file, from_attributes=True) for file in files] or None,
+        probe=probe_of(asset),
+        warnings=warnings_of(asset) or None,
         error=error,
         created_at=asset.created_at,
         processed_at=now,

@@ -70,6 +70,8 @@ CREATE TABLE media_assets (
     attempt_at         timestamptz,
     retired            boolean NOT NULL DEFAULT false,
     grant_swept        boolean NOT NULL DEFAULT false,
+    probe              jsonb,
+    warnings           text[] NOT NULL DEFAULT '{}',
     -- With the company in the key, no row can point at another company's asset.
     UNIQUE (company_id, id)
 );
@@ -441,7 +443,7 @@ GRANT DELETE ON media_assets TO media_watcher;
 GRANT SELECT, UPDATE (
     file_name, content_type, size, status, attempt, bucket, uploaded_at, error_code,
     error_message, traceparent, grant_expires_at, updated_at, processed_at, sweep_at, check_at,
-    found_at, attempt_at, retired, grant_swept
+    found_at, attempt_at, retired, grant_swept, probe, warnings
 ) ON media_assets TO media_sign_api, media_internal;
 
 GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;

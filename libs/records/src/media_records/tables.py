@@ -25,6 +25,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import configure_mappers
 from sqlmodel import Field, SQLModel
 
@@ -117,6 +118,7 @@ class Asset(_Row, table=True):
     ``attempt_at`` is when the attempt began; null for the first, which begins with its upload.
     ``retired`` says of a deleted asset that its age is the reason, not somebody's wish.
     ``grant_swept`` says that other versions of the original went after its grant had lapsed.
+    ``probe`` is JSON of a contract's Probe; ``warnings`` are codes of what is not as it should be.
     """
 
     __tablename__ = "media_assets"
@@ -179,6 +181,10 @@ class Asset(_Row, table=True):
     attempt_at: datetime | None = Field(sa_column=_moment())
     retired: bool = _no()
     grant_swept: bool = _no()
+    probe: str | None = Field(sa_column=Column(JSONB(none_as_null=True)))
+    warnings: list[str] = Field(
+        sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
+    )
 
 
 class CompanyUsage(SQLModel, table=True):

@@ -16,10 +16,11 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from media_contracts import AssetStatus, ErrorInfo, MediaFile, Stage
+from media_contracts import AssetStatus, ErrorInfo, MediaFile, Probe, Stage
+from media_contracts.warnings import WarningCode
 from media_records import outcomes
 from media_records.files import add_outputs
-from media_records.lifecycle import lock_asset, progressed
+from media_records.lifecycle import describe, lock_asset, progressed
 from media_records.outcomes import Outcome
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
@@ -391,9 +392,13 @@ async def finish(
     then: Sequence[NewTask] = (),
     stage: Stage | None = None,
     seconds: float | None = None,
+    probe: Probe | None = None,
+    warnings: Collection[WarningCode] = (),
 ) -> Outcome | None:
     """
     End *task* as done with its *files*, add what follows, and settle the attempt if it is complete.
+
+    The asset keeps what was found of the upload, *probe* and *warnings*.
 
     Returns the attempt's outcome where this task was the last of the required ones. Clients are
     told of *stage*. *seconds* are those of the work where that is less than the lease lasted.
@@ -407,6 +412,8 @@ async def finish(
         return None
     await _end_each(tx, [end])
     await add_outputs(tx, asset, files, fence=task.fence)
+    if probe is not None or warnings:
+        await describe(tx, asset.id, probe, warnings)
     if stage is not None:
         await progressed(tx, asset, stage, at=datetime.now(UTC))
     await add(tx, asset, then)

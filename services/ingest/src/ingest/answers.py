@@ -9,6 +9,7 @@ import structlog
 from ingest.metrics import ANSWERS_REFUSED, STALE_RESULTS, count_outcome
 from ingest.outputs import pictures
 from media_contracts import CloudEvent, Stage, ThumbnailFailed, ThumbnailMade
+from media_contracts.warnings import WarningCode
 from media_records import tasks
 from media_records.files import files_of
 from media_records.lifecycle import find_asset, lock_asset, sweep
@@ -68,6 +69,7 @@ class OnAnswer:
                     pictures.files(task, made),
                     stage=Stage.THUMBNAILED,
                     seconds=made.seconds,
+                    warnings=[code for code in WarningCode if code in (made.warnings or ())],
                 )
             case ThumbnailFailed() as failed:
                 return await tasks.fail(tx, task, failed.error, seconds=failed.seconds)

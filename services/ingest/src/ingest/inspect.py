@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from ingest import facts
 from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
 from ingest.plan import plan
@@ -44,7 +45,12 @@ class Inspect:
         await asyncio.to_thread(check_file, source, asset)
         with timed("probe"):
             found = await self._probe(asset, source)
-        return Done(then=plan(self._settings.profile, found), stage=Stage.PROBED)
+        return Done(
+            then=plan(self._settings.profile, found),
+            stage=Stage.PROBED,
+            probe=found.probe,
+            warnings=found.warnings,
+        )
 
     async def _probe(self, asset: Asset, source: Path) -> Source:
         limits = self._settings.limits
@@ -60,9 +66,12 @@ class Inspect:
                 duration_seconds=info.duration_seconds,
                 frame_rate=video.frame_rate,
                 has_sound=info.audio is not None,
+                probe=facts.of_video(info),
             )
         image = await self._pool.run(
             probe_image, source, self._settings.upload_max_frames, timeout_seconds=_PROBE_SECONDS
         )
         check_image(image, asset, limits)
-        return Source(kind, image.width, image.height, scans=image.scans)
+        return Source(
+            kind, image.width, image.height, scans=image.scans, probe=facts.of_image(image)
+        )

@@ -65,6 +65,14 @@ class RunTask:
         ):
             done = await self._doers[task.kind](task, asset, source, folder)
             async with self._work.begin() as tx:
-                outcome = await tasks.finish(tx, task, done.files, then=done.then, stage=done.stage)
+                outcome = await tasks.finish(
+                    tx,
+                    task,
+                    done.files,
+                    then=done.then,
+                    stage=done.stage,
+                    probe=done.probe,
+                    warnings=done.warnings,
+                )
             upload.wanted_next = any(one.kind in self._doers for one in done.then)
             count_outcome(outcome)

@@ -12,7 +12,9 @@ from media_contracts import AssetStatus
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
+from media_contracts.warnings import WarningCode
 from media_records.files import Files, media_of, thumbnail_of
+from media_records.lifecycle import warnings_of
 from media_records.tables import Asset
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
@@ -72,12 +74,56 @@ class AssetError(_View):
     message: str
 
 
+class AssetWarning(_View):
+    """What the asset is ready in spite of."""
+
+    code: str = Field(examples=[WarningCode.SOUND_LEFT_OUT])
+    message: str
+
+
+class ColourView(_View):
+    """The colour that the file says it has; null where it says nothing."""
+
+    primaries: str | None = Field(default=None, examples=["bt709"])
+    transfer: str | None = Field(default=None, examples=["bt709"])
+    matrix: str | None = Field(default=None, examples=["bt709"])
+    range: str | None = Field(default=None, examples=["tv"])
+
+
+class SoundView(_View):
+    """One track of sound."""
+
+    codec: str = Field(examples=["aac"])
+    channels: int
+    layout: str | None = Field(default=None, examples=["stereo"])
+
+
+class ProbeView(_View):
+    """
+    What the uploaded file is. ``width`` and ``height`` are in pixels as people see it.
+
+    ``rotation`` is how far players turn the stored picture, in degrees clockwise.
+    """
+
+    container: str = Field(examples=["mov,mp4,m4a,3gp,3g2,mj2"])
+    codec: str | None = Field(default=None, examples=["h264"])
+    width: int | None = None
+    height: int | None = None
+    rotation: int | None = None
+    duration_seconds: float | None = None
+    frame_rate: float | None = None
+    frames: int | None = None
+    colour: ColourView | None = None
+    sound: list[SoundView] | None = None
+
+
 class AssetView(_View):
     """
     An asset as its company sees it.
 
     ``size`` and ``type`` are those declared for the upload; ``width``, ``height`` (pixels) and
-    ``durationSeconds`` describe the processed file. URLs are null until the asset is ready.
+    ``durationSeconds`` describe the processed file, ``probe`` the uploaded one. URLs are null until
+    the asset is ready.
     """
 
     asset_id: UUID
@@ -92,6 +138,8 @@ class AssetView(_View):
     width: int | None = None
     height: int | None = None
     error: AssetError | None = None
+    probe: ProbeView | None = None
+    warnings: list[AssetWarning] = Field(default_factory=list)
     created_at: Timestamp
     updated_at: Timestamp
     processed_at: Annotated[Timestamp | None, Field(default=None)] = None
@@ -124,6 +172,8 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         error=AssetError(code=asset.error_code, message=asset.error_message or "")
         if asset.error_code
         else None,
+        probe=ProbeView.model_validate_json(asset.probe) if asset.probe else None,
+        warnings=[AssetWarning(code=one.code, message=one.message) for one in warnings_of(asset)],
         created_at=asset.created_at,
         updated_at=asset.updated_at,
         processed_at=asset.processed_at,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from media_contracts import MediaFile, MediaKind, Stage
+from media_contracts import MediaFile, MediaKind, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
@@ -31,6 +31,7 @@ class Source:
     has_sound: bool = False
     scans: int = 1
     warnings: tuple[WarningCode, ...] = ()
+    probe: Probe | None = None
 
     @property
     def megapixels(self) -> float:
@@ -53,6 +54,7 @@ class Done:
     files: Sequence[MediaFile] = ()
     then: Sequence[NewTask] = ()
     stage: Stage | None = None
+    probe: Probe | None = None
     warnings: Sequence[WarningCode] = ()
 
 
