@@ -134,6 +134,16 @@ async def test_a_video_keeps_its_sound_and_a_silent_one_stays_silent(processed, 
         assert abs(float(video.streams["audio"]["duration"]) - SECONDS.get(name, 2)) < 0.2
 
 
+async def test_an_asset_says_what_its_file_is(processed):
+    film = (await processed.ready("phone.mov"))["probe"]
+    assert (film["codec"], film["width"], film["height"]) == ("h264", 240, 320)
+    assert film["rotation"] in {90, 270}
+    assert [sound["codec"] for sound in film["sound"]] == ["aac"]
+    assert abs(film["durationSeconds"] - 2) < 0.2
+    photo = await processed.ready("photo.jpg")
+    assert (photo["probe"]["codec"], photo["warnings"]) == ("jpeg", [])
+
+
 @pytest.mark.parametrize("name", ["rotated.mp4", "phone.mov"])
 async def test_a_rotated_video_comes_out_upright(processed, tmp_path, name):
     asset = await processed.ready(name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from media_contracts import ErrorInfo, FileKind, MediaFile
+from media_contracts import AssetStatus, ErrorInfo, FileKind, MediaFile, Probe
+from media_contracts.warnings import WarningCode
 from media_records import tasks
-from media_records.lifecycle import lock_asset
+from media_records.lifecycle import change, lock_asset, probe_of, warnings_of
 from media_records.tasks import LostLeaseError, NewTask, Pool, Turns
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
@@ -118,6 +120,37 @@ async def test_an_attempt_is_complete_when_all_its_required_tasks_are_done(
     extra = await claim()
     assert await finish(extra, file("extra")) is None
     assert set(await files_now(work.database, asset)) == {"video", "still", "extra"}
+
+
+async def test_an_asset_keeps_what_its_tasks_found_until_its_next_attempt(attempt, claim, work):
+    found = Probe(container="avi", codec="mpeg4", width=64, height=48)
+    asset_id = await attempt(NewTask("a", "a", Pool.INSPECT), NewTask("b", "b", Pool.ENCODE))
+    async with work.begin() as tx:
+        task = await claim(Pool.INSPECT)
+        await tasks.finish(tx, task, probe=found, warnings=[WarningCode.TYPE_DIFFERS])
+    async with work.begin() as tx:
+        both = [WarningCode.TYPE_DIFFERS, WarningCode.SOUND_LEFT_OUT]
+        await tasks.finish(tx, await claim(Pool.ENCODE), warnings=both)
+    asset = await asset_now(work.database, asset_id)
+    assert (asset.status, probe_of(asset)) == ("ready", found)
+    assert [one.code for one in warnings_of(asset)] == ["sound_left_out", "type_differs"]
+
+
+async def test_a_new_attempt_begins_with_nothing_found(attempt, claim, work):
+    asset_id = await attempt(NewTask("a", "a", Pool.INSPECT), NewTask("b", "b", Pool.ENCODE))
+    async with work.begin() as tx:
+        found = Probe(container="avi")
+        await tasks.finish(
+            tx, await claim(Pool.INSPECT), probe=found, warnings=[WarningCode.FILE_DAMAGED]
+        )
+    async with work.begin() as tx:
+        await tasks.fail(tx, await claim(Pool.ENCODE), BAD)
+    async with work.begin() as tx:
+        failed = await lock_asset(tx, asset_id)
+        assert failed.warnings == ["file_damaged"]
+        await change(tx, failed, AssetStatus.PROCESSING, at=datetime.now(UTC), new_attempt=True)
+    asset = await asset_now(work.database, asset_id)
+    assert (probe_of(asset), warnings_of(asset)) == (None, [])
 
 
 async def test_a_task_waits_for_those_that_it_needs(attempt, claim, finish, states):
