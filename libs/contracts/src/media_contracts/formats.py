@@ -83,7 +83,8 @@ FORMATS = (
         MediaKind.IMAGE,
         {"image/tiff": (".tif", ".tiff")},
         readers=("TIFF",),
-        magics=(((0, b"II*\x00"),), ((0, b"MM\x00*"),)),
+        # The latter two are BigTIFF.
+        magics=tuple(((0, word),) for word in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")),
     ),
     Format(
         "avif",
@@ -130,9 +131,50 @@ _FAMILY_OF_READER = {name: one.family for one in FORMATS for name in one.readers
 ACCEPTED_TYPES = frozenset(_FAMILY_OF_TYPE)
 """The MIME types that may be declared for an upload."""
 
+ALIASES = {
+    alias: name
+    for name, aliases in {
+        "image/jpeg": "image/jpg image/jpe image/jfif image/pjpeg image/pipeg image/x-jpeg"
+        " image/x-jpg image/x-citrix-jpeg image/mpo image/vnd.jpeg",
+        "image/png": "image/x-png image/apng image/vnd.mozilla.apng image/x-citrix-png",
+        "image/webp": "image/x-webp",
+        "image/gif": "image/x-gif",
+        "image/tiff": "image/tif image/x-tif image/x-tiff image/tiff-fx",
+        "image/avif": "image/avif-sequence image/avifs image/x-avif",
+        "image/heic": "image/heic-sequence image/heics image/x-heic",
+        "image/heif": "image/heif-sequence image/heifs image/x-heif",
+        "video/mp4": "video/x-m4v video/m4v video/x-mp4 video/mp4v video/mp4v-es video/mpeg4"
+        " video/vnd.objectvideo application/mp4",
+        "video/quicktime": "video/mov video/x-mov video/x-quicktime",
+        "video/3gpp": "video/3gp video/x-3gp video/x-3gpp video/3gpp2 video/3gp2 video/3g2",
+        "video/webm": "video/x-webm application/webm",
+        "video/x-matroska": "video/matroska video/mkv video/x-mkv video/matroska-3d"
+        " video/x-matroska-3d application/x-matroska",
+        "video/x-msvideo": "video/avi video/msvideo video/x-avi video/vnd.avi"
+        " application/x-troff-msvideo",
+        "video/mpeg": "video/mpg video/x-mpg video/x-mpeg video/x-mpeg2 video/mpeg2 video/mpeg-2"
+        " video/x-mpeg-system video/mp1s video/mp2p video/mp2t video/mpegts video/x-mpegts"
+        " video/ts video/mts video/m2ts video/x-mts video/x-m2ts video/avchd"
+        " video/vnd.dlna.mpeg-tts video/vnd.mpegts",
+    }.items()
+    for alias in aliases.split()
+}
+"""Other names of accepted types, as clients send them, each with its plain one."""
+
 TYPE_OF_EXTENSION = {
     extension: name for one in FORMATS for name, all_of in one.types.items() for extension in all_of
 }
+
+
+def plain_type(text: str) -> str | None:
+    """
+    Return the accepted MIME type that *text* names, or None where it names none.
+
+    Case, parameters (``; codecs="…"``) and white space do not count, and aliases are resolved.
+    """
+    name = text.partition(";")[0].strip().lower()
+    name = ALIASES.get(name, name)
+    return name if name in ACCEPTED_TYPES else None
 
 
 def kind_of(content_type: str) -> MediaKind:
@@ -143,6 +185,16 @@ def kind_of(content_type: str) -> MediaKind:
 def family_of(content_type: str) -> str | None:
     """Return the family of a declared MIME type, or None for one that is not accepted."""
     return _FAMILY_OF_TYPE.get(content_type)
+
+
+def kind_of_family(family: str) -> MediaKind:
+    """Return whether a family's files are videos or images."""
+    return next(one.kind for one in FORMATS if one.family == family)
+
+
+def type_of_family(family: str) -> str:
+    """Return the first MIME type of a family."""
+    return next(name for one in FORMATS if one.family == family for name in one.types)
 
 
 def family_of_reader(name: str) -> str | None:

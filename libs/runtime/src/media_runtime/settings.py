@@ -250,6 +250,9 @@ class SandboxSettings(Settings):
 
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     upload_max_pixels: int = Field(default=40_000_000, ge=1)
+    """Of a frame of a video."""
+    upload_max_image_pixels: int = Field(default=200_000_000, ge=1)
+    """Of an image; of fewer where the sandbox has too little memory for them."""
     upload_max_streams: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")

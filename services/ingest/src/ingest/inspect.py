@@ -10,7 +10,7 @@ from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
-from ingest.trust.gate import check_file, check_image, check_video
+from ingest.trust.gate import Found, check_file, check_image, check_video
 from media_contracts import MediaKind, Stage
 from media_contracts.formats import kind_of
 from media_records.tables import Asset
@@ -42,22 +42,24 @@ class Inspect:
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:  # noqa: ARG002 - a Doer
         """Check and plan; see Doer."""
-        await asyncio.to_thread(check_file, source, asset)
+        found = await asyncio.to_thread(
+            check_file, source, asset, accept_other_types=self._settings.accept_other_types
+        )
         with timed("probe"):
-            found = await self._probe(asset, source)
+            probed = await self._probe(asset, source, found)
         return Done(
-            then=plan(self._settings.profile, found),
+            then=plan(self._settings.profile, probed),
             stage=Stage.PROBED,
-            probe=found.probe,
-            warnings=found.warnings,
+            probe=probed.probe,
+            warnings=probed.warnings,
         )
 
-    async def _probe(self, asset: Asset, source: Path) -> Source:
+    async def _probe(self, asset: Asset, source: Path, found: Found) -> Source:
         limits = self._settings.limits
-        kind = kind_of(asset.content_type)
+        kind = kind_of(found.content_type)
         if kind is MediaKind.VIDEO:
             info = await self._ffmpeg.probe(source)
-            video = check_video(info, asset, limits)
+            video = check_video(info, asset, found, limits)
             return Source(
                 kind,
                 video.width,
@@ -67,11 +69,19 @@ class Inspect:
                 frame_rate=video.frame_rate,
                 has_sound=info.audio is not None,
                 probe=facts.of_video(info),
+                content_type=found.content_type,
+                warnings=found.warnings,
             )
         image = await self._pool.run(
             probe_image, source, self._settings.upload_max_frames, timeout_seconds=_PROBE_SECONDS
         )
-        check_image(image, asset, limits)
+        check_image(image, asset, found, limits)
         return Source(
-            kind, image.width, image.height, scans=image.scans, probe=facts.of_image(image)
+            kind,
+            image.width,
+            image.height,
+            scans=image.scans,
+            content_type=found.content_type,
+            warnings=(*found.warnings, *image.warnings),
+            probe=facts.of_image(image),
         )

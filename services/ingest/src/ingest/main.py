@@ -43,7 +43,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             ObjectStore.connect(settings) as store,
             # As many as workers: nobody's image waits until another one's is opened.
             PicturePool(
-                sandbox, workers=settings.worker_count, max_pixels=settings.upload_max_pixels
+                sandbox, workers=settings.worker_count, max_pixels=settings.upload_max_image_pixels
             ) as pool,
             Sources(work.database, store, settings.scratch_dir) as sources,
         ):

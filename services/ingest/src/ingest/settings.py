@@ -43,6 +43,7 @@ class IngestSettings(
     upload_max_seconds: float = Field(default=4 * 3600, gt=0)
     upload_max_frame_rate: float = Field(default=240, gt=0)
     upload_max_side: int = Field(default=16_384, ge=1)
+    """Of a video."""
     upload_max_frames: int = Field(default=3000, ge=1)
     """Frames of an animated image."""
     upload_min_bits_per_second: float = Field(default=1000, ge=0)
@@ -51,6 +52,8 @@ class IngestSettings(
     """Of all frames together, for a video of any length."""
     upload_max_total_pixels: float = Field(default=4e12, gt=0)
     """Of all frames of a video together; the default is 4 hours of 3840x2160 at 30 a second."""
+    accept_other_types: bool = True
+    """A file of another type than declared, but of the same kind, is taken as what it is."""
     transcode_max_seconds: float = Field(default=6 * 3600, gt=0)
     """The longest that one transcode may take, however long the video is."""
     transcode_niceness: int = Field(default=10, ge=0, le=19)

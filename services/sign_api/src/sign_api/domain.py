@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from media_contracts.errors import ErrorCode
-from media_contracts.formats import ACCEPTED_TYPES
+from media_contracts.formats import ACCEPTED_TYPES, plain_type
 from media_runtime.errors import PermanentError
 
 MAX_NAME_CHARACTERS = 255
@@ -18,16 +18,18 @@ class RefusedUploadError(PermanentError):
     """The declared upload breaks a rule."""
 
 
-def check_upload(file_name: str, size: int, content_type: str, *, max_bytes: int) -> None:
-    """Raise RefusedUploadError unless this may be uploaded; *size* is in bytes."""
+def check_upload(file_name: str, size: int, content_type: str, *, max_bytes: int) -> str:
+    """Return the plain type, or raise RefusedUploadError; *size* is in bytes."""
     if not _is_plain_name(file_name):
         raise RefusedUploadError(ErrorCode.INVALID_FILE_NAME, limit=MAX_NAME_CHARACTERS)
-    if content_type not in ACCEPTED_TYPES:
+    plain = plain_type(content_type)
+    if plain is None:
         raise RefusedUploadError(ErrorCode.INVALID_TYPE, accepted=", ".join(sorted(ACCEPTED_TYPES)))
     if size < 1:
         raise RefusedUploadError(ErrorCode.INVALID_SIZE)
     if size > max_bytes:
         raise RefusedUploadError(ErrorCode.FILE_TOO_LARGE, size=size, limit=max_bytes)
+    return plain
 
 
 def _is_plain_name(name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -154,7 +154,10 @@ class SignUpload:
         TooManyGrantsError, IdempotencyKeyReusedError for another request under one key, and
         BucketNotReadyError for a new company that has no bucket in time.
         """
-        check_upload(upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes)
+        plain = check_upload(
+            upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes
+        )
+        upload = replace(upload, content_type=plain)
         bucket = await self._buckets.of(caller.company_id)
         asset_id = uuid4()
         key = upload_key(caller.company_id, asset_id)

@@ -43,7 +43,10 @@ class SignRequest(_View):
     )
     size: StrictInt = Field(examples=[4139823], json_schema_extra={"minimum": 1})
     type: StrictStr = Field(
-        examples=["video/mp4"], json_schema_extra={"enum": [*sorted(ACCEPTED_TYPES)]}
+        description="One of "
+        + ", ".join(sorted(ACCEPTED_TYPES))
+        + "; case, parameters and usual aliases do not matter.",
+        examples=["video/mp4"],
     )
 
 

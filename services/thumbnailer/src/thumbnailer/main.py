@@ -36,7 +36,9 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
         async with (
             aclosing(producer),
             ObjectStore.connect(settings) as store,
-            PicturePool(sandbox, workers=consumers, max_pixels=settings.upload_max_pixels) as pool,
+            PicturePool(
+                sandbox, workers=consumers, max_pixels=settings.upload_max_image_pixels
+            ) as pool,
         ):
             readiness["storage"] = store.ping
             make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)

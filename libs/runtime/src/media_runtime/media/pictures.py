@@ -20,6 +20,7 @@ import pillow_heif
 from media_contracts import MediaKind
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import readers
+from media_contracts.warnings import WarningCode
 from media_runtime.errors import PermanentError
 from media_runtime.media.image_structure import Data, check_jpeg, count_tiff_pages
 from PIL import GifImagePlugin, Image, ImageCms, ImageFile, ImageStat
@@ -70,7 +71,7 @@ class ImageInfo:
     What an image's header says. ``width`` and ``height`` are as people see the image.
 
     ``frames`` are counted as far as one more than was asked for. ``scans`` is how often a decoder
-    goes over a JPEG.
+    goes over a JPEG. ``damaged`` tells of what decoding does not need: an end marker, a checksum.
     """
 
     format: str
@@ -78,6 +79,12 @@ class ImageInfo:
     height: int
     frames: int
     scans: int = 1
+    damaged: bool = False
+
+    @property
+    def warnings(self) -> tuple[WarningCode, ...]:
+        """What the asset is ready in spite of."""
+        return (WarningCode.FILE_DAMAGED,) if self.damaged else ()
 
 
 @dataclass(frozen=True)

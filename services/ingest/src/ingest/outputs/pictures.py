@@ -43,6 +43,7 @@ def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
         return ()
     params = {
         "kind": source.kind.value,
+        "content_type": source.content_type,
         "duration_seconds": source.duration_seconds,
         "pictures": [
             one.model_dump(mode="json", include={"name", "kind", "width", "height", "fit"})
@@ -75,7 +76,8 @@ def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
     return ThumbnailRequested(
         attempt=asset.attempt,
         kind=MediaKind(task.params["kind"]),
-        content_type=asset.content_type,
+        # A task that was planned before sources told their type has none.
+        content_type=task.params.get("content_type") or asset.content_type,
         source=source,
         duration_seconds=task.params["duration_seconds"],
         pictures=[

@@ -20,6 +20,7 @@ class Source:
 
     ``width`` and ``height`` are in pixels as stored, ``pixel_aspect`` is the width of a shown
     pixel over its height. ``frames`` are those of an image, ``scans`` what a decoder goes over.
+    ``content_type`` is of what the file is, whatever was declared.
     """
 
     kind: MediaKind
@@ -30,6 +31,7 @@ class Source:
     frame_rate: float | None = None
     has_sound: bool = False
     scans: int = 1
+    content_type: str = ""
     warnings: tuple[WarningCode, ...] = ()
     probe: Probe | None = None
 

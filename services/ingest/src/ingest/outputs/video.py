@@ -30,6 +30,7 @@ from media_contracts import (
     VideoOutput,
 )
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import family_of
 from media_records.lifecycle import asset_event
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
@@ -73,6 +74,7 @@ def _task(output: VideoOutput, source: Source) -> NewTask:
             "height": source.height,
             "frame_rate": source.frame_rate,
             "duration_seconds": source.duration_seconds,
+            "content_type": source.content_type,
         },
     }
     return NewTask(
@@ -146,7 +148,10 @@ class Encode:
     async def _store_video(self, task: Task, asset: Asset, target: Path) -> MediaFile:
         made = await self._ffmpeg.probe(target)
         claimed = task.params["source"]["duration_seconds"]
-        video = check_made(made, claimed, asset, self._settings.limits)
+        # A task that was planned before sources told their type has none.
+        content_type = task.params["source"].get("content_type") or asset.content_type
+        family = family_of(content_type) or ""
+        video = check_made(made, claimed, family, self._settings.limits)
         name = f"{task.name}.mp4"
         key = output_key(asset.company_id, asset.id, asset.attempt, name, fence=task.fence)
         with timed("upload"):

@@ -15,7 +15,14 @@ from ingest.trust import isobmff, sample_tables
 from ingest.trust.encryption import is_encrypted
 from ingest.trust.sample_tables import Tables
 from media_contracts.errors import ErrorCode
-from media_contracts.formats import family_of, family_of_reader
+from media_contracts.formats import (
+    family_of,
+    family_of_reader,
+    kind_of,
+    kind_of_family,
+    type_of_family,
+)
+from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
 from media_runtime.media.info import MediaInfo, VideoStream
@@ -36,7 +43,7 @@ class RefusedFileError(PermanentError):
 @dataclass(frozen=True)
 class Limits:
     """
-    The most that is worked on: seconds, pixels of a side, frames.
+    The most that is worked on: seconds, pixels of a video's side, frames.
 
     ``bits_per_second`` is the least that a long video has: a tiny file that claims to last for
     hours costs hours of encoding. ``total_pixels`` are those of all frames of a video together:
@@ -53,16 +60,31 @@ class Limits:
     bits_per_pixel: float = 1e-5
 
 
-def check_file(path: Path, asset: Asset) -> None:
-    """Raise RefusedFileError unless size and bytes are those that the grant allowed."""
+@dataclass(frozen=True)
+class Found:
+    """What a file is by its bytes, and what clients are told of that."""
+
+    family: str
+    content_type: str
+    warnings: tuple[WarningCode, ...] = ()
+
+
+def check_file(path: Path, asset: Asset, *, accept_other_types: bool = True) -> Found:
+    """
+    Return what the file is; raises RefusedFileError unless it is what the grant allowed.
+
+    A file of another type than declared, but of the same kind, is taken as what it is where
+    *accept_other_types*.
+    """
     size = path.stat().st_size
     if size != asset.size:
         raise RefusedFileError(ErrorCode.SIZE_MISMATCH, size=size, declared=asset.size)
     with path.open("rb") as file:
         header = file.read(_TS_PACKET + 1)
     found = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
-    if found is None or found != family_of(asset.content_type):
+    if found is None:
         raise _other_type(asset)
+    accepted = _as_declared(found, asset, accept_other_types=accept_other_types)
     if found == "isobmff":
         _check_boxes(path)
         _check_tables(sample_tables.read_isobmff(path), size)
@@ -72,11 +94,21 @@ def check_file(path: Path, asset: Asset) -> None:
         _check_tables(sample_tables.read_avi(path), size)
     elif found in {"matroska", "mpeg"} and is_encrypted(path, found):
         raise _encrypted()
+    return accepted
 
 
-def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
+def _as_declared(family: str, asset: Asset, *, accept_other_types: bool) -> Found:
+    declared = asset.content_type
+    if family == family_of(declared):
+        return Found(family, declared)
+    if not accept_other_types or kind_of_family(family) is not kind_of(declared):
+        raise _other_type(asset)
+    return Found(family, type_of_family(family), (WarningCode.TYPE_DIFFERS,))
+
+
+def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> VideoStream:
     """Return the video's picture; raises RefusedFileError unless all is within *limits*."""
-    if family_of_reader(info.format_name) != family_of(asset.content_type):
+    if family_of_reader(info.format_name) != found.family:
         raise _other_type(asset)
     if info.video is None:
         raise RefusedFileError(ErrorCode.NO_VIDEO_STREAM)
@@ -91,10 +123,10 @@ def check_video(info: MediaInfo, asset: Asset, limits: Limits) -> VideoStream:
 
 
 def check_made(
-    made: MediaInfo, claimed_seconds: float | None, asset: Asset, limits: Limits
+    made: MediaInfo, claimed_seconds: float | None, family: str, limits: Limits
 ) -> VideoStream:
     """
-    Return the picture of what was *made* of a video; raises RefusedFileError.
+    Return the picture of what was *made* of a video of this *family*; raises RefusedFileError.
 
     Only now is it known how long the source lasts: until now *claimed_seconds* was its own claim.
     """
@@ -104,16 +136,15 @@ def check_made(
     _check_duration(seconds, limits)
     # A box that ends too early tells at once that an MP4 was cut; these do not.
     is_short = seconds < said * _WHOLE_PART - _WHOLE_SLACK_SECONDS
-    if is_short and family_of(asset.content_type) in {"matroska", "avi"}:
+    if is_short and family in {"matroska", "avi"}:
         raise _truncated()
     return made.video
 
 
-def check_image(info: ImageInfo, asset: Asset, limits: Limits) -> None:
-    """Raise RefusedFileError unless the image is of its type and within *limits*."""
-    if family_of_reader(info.format) != family_of(asset.content_type):
+def check_image(info: ImageInfo, asset: Asset, found: Found, limits: Limits) -> None:
+    """Raise RefusedFileError unless the image is what was *found* and within *limits*."""
+    if family_of_reader(info.format) != found.family:
         raise _other_type(asset)
-    _check_side(max(info.width, info.height), limits)
     if info.frames > limits.frames:
         raise RefusedFileError(ErrorCode.TOO_MANY_FRAMES, limit=limits.frames)
 
