@@ -35,6 +35,8 @@ OUT_OF_CPU = bytes([signal.SIGXCPU])
 MOST_REQUEST_BYTES = 64 * 1024
 # What the slowest honest format takes is a fifth of it.
 _CPU_SECONDS, _CPU_SECONDS_A_MEGAPIXEL = 5, 0.5
+# Of its address space: Python, the decoders' code, and pictures made beside the decoded one.
+_OWN_BYTES = 400 * 1024**2
 _PR_SET_PDEATHSIG = 1
 _C = ctypes.CDLL(None)
 REFUSAL = TypeAdapter(tuple[ErrorCode, str, str])
@@ -50,7 +52,7 @@ def results_of(work: Callable[..., Any]) -> TypeAdapter[Any]:
 def main(descriptor: int, max_pixels: int) -> None:
     """Work until the other end of the socket is closed."""
     control = socket.socket(fileno=descriptor)
-    pictures.open_up_to(max_pixels, before_decoding=_limit_cpu)
+    pictures.open_up_to(max_pixels, memory_bytes=_memory_for_images(), before_decoding=_limit_cpu)
     # Code and decoders load on first use, and each fork would load them anew: 35 ms an image.
     Image.init()
     for work in (pictures.probe_image, pictures.render, pictures.brightness):
@@ -102,6 +104,11 @@ def _tell_when_out_of_cpu(pipe: int) -> None:
     os.set_blocking(pipe, False)
     signal.set_wakeup_fd(pipe, warn_on_full_buffer=False)
     signal.signal(signal.SIGXCPU, lambda *_: None)
+
+
+def _memory_for_images() -> int | None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if soft == resource.RLIM_INFINITY else max(0, soft - _OWN_BYTES)
 
 
 def _limit_cpu(pixels: int) -> None:

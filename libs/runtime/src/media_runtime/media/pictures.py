@@ -1,43 +1,60 @@
 """
-Images: the only place that opens them.
+Images: what they are, and the pictures that are made of them.
 
-Invariant: these functions run in a PicturePool's processes, never on the event loop; only
-the formats that are accepted for upload are decoded, and no metadata survives.
+Invariant: these functions run in a PicturePool's processes, never on the event loop, and no
+metadata survives.
 """
 
 from __future__ import annotations
 
 import io
-import mmap
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, Literal
 
-import pillow_heif
-from media_contracts import MediaKind
-from media_contracts.errors import ErrorCode
-from media_contracts.formats import readers
 from media_contracts.warnings import WarningCode
-from media_runtime.errors import PermanentError
-from media_runtime.media.image_structure import Data, check_jpeg, count_tiff_pages
-from PIL import GifImagePlugin, Image, ImageCms, ImageFile, ImageStat
+from media_runtime.media import image_colours
+from media_runtime.media.image_colours import Colours
+from media_runtime.media.image_decoding import (
+    TURNED_SIDEWAYS,
+    count_frames,
+    decoded,
+    format_of,
+    orientation_of,
+    told_colours,
+)
+from media_runtime.media.image_opening import (
+    MAX_PIXELS,
+    PictureError,
+    Source,
+    bytes_of,
+    open_up_to,
+    opened,
+)
+from media_runtime.media.image_structure import check_jpeg, is_damaged
+from PIL import Image, ImageCms, ImageFile, ImageStat
 from pydantic import Base64Bytes
 
-MAX_PIXELS = 40_000_000
+__all__ = [
+    "MAX_FRAMES",
+    "MAX_PIXELS",
+    "ImageInfo",
+    "PictureError",
+    "RenderedPicture",
+    "Source",
+    "WantedPicture",
+    "brightness",
+    "open_up_to",
+    "probe_image",
+    "render",
+]
+
 MAX_FRAMES = 3000
-# Cameras add previews to a JPEG; it is still one picture.
-_CAMERA_JPEG = "MPO"
-_FORMATS = readers(MediaKind.IMAGE)
 _JPEG_QUALITY = 85
-# How much larger than wanted a JPEG is decoded, and any image is box-filtered, before the
-# slow filter: less shows, more costs.
-_DRAFT_GAP = 1.5
+# How much larger than wanted any image is box-filtered before the slow filter.
 _REDUCING_GAP = 2.0
-_EXIF_ORIENTATION = 0x0112
-_TURNED_SIDEWAYS = frozenset({5, 6, 7, 8})
+_FLOAT_TOPS, _WHOLE_TOPS = (1.0, 255.0, 65_535.0), (255.0, 65_535.0)
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -47,22 +64,6 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-Source: TypeAlias = Path | BinaryIO
-"""An image: where it lies, or the open file."""
-
-pillow_heif.register_heif_opener()
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-_before_decoding: Callable[[int], None] | None = None
-
-
-class PictureError(PermanentError):
-    """
-    No picture can be made of this file; ``detail`` is for logs.
-
-    Codes: ``unreadable_image``, ``too_many_pixels``, ``image_out_of_memory``,
-    ``image_timeout``, ``image_crashed_decoder``.
-    """
 
 
 @dataclass(frozen=True)
@@ -99,24 +100,14 @@ class WantedPicture:
 
 @dataclass(frozen=True)
 class RenderedPicture:
-    """A picture that was made, without any metadata."""
+    """A picture that was made, without any metadata; ``damaged`` tells of its source."""
 
     name: str
     content_type: Literal["image/jpeg", "image/png"]
     width: int
     height: int
     data: Base64Bytes
-
-
-def open_up_to(pixels: int, *, before_decoding: Callable[[int], None] | None = None) -> None:
-    """
-    Let this process open images of up to so many pixels; at first it is MAX_PIXELS.
-
-    *before_decoding* is called with the pixels of each image, as its header gives them.
-    """
-    global _before_decoding  # noqa: PLW0603 - like Pillow's own limit, of the process
-    Image.MAX_IMAGE_PIXELS = pixels
-    _before_decoding = before_decoding
+    damaged: bool = False
 
 
 def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
@@ -126,16 +117,20 @@ def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
     Of frames beyond *max_frames* it sees one at most. An image whose structure makes it cost far
     more than its size raises CostlyImageError.
     """
-    with _opened(source) as image:
+    with opened(source) as (image, was_mended):
+        file_format = format_of(image)
         width, height = image.size
-        if _orientation(image) in _TURNED_SIDEWAYS:
+        with bytes_of(image) as data:
+            scans = check_jpeg(data) if file_format == "JPEG" else 1
+            is_hurt = was_mended or is_damaged(data, file_format)
+        frames, is_whole = count_frames(image, max_frames)
+        # The EXIF of a PNG may follow its pixels.
+        shown, also_mended = decoded(image) if file_format == "PNG" else (image, False)
+        if orientation_of(shown) in TURNED_SIDEWAYS:
             width, height = height, width
-        if image.format in {"JPEG", _CAMERA_JPEG}:
-            with _bytes_of(image) as data:
-                scans = check_jpeg(data, _most_pixels())
-            return ImageInfo("JPEG", width, height, frames=1, scans=scans)
-        frames = min(_count_frames(image, max_frames), max_frames + 1)
-        return ImageInfo(str(image.format), width, height, frames)
+        frames = min(frames, max_frames + 1)
+        damaged = is_hurt or also_mended or not is_whole
+        return ImageInfo(file_format, width, height, frames, scans, damaged)
 
 
 def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
@@ -145,110 +140,49 @@ def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPict
     ``cover`` gives a JPEG on white of exactly the wanted size, ``inside`` a JPEG or, where the
     image lets something shine through, a PNG. Colours are sRGB. Raises PictureError.
     """
-    with _opened(source) as image:
-        orientation = _orientation(image)
-        profile = image.info.get("icc_profile")
-        sizes = [_target(one, image.size, orientation) for one in wanted]
-        _decode(image, sizes)
-        plain = _plain(image)
+    with opened(source) as (image, was_mended):
+        told = told_colours(image)
+        shown, sizes, orientation, also_mended = _decoded_for(wanted, image)
+        plain = _plain(shown)
         return [
-            _rendered(one, _resized(plain, one, size), orientation, profile)
+            _rendered(
+                one,
+                _resized(plain, one, size),
+                orientation,
+                told,
+                damaged=was_mended or also_mended,
+            )
             for one, size in zip(wanted, sizes, strict=True)
         ]
 
 
+def _decoded_for(
+    wanted: Sequence[WantedPicture], image: ImageFile.ImageFile
+) -> tuple[Image.Image, list[tuple[int, int]], int, bool]:
+    """Return the decoded image, the sizes to resize it to, its orientation, and if it was hurt."""
+    size = image.size
+    if image.format == "PNG":
+        # Its EXIF may follow its pixels.
+        shown, damaged = decoded(image)
+        orientation = orientation_of(shown)
+        return shown, [_target(one, size, orientation) for one in wanted], orientation, damaged
+    orientation = orientation_of(image)
+    sizes = [_target(one, size, orientation) for one in wanted]
+    shown, damaged = decoded(image, sizes)
+    return shown, sizes, orientation, damaged
+
+
 def brightness(source: Source) -> float:
     """Return the mean brightness of the image *source*, from 0 (black) to 1 (white)."""
-    with _opened(source) as image:
-        return float(ImageStat.Stat(_in_srgb(_plain(image), None).convert("L")).mean[0]) / 255
-
-
-@contextmanager
-def _opened(source: Source) -> Iterator[Image.Image]:
-    with source.open("rb") if isinstance(source, Path) else source as file:
-        try:
-            with (
-                warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning),
-                Image.open(file, formats=_FORMATS) as image,
-            ):
-                _check_pixels(image)
-                if _before_decoding is not None:
-                    _before_decoding(image.width * image.height)
-                yield image
-        except (PermanentError, MemoryError):
-            raise
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise _too_many_pixels(repr(error)) from error
-        except Exception as error:  # decoders raise all kinds of errors on broken files
-            raise PictureError(ErrorCode.UNREADABLE_IMAGE, detail=repr(error)) from error
-
-
-def _check_pixels(image: Image.Image) -> None:
-    # Pillow's own check is of the size that the header gave first.
-    if image.width * image.height > _most_pixels():
-        raise _too_many_pixels(f"{image.width}x{image.height}")
-
-
-def _too_many_pixels(detail: str) -> PictureError:
-    millions = _most_pixels() / 1_000_000
-    return PictureError(ErrorCode.TOO_MANY_PIXELS, kind="image", millions=millions, detail=detail)
-
-
-def _most_pixels() -> int:
-    assert Image.MAX_IMAGE_PIXELS is not None  # noqa: S101 - see open_up_to
-    return Image.MAX_IMAGE_PIXELS
-
-
-def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":
-        return 1  # Pillow turns these itself, and gives their size as turned
-    if image.format == "PNG":
-        # Its EXIF may follow the pixels: getexif() decodes them, and would swallow their errors.
-        image.load()
-    try:
-        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - broken EXIF raises anything; the pixels may be fine
-        return 1
-
-
-def _count_frames(image: Image.Image, limit: int) -> int:
-    """Return how many frames *image* has, or any number beyond *limit*."""
-    if image.format == "TIFF":
-        with _bytes_of(image) as data:
-            return count_tiff_pages(data, limit)
-    if isinstance(image, GifImagePlugin.GifImageFile):
-        return _count_gif_frames(image, limit)
-    return int(getattr(image, "n_frames", 1))
-
-
-def _count_gif_frames(image: GifImagePlugin.GifImageFile, limit: int) -> int:
-    # Pillow's n_frames goes to the end: seconds for a million. And seek() decodes all on the way.
-    for number in range(1, limit + 1):
-        try:
-            image._seek(number, update_image=False)  # noqa: SLF001
-        except EOFError:
-            return number
-    return limit + 1
-
-
-@contextmanager
-def _bytes_of(image: Image.Image) -> Iterator[Data]:
-    assert isinstance(image, ImageFile.ImageFile)  # noqa: S101 - it was just opened
-    assert image.fp is not None  # noqa: S101
-    with ExitStack() as stack:
-        try:
-            mapped = mmap.mmap(image.fp.fileno(), 0, access=mmap.ACCESS_READ)
-        except io.UnsupportedOperation:  # no file of the system
-            image.fp.seek(0)
-            yield image.fp.read()
-        else:
-            yield stack.enter_context(mapped)
+    with opened(source) as (image, _):
+        plain = _in_srgb(_plain(image), (None, None))
+        return float(ImageStat.Stat(plain.convert("L")).mean[0]) / 255
 
 
 def _target(wanted: WantedPicture, source: tuple[int, int], orientation: int) -> tuple[int, int]:
     """Return the size to resize to, in the stored (not yet turned) direction."""
     width, height = wanted.width, wanted.height
-    if orientation in _TURNED_SIDEWAYS:
+    if orientation in TURNED_SIDEWAYS:
         width, height = height, width
     if wanted.fit == "cover":
         return width, height
@@ -256,29 +190,36 @@ def _target(wanted: WantedPicture, source: tuple[int, int], orientation: int) ->
     return max(1, round(source[0] * scale)), max(1, round(source[1] * scale))
 
 
-def _decode(image: Image.Image, sizes: Sequence[tuple[int, int]]) -> None:
-    # A JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work.
-    width = max(width for width, _ in sizes)
-    height = max(height for _, height in sizes)
-    image.draft(None, (int(width * _DRAFT_GAP), int(height * _DRAFT_GAP)))
-    image.load()
-
-
 def _plain(image: Image.Image) -> Image.Image:
     """Return *image* in a mode that resizes well: L, RGB, RGBA or CMYK, eight bits each."""
-    if image.mode.startswith("I;16"):
+    if image.mode == "I;16":
         return image.point(lambda value: value / 256).convert("L")
+    if image.mode.startswith("I;16"):
+        return image.convert("I").point(lambda value: value / 256).convert("L")
     if image.mode in {"I", "F"}:
-        return _stretched(image)
+        return _eight_bits(image)
+    if image.mode in {"La", "RGBa"}:
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if image.mode == "RGBA":
+        return image
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image if image.mode in {"L", "RGB", "CMYK"} else image.convert("RGB")
 
 
-def _stretched(image: Image.Image) -> Image.Image:
-    # 32-bit samples have no agreed range: show darkest to lightest.
+def _eight_bits(image: Image.Image) -> Image.Image:
+    # 32-bit samples have no agreed range. The least of those in use that holds them all is it;
+    # where none does, the darkest is black and the lightest white.
     low, high = (float(bound) for bound in image.getextrema())  # type: ignore[arg-type]
-    scale = 255 / (high - low) if high > low else 0.0
+    tops = _FLOAT_TOPS if image.mode == "F" else _WHOLE_TOPS
+    top = next((top for top in tops if low >= 0 and high <= top), None)
+    if not math.isfinite(low + high):
+        low, top = 0.0, 1.0
+    elif top is not None:
+        low = 0.0
+    else:
+        top = high - low
+    scale = 255 / top if top else 0.0
     return image.point(lambda value: value * scale - low * scale).convert("L")
 
 
@@ -298,18 +239,28 @@ def _centred(source: tuple[int, int], shape: tuple[int, int]) -> tuple[float, fl
 
 
 def _rendered(
-    wanted: WantedPicture, image: Image.Image, orientation: int, profile: bytes | None
+    wanted: WantedPicture,
+    image: Image.Image,
+    orientation: int,
+    told: tuple[bytes | None, Colours | None],
+    *,
+    damaged: bool,
 ) -> RenderedPicture:
-    image = _in_srgb(image, profile)
+    image = _in_srgb(image, told)
     if orientation in _TRANSPOSITIONS:
         image = image.transpose(_TRANSPOSITIONS[orientation])
     if wanted.fit == "inside" and _shines_through(image):
-        return RenderedPicture(wanted.name, "image/png", *image.size, _encoded(image, "PNG"))
+        return RenderedPicture(
+            wanted.name, "image/png", *image.size, _encoded(image, "PNG"), damaged
+        )
     data = _encoded(_on_white(image), "JPEG", quality=_JPEG_QUALITY)
-    return RenderedPicture(wanted.name, "image/jpeg", *image.size, data)
+    return RenderedPicture(wanted.name, "image/jpeg", *image.size, data, damaged)
 
 
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def _in_srgb(image: Image.Image, told: tuple[bytes | None, Colours | None]) -> Image.Image:
+    profile, colours = told
+    if colours is not None and image.mode != "CMYK":
+        return image_colours.to_srgb(image, colours)
     if profile:
         try:
             return _converted(image, profile)
