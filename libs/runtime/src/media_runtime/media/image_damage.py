@@ -26,6 +26,11 @@ _STRIP_ROWS = 64
 _END_OF_JPEG = b"\xff\xd9"
 # Long enough for the first block that is missing to come out otherwise.
 _NOISE = random.Random(0).randbytes(4096).replace(b"\xff", b"\x5a")  # noqa: S311 - no secret
+_RESTART_INTERVAL = b"\xff\xdd\0\4"
+# Where restart markers are due, a decoder reads on at one of them and at nothing else.
+_NOISE_OF_RESTARTS = b"".join(
+    bytes([0xFF, 0xD0 + number % 8]) + _NOISE[number : number + 256] for number in range(16)
+)
 _RIFF_HEAD, _CHUNK_HEAD = 12, 8
 _WEBP_PICTURES = (b"VP8 ", b"VP8L", b"ANMF")
 _ANIMATED = 0x02
@@ -42,6 +47,8 @@ def mended(data: Data, file_format: str, open_bytes: Open, error: Exception) -> 
 
 def whole_webp(data: Data) -> bytes | None:
     """Return a WebP of the chunks that are whole in *data*, if a picture is among them."""
+    if data[:4] != b"RIFF":
+        return None
     kept, at, has_picture = [], _RIFF_HEAD, False
     while at + _CHUNK_HEAD <= len(data):
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
@@ -60,21 +67,27 @@ def whole_webp(data: Data) -> bytes | None:
 def _jpeg(data: Data, open_bytes: Open, error: Exception) -> Image.Image:
     if not has_all_scans(data):
         raise error
+    # A lone byte of a marker would make one of what is added.
+    known = bytes(data).rstrip(b"\xff")
+    noise = _NOISE_OF_RESTARTS if _RESTART_INTERVAL in known else _NOISE
     # What follows the last block is no part of the picture: noise there changes nothing.
-    noisy = _row_sums(_loaded(open_bytes(data[:] + _NOISE + _END_OF_JPEG), error))
-    image = _loaded(open_bytes(data[:] + _END_OF_JPEG), error)
-    return _whole(image, noisy, error)
+    noisy = _row_sums(_loaded(open_bytes(known + noise + _END_OF_JPEG), error))
+    image = _loaded(open_bytes(known + _END_OF_JPEG), error)
+    sums = _row_sums(image)
+    differ = (row for row, pair in enumerate(zip(sums, noisy, strict=True)) if pair[0] != pair[1])
+    # Below the first missing block nothing is known, noise or no noise.
+    return _if_few(image, len(sums) - next(differ, len(sums)), error)
 
 
 def _on_two_grounds(data: bytes, open_bytes: Open, error: Exception) -> Image.Image:
     light = _row_sums(_loaded(open_bytes(data), error, on_light=True))
-    return _whole(_loaded(open_bytes(data), error), light, error)
+    image = _loaded(open_bytes(data), error)
+    missing = sum(one != other for one, other in zip(_row_sums(image), light, strict=True))
+    return _if_few(image, missing, error)
 
 
-def _whole(image: Image.Image, other_sums: list[int], error: Exception) -> Image.Image:
-    sums = _row_sums(image)
-    missing = sum(one != other for one, other in zip(sums, other_sums, strict=True))
-    if missing > len(sums) * _MOST_MISSING:
+def _if_few(image: Image.Image, missing: int, error: Exception) -> Image.Image:
+    if missing > image.height * _MOST_MISSING:
         raise error
     return image
 

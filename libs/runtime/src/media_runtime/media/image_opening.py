@@ -24,7 +24,7 @@ from media_runtime.media.image_damage import whole_webp
 from media_runtime.media.image_memory import bytes_needed
 from media_runtime.media.image_structure import Data
 from media_runtime.media.tolerant_png import read_tolerantly
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 MAX_PIXELS = 200_000_000
 _FORMATS = readers(MediaKind.IMAGE)
@@ -90,10 +90,10 @@ def opened(source: Source) -> Iterator[tuple[ImageFile.ImageFile, bool]]:
 def _opened_bytes(file: BinaryIO) -> Iterator[tuple[ImageFile.ImageFile, bool]]:
     try:
         image = Image.open(file, formats=_FORMATS)
-    except UnidentifiedImageError:
+    except OSError:
         # libwebp takes no file that was cut, though its first frame may be whole.
         file.seek(0)
-        whole = whole_webp(file.read()) if file.read(4) == b"RIFF" else None
+        whole = whole_webp(file.read())
         if whole is None:
             raise
         with open_bytes(io.BytesIO(whole)) as image:

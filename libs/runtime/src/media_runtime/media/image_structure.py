@@ -110,7 +110,7 @@ def is_damaged(data: Data, file_format: str) -> bool:
         start = data.find(bytes([0xFF, _SOS]))
         return data[-2:] != _END_OF_JPEG and data.rfind(_END_OF_JPEG) < start
     if file_format == "GIF":
-        return b";" not in data[-_TRAILER:]
+        return not data[-_TRAILER:].rstrip(b"\0").endswith(b";")
     if file_format == "WEBP":
         return int.from_bytes(data[4:8], "little") + 8 > len(data)
     return False
