@@ -113,6 +113,7 @@ class ErrorCode(StrEnum):
     TRUNCATED_FILE = "truncated_file", None, Fault.FILE, "The end of the file is missing."
     ENCRYPTED_MEDIA = "encrypted_media", None, Fault.FILE, "The video is encrypted."
     UNSUPPORTED_CODEC = "unsupported_codec", None, Fault.FILE, "The file holds video or sound of a kind that is not accepted."
+    DOLBY_VISION_WITHOUT_BASE = "dolby_vision_without_base", None, Fault.FILE, "The video is Dolby Vision alone, without a picture that other players can show."
     UNREADABLE_MEDIA = "unreadable_media", None, Fault.FILE, "The file is not a video that can be read."
     UNREADABLE_IMAGE = "unreadable_image", None, Fault.FILE, "The file is not an image that can be read."
     NO_VIDEO_STREAM = "no_video_stream", None, Fault.FILE, "The file holds no video."

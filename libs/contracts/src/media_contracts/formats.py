@@ -34,6 +34,10 @@ class Format:
     brands: frozenset[bytes] = frozenset()
 
 
+_QUICKTIME_ATOMS = (
+    *(b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"PICT", b"junk", b"uuid"),
+)
+
 # The first that fits is it: byte 188 of a GIF may be a G, and a box may follow any four bytes.
 FORMATS = (
     Format(
@@ -103,12 +107,15 @@ FORMATS = (
     Format(
         "mpeg",
         MediaKind.VIDEO,
-        {"video/mpeg": (".mpg", ".mpeg", ".ts")},
+        {"video/mpeg": (".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob")},
         readers=("mpeg", "mpegts", "mpegvideo"),
         magics=(
             ((0, b"\x00\x00\x01\xba"),),
             ((0, b"\x00\x00\x01\xb3"),),
             ((0, b"G"), (188, b"G")),
+            # Cameras have a time stamp before each packet, some receivers a checksum after it.
+            ((4, b"G"), (196, b"G")),
+            ((0, b"G"), (204, b"G")),
         ),
     ),
     Format(
@@ -121,7 +128,7 @@ FORMATS = (
         },
         readers=("mov,mp4,m4a,3gp,3g2,mj2",),
         # QuickTime files older than the ftyp box. An ftyp box of any brand but those below is one.
-        magics=tuple(((4, atom),) for atom in (b"moov", b"mdat", b"wide", b"free", b"skip")),
+        magics=tuple(((4, atom),) for atom in _QUICKTIME_ATOMS),
     ),
 )
 

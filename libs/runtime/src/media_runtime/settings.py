@@ -254,6 +254,9 @@ class SandboxSettings(Settings):
     upload_max_image_pixels: int = Field(default=200_000_000, ge=1)
     """Of an image; of fewer where the sandbox has too little memory for them."""
     upload_max_streams: int = Field(default=16, ge=1)
+    """Of picture and sound."""
+    upload_max_carried_streams: int = Field(default=128, ge=1)
+    """Of any kind: nothing but a film's picture and sound is ever opened."""
 
     @model_validator(mode="after")
     def _is_sandboxed(self) -> Self:

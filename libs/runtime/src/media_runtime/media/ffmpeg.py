@@ -72,6 +72,7 @@ _PROBE_CPU_SECONDS, _PROBE_CPU_SECONDS_A_MEGAPIXEL = 5, 0.25
 _EXCEEDED = {
     "exceeds specified max pixel count": ErrorCode.TOO_MANY_PIXELS,
     "exceeds max_streams": ErrorCode.TOO_MANY_STREAMS,
+    "more to decode than allowed": ErrorCode.TOO_MANY_STREAMS,
     ") not on whitelist": ErrorCode.UNSUPPORTED_CODEC,
 }
 MAX_OUTPUT_BYTES = 4 * 1024**3
@@ -107,7 +108,7 @@ class UnreadableMediaError(PermanentError):
             detail=stderr,
             kind="video",
             millions=limits.pixels / 1_000_000,
-            limit=limits.streams,
+            limit=limits.carried if "exceeds max_streams" in stderr else limits.streams,
         )
 
 
@@ -202,18 +203,10 @@ class Ffmpeg:
         When the clock runs out, and not its time on the CPU, it raises FfmpegTimeoutError. It has
         as much CPU as frames of the most pixels take.
         """
-        options = [
-            text for name, value in self.input_options.items() for text in (f"-{name}", str(value))
-        ]
-        arguments = (
-            "-v", "error", *_MAX_ALLOC, "-of", "json", "-show_entries", PROBE_ENTRIES,
-            *options, "-i", f"file:{path}",
-        )  # fmt: skip
         most = self._limits.pixels / 1_000_000 * _PROBE_CPU_SECONDS_A_MEGAPIXEL
         cpu_seconds = cpu_seconds or math.ceil(_PROBE_CPU_SECONDS + most)
-        limits = Limits(cpu_seconds=cpu_seconds, file_bytes=0)
-        command = self._sandbox.command(_find("ffprobe"), arguments, reads=path, limits=limits)
-        async with _started(command) as running:
+        words = ("-of", "json", "-show_entries", PROBE_ENTRIES)
+        async with self._probing(path, words, cpu_seconds) as running:
             try:
                 async with asyncio.timeout(timeout_seconds):
                     output = await _read_at_most(running.output, _MAX_PROBE_BYTES)
@@ -232,7 +225,51 @@ class Ffmpeg:
             raise UnreadableMediaError(repr(error)) from error
         if info is None:
             raise UnreadableMediaError("no streams")
+        if info.video_count + len(info.audio_streams) > self._limits.streams:
+            raise UnreadableMediaError("more to decode than allowed", self._limits)
         return info
+
+    async def read_lines(
+        self,
+        path: Path,
+        words: Sequence[str],
+        take: Callable[[str], None],
+        *,
+        cpu_seconds: int,
+        most_lines: int,
+        timeout_seconds: float = 120,
+    ) -> bool:
+        """
+        Hand each line that ffprobe says of *path* to *take*; return whether that was all.
+
+        It is asked with *words*, such as ``-show_entries``. After *most_lines*, or when its time
+        is up, what was taken is all that there will be.
+        """
+        async with self._probing(path, ("-of", "csv=p=0", *words), cpu_seconds) as running:
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    async for line in running.output:
+                        take(line.decode(errors="replace").strip())
+                        most_lines -= 1
+                        if most_lines <= 0:
+                            return False
+                    code, _ = await running.ended()
+            except (TimeoutError, ValueError):  # a line longer than any that is asked for
+                return False
+        return code == 0
+
+    @asynccontextmanager
+    async def _probing(
+        self, path: Path, words: Sequence[str], cpu_seconds: int
+    ) -> AsyncIterator[_Running]:
+        options = [
+            text for name, value in self.input_options.items() for text in (f"-{name}", str(value))
+        ]
+        arguments = ("-v", "error", *_MAX_ALLOC, *words, *options, "-i", f"file:{path}")
+        limits = Limits(cpu_seconds=cpu_seconds, file_bytes=0)
+        command = self._sandbox.command(_find("ffprobe"), arguments, reads=path, limits=limits)
+        async with _started(command) as running:
+            yield running
 
 
 def _cpu_seconds(timeout_seconds: float) -> int:

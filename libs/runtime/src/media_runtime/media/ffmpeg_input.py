@@ -29,17 +29,42 @@ _DECODERS = (
 )
 
 
+# Sound that these decode, by ffmpeg's names of codecs.
+_SOUNDS = frozenset(
+    {
+        *("aac", "aac_latm", "mp3", "mp2", "mp1", "ac3", "eac3", "dts", "opus", "vorbis", "flac"),
+        *("alac", "amr_nb", "amr_wb"),
+        *(name for name in _DECODERS if name.startswith(("adpcm_", "pcm_"))),
+    }
+)
+
+
+def is_decoded(codec: str) -> bool:
+    """Return whether sound of a codec may be decoded here."""
+    return codec in _SOUNDS
+
+
 @dataclass(frozen=True)
 class InputLimits:
-    """The most that a file may have: pixels of a picture, and streams."""
+    """
+    The most that a file may have: pixels of a picture, and streams.
+
+    ``streams`` are of picture and sound, each of which a decoder may be opened for; subtitles,
+    attachments and data are ``carried`` past it.
+    """
 
     pixels: int = 40_000_000
     streams: int = 16
+    carried: int = 128
 
     @classmethod
     def of(cls, settings: SandboxSettings) -> Self:
         """Return the limits of a service."""
-        return cls(settings.upload_max_pixels, settings.upload_max_streams)
+        return cls(
+            settings.upload_max_pixels,
+            settings.upload_max_streams,
+            settings.upload_max_carried_streams,
+        )
 
 
 def input_options(limits: InputLimits) -> dict[str, str | int]:
@@ -53,7 +78,7 @@ def input_options(limits: InputLimits) -> dict[str, str | int]:
         "protocol_whitelist": "file",
         "format_whitelist": ",".join(readers(MediaKind.VIDEO)),
         "codec_whitelist": ",".join(_DECODERS),
-        "max_streams": limits.streams,
+        "max_streams": limits.carried,
         "max_pixels": limits.pixels,
         "probesize": 10_000_000,
         "analyzeduration": 10_000_000,

@@ -3,16 +3,43 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 PROBE_ENTRIES = (
     "format=format_name,duration,nb_streams"
-    ":stream=codec_type,codec_name,width,height,pix_fmt,avg_frame_rate,r_frame_rate,duration,"
-    "channels,sample_aspect_ratio"
-    ":stream_disposition=attached_pic:stream_tags=rotate:stream_side_data=rotation"
+    ":stream=index,codec_type,codec_name,width,height,pix_fmt,avg_frame_rate,r_frame_rate,"
+    "start_time,duration,nb_frames,channels,channel_layout,sample_rate,sample_aspect_ratio,"
+    "field_order,color_range,color_space,color_transfer,color_primaries"
+    ":stream_disposition=attached_pic,default:stream_tags=rotate,duration:stream_side_data"
 )
 """What to ask for, as ffprobe's ``-show_entries``."""
+
+# Of a container that lets streams stay unknown, and of a frame that has no number to show.
+_UNKNOWN = frozenset({"unknown", "none", "unspecified", "reserved", "N/A", ""})
+_INTERLACED = frozenset({"tt", "bb", "tb", "bt"})
+# Containers count time in a clock of their own, which no film is filmed with.
+_CLOCK_RATES = frozenset({1000.0, 90_000.0})
+_MOST_NITS = 10_000.0
+
+
+@dataclass(frozen=True)
+class Colours:
+    """What a stream says of its colours, by ffmpeg's names; None for what it does not say."""
+
+    primaries: str | None = None
+    transfer: str | None = None
+    matrix: str | None = None
+    range: str | None = None
+
+
+@dataclass(frozen=True)
+class DolbyVision:
+    """``base`` is what the base layer alone is: 0 stands for nothing that can be shown."""
+
+    profile: int
+    base: int
 
 
 @dataclass(frozen=True)
@@ -21,7 +48,9 @@ class VideoStream:
     The picture of a file. ``width`` and ``height`` are in pixels after rotation.
 
     ``rotation`` is how far players turn the stored picture: 0, 90, 180 or 270 degrees
-    clockwise. ``pixel_aspect`` is the width of a shown pixel over its height.
+    clockwise. ``pixel_aspect`` is the width of a shown pixel over its height. ``peak_nits`` is how
+    bright an HDR film is, where it says so. ``changes_size`` is whether later pictures have
+    another size; then these are the largest.
     """
 
     codec: str
@@ -31,25 +60,61 @@ class VideoStream:
     frame_rate: float | None
     pixel_format: str | None
     pixel_aspect: float
+    index: int = 0
+    colours: Colours = Colours()
+    field_order: str | None = None
+    peak_nits: float | None = None
+    dolby_vision: DolbyVision | None = None
+    changes_size: bool = False
+    start_seconds: float | None = None
+    duration_seconds: float | None = None
+
+    @property
+    def is_interlaced(self) -> bool:
+        """Whether the stream says that its frames are two fields each."""
+        return self.field_order in _INTERLACED
 
 
 @dataclass(frozen=True)
 class AudioStream:
-    """The sound of a file."""
+    """
+    A sound of a file; ``index`` counts all streams.
+
+    ``is_default`` is whether players play it unless they are told otherwise.
+    """
 
     codec: str
     channels: int
+    index: int = 0
+    layout: str | None = None
+    sample_rate: int = 0
+    is_default: bool = True
+    start_seconds: float | None = None
+    duration_seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """What ffprobe says of a file; its first video and audio stream, cover art left out."""
+    """
+    What ffprobe says of a file; its first video and audio stream, cover art left out.
+
+    ``duration_seconds`` is that of picture and sound, as far as they say; ``claimed_seconds`` is
+    the container's word, which subtitles may stretch. ``audio_streams`` are all sounds.
+    """
 
     format_name: str
     duration_seconds: float | None
     video: VideoStream | None
     audio: AudioStream | None
     stream_count: int
+    audio_streams: tuple[AudioStream, ...] = ()
+    video_count: int = 1
+    claimed_seconds: float | None = None
+
+    @property
+    def carries_more(self) -> bool:
+        """Whether there are streams besides picture and sound."""
+        return self.stream_count > self.video_count + len(self.audio_streams)
 
 
 def media_info(found: dict[str, Any]) -> MediaInfo | None:
@@ -58,16 +123,30 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
     about: dict[str, Any] = found.get("format", {})
     if not streams:
         return None
-    timed = [s for s in streams if s.get("codec_type") in {"video", "audio"}]
-    durations = [_number(part.get("duration")) or 0.0 for part in (about, *timed)]
-    return MediaInfo(
+    pictures = [_video(stream) for stream in streams if _is_video(stream)]
+    sounds = tuple(_audio(s) for s in streams if s.get("codec_type") == "audio")
+    info = MediaInfo(
         format_name=about.get("format_name", ""),
-        # A container may claim less than what a stream of it has.
-        duration_seconds=max((seconds for seconds in durations if seconds > 0), default=None),
-        video=next((_video(s) for s in streams if _is_video(s)), None),
-        audio=next((_audio(s) for s in streams if s.get("codec_type") == "audio"), None),
+        duration_seconds=None,
+        video=next(
+            (one for one in pictures if one.codec not in _UNKNOWN), next(iter(pictures), None)
+        ),
+        audio=next(iter(sounds), None),
         stream_count=int(about.get("nb_streams", len(streams))),
+        audio_streams=sounds,
+        video_count=len(pictures),
+        claimed_seconds=_positive(about.get("duration")),
     )
+    return replace(info, duration_seconds=_duration(info, (*pictures, *sounds)))
+
+
+def _duration(info: MediaInfo, streams: Iterable[VideoStream | AudioStream]) -> float | None:
+    # A container may claim less than what a stream of it has; and more, for a late subtitle.
+    said = [one.duration_seconds for one in streams if one.duration_seconds]
+    whole = info.claimed_seconds
+    if whole and not (said and info.carries_more):
+        said.append(whole)
+    return max(said, default=None)
 
 
 def _is_video(stream: dict[str, Any]) -> bool:
@@ -81,21 +160,77 @@ def _video(stream: dict[str, Any]) -> VideoStream:
     rotation = _rotation(stream)
     if rotation in {90, 270}:
         width, height, pixel_aspect = height, width, 1 / pixel_aspect
-    rates = (_number(stream.get(name)) for name in ("avg_frame_rate", "r_frame_rate"))
     return VideoStream(
         codec=stream.get("codec_name", "unknown"),
         width=width,
         height=height,
         rotation=rotation,
-        frame_rate=next((rate for rate in rates if rate), None),
+        frame_rate=_frame_rate(stream),
         pixel_format=stream.get("pix_fmt"),
         pixel_aspect=pixel_aspect,
+        index=int(stream.get("index", 0)),
+        colours=Colours(
+            _known(stream.get("color_primaries")),
+            _known(stream.get("color_transfer")),
+            _known(stream.get("color_space")),
+            _known(stream.get("color_range")),
+        ),
+        field_order=_known(stream.get("field_order")),
+        peak_nits=_peak_nits(stream),
+        dolby_vision=_dolby_vision(stream),
+        start_seconds=_number(stream.get("start_time")),
+        duration_seconds=_stream_seconds(stream),
     )
+
+
+def _frame_rate(stream: dict[str, Any]) -> float | None:
+    average, least = (_number(stream.get(name)) for name in ("avg_frame_rate", "r_frame_rate"))
+    if average:
+        return average
+    return least if least and least not in _CLOCK_RATES else None
+
+
+def _stream_seconds(stream: dict[str, Any]) -> float | None:
+    # Matroska has the length of a stream as text, and that as hours, minutes and seconds.
+    tags = {name.lower(): text for name, text in stream.get("tags", {}).items()}
+    return _positive(stream.get("duration")) or _clock(tags.get("duration"))
+
+
+def _clock(text: str | None) -> float | None:
+    parts = [_number(part) for part in (text or "").strip().split(":")]
+    if len(parts) != 3 or None in parts:  # noqa: PLR2004 - hours, minutes, seconds
+        return None
+    seconds = sum(part * scale for part, scale in zip(parts, (3600, 60, 1), strict=True) if part)
+    return seconds if 0 < seconds < math.inf else None
+
+
+def _side_data(stream: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = stream.get("side_data_list", [])
+    return found
+
+
+def _peak_nits(stream: dict[str, Any]) -> float | None:
+    """Return the brightest light of the content, or else that of the screen it was made on."""
+    for name in ("max_content", "max_luminance"):
+        for side_data in _side_data(stream):
+            nits = _number(str(side_data.get(name, "")))
+            if nits and 0 < nits <= _MOST_NITS:
+                return nits
+    return None
+
+
+def _dolby_vision(stream: dict[str, Any]) -> DolbyVision | None:
+    for side_data in _side_data(stream):
+        if "dv_profile" in side_data:
+            has_base = side_data.get("bl_present_flag", 1)
+            base = side_data.get("dv_bl_signal_compatibility_id", 0) if has_base else 0
+            return DolbyVision(int(side_data["dv_profile"]), int(base))
+    return None
 
 
 def _rotation(stream: dict[str, Any]) -> int:
     # The display matrix counts anticlockwise; the older tag counts clockwise.
-    for side_data in stream.get("side_data_list", []):
+    for side_data in _side_data(stream):
         if "rotation" in side_data:
             return _quarter_turns(-(_number(str(side_data["rotation"])) or 0))
     return _quarter_turns(_number(stream.get("tags", {}).get("rotate")) or 0)
@@ -106,7 +241,25 @@ def _quarter_turns(degrees: float) -> int:
 
 
 def _audio(stream: dict[str, Any]) -> AudioStream:
-    return AudioStream(stream.get("codec_name", "unknown"), int(stream.get("channels", 0)))
+    return AudioStream(
+        stream.get("codec_name", "unknown"),
+        int(stream.get("channels", 0)),
+        index=int(stream.get("index", 0)),
+        layout=_known(stream.get("channel_layout")),
+        sample_rate=int(_number(stream.get("sample_rate")) or 0),
+        is_default=bool(stream.get("disposition", {}).get("default", 1)),
+        start_seconds=_number(stream.get("start_time")),
+        duration_seconds=_stream_seconds(stream),
+    )
+
+
+def _known(text: str | None) -> str | None:
+    return None if text is None or text in _UNKNOWN else text
+
+
+def _positive(text: str | None) -> float | None:
+    number = _number(text)
+    return number if number and number > 0 else None
 
 
 def _number(text: str | None) -> float | None:
