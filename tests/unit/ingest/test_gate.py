@@ -18,12 +18,13 @@ from ingest.trust.gate import (
     check_image,
     check_made,
     check_video,
+    whole_seconds,
 )
 from ingest.trust.isobmff import Layout
 from media_contracts.formats import family_of
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
-from media_runtime.media.info import MediaInfo, VideoStream
+from media_runtime.media.info import DolbyVision, MediaInfo, VideoStream
 from media_runtime.media.pictures import ImageInfo
 from media_runtime.media.sandbox import Sandbox
 
@@ -63,27 +64,91 @@ def test_an_avi_that_is_cut_is_refused_before_it_is_opened(tmp_path):
     whole = make_video(tmp_path / "whole.avi", seconds=0.5).read_bytes()
     path = tmp_path / "upload"
 
-    def checked(data: bytes) -> None:
+    def checked(data: bytes) -> tuple[str, ...]:
         path.write_bytes(data)
-        check_file(path, upload("video/x-msvideo", size=len(data)))
+        return check_file(path, upload("video/x-msvideo", size=len(data))).warnings
 
-    checked(whole)
-    checked(whole + b"appended")
-    assert refusal(checked, whole[:-1]) == "truncated_file"
-    checked(whole[:4] + b"\xff" * 4 + whole[8:-100])
+    assert checked(whole) == ()
+    assert checked(whole + b"appended") == ()
+    assert checked(whole[: len(whole) * 95 // 100]) == ("file_truncated",)
+    assert refusal(checked, whole[: len(whole) * 85 // 100]) == "truncated_file"
+    # Writers count the length of the whole wrongly, and players do not mind.
+    assert checked(whole[:4] + b"\xff" * 4 + whole[8:]) == ()
+    assert checked(whole[:4] + bytes(4) + whole[8:]) == ()
 
 
 def test_what_was_made_tells_how_long_the_source_is():
-    claimed, matroska = 10.0, "matroska"
-    assert check_made(INFO, claimed, matroska, LIMITS) is VIDEO
-    assert check_made(replace(INFO, duration_seconds=8.6), claimed, matroska, LIMITS) is VIDEO
+    claimed = 10.0
+    assert check_made(INFO, claimed, LIMITS) == (VIDEO, ())
+    assert check_made(replace(INFO, duration_seconds=9.6), claimed, LIMITS) == (VIDEO, ())
+    cut = check_made(replace(INFO, duration_seconds=8.6), claimed, LIMITS)
+    assert cut == (VIDEO, ("file_truncated",))
     half = replace(INFO, duration_seconds=5.0)
-    assert refusal(check_made, half, claimed, matroska, LIMITS) == "truncated_file"
-    assert check_made(half, None, matroska, LIMITS) is VIDEO
+    assert refusal(check_made, half, claimed, LIMITS) == "truncated_file"
+    assert check_made(half, claimed, replace(LIMITS, whole_part=0.4))[0] is VIDEO
+    assert check_made(half, None, LIMITS) == (VIDEO, ())
     endless = replace(INFO, duration_seconds=3601.0)
-    assert refusal(check_made, endless, claimed, matroska, LIMITS) == "duration_too_long"
+    assert refusal(check_made, endless, claimed, LIMITS) == "duration_too_long"
     with pytest.raises(PermanentError, match="could not be converted"):
-        check_made(replace(INFO, video=None), claimed, matroska, LIMITS)
+        check_made(replace(INFO, video=None), claimed, LIMITS)
+
+
+def test_what_else_a_file_carries_makes_its_length_no_claim():
+    matroska = replace(INFO, format_name="matroska,webm", claimed_seconds=36_000.0)
+    assert whole_seconds(matroska) == 36_000.0
+    assert whole_seconds(replace(matroska, stream_count=2)) is None
+    assert whole_seconds(replace(INFO, claimed_seconds=600.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content_type", "options"),
+    [
+        ("mp4", "video/mp4", ("-movflags", "+faststart")),
+        ("mkv", "video/x-matroska", ()),
+        ("webm", "video/webm", ("-c:v", "libvpx", "-c:a", "libopus")),
+    ],
+)
+def test_a_setting_decides_how_much_of_a_cut_film_must_be_left(
+    tmp_path, suffix, content_type, options
+):
+    path = make_video(tmp_path / f"v.{suffix}", size="320x180", seconds=1, options=options)
+    data = path.read_bytes()
+
+    def checked(kept: float, least: float) -> tuple[str, ...]:
+        path.write_bytes(data[: int(len(data) * kept)])
+        asset = upload(content_type, size=path.stat().st_size)
+        return check_file(path, asset, whole_part=least).warnings
+
+    assert checked(1, 0.9) == ()
+    assert checked(0.95, 0.9) == ("file_truncated",)
+    assert refusal(checked, 0.8, 0.9) == "truncated_file"
+    assert checked(0.8, 0.75) == ("file_truncated",)
+    assert refusal(checked, 0.99, 1) == "truncated_file"
+
+
+def test_a_film_whose_index_is_missing_is_cut_however_little_it_lacks(tmp_path):
+    path = make_video(tmp_path / "v.mp4", seconds=1)  # the index stands at the end
+    data = path.read_bytes()
+    path.write_bytes(data[:-20])
+    assert refusal(check_file, path, upload(size=len(data) - 20)) == "truncated_file"
+
+
+@pytest.mark.parametrize(
+    ("dolby", "base", "code"),
+    [
+        (5, 0, "dolby_vision_without_base"),
+        (8, 1, None),
+        (8, 4, None),
+        (7, 6, None),
+        (10, 0, "dolby_vision_without_base"),
+    ],
+)
+def test_dolby_vision_needs_a_base_that_can_be_shown(dolby, base, code):
+    info = replace(INFO, video=replace(VIDEO, dolby_vision=DolbyVision(dolby, base)))
+    if code:
+        assert refusal(check_video, info, upload(), MP4, LIMITS) == code
+    else:
+        assert check_video(info, upload(), MP4, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +158,7 @@ def test_what_was_made_tells_how_long_the_source_is():
         (replace(INFO, format_name="hls"), 10**7, "type_mismatch"),
         (replace(INFO, video=None), 10**7, "no_video_stream"),
         (replace(INFO, video=replace(VIDEO, height=8001)), 10**7, "dimensions_too_large"),
-        (replace(INFO, video=replace(VIDEO, frame_rate=121.0)), 10**7, "frame_rate_too_high"),
+        (replace(INFO, video=replace(VIDEO, frame_rate=122.0)), 10**7, "frame_rate_too_high"),
         (replace(INFO, duration_seconds=3601.0), 10**9, "duration_too_long"),
         (INFO, 74_999, "bitrate_too_low"),
         # For as many pixels, however short it is.

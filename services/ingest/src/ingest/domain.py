@@ -18,7 +18,11 @@ _LEAST_OUTPUT_BYTES = 256 * 1024**2
 
 
 def sniff(header: bytes, *, at_188: bytes = b"") -> str | None:
-    """Return the family that a file's first bytes prove, or None; *at_188* helps with MPEG-TS."""
+    """
+    Return the family that a file's first bytes prove, or None.
+
+    *at_188* is what stands from there on: it helps with transport streams.
+    """
     seen = header[:HEADER_BYTES].ljust(_TS_PACKET, b"\0") + at_188
     for one in FORMATS:
         for magic in one.magics:

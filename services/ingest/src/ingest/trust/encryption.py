@@ -18,7 +18,10 @@ _PATH = (
     b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae", b"\x6d\x80", b"\x62\x40", b"\x50\x35",
 )  # fmt: skip
 _CLUSTER = b"\x1f\x43\xb6\x75"
-_PACKET, _SYNC = 188, 0x47
+_SYNC = 0x47
+# Plain, of a camera, with a checksum: the length of a packet, and what stands before it.
+_PACKETS = ((188, 0), (192, 4), (204, 0))
+_LONGEST_PACKET = 204
 _MOST_PACKETS = 10_000
 
 
@@ -27,15 +30,18 @@ def is_encrypted(path: Path, family: str) -> bool:
     with path.open("rb") as file:
         if family == "matroska":
             return any(_Reader(file).found(_PATH, 0, path.stat().st_size))
-        return _is_scrambled(file.read(_PACKET * _MOST_PACKETS))
+        return _is_scrambled(file.read(_LONGEST_PACKET * _MOST_PACKETS))
 
 
 def _is_scrambled(stream: bytes) -> bool:
     """Return whether most packets of a transport stream (ISO/IEC 13818-1) say so of themselves."""
-    if stream[:1] != bytes([_SYNC]):
+    packet, start = next(
+        (form for form in _PACKETS if stream[form[1] :: form[0]][:2] == bytes([_SYNC] * 2)), (0, 0)
+    )
+    if not packet:
         return False
     heads = [
-        stream[at + 3] >> 6 for at in range(0, len(stream) - 3, _PACKET) if stream[at] == _SYNC
+        stream[at + 3] >> 6 for at in range(start, len(stream) - 3, packet) if stream[at] == _SYNC
     ]
     return 2 * sum(map(bool, heads)) > len(heads)
 

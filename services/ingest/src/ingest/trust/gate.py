@@ -7,12 +7,13 @@ file is called and declared as is a claim; its bytes and the probe must say the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingest.domain import HEADER_BYTES, sniff
 from ingest.trust import isobmff, sample_tables
 from ingest.trust.encryption import is_encrypted
+from ingest.trust.endings import part_of_avi, part_of_matroska
 from ingest.trust.sample_tables import Tables
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import (
@@ -25,15 +26,18 @@ from media_contracts.formats import (
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
+from media_runtime.media.colour import has_base
 from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.pictures import ImageInfo
 
-_TS_PACKET = 188
+_TS_PACKET, _LONGEST_TS_PACKET = 188, 204
 # A black frame that lasts for an hour is an honest file; below this many seconds, so is any.
 _SHORT_SECONDS = 60.0
-_NOT_CLOSED = 0xFFFFFFFF
-# Of a cut file most of the rest is missing; an honest one may end a little before its claim.
-_WHOLE_PART, _WHOLE_SLACK_SECONDS = 0.9, 0.5
+# An honest film may end a little before its claim.
+_WHOLE_SLACK_SECONDS, _WHOLE_SLACK_PART = 0.5, 0.02
+# A camera's clock is never exactly right.
+_RATE_SLACK = 1.01
+_CLAIMS_LENGTH = frozenset({"matroska", "avi"})
 
 
 class RefusedFileError(PermanentError):
@@ -58,6 +62,7 @@ class Limits:
     bits_per_second: float
     total_pixels: float
     bits_per_pixel: float = 1e-5
+    whole_part: float = 0.9
 
 
 @dataclass(frozen=True)
@@ -69,32 +74,44 @@ class Found:
     warnings: tuple[WarningCode, ...] = ()
 
 
-def check_file(path: Path, asset: Asset, *, accept_other_types: bool = True) -> Found:
+def check_file(
+    path: Path, asset: Asset, *, whole_part: float = 0.9, accept_other_types: bool = True
+) -> Found:
     """
     Return what the file is; raises RefusedFileError unless it is what the grant allowed.
 
     A file of another type than declared, but of the same kind, is taken as what it is where
-    *accept_other_types*.
+    *accept_other_types*. Of a film that is cut at its end at least *whole_part* must be there.
     """
     size = path.stat().st_size
     if size != asset.size:
         raise RefusedFileError(ErrorCode.SIZE_MISMATCH, size=size, declared=asset.size)
     with path.open("rb") as file:
-        header = file.read(_TS_PACKET + 1)
-    found = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
-    if found is None:
+        header = file.read(_LONGEST_TS_PACKET + 1)
+    family = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
+    if family is None:
         raise _other_type(asset)
-    accepted = _as_declared(found, asset, accept_other_types=accept_other_types)
-    if found == "isobmff":
-        _check_boxes(path)
+    found = _as_declared(family, asset, accept_other_types=accept_other_types)
+    part = _part_that_is_there(path, family, size)
+    if part < whole_part:
+        raise _truncated()
+    cut = (WarningCode.FILE_TRUNCATED,) if part < 1 else ()
+    return replace(found, warnings=(*found.warnings, *cut))
+
+
+def _part_that_is_there(path: Path, family: str, size: int) -> float:
+    """Return how much of a film of its claimed length is there; raises RefusedFileError."""
+    if family == "isobmff":
+        part = _check_boxes(path)
         _check_tables(sample_tables.read_isobmff(path), size)
-    elif found == "avi":
-        if size < _riff_bytes(header):
-            raise _truncated()
+        return part
+    if family == "avi":
+        part = part_of_avi(path)
         _check_tables(sample_tables.read_avi(path), size)
-    elif found in {"matroska", "mpeg"} and is_encrypted(path, found):
+        return part
+    if family in {"matroska", "mpeg"} and is_encrypted(path, family):
         raise _encrypted()
-    return accepted
+    return part_of_matroska(path) if family == "matroska" else 1.0
 
 
 def _as_declared(family: str, asset: Asset, *, accept_other_types: bool) -> Found:
@@ -113,7 +130,9 @@ def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> 
     if info.video is None:
         raise RefusedFileError(ErrorCode.NO_VIDEO_STREAM)
     _check_side(max(info.video.width, info.video.height), limits)
-    if (info.video.frame_rate or 0) > limits.frame_rate:
+    if not has_base(info.video):
+        raise RefusedFileError(ErrorCode.DOLBY_VISION_WITHOUT_BASE)
+    if (info.video.frame_rate or 0) > limits.frame_rate * _RATE_SLACK:
         raise RefusedFileError(ErrorCode.FRAME_RATE_TOO_HIGH, limit=limits.frame_rate)
     seconds = info.duration_seconds or 0
     _check_duration(seconds, limits)
@@ -122,23 +141,33 @@ def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> 
     return info.video
 
 
-def check_made(
-    made: MediaInfo, claimed_seconds: float | None, family: str, limits: Limits
-) -> VideoStream:
+def whole_seconds(info: MediaInfo) -> float | None:
     """
-    Return the picture of what was *made* of a video of this *family*; raises RefusedFileError.
+    Return how long a film must be to be whole, or None where its container does not tell.
 
-    Only now is it known how long the source lasts: until now *claimed_seconds* was its own claim.
+    A box that ends too early tells at once that an MP4 was cut; a stream is made to be cut.
+    """
+    told = family_of_reader(info.format_name) in _CLAIMS_LENGTH and not info.carries_more
+    return info.claimed_seconds if told else None
+
+
+def check_made(
+    made: MediaInfo, claimed_seconds: float | None, limits: Limits
+) -> tuple[VideoStream, tuple[WarningCode, ...]]:
+    """
+    Return the picture of what was *made* of a video, and what is wrong with the video.
+
+    Raises RefusedFileError. Only now is it known how long the source lasts: until now
+    *claimed_seconds* was its own claim.
     """
     if made.video is None:
         raise PermanentError(ErrorCode.TRANSCODE_FAILED, "The video could not be converted.")
     seconds, said = made.duration_seconds or 0, claimed_seconds or 0
     _check_duration(seconds, limits)
-    # A box that ends too early tells at once that an MP4 was cut; these do not.
-    is_short = seconds < said * _WHOLE_PART - _WHOLE_SLACK_SECONDS
-    if is_short and family in {"matroska", "avi"}:
+    if seconds < said * limits.whole_part - _WHOLE_SLACK_SECONDS:
         raise _truncated()
-    return made.video
+    is_short = seconds < said * (1 - _WHOLE_SLACK_PART) - _WHOLE_SLACK_SECONDS
+    return made.video, (WarningCode.FILE_TRUNCATED,) if is_short else ()
 
 
 def check_image(info: ImageInfo, asset: Asset, found: Found, limits: Limits) -> None:
@@ -149,12 +178,12 @@ def check_image(info: ImageInfo, asset: Asset, found: Found, limits: Limits) -> 
         raise RefusedFileError(ErrorCode.TOO_MANY_FRAMES, limit=limits.frames)
 
 
-def _check_boxes(path: Path) -> None:
+def _check_boxes(path: Path) -> float:
+    """Return which part of the file is there."""
     layout = isobmff.read(path)
     if layout.is_encrypted:
         raise _encrypted()
-    if layout.is_truncated:
-        raise _truncated()
+    return layout.whole_part if layout.is_truncated else 1.0
 
 
 def _check_tables(tables: Tables, size: int) -> None:
@@ -164,12 +193,6 @@ def _check_tables(tables: Tables, size: int) -> None:
         raise RefusedFileError(ErrorCode.SAMPLES_OVERLAP)
     if tables.repeats:
         raise RefusedFileError(ErrorCode.EDITS_TOO_LONG)
-
-
-def _riff_bytes(header: bytes) -> int:
-    """Return how long a RIFF file says that it is; a recording that was not closed says nothing."""
-    said = int.from_bytes(header[4:8], "little")
-    return 0 if said == _NOT_CLOSED else said + 8
 
 
 def _truncated() -> RefusedFileError:

@@ -25,10 +25,15 @@ _FULL_BOX_AND_COUNT = 8
 
 @dataclass(frozen=True)
 class Layout:
-    """``is_truncated``: a box reaches beyond the end. ``is_encrypted``: a track is protected."""
+    """
+    ``is_truncated``: a box reaches beyond the end. ``is_encrypted``: a track is protected.
+
+    ``whole_part`` is how much of what the boxes claim is there; nothing without the index.
+    """
 
     is_truncated: bool
     is_encrypted: bool
+    whole_part: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +52,11 @@ def read(path: Path) -> Layout:
         entries = Reader(file, _MOST_ON_THE_WAY).entries(size)
         encrypted = any(kind in _PROTECTED for kind in entries)
         # Bytes that somebody appended are no box, whatever length they spell.
-        boxes = Reader(file, _MOST_BOXES).boxes(0, size)
-        truncated = any(box.end > size for box in boxes if box.kind in _MEDIA)
-        return Layout(truncated, encrypted)
+        boxes = [box for box in Reader(file, _MOST_BOXES).boxes(0, size) if box.kind in _MEDIA]
+        end = max((box.end for box in boxes), default=0)
+        indexed = any(box.kind == b"moov" and box.end <= size for box in boxes)
+        part = min(1.0, size / end) if end else 1.0
+        return Layout(end > size, encrypted, part if indexed else 0.0)
 
 
 class Reader:
