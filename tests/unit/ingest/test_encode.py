@@ -50,8 +50,8 @@ def test_a_silent_video_gets_no_sound():
 
 def test_the_picture_is_the_first_that_is_no_cover_art_and_the_sound_the_first():
     arguments = command()
-    assert "[0:V:0]scale=640:360" in value_of(arguments, "-filter_complex")
-    assert "setsar=1" in value_of(arguments, "-filter_complex")
+    assert "[0:V:0]scale=h=360:w=640" in value_of(arguments, "-filter_complex")
+    assert "setsar=sar=1" in value_of(arguments, "-filter_complex")
     mapped = [arguments[at + 1] for at, one in enumerate(arguments) if one == "-map"]
     assert len(mapped) == 2
     assert mapped[1] == "0:a:0"

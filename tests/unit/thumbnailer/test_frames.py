@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
+from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import WantedPicture, brightness, probe_image
 from media_runtime.media.sandbox import Sandbox
@@ -130,6 +131,10 @@ async def test_a_film_that_takes_all_its_time_is_given_no_further_look(tmp_path)
 
     class Slow:
         input_options: ClassVar[dict[str, str]] = {}
+
+        async def probe(self, _) -> MediaInfo:
+            video = VideoStream("h264", 64, 48, 0, 25.0, "yuv420p", 1.0)
+            return MediaInfo("mov", 10.0, video, None, 1)
 
         async def run(self, command, **_) -> None:
             looks.append(command)

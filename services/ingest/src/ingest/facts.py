@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from media_contracts import Probe, SoundTrack
-from media_runtime.media.info import MediaInfo
+from dataclasses import asdict
+
+from media_contracts import Colour, Probe, SoundTrack
+from media_runtime.media.info import Colours, MediaInfo
 from media_runtime.media.pictures import ImageInfo
 
 
 def of_video(info: MediaInfo) -> Probe:
     """Return the facts of a film."""
-    video, sound = info.video, [info.audio] if info.audio else []
+    video = info.video
     return Probe(
         container=info.format_name,
         codec=video.codec if video else None,
@@ -18,7 +20,11 @@ def of_video(info: MediaInfo) -> Probe:
         rotation=video.rotation if video else None,
         duration_seconds=info.duration_seconds,
         frame_rate=video.frame_rate if video else None,
-        sound=[SoundTrack(codec=one.codec, channels=one.channels) for one in sound],
+        colour=_colour(video.colours) if video else None,
+        sound=[
+            SoundTrack(codec=one.codec, channels=one.channels, layout=one.layout)
+            for one in info.audio_streams
+        ],
     )
 
 
@@ -31,3 +37,7 @@ def of_image(info: ImageInfo) -> Probe:
         height=info.height,
         frames=info.frames,
     )
+
+
+def _colour(said: Colours) -> Colour | None:
+    return Colour(**asdict(said)) if any(asdict(said).values()) else None

@@ -6,16 +6,20 @@ import asyncio
 from pathlib import Path
 
 from ingest import facts
+from ingest.look import look_closer
 from ingest.metrics import timed
+from ingest.outputs.sound import candidates, choose, listen
 from ingest.outputs.source import Done, Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
-from ingest.trust.gate import Found, check_file, check_image, check_video
+from ingest.trust.gate import Found, check_file, check_image, check_video, whole_seconds
 from media_contracts import MediaKind, Stage
 from media_contracts.formats import kind_of
+from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import probe_image
 
@@ -42,36 +46,30 @@ class Inspect:
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:  # noqa: ARG002 - a Doer
         """Check and plan; see Doer."""
+        settings = self._settings
         found = await asyncio.to_thread(
-            check_file, source, asset, accept_other_types=self._settings.accept_other_types
+            check_file,
+            source,
+            asset,
+            whole_part=settings.limits.whole_part,
+            accept_other_types=settings.accept_other_types,
         )
         with timed("probe"):
-            probed = await self._probe(asset, source, found)
+            probed = await self._probe(asset, source, found, folder)
         return Done(
-            then=plan(self._settings.profile, probed),
+            then=plan(settings.profile, probed),
             stage=Stage.PROBED,
             probe=probed.probe,
             warnings=probed.warnings,
         )
 
-    async def _probe(self, asset: Asset, source: Path, found: Found) -> Source:
+    async def _probe(self, asset: Asset, source: Path, found: Found, folder: Path) -> Source:
         limits = self._settings.limits
         kind = kind_of(found.content_type)
         if kind is MediaKind.VIDEO:
-            info = await self._ffmpeg.probe(source)
+            info = await look_closer(self._ffmpeg, source, await self._ffmpeg.probe(source))
             video = check_video(info, asset, found, limits)
-            return Source(
-                kind,
-                video.width,
-                video.height,
-                pixel_aspect=video.pixel_aspect,
-                duration_seconds=info.duration_seconds,
-                frame_rate=video.frame_rate,
-                has_sound=info.audio is not None,
-                probe=facts.of_video(info),
-                content_type=found.content_type,
-                warnings=found.warnings,
-            )
+            return await self._film(info, video, source, found, folder)
         image = await self._pool.run(
             probe_image, source, self._settings.upload_max_frames, timeout_seconds=_PROBE_SECONDS
         )
@@ -84,4 +82,26 @@ class Inspect:
             content_type=found.content_type,
             warnings=(*found.warnings, *image.warnings),
             probe=facts.of_image(image),
+        )
+
+    async def _film(
+        self, info: MediaInfo, video: VideoStream, source: Path, found: Found, folder: Path
+    ) -> Source:
+        able = candidates(info.audio_streams)
+        sound = choose(able, await listen(self._ffmpeg, source, able, folder))
+        deaf = info.audio is not None and sound is None
+        return Source(
+            MediaKind.VIDEO,
+            video.width,
+            video.height,
+            pixel_aspect=video.pixel_aspect,
+            duration_seconds=info.duration_seconds,
+            frame_rate=video.frame_rate,
+            has_sound=sound is not None,
+            content_type=found.content_type,
+            warnings=(*found.warnings, *((WarningCode.SOUND_LEFT_OUT,) if deaf else ())),
+            probe=facts.of_video(info),
+            video=video,
+            sound=sound,
+            claimed_seconds=whole_seconds(info),
         )

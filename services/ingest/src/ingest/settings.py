@@ -41,7 +41,7 @@ class IngestSettings(
     give_up_seconds: float = Field(default=24 * 3600, gt=0)
     """An attempt that something was away for longer than this fails."""
     upload_max_seconds: float = Field(default=4 * 3600, gt=0)
-    upload_max_frame_rate: float = Field(default=240, gt=0)
+    upload_max_frame_rate: float = Field(default=960, gt=0)
     upload_max_side: int = Field(default=16_384, ge=1)
     """Of a video."""
     upload_max_frames: int = Field(default=3000, ge=1)
@@ -54,6 +54,8 @@ class IngestSettings(
     """Of all frames of a video together; the default is 4 hours of 3840x2160 at 30 a second."""
     accept_other_types: bool = True
     """A file of another type than declared, but of the same kind, is taken as what it is."""
+    min_whole_part: float = Field(default=0.9, ge=0, le=1)
+    """Of a video that is cut at its end, how much must be left of its bytes and of its length."""
     transcode_max_seconds: float = Field(default=6 * 3600, gt=0)
     """The longest that one transcode may take, however long the video is."""
     transcode_niceness: int = Field(default=10, ge=0, le=19)
@@ -114,4 +116,5 @@ class IngestSettings(
             bits_per_second=self.upload_min_bits_per_second,
             total_pixels=self.upload_max_total_pixels,
             bits_per_pixel=self.upload_min_bits_per_pixel,
+            whole_part=self.min_whole_part,
         )

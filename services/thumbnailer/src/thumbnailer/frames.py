@@ -16,7 +16,20 @@ import ffmpeg
 import structlog
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
-from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegKilledError
+from media_runtime.media.colour import (
+    apply,
+    made_colours,
+    picture_filters,
+    true_colours,
+    whole_frames,
+)
+from media_runtime.media.ffmpeg import (
+    Ffmpeg,
+    FfmpegError,
+    FfmpegKilledError,
+    UnreadableMediaError,
+)
+from media_runtime.media.info import VideoStream
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import PictureError, WantedPicture, brightness
 
@@ -75,24 +88,30 @@ def frame_command(
     place: Place,
     box: tuple[int, int],
     input_options: Mapping[str, object],
+    *,
+    video: VideoStream,
 ) -> list[str]:
     """
     Return ffmpeg's arguments that write one frame near *place*, upright and in square pixels.
 
-    It covers *box*, but is never enlarged.
+    It covers *box*, but is never enlarged, and has the colours that a rendition of *video* has.
     """
     options: dict[str, object] = {**input_options, "ss": f"{place.seconds:.3f}", "threads": 1}
     if not place.exact:
         options |= {"skip_frame": "nokey", "noaccurate_seek": None}
     scale = f"min(1,max({box[0]}/(iw*sar),{box[1]}/ih))"
-    picture = ffmpeg.input(f"file:{source}", **options)["V:0"].filter(
-        "scale", w=f"max(1,iw*sar*{scale})", h=f"max(1,ih*{scale})"
+    size = {"w": f"max(1,iw*sar*{scale})", "h": f"max(1,ih*{scale})"}
+    picture = apply(
+        ffmpeg.input(f"file:{source}", **options)[str(video.index)],
+        [*whole_frames(video), *picture_filters(video, size, pixels="yuv444p")],
     )
     if not place.exact:
         picture = picture.filter("thumbnail", n=_KEYFRAMES)
     # A keyframe before the place has a negative time, and ffmpeg would drop it.
+    matrix = made_colours(true_colours(video)).matrix
     arguments: list[str] = (
         picture.filter("setpts", "PTS-STARTPTS")
+        .filter("scale", in_color_matrix=matrix, in_range="tv")
         .output(
             f"file:{target}",
             **{
@@ -129,12 +148,15 @@ class FindFrame:
             _OVERSIZE * max(picture.width for picture in wanted),
             _OVERSIZE * max(picture.height for picture in wanted),
         )
+        video = await self._picture_of(source)
         best: tuple[float, Path] | None = None
         killed: FfmpegKilledError | None = None
         out_of_cpu = 0
         for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
             frame = source.with_name(f"frame-{number}.png")
-            command = frame_command(source, frame, place, box, self._ffmpeg.input_options)
+            command = frame_command(
+                source, frame, place, box, self._ffmpeg.input_options, video=video
+            )
             try:
                 found = await self._look(command, source, frame, seconds)
             except FfmpegKilledError as error:
@@ -152,6 +174,16 @@ class FindFrame:
         if best is None:
             raise killed or NoFrameError
         return best[1]
+
+    async def _picture_of(self, source: Path) -> VideoStream:
+        try:
+            info = await self._ffmpeg.probe(source)
+        except UnreadableMediaError as error:
+            log.info("no_frame_here", code=error.code, why=error.detail)
+            raise NoFrameError from error
+        if info.video is None:
+            raise NoFrameError
+        return info.video
 
     def _in_time(self, candidates: Sequence[Place]) -> Iterator[tuple[Place, float]]:
         clock = asyncio.get_running_loop().time

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ingest.outputs.sound import Sound
 from media_contracts import MediaFile, MediaKind, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
+from media_runtime.media.info import VideoStream
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Source:
     ``width`` and ``height`` are in pixels as stored, ``pixel_aspect`` is the width of a shown
     pixel over its height. ``frames`` are those of an image, ``scans`` what a decoder goes over.
     ``content_type`` is of what the file is, whatever was declared.
+    ``claimed_seconds`` is how long the film must be to be whole, where that is known.
     """
 
     kind: MediaKind
@@ -32,6 +35,9 @@ class Source:
     has_sound: bool = False
     scans: int = 1
     content_type: str = ""
+    video: VideoStream | None = None
+    sound: Sound | None = None
+    claimed_seconds: float | None = None
     warnings: tuple[WarningCode, ...] = ()
     probe: Probe | None = None
 

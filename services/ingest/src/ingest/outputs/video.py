@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from ingest.domain import (
     transcode_limit_seconds,
 )
 from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, timed
-from ingest.outputs.rendition import EncodePlan, encode_command
+from ingest.outputs.rendition import EncodePlan, encode_command, film_filters, made_rate
+from ingest.outputs.sound import Sound
 from ingest.outputs.source import Done, Source
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_made
@@ -30,13 +32,14 @@ from media_contracts import (
     VideoOutput,
 )
 from media_contracts.errors import ErrorCode
-from media_contracts.formats import family_of
+from media_contracts.warnings import WarningCode
 from media_records.lifecycle import asset_event
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.kafka.producer import Producer
-from media_runtime.media.ffmpeg import Ffmpeg, FfmpegTimeoutError
+from media_runtime.media.colour import Filter
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegTimeoutError
 from media_runtime.storage.store import ObjectStore, output_key
 
 SERVICE = "ingest"
@@ -46,6 +49,7 @@ _PROGRESS_SECONDS = 1.0
 # Of decoding and libx264 at veryfast on two cores, both together; what it costs at least.
 _SECONDS_A_MEGAPIXEL, _LEAST_SECONDS = 0.006, 0.5
 _UNKNOWN_FRAME_RATE = 30.0
+_WARNINGS = {code.value: code for code in WarningCode}
 
 
 def plan(outputs: Sequence[VideoOutput], source: Source) -> Sequence[NewTask]:
@@ -67,6 +71,7 @@ def _task(output: VideoOutput, source: Source) -> NewTask:
         "width": size.width,
         "height": size.height,
         "has_sound": source.has_sound,
+        **_streams(source, size),
         "crf": output.crf,
         "preset": output.preset,
         "source": {
@@ -74,7 +79,7 @@ def _task(output: VideoOutput, source: Source) -> NewTask:
             "height": source.height,
             "frame_rate": source.frame_rate,
             "duration_seconds": source.duration_seconds,
-            "content_type": source.content_type,
+            "claimed_seconds": source.claimed_seconds,
         },
     }
     return NewTask(
@@ -85,6 +90,34 @@ def _task(output: VideoOutput, source: Source) -> NewTask:
         required=output.required,
         priority=output.priority,
         cost_seconds=_LEAST_SECONDS + megapixels * _SECONDS_A_MEGAPIXEL,
+    )
+
+
+def _streams(source: Source, size: Size) -> dict[str, Any]:
+    """Return which streams are made into what, as far as it is known."""
+    params: dict[str, Any] = {}
+    if source.video is not None:
+        params["track"] = source.video.index
+        filters = film_filters(source.video, size)
+        params["filters"] = [[one.name, dict(one.words)] for one in filters]
+        if made_rate(source.video.frame_rate):
+            params["warnings"] = [WarningCode.FRAME_RATE_REDUCED.value]
+    if source.sound is not None:
+        params["sound"] = [list(source.sound.tracks), source.sound.filters]
+    return params
+
+
+def _plan(params: Mapping[str, Any], max_seconds: float) -> EncodePlan:
+    sound = params.get("sound")
+    return EncodePlan(
+        size=Size(params["width"], params["height"]),
+        has_audio=params["has_sound"],
+        preset=params["preset"],
+        crf=params["crf"],
+        max_seconds=max_seconds,
+        filters=[Filter(name, words) for name, words in params.get("filters", ())],
+        track=params.get("track"),
+        sound=Sound(tuple(sound[0]), sound[1]) if sound else None,
     )
 
 
@@ -103,20 +136,31 @@ class Encode:
         """Encode and store; see Doer."""
         target = folder / "video.mp4"
         with timed("transcode"):
-            await self._encode(task, asset, source, target)
-        return Done([await self._store_video(task, asset, target)], stage=Stage.TRANSCODED)
+            warnings = await self._encode(task, asset, source, target)
+        made, found = await self._store_video(task, asset, target)
+        return Done([made], stage=Stage.TRANSCODED, warnings=(*warnings, *found))
 
-    async def _encode(self, task: Task, asset: Asset, source: Path, target: Path) -> None:
+    async def _encode(
+        self, task: Task, asset: Asset, source: Path, target: Path
+    ) -> list[WarningCode]:
+        # A little more, by which it is seen that the source is too long.
+        plan = _plan(task.params, self._settings.upload_max_seconds + 1)
+        warnings = [_WARNINGS[code] for code in task.params.get("warnings", ())]
+        try:
+            await self._run(task, asset, source, target, plan)
+        except FfmpegError as error:
+            if not plan.has_audio or error.code != ErrorCode.TRANSCODE_FAILED:
+                raise
+            # Of a film whose sound cannot be decoded the picture is left.
+            await self._run(task, asset, source, target, replace(plan, has_audio=False))
+            warnings.append(WarningCode.SOUND_LEFT_OUT)
+        return warnings
+
+    async def _run(
+        self, task: Task, asset: Asset, source: Path, target: Path, plan: EncodePlan
+    ) -> None:
         settings, params = self._settings, task.params
         seconds = params["source"]["duration_seconds"]
-        plan = EncodePlan(
-            size=Size(params["width"], params["height"]),
-            has_audio=params["has_sound"],
-            preset=params["preset"],
-            crf=params["crf"],
-            # A little more, by which it is seen that the source is too long.
-            max_seconds=settings.upload_max_seconds + 1,
-        )
         progress = _Progress(self._producer, asset, seconds)
         started = time.monotonic()
         limit = transcode_limit_seconds(seconds)
@@ -145,13 +189,12 @@ class Encode:
             Size(source["width"], source["height"]),
         )
 
-    async def _store_video(self, task: Task, asset: Asset, target: Path) -> MediaFile:
+    async def _store_video(
+        self, task: Task, asset: Asset, target: Path
+    ) -> tuple[MediaFile, Sequence[WarningCode]]:
         made = await self._ffmpeg.probe(target)
-        claimed = task.params["source"]["duration_seconds"]
-        # A task that was planned before sources told their type has none.
-        content_type = task.params["source"].get("content_type") or asset.content_type
-        family = family_of(content_type) or ""
-        video = check_made(made, claimed, family, self._settings.limits)
+        claimed = task.params["source"].get("claimed_seconds")
+        video, warnings = check_made(made, claimed, self._settings.limits)
         name = f"{task.name}.mp4"
         key = output_key(asset.company_id, asset.id, asset.attempt, name, fence=task.fence)
         with timed("upload"):
@@ -159,7 +202,7 @@ class Encode:
                 asset.bucket, key, target, content_type="video/mp4", cache_control=CACHE_CONTROL
             )
         BYTES.labels("out").inc(size)
-        return MediaFile(
+        stored = MediaFile(
             name=task.name,
             kind=FileKind.VIDEO,
             key=key,
@@ -169,6 +212,7 @@ class Encode:
             height=video.height,
             duration_seconds=made.duration_seconds,
         )
+        return stored, warnings
 
 
 class _Progress:
