@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from itertools import pairwise
 
 import pillow_heif
 import pytest
@@ -223,7 +224,7 @@ def test_no_step_of_pq_shows():
         image.putpixel((code, 0), (code,) * 3)
     converted = to_srgb(image, by_cicp(BT2020, PQ))
     greens = [converted.getpixel((code, 0))[1] for code in range(256)]
-    steps = [after - before for before, after in zip(greens, greens[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(greens)]
     assert min(steps) >= 0
     assert max(steps) <= 4
 

@@ -36,8 +36,7 @@ _REFERENCE_WHITE, _PEAK = 203.0, 1000.0
 _VIDEO_GAMMA = 2.4
 _KNEE = 0.3
 # Eight bits suffice: no two neighbours among PQ's come out more than two steps apart.
-# Between its nodes a table errs by a step or two where a bright channel bends the others.
-_NODES, _HDR_NODES = 33, 49
+_NODES = 33
 # Of PQ's codes, those above the peak all come out white: no node is spent on them.
 _PQ_CEILING = 0.752
 _CLOSE_GAMMA, _CLOSE_PRIMARY = 0.02, 0.006
@@ -113,9 +112,8 @@ def _stretch(image: Image.Image) -> list[int]:
 def _table(colours: Colours) -> ImageFilter.Color3DLUT:
     is_hdr = colours.transfer in {_PQ, _HLG}
     to_light = _to_light(colours)
-    nodes = _HDR_NODES if is_hdr else _NODES
     ceiling = _PQ_CEILING if colours.transfer == _PQ else 1.0
-    steps = [to_light(ceiling * step / (nodes - 1)) for step in range(nodes)]
+    steps = [to_light(ceiling * step / (_NODES - 1)) for step in range(_NODES)]
     matrix = _between(colours.primaries)
     finish = _toned if is_hdr else _shown
     values = [
@@ -125,7 +123,7 @@ def _table(colours: Colours) -> ImageFilter.Color3DLUT:
         for red in steps
         for value in finish(_times(matrix, _scene((red, green, blue), colours)))
     ]
-    return ImageFilter.Color3DLUT(nodes, values)
+    return ImageFilter.Color3DLUT(_NODES, values)
 
 
 def _to_light(colours: Colours) -> Callable[[float], float]:
@@ -168,13 +166,15 @@ def _from_hlg(value: float) -> float:
 
 
 def _toned(light: Vector) -> Iterator[float]:
-    brightest = max(light)
-    scale = _mobius(brightest) / brightest if brightest > _KNEE else 1.0
-    return (min(max(one * scale, 0.0), 1.0) ** (1 / _VIDEO_GAMMA) for one in light)
+    # Each channel by itself: bent by the brightest, as ffmpeg does, channels would depend on one
+    # another so much that greys ripple between the nodes of a table.
+    return (_mobius(max(one, 0.0)) ** (1 / _VIDEO_GAMMA) for one in light)
 
 
 def _mobius(light: float) -> float:
     peak, knee = _PEAK / _REFERENCE_WHITE, _KNEE
+    if light <= knee:
+        return light
     light = min(light, peak)
     a = -knee * knee * (peak - 1) / (knee * knee - 2 * knee + peak)
     b = (knee * knee - 2 * knee * peak + peak) / (peak - 1)

@@ -83,12 +83,22 @@ def decoded(
     with bytes_of(image) as data:
         try:
             _seek_shown(image)
+            box = image.tile[0].extents if file_format == "GIF" else None
             image.load()
         except (PermanentError, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - decoders raise all kinds of errors on broken files
             return mended(data, file_format, opened, error), True
-    return image, False
+    return (_on_its_canvas(image, box) if box else image), False
+
+
+def _on_its_canvas(gif: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+    """Return a GIF's first frame with nothing around it; Pillow puts its first colour there."""
+    if box == (0, 0, *gif.size):
+        return gif
+    canvas = Image.new("RGBA", gif.size)
+    canvas.paste(gif.convert("RGBA").crop(box), box[:2])
+    return canvas
 
 
 def _seek_shown(image: ImageFile.ImageFile) -> None:

@@ -20,6 +20,7 @@ from media_contracts import MediaKind
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import readers
 from media_runtime.errors import PermanentError
+from media_runtime.media.big_tiff import read_big_tiffs
 from media_runtime.media.image_damage import whole_webp
 from media_runtime.media.image_memory import bytes_needed
 from media_runtime.media.image_structure import Data
@@ -34,6 +35,8 @@ Source: TypeAlias = Path | BinaryIO
 
 pillow_heif.register_heif_opener()
 read_tolerantly()
+Image.preinit()
+read_big_tiffs()
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 _before_decoding: Callable[[int], None] | None = None
 _memory_bytes: int | None = None
