@@ -24,7 +24,7 @@ from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import probe_image
 
 KIND = "inspect"
-_PROBE_SECONDS = 30
+_PROBE_SECONDS = 60
 # What fetching and hashing takes; probing is bounded by the sandbox.
 _BYTES_A_SECOND, _LEAST_SECONDS = 100e6, 0.05
 

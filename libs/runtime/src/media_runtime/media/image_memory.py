@@ -12,7 +12,7 @@ _COPY = 4
 # The decoders of these have the picture in several forms at a time. An AVIF has its planes, of
 # 16 bits each where it is deep, its colours, their copy, and Pillow's own; a HEIC likewise; a
 # WebP has its canvas twice, the decoder's own, a copy and Pillow's own.
-_BYTES_A_PIXEL = {"AVIF": 18, "HEIF": 18, "WEBP": 20}
+BYTES_A_PIXEL = {"AVIF": 18, "HEIF": 18, "WEBP": 20}
 # A progressive JPEG is held as coefficients of two bytes, before it is a picture.
 _COEFFICIENT = 2
 _BITS, _SAMPLES = 258, 277
@@ -25,8 +25,8 @@ def bytes_needed(image: Image.Image) -> int:
 
 def _bytes_a_pixel(image: Image.Image) -> float:
     file_format = str(image.format)
-    if file_format in _BYTES_A_PIXEL:
-        return _BYTES_A_PIXEL[file_format]
+    if file_format in BYTES_A_PIXEL:
+        return BYTES_A_PIXEL[file_format]
     made = _BYTES_OF_MODE.get(image.mode, _BYTES_OF_OTHERS)
     if image.mode not in _PLAIN:
         made += _COPY

@@ -8,6 +8,7 @@ more need of memory, than this process was told.
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import warnings
 from collections.abc import Callable, Iterator
@@ -22,13 +23,14 @@ from media_contracts.formats import readers
 from media_runtime.errors import PermanentError
 from media_runtime.media.big_tiff import read_big_tiffs
 from media_runtime.media.image_damage import whole_webp
-from media_runtime.media.image_memory import bytes_needed
+from media_runtime.media.image_memory import BYTES_A_PIXEL, bytes_needed
 from media_runtime.media.image_structure import Data
 from media_runtime.media.tolerant_png import read_tolerantly
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, WebPImagePlugin
 
 MAX_PIXELS = 200_000_000
 _FORMATS = readers(MediaKind.IMAGE)
+_WEBP_HEAD_BYTES = 30
 
 Source: TypeAlias = Path | BinaryIO
 """An image: where it lies, or the open file."""
@@ -94,6 +96,8 @@ def _opened_bytes(file: BinaryIO) -> Iterator[tuple[ImageFile.ImageFile, bool]]:
     try:
         image = Image.open(file, formats=_FORMATS)
     except OSError:
+        file.seek(0)
+        _check_webp(file.read(_WEBP_HEAD_BYTES))
         # libwebp takes no file that was cut, though its first frame may be whole.
         file.seek(0)
         whole = whole_webp(file.read())
@@ -119,6 +123,17 @@ def _check_pixels(image: Image.Image) -> None:
     if _memory_bytes is not None and needed > _memory_bytes:
         most = image.width * image.height * _memory_bytes / needed
         raise _too_many_pixels(f"{needed} bytes for {image.format} {image.mode}", most)
+
+
+def _check_webp(head: bytes) -> None:
+    # Its canvas is made when it is opened: of one that is too large there is no image to check.
+    size = WebPImagePlugin._get_size(head) if head[8:12] == b"WEBP" else None  # noqa: SLF001
+    if size is None:
+        return
+    pixels = size[0] * size[1]
+    most = min(_most_pixels(), (_memory_bytes or math.inf) / BYTES_A_PIXEL["WEBP"])
+    if pixels > most:
+        raise _too_many_pixels(f"{size[0]}x{size[1]}", most)
 
 
 def _too_many_pixels(detail: str, most: float | None = None) -> PictureError:
