@@ -82,6 +82,9 @@ def encode_command(
         "pix_fmt": "yuv420p",
         "map_metadata": -1,
         "map_chapters": -1,
+        # A clock that is as fine as any: frames stay at their time, and none is made up or left out.
+        "fps_mode": "vfr",
+        "enc_time_base": "1:90000",
         "movflags": "+faststart",
         "t": f"{plan.max_seconds:.3f}",
         "f": "mp4",
@@ -125,6 +128,4 @@ def _sound(media: ffmpeg.Stream, sound: Sound | None) -> tuple[ffmpeg.Stream, di
     if not sound.is_joined:
         # In a graph of its own: that of the picture is made anew when its size changes.
         return tracks[0], {"af": sound.filters}
-    joined = ffmpeg.filter(tracks, "amerge", inputs=len(tracks))
-    pan = joined.filter("pan", "stereo|c0=c0|c1=c1")
-    return pan, {}
+    return ffmpeg.filter(tracks, "amerge", inputs=len(tracks)), {}

@@ -153,7 +153,6 @@ class Encode:
                 raise
             # Of a film whose sound cannot be decoded the picture is left.
             await self._run(task, asset, source, target, replace(plan, has_audio=False))
-            warnings.append(WarningCode.SOUND_LEFT_OUT)
         return warnings
 
     async def _run(
@@ -194,7 +193,9 @@ class Encode:
     ) -> tuple[MediaFile, Sequence[WarningCode]]:
         made = await self._ffmpeg.probe(target)
         claimed = task.params["source"].get("claimed_seconds")
-        video, warnings = check_made(made, claimed, self._settings.limits)
+        video, warnings = check_made(
+            made, claimed, self._settings.limits, has_sound=task.params["has_sound"]
+        )
         name = f"{task.name}.mp4"
         key = output_key(asset.company_id, asset.id, asset.attempt, name, fence=task.fence)
         with timed("upload"):

@@ -1,0 +1,134 @@
+"""Films as people have them, and what a rendition of one looks and sounds like."""
+
+from __future__ import annotations
+
+import array
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from ingest.inspect import Inspect
+from ingest.outputs import video as outputs
+from ingest.outputs.source import Source
+from ingest.outputs.video import Encode, plan
+from ingest.settings import IngestSettings
+from ingest.trust.gate import check_file, check_made
+from media_contracts import VideoOutput
+from media_contracts.formats import TYPE_OF_EXTENSION
+from media_runtime.media.ffmpeg import Ffmpeg, MediaInfo
+from media_runtime.media.sandbox import Sandbox
+from thumbnailer.frames import Place, frame_command
+
+from support.media_files import run_ffmpeg
+
+QUADS = [(200, 40, 40), (40, 180, 60), (40, 60, 200), (200, 180, 40)]
+FFMPEG = Ffmpeg(Sandbox("bubblewrap"))
+_RATE = 8000
+
+
+@dataclass(frozen=True)
+class Film:
+    """What became of an upload."""
+
+    path: Path
+    source: Source
+    info: MediaInfo
+    warnings: frozenset[str]
+
+
+def quads(path: Path, *options: str, size: str = "160x90", seconds: float = 0.4) -> Path:
+    """Write four colours, one a quarter; *options* say as what."""
+    width, height = map(int, size.split("x"))
+    one = f"size={width // 2}x{height // 2}:rate=25:duration={seconds},format=gbrp"
+    pieces = [f"color=0x{r:02x}{g:02x}{b:02x}:{one}[q{n}]" for n, (r, g, b) in enumerate(QUADS)]
+    graph = ";".join([*pieces, "[q0][q1]hstack[t];[q2][q3]hstack[b];[t][b]vstack"])
+    run_ffmpeg("-f", "lavfi", "-i", graph, *options, str(path))
+    return path
+
+
+def filmed(*tones: str, seconds: float = 0.6) -> list[str]:
+    """Return ffmpeg's inputs of a small picture, and of sounds as *tones* say."""
+    picture = ["-f", "lavfi", "-i", f"testsrc2=size=160x90:rate=25:duration={seconds}"]
+    return picture + [word for tone in tones for word in ("-f", "lavfi", "-i", tone)]
+
+
+async def made_of(path: Path, folder: Path) -> Film:
+    """Check, plan and encode the upload at *path*, as the services do."""
+    settings = IngestSettings(
+        kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
+        s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
+    )  # fmt: skip
+    type_ = TYPE_OF_EXTENSION[path.suffix]
+    asset = cast("Any", SimpleNamespace(content_type=type_, size=path.stat().st_size))
+    looked, target = folder / "looked", folder / "made" / "video.mp4"
+    looked.mkdir(exist_ok=True)
+    target.parent.mkdir(exist_ok=True)
+    found = check_file(path, asset, settings.min_whole_part)
+    source = await Inspect(settings, cast("Any", None), FFMPEG)._probe(asset, path, looked)
+    (task,) = plan([VideoOutput(name="video")], source)
+    stored = cast("Any", SimpleNamespace(params=json.loads(json.dumps(task.params))))
+    encode = Encode(settings, cast("Any", None), FFMPEG, cast("Any", None))
+    told = await encode._encode(stored, asset, path, target)
+    info = await FFMPEG.probe(target)
+    claimed = stored.params["source"]["claimed_seconds"]
+    _, short = check_made(info, claimed, settings.limits, has_sound=source.has_sound)
+    warnings = frozenset(code.value for code in (*found, *source.warnings, *told, *short))
+    return Film(target, source, info, warnings)
+
+
+async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:
+    """Return the frame that the thumbnailer takes of the upload at *path*."""
+    assert film.source.video is not None
+    target = folder / "frame.png"
+    place = Place((film.source.duration_seconds or 0) / 2, exact=True)
+    command = frame_command(
+        path, target, place, (640, 480), FFMPEG.input_options, video=film.source.video
+    )
+    await FFMPEG.run(command, reads=path, writes=folder, timeout_seconds=60)
+    return target
+
+
+def silence_progress(monkeypatch) -> None:
+    """Tell no client how far an encode is."""
+
+    async def report(*_: object) -> None:
+        return
+
+    monkeypatch.setattr(outputs._Progress, "report", report)
+
+
+def quarters(path: Path, *, seconds: float = 0) -> list[tuple[int, ...]]:
+    """Return the colours in the middle of each quarter, as the tags say."""
+    data = _read(path, "-frames:v", "1", "-vf", "scale=16:16:flags=area", "-pix_fmt", "rgb24",
+                 "-f", "rawvideo", start=seconds)  # fmt: skip
+    return [tuple(data[(y * 16 + x) * 3 :][:3]) for y in (3, 12) for x in (3, 12)]
+
+
+def near(found: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]], by: int) -> bool:
+    """Return whether all colours differ by no more than so much."""
+    pairs = zip(found, wanted, strict=True)
+    return all(abs(a - b) <= by for one, two in pairs for a, b in zip(one, two, strict=True))
+
+
+def pitches(path: Path) -> list[tuple[int, float]]:
+    """Return of the left and of the right the tone, in hertz, and how loud it is at most."""
+    data = array.array(
+        "h", _read(path, "-map", "0:a:0", "-ac", "2", "-ar", str(_RATE), "-f", "s16le")
+    )
+    return [_pitch(data[side::2]) for side in (0, 1)]
+
+
+def _pitch(samples: array.array[int]) -> tuple[int, float]:
+    middle = samples[len(samples) // 4 : len(samples) * 3 // 4]
+    rising = sum(before <= 0 < after for before, after in zip(middle, middle[1:], strict=False))
+    loudest = max(map(abs, middle), default=0) / 32768
+    return round(rising * _RATE / max(1, len(middle))), loudest
+
+
+def _read(path: Path, *options: str, start: float = 0) -> bytes:
+    command = ["ffmpeg", "-v", "error", "-ss", str(start), "-i", str(path), *options, "-"]
+    return subprocess.run(command, capture_output=True, check=True).stdout
