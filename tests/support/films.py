@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import itertools
 import json
 import subprocess
 from collections.abc import Sequence
@@ -63,12 +64,13 @@ async def made_of(path: Path, folder: Path) -> Film:
         s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
     )  # fmt: skip
     type_ = TYPE_OF_EXTENSION[path.suffix]
-    asset = cast("Any", SimpleNamespace(content_type=type_, size=path.stat().st_size))
+    asset = cast("Any", SimpleNamespace(content_type=type_, size=_size(path)))
     looked, target = folder / "looked", folder / "made" / "video.mp4"
     looked.mkdir(exist_ok=True)
     target.parent.mkdir(exist_ok=True)
-    found = check_file(path, asset, settings.min_whole_part)
-    source = await Inspect(settings, cast("Any", None), FFMPEG)._probe(asset, path, looked)
+    found = check_file(path, asset, whole_part=settings.min_whole_part)
+    inspect = Inspect(settings, cast("Any", None), FFMPEG)
+    source = await inspect._probe(asset, path, found, looked)
     (task,) = plan([VideoOutput(name="video")], source)
     stored = cast("Any", SimpleNamespace(params=json.loads(json.dumps(task.params))))
     encode = Encode(settings, cast("Any", None), FFMPEG, cast("Any", None))
@@ -76,7 +78,7 @@ async def made_of(path: Path, folder: Path) -> Film:
     info = await FFMPEG.probe(target)
     claimed = stored.params["source"]["claimed_seconds"]
     _, short = check_made(info, claimed, settings.limits, has_sound=source.has_sound)
-    warnings = frozenset(code.value for code in (*found, *source.warnings, *told, *short))
+    warnings = frozenset(code.value for code in (*source.warnings, *told, *short))
     return Film(target, source, info, warnings)
 
 
@@ -92,7 +94,7 @@ async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:
     return target
 
 
-def silence_progress(monkeypatch) -> None:
+def silence_progress(monkeypatch: Any) -> None:
     """Tell no client how far an encode is."""
 
     async def report(*_: object) -> None:
@@ -122,9 +124,13 @@ def pitches(path: Path) -> list[tuple[int, float]]:
     return [_pitch(data[side::2]) for side in (0, 1)]
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def _pitch(samples: array.array[int]) -> tuple[int, float]:
     middle = samples[len(samples) // 4 : len(samples) * 3 // 4]
-    rising = sum(before <= 0 < after for before, after in zip(middle, middle[1:], strict=False))
+    rising = sum(before <= 0 < after for before, after in itertools.pairwise(middle))
     loudest = max(map(abs, middle), default=0) / 32768
     return round(rising * _RATE / max(1, len(middle))), loudest
 

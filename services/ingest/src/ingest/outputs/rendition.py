@@ -82,7 +82,7 @@ def encode_command(
         "pix_fmt": "yuv420p",
         "map_metadata": -1,
         "map_chapters": -1,
-        # A clock that is as fine as any: frames stay at their time, and none is made up or left out.
+        # A clock as fine as any: frames stay at their time, and none is made up or left out.
         "fps_mode": "vfr",
         "enc_time_base": "1:90000",
         "movflags": "+faststart",
