@@ -15,8 +15,10 @@ from media_contracts import (
     derived_id,
     new_event,
 )
+from media_contracts.warnings import WarningCode
 from media_runtime.errors import InconclusiveError, PermanentError, TransientError
 from thumbnailer.handlers import OnThumbnailRequested
+from thumbnailer.use_cases import Made
 
 PICTURE = Picture(
     name="thumbnail", bucket="b", key="k", content_type="image/jpeg", width=320, height=240, size=1
@@ -55,9 +57,15 @@ def making(outcome):
     return make_pictures
 
 
+async def test_an_answer_tells_what_the_pictures_were_made_in_spite_of():
+    sent, made = SentRecords(), Made([PICTURE], (WarningCode.FILE_DAMAGED,))
+    await OnThumbnailRequested(making(made), sent)(a_request())
+    assert sent.events()[0].data.warnings == ["file_damaged"]
+
+
 async def test_repeated_request_is_answered_with_one_event_id():
     sent, request = SentRecords(), a_request()
-    handle = OnThumbnailRequested(making([PICTURE]), sent)
+    handle = OnThumbnailRequested(making(Made([PICTURE])), sent)
     await handle(request)
     await handle(request)
     first, second = sent.events()

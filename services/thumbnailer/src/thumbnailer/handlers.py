@@ -10,7 +10,6 @@ from media_contracts import (
     MEDIA_THUMBNAILED,
     CloudEvent,
     ErrorInfo,
-    Picture,
     ThumbnailFailed,
     ThumbnailMade,
     ThumbnailRequested,
@@ -22,7 +21,7 @@ from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.kafka.producer import Producer, event_record
 from media_runtime.telemetry import tracing
 from thumbnailer.metrics import PICTURES
-from thumbnailer.use_cases import MakePictures
+from thumbnailer.use_cases import Made, MakePictures
 
 log = structlog.get_logger(__name__)
 
@@ -62,16 +61,20 @@ class OnThumbnailRequested:
         self, request: ThumbnailRequested
     ) -> tuple[str, ThumbnailMade | ThumbnailFailed]:
         try:
-            pictures = await self._in_a_few_tries(request)
+            made = await self._in_a_few_tries(request)
         except PermanentError as error:
             tracing.mark_failed(error)
             log.warning("thumbnail_failed", code=error.code, error=error.message, why=error.detail)
             reason = ErrorInfo(code=error.code, message=error.message)
             return "failed", ThumbnailFailed(attempt=request.attempt, error=reason)
-        log.info("thumbnail_made", pictures=len(pictures))
-        return "made", ThumbnailMade(attempt=request.attempt, pictures=pictures)
+        log.info("thumbnail_made", pictures=len(made.pictures), warnings=made.warnings)
+        return "made", ThumbnailMade(
+            attempt=request.attempt,
+            pictures=made.pictures,
+            warnings=[code.value for code in made.warnings] or None,
+        )
 
-    async def _in_a_few_tries(self, request: ThumbnailRequested) -> list[Picture]:
+    async def _in_a_few_tries(self, request: ThumbnailRequested) -> Made:
         for _ in range(_TRIES):
             try:
                 return await self._make_pictures(request)

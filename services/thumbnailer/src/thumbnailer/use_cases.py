@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
+from media_contracts.warnings import WarningCode
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import RenderedPicture, WantedPicture, render
@@ -18,7 +21,15 @@ from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings
 
 CACHE_CONTROL = "public, max-age=3600"
-_WIDTH, _HEIGHT = "width", "height"
+_WIDTH, _HEIGHT, _WARNINGS = "width", "height", "warnings"
+
+
+@dataclass(frozen=True)
+class Made:
+    """Stored pictures, and what they were made in spite of."""
+
+    pictures: list[Picture]
+    warnings: tuple[WarningCode, ...] = ()
 
 
 class MakePictures:
@@ -39,9 +50,9 @@ class MakePictures:
             pool, ffmpeg, timeout_seconds=settings.thumbnailer_frame_timeout_seconds
         )
 
-    async def __call__(self, request: ThumbnailRequested) -> list[Picture]:
+    async def __call__(self, request: ThumbnailRequested) -> Made:
         """
-        Return the stored pictures, in the order in which they were asked for.
+        Return what was stored, in the order in which it was asked for.
 
         Raises PermanentError when the file is at fault, TransientError when something is away.
         """
@@ -57,16 +68,13 @@ class MakePictures:
                 with RENDER_SECONDS.labels(request.kind.value).time():
                     rendered = await self._render(request, source)
             with tracing.span("upload"):
-                return list(
-                    await asyncio.gather(
-                        *(
-                            self._upload(request.source.bucket, spec, picture)
-                            for spec, picture in zip(request.pictures, rendered, strict=True)
-                        )
-                    )
+                uploads = (
+                    self._upload(request.source.bucket, spec, picture)
+                    for spec, picture in zip(request.pictures, rendered, strict=True)
                 )
+                return Made(list(await asyncio.gather(*uploads)), _warnings(rendered))
 
-    async def _find(self, request: ThumbnailRequested) -> list[Picture] | None:
+    async def _find(self, request: ThumbnailRequested) -> Made | None:
         """Return the pictures where all of them are in storage already."""
         bucket = request.source.bucket
         looks = [
@@ -77,9 +85,11 @@ class MakePictures:
         except ObjectMissingError:
             return None
         FOUND.inc(len(found))
-        return [
+        pictures = [
             _as_picture(spec, stored) for spec, stored in zip(request.pictures, found, strict=True)
         ]
+        said = " ".join(stored.about.get(_WARNINGS, "") for stored in found).split()
+        return Made(pictures, tuple(code for code in WarningCode if code in said))
 
     async def _render(self, request: ThumbnailRequested, source: Path) -> list[RenderedPicture]:
         wanted = [
@@ -104,7 +114,11 @@ class MakePictures:
             picture.data,
             content_type=picture.content_type,
             cache_control=CACHE_CONTROL,
-            about={_WIDTH: str(picture.width), _HEIGHT: str(picture.height)},
+            about={
+                _WIDTH: str(picture.width),
+                _HEIGHT: str(picture.height),
+                _WARNINGS: " ".join(_warnings([picture])),
+            },
         )
         BYTES.labels("out").inc(len(picture.data))
         return Picture(
@@ -116,6 +130,11 @@ class MakePictures:
             height=picture.height,
             size=len(picture.data),
         )
+
+
+def _warnings(rendered: Sequence[RenderedPicture]) -> tuple[WarningCode, ...]:
+    damaged = any(picture.damaged for picture in rendered)
+    return (WarningCode.FILE_DAMAGED,) if damaged else ()
 
 
 def _as_picture(spec: PictureSpec, stored: StoredObject) -> Picture:
