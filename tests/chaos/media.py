@@ -96,7 +96,7 @@ def _bad(chance: random.Random) -> Iterator[Sample]:
     yield Sample("head.png", "image/png", _image(chance, "PNG")[:20], "unreadable_image")
     yield Sample("sound.mp4", "video/mp4", _sound(), "no_video_stream")
     yield Sample("cut.mp4", "video/mp4", clip[: len(clip) // 3], "truncated_file")
-    yield Sample("none.png", "image/png", jpeg, "type_mismatch")
+    yield Sample("none.png", "image/png", clip, "type_mismatch")
 
 
 def _clip(seconds: float, *, sound: bool, suffix: str, hue: int, size: str = "160x90") -> bytes:

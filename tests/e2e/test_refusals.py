@@ -135,11 +135,8 @@ async def test_a_photo_that_came_past_the_edge_with_another_size_fails(company, 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("photo.png", "image/jpeg"),
         ("photo.jpg", "video/mp4"),
-        ("photo.jpg", "image/heic"),
         ("video.mp4", "image/jpeg"),
-        ("video.mkv", "video/mp4"),
         ("text.txt", "video/mp4"),
         ("page.html", "image/jpeg"),
     ],
@@ -156,6 +153,24 @@ async def test_a_file_that_is_not_of_its_declared_type_fails(company, tmp_path, 
     async with company.listening() as listener:
         asset_id = await company.upload(path, type=kind)
         assert await fails(company, asset_id, listener) == "type_mismatch"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "container"),
+    [
+        ("photo.png", "image/jpeg", "png"),
+        ("photo.jpg", "image/heic", "jpeg"),
+        ("video.mkv", "video/mp4", "matroska,webm"),
+    ],
+)
+async def test_a_file_of_another_type_of_its_kind_is_taken_as_what_it_is(
+    company, tmp_path, name, kind, container
+):
+    path = tmp_path / name
+    make_video(path, seconds=0.5) if path.suffix == ".mkv" else make_photo(path)
+    asset = await company.ready(await company.upload(path, type=kind))
+    assert asset["probe"]["container"] == container
+    assert [one["code"] for one in asset["warnings"]] == ["type_differs"]
 
 
 async def test_a_truncated_video_fails(company, tmp_path):
