@@ -116,6 +116,14 @@ def near(found: Sequence[tuple[int, ...]], wanted: Sequence[tuple[int, ...]], by
     return all(abs(a - b) <= by for one, two in pairs for a, b in zip(one, two, strict=True))
 
 
+def frame_times(path: Path) -> list[float]:
+    """Return when each frame is shown, in seconds."""
+    words = ("-select_streams", "v:0", "-show_entries", "packet=pts_time", "-of", "csv=p=0")
+    command = ["ffprobe", "-v", "error", *words, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return sorted(map(float, done.stdout.split()))
+
+
 def pitches(path: Path) -> list[tuple[int, float]]:
     """Return of the left and of the right the tone, in hertz, and how loud it is at most."""
     data = array.array(
