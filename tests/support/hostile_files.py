@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import random
 import re
 import struct
 import zipfile
@@ -514,28 +513,6 @@ def _names(folder: Path) -> Iterator[Evil]:
         "%n%s%00.jpg", "CON.jpg", "é" * 255, "é" * 125 + "x.jpg", "n" * 251 + ".jpg",
     ):  # fmt: skip
         yield Evil(f"the name {name[:20]!r}", "image/jpeg", photo, (READY,), name)
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Return *data* with bytes changed, cut, doubled or moved; its first ones stay."""
-    changed = bytearray(data)
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(16, len(changed))
-        match chance.randrange(5):
-            case 0:
-                changed[at] = chance.randrange(256)
-            case 1:
-                changed[at : at + 4] = chance.choice((b"\xff" * 4, bytes(4), b"\x7f" + b"\xff" * 3))
-            case 2:
-                del changed[at : at + chance.randint(1, 64)]
-            case 3:
-                changed[at:at] = changed[at : at + chance.randint(1, 64)]
-            case _:
-                end = at + chance.randint(1, 256)
-                changed[at:end] = chance.randbytes(len(changed[at:end]))
-        if len(changed) < 64:
-            break
-    return bytes(changed)
 
 
 def _patched(data: bytes, old: bytes, new: bytes) -> bytes:

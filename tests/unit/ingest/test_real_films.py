@@ -45,7 +45,9 @@ TO_2020 = ("bt2020", "bt2020-10", "bt2020nc")
 @pytest.mark.parametrize(
     ("name", "options", "size", "made"),
     [
-        ("sd.mp4", (*X264, "-vf", "scale=out_color_matrix=bt601"), "160x90", BT601),
+        ("sd.mp4", (*X264, "-vf", "scale=out_color_matrix=bt601"), "160x120", BT601),
+        ("small.avi", ("-c:v", "mpeg4", "-vf", "scale=out_color_matrix=bt709"), "160x90", BT709),
+        ("tall.mkv", (*X264, "-vf", "scale=out_color_matrix=bt709"), "90x160", BT709),
         ("hd.mp4", (*X264, "-vf", "scale=out_color_matrix=bt709"), "320x720", BT709),
         ("rgb.mp4", ("-c:v", "libx264rgb", "-pix_fmt", "rgb24"), "160x90", BT709),
         ("full.mp4", ("-pix_fmt", "yuvj420p"), "160x90", None),

@@ -16,6 +16,8 @@ from media_runtime.media.info import Colours, VideoStream
 Words = Mapping[str, str | int | float]
 
 _HD_LINES = 720
+# Of 16:9; sides are rounded to even numbers, or to multiples of 16.
+_HD_SHAPE = 1.7
 _BT709, _BT601, _BT2020 = "bt709", "smpte170m", "bt2020"
 _PQ, _HLG = "smpte2084", "arib-std-b67"
 _HDR = frozenset({_PQ, _HLG})
@@ -58,11 +60,13 @@ def true_colours(video: VideoStream) -> Colours:
     """
     Return what the colours are: as the stream says, where that makes sense.
 
-    What it does not say is as players have it: BT.601 below 720 lines, else BT.709.
+    What it does not say is as players have it: BT.601 below 720 lines, else BT.709. A small
+    picture in the shape of HD is one of HD made smaller, which changes no colours.
     """
     said, pixels = video.colours, video.pixel_format or ""
+    full = said.range == _FULL or pixels.startswith("yuvj") or is_rgb(pixels)
     sharp = _stored_lines(video) >= _HD_LINES or is_rgb(pixels)
-    usual = _BT709 if sharp else _BT601
+    usual = _BT709 if sharp or (_is_shaped_like_hd(video) and not full) else _BT601
     primaries = said.primaries if said.primaries in _PRIMARIES else None
     matrix = said.matrix if said.matrix in _MATRICES else None
     transfer = said.transfer if said.transfer in _TRANSFERS else None
@@ -81,7 +85,6 @@ def true_colours(video: VideoStream) -> Colours:
     matrix = matrix or (primaries if primaries in _PLAIN_MATRICES else _BT709 if wide else usual)
     primaries = primaries or (matrix if matrix in _PLAIN_PRIMARIES else usual)
     transfer = transfer or (_BT709 if primaries not in {_BT601, "bt470bg"} else _BT601)
-    full = said.range == _FULL or pixels.startswith("yuvj") or is_rgb(pixels)
     return Colours(primaries, transfer, _GBR if is_rgb(pixels) else matrix, _FULL if full else _TV)
 
 
@@ -167,6 +170,12 @@ def _contradicts(primaries: str | None, matrix: str | None, pixels: str) -> bool
 
 def _stored_lines(video: VideoStream) -> int:
     return video.width if video.rotation in {90, 270} else video.height
+
+
+def _is_shaped_like_hd(video: VideoStream) -> bool:
+    # Digital television before HD had pixels that are not square, and computers had 4:3.
+    longer, shorter = max(video.width, video.height), min(video.width, video.height)
+    return video.pixel_aspect == 1 and longer >= shorter * _HD_SHAPE
 
 
 def _is_plain(colours: Colours) -> bool:

@@ -14,34 +14,42 @@ from media_contracts import MediaKind
 from media_contracts.formats import readers
 from media_runtime.settings import SandboxSettings
 
-# Decoders by ffmpeg's own names: what cameras, phones, browsers and editors write, cover art and
-# subtitles. A decoder for some old game's films is somebody's way in, and nobody's upload.
-_DECODERS = (
+# Decoders by ffmpeg's own names: what cameras, phones, browsers, recorders and editors write or
+# wrote, cover art and subtitles. A decoder for some old game's films is somebody's way in, and
+# nobody's upload. ffprobe gives up on a file with one that is not here, whichever stream has it.
+_PICTURES = (
     *("h264", "hevc", "vp8", "vp9", "libdav1d", "libaom-av1", "av1", "theora", "vp3"),
-    *("mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4v2", "msmpeg4", "mjpeg"),
-    *("prores", "dnxhd", "dvvideo", "rawvideo"),
-    *("aac", "aac_latm", "mp3float", "mp3", "mp2float", "mp2", "mp1float", "ac3", "eac3", "dca"),
-    *("opus", "libopus", "vorbis", "flac", "alac", "amrnb", "amrwb", "adpcm_ms", "adpcm_ima_wav"),
-    *("adpcm_ima_qt", "pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s16le", "pcm_s16be"),
-    *("pcm_s24le", "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be"),
-    *("pcm_bluray", "pcm_dvd", "png", "mov_text", "subrip", "srt", "ass", "ssa", "webvtt"),
-    *("text", "cc_dec", "dvdsub", "dvbsub", "pgssub"),
+    *("mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4v2", "msmpeg4", "mjpeg", "mjpegb"),
+    *("prores", "dnxhd", "dvvideo", "rawvideo", "png"),
+    *("h261", "flv", "svq1", "svq3", "vc1", "wmv1", "wmv2", "wmv3"),
 )
-
-
-# Sound that these decode, by ffmpeg's names of codecs.
-_SOUNDS = frozenset(
-    {
-        *("aac", "aac_latm", "mp3", "mp2", "mp1", "ac3", "eac3", "dts", "opus", "vorbis", "flac"),
-        *("alac", "amr_nb", "amr_wb"),
-        *(name for name in _DECODERS if name.startswith(("adpcm_", "pcm_"))),
-    }
+# By the name of the codec that each decodes, where it has another.
+_SOUNDS = {
+    **{name: name for name in (
+        *("aac", "aac_latm", "mp3", "mp2", "ac3", "eac3", "truehd", "mlp", "opus", "vorbis"),
+        *("flac", "alac", "wavpack", "tta", "speex", "gsm", "gsm_ms", "nellymoser"),
+        *("wmav1", "wmav2", "wmapro", "qdm2", "qdmc", "qcelp", "evrc", "mace3", "mace6"),
+        *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_swf", "adpcm_yamaha", "s302m"),
+        *("pcm_alaw", "pcm_mulaw", "pcm_u8", "pcm_s8", "pcm_s8_planar", "pcm_u16le", "pcm_u16be"),
+        *("pcm_s16le", "pcm_s16be", "pcm_s16le_planar", "pcm_s24le", "pcm_s24be"),
+        *("pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_f64le", "pcm_f64be"),
+        *("pcm_bluray", "pcm_dvd", "dvaudio"),
+    )},
+    "mp3float": "mp3", "mp2float": "mp2", "mp1float": "mp1", "dca": "dts",
+    "libopus": "opus", "libspeex": "speex", "libgsm": "gsm", "libgsm_ms": "gsm_ms",
+    "amrnb": "amr_nb", "amrwb": "amr_wb", "g722": "adpcm_g722", "g726": "adpcm_g726",
+}  # fmt: skip
+_TEXTS = (
+    *("mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"),
+    *("cc_dec", "dvdsub", "dvbsub", "pgssub"),
 )
+_DECODERS = (*_PICTURES, *_SOUNDS, *_TEXTS)
+_HEARD = frozenset(_SOUNDS.values())
 
 
 def is_decoded(codec: str) -> bool:
     """Return whether sound of a codec may be decoded here."""
-    return codec in _SOUNDS
+    return codec in _HEARD
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""What the pipeline answers to a file, by the code that its services run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+from ingest.inspect import Inspect
+from ingest.outputs.source import Source
+from ingest.outputs.video import Encode, plan
+from ingest.settings import IngestSettings
+from ingest.trust.gate import check_file, check_made
+from media_contracts import MediaKind, VideoOutput
+from media_contracts.errors import ErrorCode
+from media_runtime.errors import InconclusiveError, PermanentError
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.pictures import WantedPicture, render
+from thumbnailer.frames import FindFrame
+
+WANTED = [WantedPicture("thumbnail", 320, 240, "cover"), WantedPicture("p", 640, 640, "inside")]
+READY, INCONCLUSIVE = "ready", "inconclusive"
+_SECONDS = 60
+
+
+class Pipeline:
+    """Checks files and makes what the default profile makes of them."""
+
+    def __init__(self, pool: PicturePool, ffmpeg: Ffmpeg, scratch: Path) -> None:
+        self._settings = IngestSettings(
+            kafka_bootstrap_servers="k", database_url="postgresql://d",
+            s3_endpoint_url="http://s", s3_access_key="k", s3_secret_key="s", scratch_dir=scratch,
+        )  # fmt: skip
+        self._pool = pool
+        self._ffmpeg = ffmpeg
+
+    async def answer(self, source: Path, content_type: str, folder: Path) -> str:
+        """
+        Return ``ready``, or the code that a client is told.
+
+        An answer that only repetitions of the task would give is ``inconclusive``. Whatever else
+        is raised is a fault of the services.
+        """
+        try:
+            await self._make(source, content_type, folder)
+        except PermanentError as error:
+            return ErrorCode(error.code).value
+        except InconclusiveError:
+            return INCONCLUSIVE
+        return READY
+
+    async def _make(self, source: Path, content_type: str, folder: Path) -> None:
+        asset = cast("Any", SimpleNamespace(content_type=content_type, size=_size(source)))
+        found = check_file(source, asset, whole_part=self._settings.min_whole_part)
+        looked = folder / "looked"
+        looked.mkdir()
+        inspect = Inspect(self._settings, self._pool, self._ffmpeg)
+        probed = await inspect._probe(asset, source, found, looked)
+        assert probed.probe is not None
+        probed.probe.model_dump_json()
+        if probed.kind is MediaKind.VIDEO:
+            await self._film(source, asset, probed, folder)
+        else:
+            await self._pool.run(render, source, WANTED, timeout_seconds=_SECONDS)
+
+    async def _film(self, source: Path, asset: Any, probed: Source, folder: Path) -> None:
+        (task,) = plan([VideoOutput(name="video")], probed)
+        stored = cast("Any", SimpleNamespace(params=json.loads(json.dumps(task.params))))
+        target = folder / "made" / "video.mp4"
+        target.parent.mkdir()
+        encode = Encode(self._settings, cast("Any", None), self._ffmpeg, cast("Any", None))
+        await encode._encode(stored, asset, source, target)
+        made = await self._ffmpeg.probe(target)
+        claimed = stored.params["source"]["claimed_seconds"]
+        check_made(made, claimed, self._settings.limits, has_sound=probed.has_sound)
+        find = FindFrame(self._pool, self._ffmpeg, timeout_seconds=_SECONDS)
+        frame = await find(source, probed.duration_seconds, WANTED)
+        await self._pool.run(render, frame, WANTED, timeout_seconds=_SECONDS)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size

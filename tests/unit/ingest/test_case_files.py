@@ -1,0 +1,227 @@
+"""
+A folder of real-world inputs with known right answers: what was made of each is measured.
+
+They are no part of this repository. CASES=folder runs it; files that are not there are left out.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+import os
+import statistics
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from media_runtime.media.pictures import WantedPicture, probe_image, render
+from PIL import Image
+
+from support.films import (
+    QUADS,
+    Film,
+    frame_times,
+    made_of,
+    near,
+    pitches,
+    quarters,
+    silence_progress,
+    thumbnail_of,
+)
+
+FOLDER = Path(os.environ.get("CASES", "/nonexistent"))
+PICTURES = [WantedPicture("preview", 4096, 4096, "inside"), WantedPicture("t", 320, 240, "cover")]
+_RATE = 8000
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    silence_progress(monkeypatch)
+
+
+def there(name: str) -> bool:
+    return (FOLDER / name).exists()
+
+
+def pixels(path: Path, width: int, height: int, *words: str, kind: str = "gray") -> list[bytes]:
+    """Return each frame of a film, scaled, as bytes."""
+    scaled = ("-vf", f"scale={width}:{height}:flags=area", "-pix_fmt", kind, "-f", "rawvideo")
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *words, *scaled, "-"]
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    one = width * height * (3 if kind == "rgb24" else 1)
+    return [data[at : at + one] for at in range(0, len(data), one)]
+
+
+def loudness(path: Path) -> list[float]:
+    """Return how loud each hundredth of a second is."""
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(_RATE)]
+    done = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, check=True)
+    samples, step = array.array("h", done.stdout), _RATE // 100
+    return [max(map(abs, samples[at : at + step])) for at in range(0, len(samples), step)]
+
+
+def primaries_are_pure(found: list[tuple[int, ...]]) -> bool:
+    """Whether red, green, blue and a grey, from left to right, are what they are called."""
+    *three, grey = found
+    pure = all(
+        colour[own] >= 120 and max(colour[(own + 1) % 3], colour[(own + 2) % 3]) <= 60
+        for own, colour in enumerate(three)
+    )
+    return pure and max(grey) - min(grey) <= 8 and 70 <= grey[0] <= 185
+
+
+def bars(frame: bytes) -> list[tuple[int, ...]]:
+    return [tuple(frame[(16 * 8 + x) * 3 :][:3]) for x in (2, 6, 10, 14)]
+
+
+def lasts(seconds: float, by: float) -> Callable[[Film], None]:
+    def check(film: Film) -> None:
+        assert film.info.duration_seconds == pytest.approx(seconds, abs=by)
+        assert film.source.duration_seconds == pytest.approx(seconds, abs=max(by, 0.5))
+
+    return check
+
+
+def has_quads(by: int) -> Callable[[Film], None]:
+    def check(film: Film) -> None:
+        assert near(quarters(film.path, seconds=0.2), QUADS, by), quarters(film.path)
+
+    return check
+
+
+def is_heard(film: Film) -> None:
+    assert film.info.audio is not None
+    assert max(loud for _, loud in pitches(film.path)) > 0.02
+
+
+def at_880_hertz(film: Film) -> None:
+    assert film.info.audio is not None
+    assert any(abs(pitch - 880) < 20 and loud > 0.02 for pitch, loud in pitches(film.path))
+
+
+def is_hdr_shown(film: Film) -> None:
+    frame = pixels(film.path, 16, 16, "-frames:v", "1", kind="rgb24")[0]
+    assert primaries_are_pure(bars(frame)), bars(frame)
+    assert film.info.video.colours.transfer == "bt709"
+
+
+def has_no_combs(film: Film) -> None:
+    video = film.info.video
+    assert (video.width, video.height) == (1024, 576)
+    for frame in pixels(film.path, 1024, 576)[5:40:10]:
+        rows = [frame[at : at + 1024] for at in range(0, len(frame), 1024)]
+        near_by = statistics.mean(abs(a - b) for y in range(100, 500) for a, b in
+                                  zip(rows[y][::8], rows[y + 1][::8], strict=True))  # fmt: skip
+        further = statistics.mean(abs(a - b) for y in range(100, 500) for a, b in
+                                  zip(rows[y][::8], rows[y + 2][::8], strict=True))  # fmt: skip
+        assert near_by <= further + 0.5
+
+
+def flashes_and_beeps_together(film: Film) -> None:
+    light = [statistics.mean(frame) for frame in pixels(film.path, 16, 16)]
+    jump = max(range(1, len(light)), key=lambda at: light[at] - light[at - 1])
+    flash = frame_times(film.path)[jump]
+    loud = loudness(film.path)
+    beep = next(at for at, one in enumerate(loud) if one > 3000) / 100
+    assert flash == pytest.approx(3, abs=0.1)
+    assert beep == pytest.approx(3, abs=0.1)
+    assert abs(flash - beep) <= 0.06
+
+
+def stays_round(film: Film) -> None:
+    video = film.info.video
+    frames = pixels(film.path, video.width, video.height)
+    for frame in (frames[len(frames) // 4], frames[len(frames) * 3 // 4]):
+        assert roundness(frame, video.width) == pytest.approx(1, abs=0.08)
+
+
+def roundness(frame: bytes, width: int) -> float:
+    """Return how wide what is bright is, over how high."""
+    bright = [at for at, value in enumerate(frame) if value > 150]
+    columns, rows = [at % width for at in bright], [at // width for at in bright]
+    return (max(columns) - min(columns)) / (max(rows) - min(rows))
+
+
+FILMS = {
+    "pq.mp4": [is_hdr_shown],
+    "interlaced.mpg": [has_no_combs, lasts(2, 0.15)],
+    "rgb.mp4": [has_quads(12)],
+    "slowmo.mov": [lasts(1, 0.15), has_quads(12)],
+    "still.webm": [lasts(3, 0.3), is_heard],
+    "apac-first.mov": [at_880_hertz],
+    "mic-second.mov": [at_880_hertz],
+    "broken-sound.mpg": [has_quads(16), lasts(2, 0.15)],
+    "sub-10h.mkv": [lasts(3, 0.15)],
+    "joined.ts": [lasts(4, 0.5), is_heard],
+    "fonts.mkv": [lasts(3, 0.15), has_quads(16), is_heard],
+    "camcorder.mts": [lasts(2, 0.15), has_quads(16), is_heard],
+    "riff.avi": [lasts(2, 0.15), has_quads(16), is_heard],
+    "vfr.mp4": [lasts(5, 0.2), flashes_and_beeps_together],
+    "turn.webm": [lasts(4, 0.3), stays_round],
+}
+IN_FOUR_COLOURS = {"rgb.mp4", "slowmo.mov", "broken-sound.mpg", "fonts.mkv", "riff.avi"}
+IMAGES = ["48mp.jpg", "no-eoi.jpg", "text.png", "badcrc.png", "apng.png"]
+
+
+@pytest.mark.parametrize("name", filter(there, FILMS))
+async def test_a_film_becomes_what_its_owner_sees_and_hears(tmp_path, name):
+    path = FOLDER / name
+    film = await made_of(path, tmp_path)
+
+    video = film.info.video
+    assert (video.codec, video.pixel_format, video.rotation) == ("h264", "yuv420p", 0)
+    assert None not in vars(video.colours).values()
+    assert video.colours.range == "tv"
+    assert film.info.audio is None or film.info.audio.codec == "aac"
+    for check in FILMS[name]:
+        check(film)
+    picture = await thumbnail_of(path, film, tmp_path)
+    if name in IN_FOUR_COLOURS:
+        assert near(quarters(picture), QUADS, 16)
+    if name == "pq.mp4":
+        assert primaries_are_pure(bars(pixels(picture, 16, 16, kind="rgb24")[0]))
+    if name == "turn.webm":
+        with Image.open(picture) as shown:
+            assert roundness(shown.convert("L").tobytes(), shown.width) == pytest.approx(1, abs=0.1)
+
+
+def made_of_image(name: str) -> tuple[Image.Image, Image.Image]:
+    data = (FOLDER / name).read_bytes()
+    probe_image(io.BytesIO(data))
+    preview, thumbnail = (
+        Image.open(io.BytesIO(picture.data)).convert("RGB")
+        for picture in render(io.BytesIO(data), PICTURES)
+    )
+    assert thumbnail.size == (320, 240)
+    return preview, thumbnail
+
+
+def corners(image: Image.Image) -> list[tuple[int, ...]]:
+    small = image.resize((16, 16), Image.Resampling.BOX)
+    return [small.getpixel((x, y)) for y in (3, 12) for x in (3, 12)]
+
+
+@pytest.mark.parametrize("name", filter(there, IMAGES))
+def test_an_image_becomes_what_its_owner_sees(name):
+    preview, thumbnail = made_of_image(name)
+
+    assert near(corners(preview), QUADS, 12)
+    assert near(corners(thumbnail), QUADS, 12)
+    if name == "48mp.jpg":
+        assert preview.size == (4096, 3072)
+
+
+@pytest.mark.parametrize("name", filter(there, ["be16.tif"]))
+def test_greys_of_16_bits_are_those_greys(name):
+    for image in made_of_image(name)[:1]:
+        row = image.resize((16, 1), Image.Resampling.BOX)
+        found = [row.getpixel((x, 0)) for x in (2, 6, 10, 14)]
+        assert near(found, [(grey,) * 3 for grey in (32, 96, 160, 224)], 12)
+
+
+@pytest.mark.parametrize("name", filter(there, ["pq.avif"]))
+def test_an_hdr_image_is_shown_as_its_film_is(name):
+    for image in made_of_image(name)[:1]:
+        small = image.resize((16, 16), Image.Resampling.BOX)
+        assert primaries_are_pure([small.getpixel((x, 8)) for x in (2, 6, 10, 14)])
