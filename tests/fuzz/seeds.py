@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pillow_heif
 from PIL import Image
 
 from support.media_files import make_heic, run_ffmpeg
@@ -78,7 +77,7 @@ def _images(folder: Path) -> Iterator[Seed]:
         ),
         "scan.tiff": lambda to: photo.save(to, "TIFF", compression="tiff_lzw"),
         "plain.tiff": lambda to: photo.convert("I;16").save(to, "TIFF"),
-        "photo.avif": lambda to: pillow_heif.from_pillow(photo).save(to, format="AVIF"),
+        "photo.avif": lambda to: photo.save(to, "AVIF"),
     }
     for name, save in kinds.items():
         buffer = io.BytesIO()

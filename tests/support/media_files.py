@@ -16,6 +16,9 @@ from PIL import Image, ImageCms
 SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
 """Real media beside the checkout, where there are any: tests that make their own play them, too."""
 
+CASES = SAMPLES.with_name("cases")
+"""Inputs of other people's bug reports beside the checkout, with known right answers."""
+
 CAMERA = "Secret Camera"
 """What every camera's file here says of itself, and nothing that is served may say."""
 

@@ -1,6 +1,6 @@
 """What is collected here."""
 
-import os
+from support.media_files import CASES
 
 # Files that are no part of this repository.
-collect_ignore = [] if "CASES" in os.environ else ["test_case_files.py"]
+collect_ignore = [] if CASES.exists() else ["test_case_files.py"]
