@@ -15,6 +15,7 @@ from support.stopping import (
     pytest_runtest_setup,
     pytest_runtest_teardown,
 )
+from support.tiers import FULL
 
 __all__ = [
     "pytest_configure",
@@ -28,8 +29,14 @@ __all__ = [
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     os.environ.update(json.loads(os.environ["TEST_STACKS"])[int(worker.removeprefix("gw"))])
 
-# Machines are shared: a slow example is no failure.
-settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Machines are shared: a slow example is no failure. By default the examples are the same each
+# time, so that a test turns red by a change alone; the long form looks for others.
+settings.register_profile(
+    "shared",
+    deadline=None,
+    derandomize=not FULL,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("shared")
 
 # structlog's own way of printing an error shows all local variables, which takes seconds.

@@ -81,7 +81,7 @@ def test_a_url_is_that_of_the_sdk(method, query):
     now=st.datetimes(datetime(2020, 1, 1), datetime(2080, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
 )
 def test_a_url_is_that_of_the_sdk_whatever_it_names(key, name, value, now):
-    if any(part in {"", ".", ".."} for part in key.split("/")):
+    if not key.strip() or any(part in {"", ".", ".."} for part in key.split("/")):
         return  # the SDK, as urllib3 below it, takes some of these for another path
     query = {name: value}
     url = Presigner(settings(), ORIGIN).url(
