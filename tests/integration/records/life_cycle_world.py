@@ -33,6 +33,7 @@ from ingest.plan import plan
 from ingest.run import RunTask
 from ingest.settings import IngestSettings
 from ingest.sources import Sources, Upload
+from ingest.trust.gate import Found
 from ingest.worker import Workers
 from media_contracts import (
     MEDIA_INGEST,
@@ -53,6 +54,8 @@ from media_contracts import (
     ThumbnailRequested,
     new_event,
 )
+from media_contracts.formats import family_of
+from media_contracts.warnings import WarningCode
 from media_records import tasks
 from media_records.files import files_of, original_of
 from media_records.lifecycle import change
@@ -214,25 +217,29 @@ class Inspecting(Inspect):
     """The real look at an upload, but for its bytes; of a video a preview is wanted as well."""
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
-        del task, folder
-        found = await self._probe(asset, source)
+        del task
+        declared = Found(family_of(asset.content_type), asset.content_type)
+        found = await self._probe(asset, source, declared, folder)
         await _STOPS.get().take()
         wanted = plan(self._settings.profile, found)
         if asset.content_type.startswith("video/"):
             wanted += (_PREVIEW,)
-        return Done(then=wanted, stage=Stage.PROBED)
+        return Done(then=wanted, stage=Stage.PROBED, probe=found.probe, warnings=found.warnings)
 
 
 class Encoding(Encode):
     """The real encoder, but for the file."""
 
-    async def _encode(self, *_: object) -> None:
+    async def _encode(self, *_: object) -> list[WarningCode]:
         """Nothing is encoded."""
+        return []
 
-    async def _store_video(self, task: Task, asset: Asset, target: Path) -> MediaFile:
+    async def _store_video(
+        self, task: Task, asset: Asset, target: Path
+    ) -> tuple[MediaFile, list[WarningCode]]:
         del target
         await _STOPS.get().take()
-        return _made(task, asset, FileKind.VIDEO, "mp4")
+        return _made(task, asset, FileKind.VIDEO, "mp4"), []
 
 
 async def make_preview(task: Task, asset: Asset, source: Path, folder: Path) -> Done:

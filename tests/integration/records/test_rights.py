@@ -33,7 +33,7 @@ COLUMNS = {
     "media_assets": """
         file_name content_type size status attempt bucket uploaded_at error_code error_message
         traceparent grant_expires_at updated_at processed_at sweep_at check_at found_at attempt_at
-        retired grant_swept
+        retired grant_swept probe warnings
     """,
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
     "tasks": """

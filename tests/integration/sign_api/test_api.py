@@ -79,8 +79,8 @@ async def test_a_grant_is_good_for_one_key_type_and_size_for_an_hour(company):
     [
         ({"type": "application/pdf"}, "invalid_type"),
         ({"type": "image/svg+xml"}, "invalid_type"),
-        ({"type": "IMAGE/JPEG"}, "invalid_type"),
-        ({"type": "image/jpeg; charset=utf-8"}, "invalid_type"),
+        ({"type": "image/jpeg image/png"}, "invalid_type"),
+        ({"type": "; charset=utf-8"}, "invalid_type"),
         ({"type": ""}, "invalid_type"),
         ({"type": 7}, "invalid_type"),
         ({"type": None}, "invalid_type"),
@@ -108,6 +108,22 @@ async def test_a_bad_field_is_named_by_its_code(company, changed, code):
     answer = await company.post("/sign", content=body, headers={"Content-Type": "application/json"})
 
     assert problem(answer, 400) == code
+
+
+@pytest.mark.parametrize(
+    ("said", "plain"),
+    [
+        ("IMAGE/JPEG", "image/jpeg"),
+        ("image/jpg", "image/jpeg"),
+        ("image/jpeg; charset=utf-8", "image/jpeg"),
+        ('video/webm; codecs="vp8, opus"', "video/webm"),
+    ],
+)
+async def test_a_type_is_signed_in_its_plain_form(company, said, plain):
+    answer = await company.post("/sign", json={**PHOTO, "type": said})
+
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["upload"]["headers"]["Content-Type"] == plain
 
 
 @pytest.mark.parametrize("field", ["fileName", "size", "type"])
