@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import itertools
 import json
+import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -121,7 +122,7 @@ def frame_times(path: Path) -> list[float]:
     words = ("-select_streams", "v:0", "-show_entries", "packet=pts_time", "-of", "csv=p=0")
     command = ["ffprobe", "-v", "error", *words, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return sorted(map(float, done.stdout.split()))
+    return sorted(map(float, done.stdout.replace(",", " ").split()))
 
 
 def pitches(path: Path) -> list[tuple[int, float]]:
@@ -144,5 +145,57 @@ def _pitch(samples: array.array[int]) -> tuple[int, float]:
 
 
 def _read(path: Path, *options: str, start: float = 0) -> bytes:
-    command = ["ffmpeg", "-v", "error", "-ss", str(start), "-i", str(path), *options, "-"]
+    # A seek to the beginning goes to the first picture, which may come after the first sound.
+    place = ["-ss", str(start)] if start else []
+    command = ["ffmpeg", "-v", "error", *place, "-i", str(path), *options, "-"]
     return subprocess.run(command, capture_output=True, check=True).stdout
+
+
+def greys(path: Path, width: int, height: int) -> list[bytes]:
+    """Return each frame of a film, scaled, as bytes."""
+    scaled = ("-vf", f"scale={width}:{height}:flags=area", "-pix_fmt", "gray", "-f", "rawvideo")
+    data = _read(path, "-fps_mode", "passthrough", *scaled)
+    one = width * height
+    return [data[at : at + one] for at in range(0, len(data), one)]
+
+
+def combs(path: Path, width: int, height: int) -> float:
+    """Return how much more lines differ from the next one than from the next but one, at most."""
+    return max(_combs(frame, width) for frame in greys(path, width, height)[2:])
+
+
+def _combs(frame: bytes, width: int) -> float:
+    rows = [frame[at : at + width : 2] for at in range(0, len(frame), width)]
+    steps = [
+        statistics.mean(
+            abs(a - b)
+            for one, other in zip(rows[8:], rows[8 + by : -8], strict=False)
+            for a, b in zip(one, other, strict=True)
+        )
+        for by in (1, 2)
+    ]
+    return steps[0] - steps[1]
+
+
+def roundness(frame: bytes, width: int) -> float:
+    """Return how wide what is bright is, over how high."""
+    bright = [at for at, value in enumerate(frame) if value > 150]
+    columns, rows = [at % width for at in bright], [at // width for at in bright]
+    return (max(columns) - min(columns)) / (max(rows) - min(rows))
+
+
+def flash_and_beep(path: Path) -> tuple[float, float]:
+    """Return when it becomes bright and when loud, in seconds."""
+    light = [statistics.mean(frame) for frame in greys(path, 16, 16)]
+    jump = max(range(1, len(light)), key=lambda at: light[at] - light[at - 1])
+    samples, step = array.array("h", _read(path, "-ac", "1", "-ar", str(_RATE), "-f", "s16le")), 80
+    loud = next(at for at in range(0, len(samples), step) if max(samples[at : at + step]) > 3000)
+    # ffmpeg leaves out the silence before a sound that begins late.
+    return frame_times(path)[jump], loud / _RATE + _begins(path, "a:0")
+
+
+def _begins(path: Path, stream: str) -> float:
+    words = ("-select_streams", stream, "-show_entries", "stream=start_time", "-of", "csv=p=0")
+    command = ["ffprobe", "-v", "error", *words, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[0])

@@ -32,7 +32,11 @@ _PLACE_FORMS = (
 
 RED, BLUE = (200, 30, 30), (30, 30, 200)
 _MATRIX_AT = 44
-_QUARTER_TURN = struct.pack(">9i", 0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)
+_ONE = 0x10000
+_TURNS = {
+    0: (_ONE, 0, 0, _ONE), 90: (0, _ONE, -_ONE, 0), 180: (-_ONE, 0, 0, -_ONE),
+    270: (0, -_ONE, _ONE, 0),
+}  # fmt: skip
 
 
 def make_video(
@@ -64,11 +68,16 @@ def make_phone_video(path: Path, *, sound: bool = True) -> Path:
     told = [word for name, text in tags.items() for word in ("-metadata", f"{name}={text}")]
     maps = ("-map", "[v]", *(("-map", "0:a") if sound else ()))
     run_ffmpeg(*tone, "-filter_complex", both, *maps, "-pix_fmt", "yuv420p", *told, str(path))
-    data = bytearray(path.read_bytes())
-    matrix = data.index(b"tkhd") + _MATRIX_AT
-    data[matrix : matrix + len(_QUARTER_TURN)] = _QUARTER_TURN
-    path.write_bytes(data)
+    turn(path, 90)
     return path
+
+
+def turn(path: Path, degrees: int) -> None:
+    """Have players turn the first track of an MP4 clockwise."""
+    data = bytearray(path.read_bytes())
+    at, (a, b, c, d) = data.index(b"tkhd") + _MATRIX_AT, _TURNS[degrees]
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
+    path.write_bytes(data)
 
 
 def says_where(video: bytes) -> bool:

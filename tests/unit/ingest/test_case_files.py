@@ -6,12 +6,8 @@ They are no part of this repository, and looked for beside its checkout.
 
 from __future__ import annotations
 
-import array
 import io
-import statistics
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from media_runtime.media.pictures import WantedPicture, probe_image, render
@@ -20,18 +16,20 @@ from PIL import Image
 from support.films import (
     QUADS,
     Film,
-    frame_times,
+    combs,
+    flash_and_beep,
+    greys,
     made_of,
     near,
     pitches,
     quarters,
+    roundness,
     silence_progress,
     thumbnail_of,
 )
 from support.media_files import CASES
 
 PICTURES = [WantedPicture("preview", 4096, 4096, "inside"), WantedPicture("t", 320, 240, "cover")]
-_RATE = 8000
 
 
 @pytest.fixture(autouse=True)
@@ -41,23 +39,6 @@ def _quiet(monkeypatch):
 
 def there(*names: str) -> list[str]:
     return [name for name in names if (CASES / name).exists()]
-
-
-def greys(path: Path, width: int, height: int) -> list[bytes]:
-    """Return each frame of a film, scaled, as bytes."""
-    scaled = ("-vf", f"scale={width}:{height}:flags=area", "-pix_fmt", "gray", "-f", "rawvideo")
-    command = ["ffmpeg", "-v", "error", "-i", str(path), "-fps_mode", "passthrough", *scaled, "-"]
-    data = subprocess.run(command, capture_output=True, check=True).stdout
-    one = width * height
-    return [data[at : at + one] for at in range(0, len(data), one)]
-
-
-def loudness(path: Path) -> list[float]:
-    """Return how loud each hundredth of a second is."""
-    command = ["ffmpeg", "-v", "error", "-i", str(path), "-ac", "1", "-ar", str(_RATE)]
-    done = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True, check=True)
-    samples, step = array.array("h", done.stdout), _RATE // 100
-    return [max(map(abs, samples[at : at + step])) for at in range(0, len(samples), step)]
 
 
 def primaries_are_pure(found: list[tuple[int, ...]]) -> bool:
@@ -103,21 +84,11 @@ def is_hdr_shown(film: Film) -> None:
 def has_no_combs(film: Film) -> None:
     video = film.info.video
     assert (video.width, video.height) == (1024, 576)
-    for frame in greys(film.path, 1024, 576)[5:40:10]:
-        rows = [frame[at : at + 1024] for at in range(0, len(frame), 1024)]
-        near_by = statistics.mean(abs(a - b) for y in range(100, 500) for a, b in
-                                  zip(rows[y][::8], rows[y + 1][::8], strict=True))  # fmt: skip
-        further = statistics.mean(abs(a - b) for y in range(100, 500) for a, b in
-                                  zip(rows[y][::8], rows[y + 2][::8], strict=True))  # fmt: skip
-        assert near_by <= further + 0.5
+    assert combs(film.path, 1024, 576) <= 0.5
 
 
 def flashes_and_beeps_together(film: Film) -> None:
-    light = [statistics.mean(frame) for frame in greys(film.path, 16, 16)]
-    jump = max(range(1, len(light)), key=lambda at: light[at] - light[at - 1])
-    flash = frame_times(film.path)[jump]
-    loud = loudness(film.path)
-    beep = next(at for at, one in enumerate(loud) if one > 3000) / 100
+    flash, beep = flash_and_beep(film.path)
     assert flash == pytest.approx(3, abs=0.1)
     assert beep == pytest.approx(3, abs=0.1)
     assert abs(flash - beep) <= 0.06
@@ -128,13 +99,6 @@ def stays_round(film: Film) -> None:
     frames = greys(film.path, video.width, video.height)
     for frame in (frames[len(frames) // 4], frames[len(frames) * 3 // 4]):
         assert roundness(frame, video.width) == pytest.approx(1, abs=0.08)
-
-
-def roundness(frame: bytes, width: int) -> float:
-    """Return how wide what is bright is, over how high."""
-    bright = [at for at, value in enumerate(frame) if value > 150]
-    columns, rows = [at % width for at in bright], [at // width for at in bright]
-    return (max(columns) - min(columns)) / (max(rows) - min(rows))
 
 
 FILMS = {

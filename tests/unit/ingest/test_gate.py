@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
@@ -29,6 +30,7 @@ from media_runtime.media.pictures import ImageInfo
 from media_runtime.media.sandbox import Sandbox
 
 from support.media_files import make_photo, make_video, run_ffmpeg
+from support.tripwires import box
 
 LIMITS = Limits(
     duration_seconds=3600,
@@ -346,3 +348,21 @@ def test_a_million_boxes_are_not_all_read(tmp_path):
     path = tmp_path / "many.mp4"
     path.write_bytes(b"\0\0\0\x08free" * 1_000_000 + b"\0\0\xff\xffmdat")
     assert not isobmff.read(path).is_truncated
+
+
+@pytest.mark.parametrize(
+    ("content_type", "data"),
+    [
+        ("video/mp4", box(b"ftyp", b"isom" * 4) + b"\0\0\0\1free" + b"\x7f" * 8),
+        ("video/mp4", box(b"ftyp", b"isom" * 4) + b"\0\0\0\1moov" + b"\xff" * 8 + bytes(64)),
+        ("video/x-matroska", b"\x1a\x45\xdf\xa3\x01" + b"\xff" * 6 + b"\xfe" + bytes(64)),
+        ("video/x-matroska", b"\x1a\x45\xdf\xa3\x81\0" + b"\x18\x53\x80\x67\x01" + b"\xfe" * 7),
+        ("video/x-msvideo", b"RIFF\xff\xff\xff\xffAVI LIST\xfe\xff\xff\xff" + bytes(64)),
+    ],
+    ids=["a box", "an index", "a header", "a segment", "a list"],
+)
+def test_a_length_beyond_every_file_is_no_place_to_read_at(tmp_path, content_type, data):
+    path = tmp_path / "upload"
+    path.write_bytes(data)
+    with suppress(PermanentError):
+        check_file(path, upload(size=len(data), content_type=content_type))

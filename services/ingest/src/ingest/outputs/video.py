@@ -61,7 +61,7 @@ def plan(outputs: Sequence[VideoOutput], source: Source) -> Sequence[NewTask]:
 
 def _task(output: VideoOutput, source: Source) -> NewTask:
     size = fit_video(
-        Size(max(1, round(source.width * source.pixel_aspect)), max(1, source.height)),
+        _square_size(source),
         max_long_side=output.max_long_side,
         max_short_side=output.max_short_side,
     )
@@ -91,6 +91,14 @@ def _task(output: VideoOutput, source: Source) -> NewTask:
         priority=output.priority,
         cost_seconds=_LEAST_SECONDS + megapixels * _SECONDS_A_MEGAPIXEL,
     )
+
+
+def _square_size(source: Source) -> Size:
+    """Return the size in square pixels: the rows as stored stay, and are made longer or shorter."""
+    lies = source.video is not None and source.video.rotation in {90, 270}
+    if lies:
+        return Size(max(1, source.width), max(1, round(source.height / source.pixel_aspect)))
+    return Size(max(1, round(source.width * source.pixel_aspect)), max(1, source.height))
 
 
 def _streams(source: Source, size: Size) -> dict[str, Any]:

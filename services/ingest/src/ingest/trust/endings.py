@@ -21,9 +21,12 @@ def part_of_matroska(path: Path) -> float:
     with path.open("rb") as file:
         start = 0
         for _ in range(_MOST_CHUNKS):
+            # A length may be more than any file's, which no system seeks to.
+            if start >= size:
+                break
             file.seek(start)
             name, length, content = _element(file.read(_HEAD_BYTES))
-            if not content or length is None or start >= size:
+            if not content or length is None:
                 break
             start += content + length
             if name == _SEGMENT:

@@ -6,6 +6,7 @@ Invariant: reading is bounded in boxes, depth and bytes, whatever the file claim
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,7 @@ class Reader:
 
     def __init__(self, file: BinaryIO, most: int) -> None:
         self._file = file
+        self._size = file.seek(0, io.SEEK_END)
         self._left = most
 
     @property
@@ -73,6 +75,8 @@ class Reader:
 
     def boxes(self, start: int, end: int) -> Iterator[Box]:
         """Yield the boxes between two positions; the last may claim to end later."""
+        # A length may be more than any file's, which no system seeks to.
+        end = min(end, self._size)
         while start + _SHORT_HEADER <= end and self._left > 0:
             self._left -= 1
             self._file.seek(start)
