@@ -149,11 +149,18 @@ def _of_its_own(stocked: Stocked, path: str) -> st.SearchStrategy[Change]:
         given = {"cursor": stocked.cursor, "limit": limit}
         return lambda case: setattr(case, "query", {**(case.query or {}), **given})
 
-    def key(value: str) -> Change:
-        return lambda case: case.headers.update({"Idempotency-Key": value})
+    def key(size: int) -> Change:
+        # Which types are accepted is said in words: no pattern has all their forms.
+        wanted = {"fileName": "a.jpg", "size": size, "type": "image/jpeg"}
+
+        def change(case: schemathesis.Case) -> None:
+            case.headers.update({"Idempotency-Key": "one"})
+            case.body = {**(case.body if isinstance(case.body, dict) else {}), **wanted}
+
+        return change
 
     own: st.SearchStrategy[Change] = {
-        "sign": st.sampled_from(["a", "b"]).map(key),
+        "sign": st.integers(1, 2).map(key),
         "assets": st.integers(1, 3).map(cursor),
     }.get(path.rpartition("/")[2], st.sampled_from([*stocked.ids, str(uuid4())]).map(asset))
     return st.just(_as_it_is) | own
