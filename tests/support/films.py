@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import asyncio
 import itertools
 import json
+import shutil
 import statistics
 import subprocess
 from collections.abc import Sequence
@@ -22,14 +24,17 @@ from ingest.trust.gate import check_file, check_made
 from media_contracts import VideoOutput
 from media_contracts.formats import TYPE_OF_EXTENSION
 from media_runtime.media.ffmpeg import Ffmpeg, MediaInfo
+from media_runtime.media.picture_pool import PicturePool
+from media_runtime.media.pictures import WantedPicture
 from media_runtime.media.sandbox import Sandbox
-from thumbnailer.frames import Place, frame_command
+from thumbnailer.frames import FindFrame
 
 from support.media_files import run_ffmpeg
 
 QUADS = [(200, 40, 40), (40, 180, 60), (40, 60, 200), (200, 180, 40)]
 FFMPEG = Ffmpeg(Sandbox("bubblewrap"))
 _RATE = 8000
+_WANTED = [WantedPicture("thumbnail", 320, 240, "cover")]
 
 
 @dataclass(frozen=True)
@@ -85,14 +90,11 @@ async def made_of(path: Path, folder: Path) -> Film:
 
 async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:
     """Return the frame that the thumbnailer takes of the upload at *path*."""
-    assert film.source.video is not None
-    target = folder / "frame.png"
-    place = Place((film.source.duration_seconds or 0) / 2, exact=True)
-    command = frame_command(
-        path, target, place, (640, 480), FFMPEG.input_options, video=film.source.video
-    )
-    await FFMPEG.run(command, reads=path, writes=folder, timeout_seconds=60)
-    return target
+    source = folder / "thumbnail" / "source"
+    await asyncio.to_thread(_copy, path, source)
+    async with PicturePool(Sandbox("bubblewrap"), workers=1) as pool:
+        find = FindFrame(pool, FFMPEG, timeout_seconds=60)
+        return await find(source, film.source.duration_seconds, _WANTED)
 
 
 def silence_progress(monkeypatch: Any) -> None:
@@ -131,6 +133,11 @@ def pitches(path: Path) -> list[tuple[int, float]]:
         "h", _read(path, "-map", "0:a:0", "-ac", "2", "-ar", str(_RATE), "-f", "s16le")
     )
     return [_pitch(data[side::2]) for side in (0, 1)]
+
+
+def _copy(path: Path, target: Path) -> None:
+    target.parent.mkdir()
+    shutil.copy(path, target)
 
 
 def _size(path: Path) -> int:

@@ -9,15 +9,20 @@ import pytest
 from media_runtime.errors import PermanentError
 
 from support.films import (
+    QUADS,
     combs,
     filmed,
     flash_and_beep,
     frame_times,
     greys,
     made_of,
+    near,
     pitches,
+    quads,
+    quarters,
     roundness,
     silence_progress,
+    thumbnail_of,
 )
 from support.media_files import run_ffmpeg, turn
 
@@ -206,6 +211,31 @@ async def test_packets_of_camcorders_are_read(tmp_path):
     packets = (data[at : at + 188] for at in range(0, len(data), 188))
     path.write_bytes(b"".join(struct.pack(">I", n * 300) + one for n, one in enumerate(packets)))
     await is_whole(path, tmp_path, 1)
+
+
+@pytest.mark.parametrize("packet", [188, 192, 204])
+async def test_a_broadcast_recorded_from_any_byte_on_is_read(tmp_path, packet):
+    stream, path = tmp_path / "whole.ts", tmp_path / "film.ts"
+    run_ffmpeg(*filmed("sine=440:d=2", seconds=2), *X264, "-g", "12", str(stream))
+    data = stream.read_bytes()
+    padded = [data[at : at + 188].ljust(packet, b"\xff") for at in range(0, len(data), 188)]
+    path.write_bytes(b"".join(padded)[packet * 9 + 77 :])
+    film = await made_of(path, tmp_path)
+    assert 1 < film.info.duration_seconds < 2.3
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"),
+    [("ts", "libx265"), ("ts", "libx264"), ("mpg", "mpeg2video"), ("mts", "libx264")],
+)
+async def test_the_thumbnail_of_a_stream_with_one_keyframe_is_no_rubble(tmp_path, suffix, codec):
+    """Without an index a seek ends anywhere."""
+    path = tmp_path / f"film.{suffix}"
+    silent = ("-x265-params", "log-level=none:keyint=999") if codec == "libx265" else ()
+    quads(path, "-vf", "scale=out_color_matrix=bt709", "-c:v", codec, "-g", "999", *silent,
+          "-pix_fmt", "yuv420p", "-f", "vob" if suffix == "mpg" else "mpegts", seconds=3)  # fmt: skip
+    film = await made_of(path, tmp_path)
+    assert near(quarters(await thumbnail_of(path, film, tmp_path)), QUADS, 16)
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "mjpeg", "svq1"])

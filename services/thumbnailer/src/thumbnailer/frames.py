@@ -30,6 +30,7 @@ from media_runtime.media.ffmpeg import (
     UnreadableMediaError,
 )
 from media_runtime.media.info import VideoStream
+from media_runtime.media.pace import has_jumps
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import PictureError, WantedPicture, brightness
 
@@ -65,21 +66,33 @@ class _OutOfCpuError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where to look; only keyframes are decoded unless *exact*, which is slower."""
+    """
+    Where to look; only keyframes are decoded unless *exact*, which is slower.
+
+    *from_start* decodes all that comes before, for files in which nobody finds a keyframe.
+    """
 
     seconds: float
     exact: bool = False
+    from_start: bool = False
 
 
-def places(duration_seconds: float | None) -> list[Place]:
-    """Return where to look for a frame, the cheapest and likeliest first."""
-    if not duration_seconds:
-        return [*map(Place, _SECONDS), Place(1.0, exact=True), Place(0.0, exact=True)]
-    return [
-        *(Place(duration_seconds * share) for share in _SHARES),
+def places(duration_seconds: float | None, *, has_index: bool = True) -> list[Place]:
+    """
+    Return where to look for a frame, the cheapest and likeliest first.
+
+    Without an index a seek may end between two keyframes, where what is decoded is rubble.
+    """
+    if duration_seconds:
+        fast = [duration_seconds * share for share in _SHARES]
         # A short clip may have one keyframe only, and that one may be black.
-        *(Place(duration_seconds * share, exact=True) for share in _EXACT_SHARES),
-    ]
+        exact = [duration_seconds * share for share in _EXACT_SHARES]
+    else:
+        fast, exact = [*_SECONDS], [1.0, 0.0]
+    if has_index:
+        return [*map(Place, fast), *(Place(seconds, exact=True) for seconds in exact)]
+    slow = (Place(seconds, exact=True, from_start=True) for seconds in sorted(exact))
+    return [*map(Place, fast), *slow]
 
 
 def frame_command(
@@ -96,13 +109,18 @@ def frame_command(
 
     It covers *box*, but is never enlarged, and has the colours that a rendition of *video* has.
     """
-    options: dict[str, object] = {**input_options, "ss": f"{place.seconds:.3f}", "threads": 1}
+    options: dict[str, object] = {**input_options, "threads": 1}
+    if not place.from_start:
+        options["ss"] = f"{place.seconds:.3f}"
     if not place.exact:
         options |= {"skip_frame": "nokey", "noaccurate_seek": None}
     scale = f"min(1,max({box[0]}/(iw*sar),{box[1]}/ih))"
     size = {"w": f"max(1,iw*sar*{scale})", "h": f"max(1,ih*{scale})"}
+    pictures = ffmpeg.input(f"file:{source}", **options)[str(video.index)]
+    if place.from_start:
+        pictures = pictures.filter("trim", start=f"{place.seconds:.3f}")
     picture = apply(
-        ffmpeg.input(f"file:{source}", **options)[str(video.index)],
+        pictures,
         [*whole_frames(video), *picture_filters(video, size, pixels="yuv444p")],
     )
     if not place.exact:
@@ -148,11 +166,12 @@ class FindFrame:
             _OVERSIZE * max(picture.width for picture in wanted),
             _OVERSIZE * max(picture.height for picture in wanted),
         )
-        video = await self._picture_of(source)
+        video, has_index = await self._look_into(source)
         best: tuple[float, Path] | None = None
         killed: FfmpegKilledError | None = None
         out_of_cpu = 0
-        for number, (place, seconds) in enumerate(self._in_time(places(duration_seconds))):
+        looks = self._in_time(places(duration_seconds, has_index=has_index))
+        for number, (place, seconds) in enumerate(looks):
             frame = source.with_name(f"frame-{number}.png")
             command = frame_command(
                 source, frame, place, box, self._ffmpeg.input_options, video=video
@@ -175,7 +194,7 @@ class FindFrame:
             raise killed or NoFrameError
         return best[1]
 
-    async def _picture_of(self, source: Path) -> VideoStream:
+    async def _look_into(self, source: Path) -> tuple[VideoStream, bool]:
         try:
             info = await self._ffmpeg.probe(source)
         except UnreadableMediaError as error:
@@ -183,7 +202,7 @@ class FindFrame:
             raise NoFrameError from error
         if info.video is None:
             raise NoFrameError
-        return info.video
+        return info.video, not has_jumps(info)
 
     def _in_time(self, candidates: Sequence[Place]) -> Iterator[tuple[Place, float]]:
         clock = asyncio.get_running_loop().time

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ingest.trust.transport import SYNC, packets
+
 _MOST_ELEMENTS = 10_000
 _HEAD_BYTES = 16
 _LONGEST_ID, _LONGEST_SIZE = 4, 8
@@ -18,9 +20,6 @@ _PATH = (
     b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae", b"\x6d\x80", b"\x62\x40", b"\x50\x35",
 )  # fmt: skip
 _CLUSTER = b"\x1f\x43\xb6\x75"
-_SYNC = 0x47
-# Plain, of a camera, with a checksum: the length of a packet, and what stands before it.
-_PACKETS = ((188, 0), (192, 4), (204, 0))
 _LONGEST_PACKET = 204
 _MOST_PACKETS = 10_000
 
@@ -35,13 +34,12 @@ def is_encrypted(path: Path, family: str) -> bool:
 
 def _is_scrambled(stream: bytes) -> bool:
     """Return whether most packets of a transport stream (ISO/IEC 13818-1) say so of themselves."""
-    packet, start = next(
-        (form for form in _PACKETS if stream[form[1] :: form[0]][:2] == bytes([_SYNC] * 2)), (0, 0)
-    )
-    if not packet:
+    found = packets(stream)
+    if found is None:
         return False
+    packet, start = found
     heads = [
-        stream[at + 3] >> 6 for at in range(start, len(stream) - 3, packet) if stream[at] == _SYNC
+        stream[at + 3] >> 6 for at in range(start, len(stream) - 3, packet) if stream[at] == SYNC
     ]
     return 2 * sum(map(bool, heads)) > len(heads)
 

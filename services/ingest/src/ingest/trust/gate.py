@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ingest.domain import HEADER_BYTES, sniff
-from ingest.trust import isobmff, sample_tables
+from ingest.trust import isobmff, sample_tables, transport
 from ingest.trust.encryption import is_encrypted
 from ingest.trust.endings import part_of_avi, part_of_matroska
 from ingest.trust.sample_tables import Tables
@@ -30,7 +30,7 @@ from media_runtime.media.colour import has_base
 from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.pictures import ImageInfo
 
-_TS_PACKET, _LONGEST_TS_PACKET = 188, 204
+_TS_PACKET = 188
 # A black frame that lasts for an hour is an honest file; below this many seconds, so is any.
 _SHORT_SECONDS = 60.0
 # An honest film may end a little before its claim.
@@ -87,8 +87,10 @@ def check_file(
     if size != asset.size:
         raise RefusedFileError(ErrorCode.SIZE_MISMATCH, size=size, declared=asset.size)
     with path.open("rb") as file:
-        header = file.read(_LONGEST_TS_PACKET + 1)
+        header = file.read(transport.HEAD_BYTES)
     family = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
+    if family is None and transport.packets(header):
+        family = "mpeg"
     if family is None:
         raise _other_type(asset)
     found = _as_declared(family, asset, accept_other_types=accept_other_types)
