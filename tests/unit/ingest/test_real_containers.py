@@ -233,7 +233,7 @@ async def test_the_thumbnail_of_a_stream_with_one_keyframe_is_no_rubble(tmp_path
     path = tmp_path / f"film.{suffix}"
     silent = ("-x265-params", "log-level=none:keyint=999") if codec == "libx265" else ()
     quads(path, "-vf", "scale=out_color_matrix=bt709", "-c:v", codec, "-g", "999", *silent,
-          "-pix_fmt", "yuv420p", "-f", "vob" if suffix == "mpg" else "mpegts", seconds=3)  # fmt: skip
+          "-pix_fmt", "yuv420p", "-f", {"mpg": "vob"}.get(suffix, "mpegts"), seconds=3)  # fmt: skip
     film = await made_of(path, tmp_path)
     assert near(quarters(await thumbnail_of(path, film, tmp_path)), QUADS, 16)
 
