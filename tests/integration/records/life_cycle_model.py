@@ -66,7 +66,7 @@ class Outcome:
     attempt: int
     outcome: str
     error: str | None = None
-    processed_key: str | None = None
+    media_key: str | None = None
     pictures: int | None = None
     files: frozenset[str] = frozenset()
 
@@ -466,7 +466,7 @@ class Model:
         outcome = Outcome(
             asset.attempt,
             "ready",
-            processed_key=asset.files[asset.kind],
+            media_key=asset.files[asset.kind],
             pictures=asset.taken,
             files=frozenset(asset.files),
         )

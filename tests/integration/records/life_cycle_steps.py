@@ -423,7 +423,7 @@ class Steps(RuleBasedStateMachine):
                 data.attempt,
                 data.outcome,
                 error=data.error.code if data.error else None,
-                processed_key=data.rendition.key if data.rendition else None,
+                media_key=data.rendition.key if data.rendition else None,
                 pictures=data.thumbnail.width if data.thumbnail else None,
                 files=frozenset(file.name for file in data.files or ()),
             )
