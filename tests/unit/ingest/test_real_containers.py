@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import PermanentError
+from PIL import Image
 
 from support.films import (
     QUADS,
@@ -117,6 +118,8 @@ async def test_a_picture_that_changes_its_size_fits_into_one_canvas(tmp_path, co
     assert len(frames) == 30
     for at in (4, 15, 26):
         assert roundness(frames[at], 160) == pytest.approx(1, abs=0.06)
+    with Image.open(await thumbnail_of(path, film, tmp_path)) as shown:
+        assert roundness(shown.convert("L").tobytes(), shown.width) == pytest.approx(1, abs=0.08)
 
 
 @pytest.mark.parametrize(

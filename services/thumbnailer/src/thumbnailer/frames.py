@@ -134,6 +134,8 @@ def frame_command(
             f"file:{target}",
             **{
                 "frames:v": 1,
+                # Pictures of another size would be squeezed into that of the first.
+                "autoscale": 0,
                 "c:v": "png",
                 "compression_level": 1,
                 "pix_fmt": "rgb24",
