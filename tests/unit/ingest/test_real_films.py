@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import Colours
 
 from support.films import (
@@ -199,3 +200,22 @@ async def test_a_recorder_that_starts_anew_does_not_lengthen_its_film(tmp_path):
     film = await made_of(path, tmp_path)
     for seconds in (film.source.duration_seconds, film.info.duration_seconds):
         assert seconds == pytest.approx(1.2, abs=0.25)
+
+
+async def test_many_sounds_are_listened_to_for_no_longer_than_a_few(tmp_path, monkeypatch):
+    path = tmp_path / "film.mkv"
+    tones = ["anullsrc=d=0.6"] * 7 + ["sine=880:d=0.6"]
+    maps = [word for number in range(len(tones) + 1) for word in ("-map", str(number))]
+    run_ffmpeg(*filmed(*tones), *maps, *X264, "-c:a", "flac", str(path))
+    given, run = [], Ffmpeg.run
+
+    async def noted(self, *words, **more):
+        given.append(more.get("cpu_seconds"))
+        return await run(self, *words, **more)
+
+    monkeypatch.setattr(Ffmpeg, "run", noted)
+    film = await made_of(path, tmp_path)
+    assert [one for one, _ in pitches(film.path)] == [pytest.approx(880, abs=20)] * 2
+    *listened, _ = given
+    assert len(listened) == len(tones)
+    assert sum(listened) <= 40

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from media_runtime.media.info import AudioStream
 _SILENT_DECIBELS = -60.0
 # A voice that begins later than that is found no more, and no more than so many are listened to.
 _LISTEN_SECONDS, _MOST_LISTENED_TO = 600, 8
-_LISTEN_CPU_SECONDS, _LISTEN_BYTES = 20, 16 * 1024**2
+_LISTEN_CPU_SECONDS, _LEAST_CPU_SECONDS, _LISTEN_BYTES = 20, 4, 16 * 1024**2
 _LISTEN_RATE = 8000
 _RATES = frozenset({32_000, 44_100, 48_000})
 _USUAL_RATE = 48_000
@@ -95,14 +96,14 @@ async def listen(
     """Return how loud each of several streams is at its loudest, in decibels."""
     if len(streams) <= 1:
         return {}
-    return {
-        one.index: await _peak(transcoder, source, one, folder)
-        for one in streams[:_MOST_LISTENED_TO]
-    }
+    some = streams[:_MOST_LISTENED_TO]
+    # All together have so much: many sounds in a small file would keep a worker for minutes.
+    seconds = max(_LEAST_CPU_SECONDS, _LISTEN_CPU_SECONDS // len(some))
+    return {one.index: await _peak(transcoder, source, one, folder, seconds) for one in some}
 
 
 async def _peak(
-    transcoder: Ffmpeg, source: Path, stream: AudioStream, folder: Path
+    transcoder: Ffmpeg, source: Path, stream: AudioStream, folder: Path, cpu_seconds: int
 ) -> float | None:
     said = folder / f"sound-{stream.index}.txt"
     key = "lavfi.astats.Overall.Peak_level"
@@ -115,20 +116,18 @@ async def _peak(
         .filter("astats", metadata=1, reset=1)
         .filter("ametadata", mode="print", key=key, file=str(said))
     )
-    try:
+    # What was decoded before it failed, or before its time was up, was heard.
+    with suppress(PermanentError):
         await transcoder.run(
             sound.output("-", f="null").get_args(),
             reads=source,
             writes=folder,
             timeout_seconds=4 * _LISTEN_CPU_SECONDS,
-            cpu_seconds=_LISTEN_CPU_SECONDS,
+            cpu_seconds=cpu_seconds,
             max_bytes=_LISTEN_BYTES,
         )
-    except PermanentError:
-        return None
-    finally:
-        words = said.read_text(errors="replace") if said.exists() else ""
-        said.unlink(missing_ok=True)
+    words = said.read_text(errors="replace") if said.exists() else ""
+    said.unlink(missing_ok=True)
     found = [float(level) for level in re.findall(rf"{re.escape(key)}=(-?[\d.]+|-inf)", words)]
     return max(found, default=None)
 
