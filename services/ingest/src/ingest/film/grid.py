@@ -1,0 +1,203 @@
+"""
+The frames that are made of a film, known from its packets alone. Pure.
+
+A constant frame rate puts frame *n* at the time ``origin + n / rate``. Which source picture
+stands there is what ffmpeg's filter ``fps`` decides, by rounding to the nearest: here the same is
+reckoned with whole numbers, so that a chunk's frames are known before anything is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import pairwise
+from statistics import median_low
+
+# The rates of film, television and screens.
+_USUAL = (
+    Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
+    Fraction(48), Fraction(50), Fraction(60000, 1001), Fraction(60),
+)  # fmt: skip
+_MOST_FRAMES_A_SECOND = 60
+# A usual rate is that of a film whose step, or whose average, is so close to it.
+_NEAR_STEP, _NEAR_AVERAGE = Fraction(1, 10), Fraction(1, 200)
+# In eighths of a frame: times on the edge of rounding would fall to either side of it.
+_PHASES = (0, 1, -1, 2, -2, 3, -3)
+# Times that are closer to a rate's grid than this part of a frame are on it. A rate that is wrong
+# by a thousandth loses no frame of a short clip, but drifts away from its sound.
+_ON_GRID = 0.1
+_LONGEST_GAP_SECONDS = 10
+_LEAST_STEP = Fraction(1, 1000)
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One picture as stored; times are in ticks of the stream, None where there are none."""
+
+    shown: int | None
+    decoded: int | None
+    lasts: int = 0
+    is_key: bool = False
+    is_left_out: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """
+    A film's frames: how many there are, at which rate, from when on.
+
+    ``origin`` is the time of frame 0 in seconds of the source's clock, ``tick`` the same in ticks
+    of its stream. ``doubled`` frames show a picture once more, ``dropped`` pictures have no frame.
+    ``keys`` are the times of pictures that can be decoded by themselves, in seconds. ``faults``
+    are reasons not to believe the packets' times.
+    """
+
+    rate: Fraction
+    frames: int
+    origin: Fraction
+    tick: int
+    doubled: int = 0
+    dropped: int = 0
+    keys: tuple[Fraction, ...] = ()
+    faults: tuple[str, ...] = field(default=())
+
+    @property
+    def seconds(self) -> Fraction:
+        """How long the film lasts."""
+        return self.frames / self.rate
+
+
+def fit(packets: Sequence[Packet], time_base: Fraction, *, lead: Fraction = Fraction(0)) -> Grid:
+    """
+    Return the grid that shows a film's pictures best.
+
+    *lead* is how many seconds of sound come before the first picture, which stands still then.
+    Raises ValueError for a film without pictures.
+    """
+    live = [one for one in packets if not one.is_left_out]
+    faults = tuple(_faults(live, packets, time_base))
+    times = sorted(time for time in map(_time, live) if time is not None)
+    if not times:
+        raise ValueError("no picture has a time")
+    step = Fraction(_usual_step(times)) * time_base
+    last = max(live, key=lambda one: _time(one) or 0)
+    end = times[-1] - times[0] + (last.lasts or round(step / time_base))
+    rate, phase, counted = _best(times, end, time_base, step)
+    held = int(lead * rate) if lead > Fraction(1, 10) else 0
+    origin = times[0] * time_base - phase - Fraction(held) / rate
+    return Grid(
+        rate=rate,
+        frames=counted.frames + held,
+        origin=origin,
+        tick=round(origin / time_base),
+        doubled=counted.doubled,
+        dropped=counted.dropped,
+        keys=tuple(
+            one.shown * time_base for one in packets if one.is_key and one.shown is not None
+        ),
+        faults=faults,
+    )
+
+
+@dataclass(frozen=True)
+class _Counted:
+    frames: int
+    doubled: int
+    dropped: int
+
+
+def _keys(packets: Sequence[Packet], time_base: Fraction) -> Iterator[Fraction]:
+    for one in packets:
+        if one.is_key and one.shown is not None:
+            yield one.shown * time_base
+
+
+def _time(packet: Packet) -> int | None:
+    return packet.decoded if packet.shown is None else packet.shown
+
+
+def _faults(
+    live: Sequence[Packet], packets: Sequence[Packet], time_base: Fraction
+) -> Iterator[str]:
+    if any(one.shown is None for one in live):
+        yield "a picture has no time"
+    decoded = [one.decoded for one in packets if one.decoded is not None]
+    if any(after <= before for before, after in pairwise(decoded)):
+        yield "the order of decoding goes back"
+    shown = sorted(one.shown for one in live if one.shown is not None)
+    if any(before == after for before, after in pairwise(shown)):
+        yield "two pictures have one time"
+    longest = max((after - before for before, after in pairwise(shown)), default=0)
+    if longest * time_base > _LONGEST_GAP_SECONDS:
+        yield "a gap is too long"
+
+
+def _usual_step(times: Sequence[int]) -> int:
+    return median_low(
+        [after - before for before, after in pairwise(times) if after > before] or [1]
+    )
+
+
+def _best(
+    times: Sequence[int], end: int, time_base: Fraction, step: Fraction
+) -> tuple[Fraction, Fraction, _Counted]:
+    """Return the rate, by how much it is shifted, and what becomes of the pictures."""
+    found = []
+    ticks = [time - times[0] for time in times]
+    for rate in _candidates(times, time_base, step):
+        for eighths in _PHASES:
+            phase = Fraction(eighths, 8) / rate
+            counted, off = _count(ticks, end, rate * time_base, phase * rate)
+            on_grid = round(off, 2) if off < _ON_GRID else 1.0
+            changed = counted.doubled + counted.dropped
+            found.append(((on_grid, changed, round(off, 2), abs(eighths)), rate, phase, counted))
+    _, rate, phase, counted = min(found, key=lambda one: one[0])
+    return rate, phase, counted
+
+
+def _candidates(times: Sequence[int], time_base: Fraction, step: Fraction) -> list[Fraction]:
+    span = (times[-1] - times[0]) * time_base
+    average = Fraction(len(times) - 1) / span if span else Fraction(25)
+    step = max(step, _LEAST_STEP)
+    near = [
+        rate
+        for rate in _USUAL
+        if abs(rate * step - 1) < _NEAR_STEP or abs(rate / average - 1) < _NEAR_AVERAGE
+    ]
+    found = near or [(1 / step).limit_denominator(1001)]
+    while min(found) > _MOST_FRAMES_A_SECOND:
+        found = [rate / 2 for rate in found]
+    return found
+
+
+def _count(
+    ticks: Sequence[int], end: int, scale: Fraction, phase: Fraction
+) -> tuple[_Counted, float]:
+    """
+    Return what ``fps`` makes of pictures at *ticks*, and how far they are from the grid.
+
+    *scale* is frames a tick, *phase* is in frames.
+    """
+    # floor(x + 1/2) of x = tick * scale + phase, in whole numbers over one denominator.
+    below = 2 * scale.denominator * phase.denominator
+    by = 2 * scale.numerator * phase.denominator
+    add = 2 * phase.numerator * scale.denominator + below // 2
+    first, shown, before = None, 0, None
+    total = total_of_squares = 0.0
+    for tick in ticks:
+        whole = max(tick * by + add, below // 2)
+        place, rest = divmod(whole, below)
+        if place != before:
+            shown += 1
+            before = place
+        if first is None:
+            first = place
+        off = rest / below - 0.5
+        total += off
+        total_of_squares += off * off
+    count = len(ticks)
+    frames = max((end * by + add) // below, (before or 0) + 1)
+    mean = total / count
+    spread = max(0.0, total_of_squares / count - mean * mean) ** 0.5
+    return _Counted(frames, frames - (first or 0) - shown, count - shown), spread

@@ -1,0 +1,110 @@
+"""The sizes that a film is made in, and the chunks that it is cut into. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ingest.domain import Size
+from ingest.film.grid import Grid
+
+SHORT_SIDES = (240, 360, 480, 720, 1080)
+# The most that a rung takes, in kbit/s: what HLS players on phones, tablets and screens expect
+# (HLS Authoring Specification, "Video average bit rates", rounded).
+_CAPS = {240: 350, 360: 700, 480: 1200, 720: 2800, 1080: 5000, 1440: 9000, 2160: 16000}
+_GOP_SECONDS = 2
+# The first is short, so that a film can be watched soon.
+_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS = 8, 24
+# Decoding begins at a picture that stands alone, this much before the chunk: of open groups the
+# pictures right after it need those before.
+_RUN_UP_SECONDS = Fraction(1, 2)
+# With fewer pictures that stand alone each chunk would be decoded from far before.
+_MOST_SECONDS_A_KEY = 30
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One size of a film, and the most bits that it takes."""
+
+    short_side: int
+    size: Size
+    kbits_per_second: int
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """
+    Some of a film's frames, on the grid.
+
+    ``seek`` is the time of the picture that decoding begins at, in seconds of the source's
+    clock; None of the beginning.
+    """
+
+    number: int
+    first: int
+    frames: int
+    seek: Fraction | None = None
+
+
+def rungs(size: Size, short_sides: Sequence[int] = SHORT_SIDES) -> list[Rung]:
+    """Return the sizes of a film of *size*, in square pixels, the smallest first; never larger."""
+    short = min(size.width, size.height)
+    fitting = [side for side in sorted(short_sides) if side <= short + 1] or [_even(short)]
+    return [
+        Rung(
+            side,
+            _scaled(size, side, short),
+            _CAPS[max(c for c in (240, *_CAPS) if c <= max(side, 240))],
+        )
+        for side in fitting
+    ]
+
+
+def gop_frames(rate: Fraction) -> int:
+    """Return how many frames a group of pictures has, and a segment is made of."""
+    return max(1, round(_GOP_SECONDS * rate))
+
+
+def cut(grid: Grid) -> list[Chunk]:
+    """Return the chunks of a film: one alone where its packets cannot be believed."""
+    gop = gop_frames(grid.rate)
+    steps = [round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in
+             (_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS)]  # fmt: skip
+    cuts = [0]
+    while (
+        not _is_one(grid) and grid.frames - cuts[-1] > (step := steps[min(1, len(cuts) - 1)]) + gop
+    ):
+        cuts.append(cuts[-1] + step)
+    ends = [*cuts[1:], grid.frames]
+    keys = sorted(grid.keys)
+    return [
+        Chunk(number, first, end - first, _seek(grid, keys, first))
+        for number, (first, end) in enumerate(zip(cuts, ends, strict=True))
+    ]
+
+
+def _cap(side: int) -> int:
+    return next((cap for known, cap in _CAPS.items() if known >= side), max(_CAPS.values()))
+
+
+def _is_one(grid: Grid) -> bool:
+    few = grid.seconds > _CHUNK_SECONDS and len(grid.keys) * _MOST_SECONDS_A_KEY < grid.seconds
+    return bool(grid.faults) or few
+
+
+def _seek(grid: Grid, keys: Sequence[Fraction], first: int) -> Fraction | None:
+    if not first:
+        return None
+    at = grid.origin + first / grid.rate
+    before = bisect_right(keys, at - _RUN_UP_SECONDS)
+    return keys[before - 1] if before else None
+
+
+def _scaled(size: Size, side: int, short: int) -> Size:
+    return Size(_even(size.width * side / short), _even(size.height * side / short))
+
+
+def _even(length: float) -> int:
+    return max(2, 2 * round(length / 2))
