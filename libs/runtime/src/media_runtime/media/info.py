@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 PROBE_ENTRIES = (
-    "format=format_name,duration,nb_streams"
+    "format=format_name,duration,start_time,nb_streams"
     ":stream=index,codec_type,codec_name,width,height,pix_fmt,avg_frame_rate,r_frame_rate,"
     "start_time,duration,nb_frames,channels,channel_layout,sample_rate,sample_aspect_ratio,"
     "field_order,color_range,color_space,color_transfer,color_primaries"
@@ -100,6 +100,7 @@ class MediaInfo:
 
     ``duration_seconds`` is that of picture and sound, as far as they say; ``claimed_seconds`` is
     the container's word, which subtitles may stretch. ``audio_streams`` are all sounds.
+    ``start_seconds`` is where the container's clock begins: places in it count from there.
     """
 
     format_name: str
@@ -110,6 +111,7 @@ class MediaInfo:
     audio_streams: tuple[AudioStream, ...] = ()
     video_count: int = 1
     claimed_seconds: float | None = None
+    start_seconds: float = 0.0
 
     @property
     def carries_more(self) -> bool:
@@ -136,6 +138,7 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
         audio_streams=sounds,
         video_count=len(pictures),
         claimed_seconds=_positive(about.get("duration")),
+        start_seconds=_number(about.get("start_time")) or 0.0,
     )
     return replace(info, duration_seconds=_duration(info, (*pictures, *sounds)))
 

@@ -1,0 +1,120 @@
+"""
+One chunk of a film in all its sizes: one decode, one thread, the same bytes each time.
+
+A count of frames is blind to one that was lost while another was doubled, as a seek that lands
+elsewhere does. So each chunk looks at one picture more than it encodes: two decodes that began
+at different pictures must agree on the picture at their seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+from ingest.film.grid import Grid
+from ingest.film.ladder import Chunk, Rung, gop_frames
+from media_runtime.media.colour import Filter, apply, picture_filters, whole_frames
+from media_runtime.media.info import VideoStream
+
+_SEAM_SIZE = {"w": 128, "h": 72, "flags": "area"}
+# One fragment for each group of pictures, its time that of the whole film, and no edit list,
+# which some players do not read.
+_CMAF = "+cmaf+frag_keyframe+empty_moov+default_base_moof+frag_discont+negative_cts_offsets"
+
+
+@dataclass(frozen=True)
+class ChunkPlan:
+    """
+    A chunk to make of a film, in the sizes of *ladder*, the smallest first.
+
+    ``starts_at`` is the time at which the source's container begins, in seconds: seeks count
+    from there.
+    """
+
+    video: VideoStream
+    grid: Grid
+    chunk: Chunk
+    ladder: Sequence[Rung]
+    preset: str
+    crf: int
+    starts_at: float = 0.0
+
+
+def chunk_command(
+    source: Path, folder: Path, plan: ChunkPlan, input_options: Mapping[str, object]
+) -> list[str]:
+    """Return ffmpeg's arguments that write ``<short side>.mp4`` of each size, and ``seam``."""
+    chunk, ladder = plan.chunk, plan.ladder
+    options: dict[str, object] = {**input_options, "copyts": None, "threads": 1}
+    if chunk.seek is not None:
+        options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
+    pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.video.index)]
+    shown = apply(pictures, [*_on_grid(plan.grid, chunk), *whole_frames(plan.video)])
+    top = ladder[-1].size
+    # Colours are made what players show once, at the largest size.
+    whole = apply(shown, picture_filters(plan.video, {"w": top.width, "h": top.height}))
+    streams = whole.filter("setsar", 1).filter_multi_output("split", len(ladder) + 1)
+    outputs = [
+        streams[number]
+        .filter("trim", end_pts=chunk.first + chunk.frames)
+        .filter("scale", rung.size.width, rung.size.height, flags="bicubic")
+        .output(f"file:{folder / f'{rung.short_side}.mp4'}", **_encoding(plan, rung))
+        for number, rung in enumerate(ladder)
+    ]
+    at_the_ends = streams[len(ladder)].filter("select", f"eq(n,0)+eq(n,{chunk.frames})")
+    seam = at_the_ends.filter("scale", **_SEAM_SIZE).filter("format", "gray")
+    outputs.append(seam.output(f"file:{folder / 'seam'}", f="framemd5", fps_mode="passthrough"))
+    arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
+    return ["-filter_complex_threads", "1", *arguments]
+
+
+def seam_of(text: str) -> tuple[str | None, str | None]:
+    """Return what ``seam`` says: the first picture, and the one after the last; None for none."""
+    rows = [line.split()[-1] for line in text.splitlines() if not line.startswith("#")]
+    first, after = [*rows, None, None][:2]
+    return first, after
+
+
+def _on_grid(grid: Grid, chunk: Chunk) -> list[Filter]:
+    ends = chunk.first + chunk.frames
+    filters = [Filter("setpts", {"expr": f"PTS-({grid.tick})"})]
+    is_last = ends >= grid.frames
+    if is_last:
+        # fps leaves out a last picture that is shorter than a frame: it is held, and cut below.
+        filters.append(Filter("tpad", {"stop": -1, "stop_mode": "clone"}))
+    words: dict[str, str | int | float] = {"fps": str(grid.rate), "eof_action": "pass"}
+    if not chunk.first:
+        words["start_time"] = 0
+    filters.append(Filter("fps", words))
+    filters.append(Filter("trim", {"start_pts": chunk.first, "end_pts": ends + (not is_last)}))
+    return filters
+
+
+def _encoding(plan: ChunkPlan, rung: Rung) -> dict[str, object]:
+    group = gop_frames(plan.grid.rate)
+    kbits = f"{rung.kbits_per_second}k"
+    return {
+        "c:v": "libx264",
+        "preset": plan.preset,
+        "profile:v": "high",
+        "pix_fmt": "yuv420p",
+        "crf": plan.crf,
+        "maxrate": kbits,
+        "bufsize": kbits,
+        # Each chunk begins with half a buffer, or what the last one left might not be enough.
+        "x264-params": "vbv-init=0.5",
+        "g": group,
+        "keyint_min": group,
+        "sc_threshold": 0,
+        "threads:v": 1,
+        "fps_mode": "passthrough",
+        "fflags": "+bitexact",
+        "flags:v": "+bitexact+cgop",
+        "map_metadata": -1,
+        "map_chapters": -1,
+        "fragment_index": plan.chunk.first // group + 1,
+        "movflags": f"{_CMAF}+skip_trailer",
+        "f": "mp4",
+    }

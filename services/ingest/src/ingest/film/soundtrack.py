@@ -1,0 +1,70 @@
+"""The sound of a film on the clock of its frames: AAC packets that begin where they say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import ffmpeg
+from ingest.film.grid import Grid
+from ingest.outputs.sound import Sound
+
+RATE, PACKET = 48_000, 1024
+_BITS = "128k"
+_FRAGMENT_MICROSECONDS = 2_000_000
+_CMAF = "+cmaf+empty_moov+default_base_moof+frag_discont+skip_trailer"
+
+
+def packets_of(grid: Grid) -> int:
+    """Return how many packets of sound a film has, the last one whole."""
+    return math.ceil(grid.seconds * RATE / PACKET)
+
+
+def sound_command(
+    source: Path, target: Path, grid: Grid, sound: Sound, input_options: Mapping[str, object]
+) -> list[str]:
+    """
+    Return ffmpeg's arguments that write the sound of a film as a CMAF track.
+
+    Its first sample is that of the first frame's time, whatever the source begins with, and it
+    ends with the film. The encoder's run-up is left out of the file: players that read no edit
+    lists would play it, 21 ms late.
+    """
+    media = ffmpeg.input(f"file:{source}", **input_options, copyts=None)
+    tracks = [media[str(track)] for track in sound.tracks]
+    heard = tracks[0] if not sound.is_joined else ffmpeg.filter(tracks, "amerge", inputs=2)
+    for name, words in _filters(grid, sound):
+        heard = heard.filter(name, **words)
+    arguments: list[str] = heard.output(
+        f"file:{target}",
+        **{
+            "c:a": "aac",
+            "b:a": _BITS,
+            "bsf:a": "noise=drop='lt(pts,0)'",
+            "avoid_negative_ts": "disabled",
+            "fflags": "+bitexact",
+            "flags:a": "+bitexact",
+            "map_metadata": -1,
+            "map_chapters": -1,
+            "frag_duration": _FRAGMENT_MICROSECONDS,
+            "movflags": _CMAF,
+            "f": "mp4",
+        },
+    ).get_args()
+    return arguments
+
+
+def _filters(grid: Grid, sound: Sound) -> list[tuple[str, dict[str, object]]]:
+    pan = next((one for one in sound.filters.split(",") if one.startswith("pan=")), None)
+    panned: list[tuple[str, dict[str, object]]] = []
+    if pan:
+        panned.append(("pan", {"args": pan.removeprefix("pan=")}))
+    return [
+        ("asetpts", {"expr": f"PTS-round({float(grid.origin):.9f}/TB)"}),
+        *panned,
+        ("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
+        ("aformat", {"channel_layouts": "stereo"}),
+        ("apad", {}),
+        ("atrim", {"end_pts": packets_of(grid) * PACKET}),
+    ]

@@ -1,0 +1,151 @@
+"""Manifests of chunks and sound: other programs play every frame and hear every beep."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from ingest.film import cmaf
+from ingest.film.grid import fit
+from ingest.film.manifests import (
+    Part,
+    Rendition,
+    codecs_of,
+    dash,
+    hls_keys,
+    hls_master,
+    hls_media,
+    rendition,
+)
+from ingest.film.soundtrack import PACKET, RATE, packets_of, sound_command
+from ingest.outputs.sound import candidates, choose
+
+from support.media_files import run_ffmpeg
+from unit.ingest.test_chunk import FFMPEG, LADDER, X264, chunks_of, made, pictures, scanned
+
+SECONDS = 7
+FLASHES = f"color=black:size=96x64:rate=25:duration={SECONDS},drawbox=c=white:t=fill:enable='lt(mod(t,2),0.2)*gte(t,1)'"
+BEEPS = f"aevalsrc='if(lt(mod(t,2),0.2)*gte(t,1),0.5*sin(2*PI*440*t),0)':d={SECONDS}:s=44100"
+
+
+async def packaged(source: Path, folder: Path) -> tuple[list[Rendition], Rendition, int]:
+    """Make all of a film, write its manifests beside the files, and return what they tell."""
+    grid = fit(*scanned(source))
+    chunks = chunks_of(grid, 50)
+    folders = await made(source, folder, grid, chunks)
+    ladder = []
+    for rung in LADDER:
+        files = [
+            (f"{one.name}/{rung.short_side}.mp4",
+             cmaf.read((one / f"{rung.short_side}.mp4").read_bytes()))
+            for one in folders
+        ]  # fmt: skip
+        ladder.append(
+            rendition(f"v{rung.short_side}", files, width=rung.size.width,
+                      height=rung.size.height, rate=grid.rate)
+        )  # fmt: skip
+    info = await FFMPEG.probe(source)
+    sound = choose(candidates(info.audio_streams), {})
+    assert sound is not None
+    command = sound_command(source, folder / "sound.mp4", grid, sound, FFMPEG.input_options)
+    await FFMPEG.run(command, reads=source, writes=folder, timeout_seconds=60)
+    track = cmaf.read((folder / "sound.mp4").read_bytes())
+    assert track.samples == packets_of(grid)
+    heard = rendition("sound", [("sound.mp4", track)])
+    for one in ladder:
+        (folder / f"{one.name}.m3u8").write_text(hls_media(one))
+        (folder / f"{one.name}-keys.m3u8").write_text(hls_keys(one))
+    (folder / "sound.m3u8").write_text(hls_media(heard))
+    (folder / "master.m3u8").write_text(hls_master(ladder, heard))
+    (folder / "manifest.mpd").write_text(dash(ladder, heard))
+    return ladder, heard, grid.frames
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    path = tmp_path / "film.mkv"
+    run_ffmpeg("-f", "lavfi", "-i", FLASHES, "-f", "lavfi", "-i", BEEPS, *X264, "-g", "40",
+               "-c:a", "aac", str(path))  # fmt: skip
+    return path
+
+
+def beeps(path: Path) -> list[float]:
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", "0:a:0", "-ac", "1", "-ar", "8000",
+               "-f", "u8", "-"]  # fmt: skip
+    data = subprocess.run(command, capture_output=True, check=True).stdout
+    loud = [max(abs(b - 128) for b in data[at : at + 16]) > 20 for at in range(0, len(data), 16)]
+    return [
+        n * 16 / 8000 for n in range(1, len(loud)) if loud[n] and not any(loud[max(0, n - 50) : n])
+    ]
+
+
+@pytest.mark.parametrize("name", ["master.m3u8", "manifest.mpd"])
+async def test_other_programs_play_all_sizes_and_the_sound(tmp_path, source, name):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    ladder, _, frames = await packaged(source, folder)
+    assert len(ladder) == 2
+    for stream in range(len(ladder)):
+        command = ["ffmpeg", "-v", "error", "-i", str(folder / name), "-map", f"0:v:{stream}",
+                   "-fps_mode", "passthrough", "-f", "framemd5", "-"]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        rows = [row.split(",") for row in done.stdout.splitlines() if not row.startswith("#")]
+        times = [int(row[2]) for row in rows]
+        assert len(rows) == frames
+        assert len({after - before for before, after in pairwise(times)}) == 1
+    light = [sum(picture) / len(picture) for picture in pictures(folder / name)]
+    flashes = [n / 25 for n in range(1, len(light)) if light[n] > 100 > light[n - 1]]
+    heard = beeps(folder / name)
+    assert len(flashes) == len(heard) == 3
+    for flash, beep in zip(flashes, heard, strict=True):
+        assert beep == pytest.approx(flash, abs=0.012)
+
+
+async def test_keys_alone_are_decoded_from_their_own_bytes(tmp_path, source):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    (one, _), _, _ = await packaged(source, folder)
+    head = (folder / one.head_uri).read_bytes()[: one.head_bytes]
+    for part in one.fragments:
+        piece = tmp_path / "key.mp4"
+        piece.write_bytes(head + (folder / part.uri).read_bytes()[part.start : part.key_end])
+        assert len(pictures(piece)) == 1
+
+
+def a_rendition(name: str, *sizes: int) -> Rendition:
+    parts, at = [], 100
+    for size in sizes:
+        parts.append(Part("c.mp4", at, at + 5, at + size, 50))
+        at += size
+    return Rendition(name, "avc1.640015", 25, "c.mp4", 100, tuple(parts), 96, 64, Fraction(25))
+
+
+def test_bandwidths_are_those_of_the_bytes():
+    one = a_rendition("v64", 1000, 3000, 500)
+    assert [part.size for part in one.segments] == [4000, 500]
+    assert one.seconds == 6
+    assert one.peak_bandwidth == 8 * 4000 / 4
+    assert one.average_bandwidth == 8 * 4500 / 6
+
+
+def test_a_playlist_that_grows_has_no_end_and_begins_at_its_beginning():
+    text = hls_media(a_rendition("v64", 1000, 3000), is_whole=False)
+    assert "EXT-X-ENDLIST" not in text
+    assert "#EXT-X-PLAYLIST-TYPE:EVENT" in text
+    assert "#EXT-X-START:TIME-OFFSET=0" in text
+    assert hls_media(a_rendition("v64", 1000, 3000)).endswith("#EXT-X-ENDLIST\n")
+
+
+def test_a_film_without_sound_has_manifests_without_it():
+    ladder = [a_rendition("v64", 1000)]
+    assert "AUDIO" not in hls_master(ladder, None)
+    assert "audio" not in dash(ladder, None)
+    assert (RATE, PACKET) == (48_000, 1024)
+
+
+def test_codecs_are_read_from_the_head():
+    assert codecs_of(b"\0avcC\x01\x64\x00\x1f") == "avc1.64001f"
+    assert codecs_of(b"esds") == "mp4a.40.2"
