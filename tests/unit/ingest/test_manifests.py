@@ -6,6 +6,7 @@ import subprocess
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 from ingest.film import cmaf
@@ -27,8 +28,10 @@ from support.media_files import run_ffmpeg
 from unit.ingest.test_chunk import FFMPEG, LADDER, X264, chunks_of, made, pictures, scanned
 
 SECONDS = 7
-FLASHES = f"color=black:size=96x64:rate=25:duration={SECONDS},drawbox=c=white:t=fill:enable='lt(mod(t,2),0.2)*gte(t,1)'"
-BEEPS = f"aevalsrc='if(lt(mod(t,2),0.2)*gte(t,1),0.5*sin(2*PI*440*t),0)':d={SECONDS}:s=44100"
+MPD = "{urn:mpeg:dash:schema:mpd:2011}"
+NOW = "lt(mod(t,2),0.2)*gte(t,1)"
+FLASHES = f"color=black:size=96x64:rate=25:duration={SECONDS},drawbox=c=white:t=fill:enable='{NOW}'"
+BEEPS = f"aevalsrc='if({NOW},0.5*sin(2*PI*440*t),0)':d={SECONDS}:s=44100"
 
 
 async def packaged(source: Path, folder: Path) -> tuple[list[Rendition], Rendition, int]:
@@ -77,28 +80,29 @@ def beeps(path: Path) -> list[float]:
                "-f", "u8", "-"]  # fmt: skip
     data = subprocess.run(command, capture_output=True, check=True).stdout
     loud = [max(abs(b - 128) for b in data[at : at + 16]) > 20 for at in range(0, len(data), 16)]
-    return [
-        n * 16 / 8000 for n in range(1, len(loud)) if loud[n] and not any(loud[max(0, n - 50) : n])
-    ]
+    begins = [n for n in range(1, len(loud)) if loud[n] and not any(loud[max(0, n - 50) : n])]
+    return [n * 16 / 8000 for n in begins]
 
 
-@pytest.mark.parametrize("name", ["master.m3u8", "manifest.mpd"])
-async def test_other_programs_play_all_sizes_and_the_sound(tmp_path, source, name):
+def frame_times(path: Path, stream: int) -> list[int]:
+    command = ["ffmpeg", "-v", "error", "-i", str(path), "-map", f"0:v:{stream}",
+               "-fps_mode", "passthrough", "-f", "framemd5", "-"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [int(row.split(",")[2]) for row in done.stdout.splitlines() if not row.startswith("#")]
+
+
+async def test_another_program_plays_all_sizes_and_the_sound(tmp_path, source):
     folder = tmp_path / "made"
     folder.mkdir()
     ladder, _, frames = await packaged(source, folder)
-    assert len(ladder) == 2
+    master = folder / "master.m3u8"
     for stream in range(len(ladder)):
-        command = ["ffmpeg", "-v", "error", "-i", str(folder / name), "-map", f"0:v:{stream}",
-                   "-fps_mode", "passthrough", "-f", "framemd5", "-"]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        rows = [row.split(",") for row in done.stdout.splitlines() if not row.startswith("#")]
-        times = [int(row[2]) for row in rows]
-        assert len(rows) == frames
+        times = frame_times(master, stream)
+        assert len(times) == frames
         assert len({after - before for before, after in pairwise(times)}) == 1
-    light = [sum(picture) / len(picture) for picture in pictures(folder / name)]
+    light = [sum(picture) / len(picture) for picture in pictures(master)]
     flashes = [n / 25 for n in range(1, len(light)) if light[n] > 100 > light[n - 1]]
-    heard = beeps(folder / name)
+    heard = beeps(master)
     assert len(flashes) == len(heard) == 3
     for flash, beep in zip(flashes, heard, strict=True):
         assert beep == pytest.approx(flash, abs=0.012)
@@ -144,6 +148,20 @@ def test_a_film_without_sound_has_manifests_without_it():
     assert "AUDIO" not in hls_master(ladder, None)
     assert "audio" not in dash(ladder, None)
     assert (RATE, PACKET) == (48_000, 1024)
+
+
+async def test_dash_names_the_same_bytes(tmp_path, source):
+    folder = tmp_path / "made"
+    folder.mkdir()
+    ladder, sound, _ = await packaged(source, folder)
+    root = ET.fromstring((folder / "manifest.mpd").read_text())
+    ids = [one.get("id") for one in root.iter(f"{MPD}Representation")]
+    assert ids == [one.name for one in (*ladder, sound)]
+    for one, told in zip((*ladder, sound), root.iter(f"{MPD}SegmentList"), strict=True):
+        ranges = [(u.get("media"), u.get("mediaRange")) for u in told.iter(f"{MPD}SegmentURL")]
+        assert ranges == [(part.uri, f"{part.start}-{part.end - 1}") for part in one.segments]
+        steps = [(int(s.get("t", "")), int(s.get("d", ""))) for s in told.iter(f"{MPD}S")]
+        assert all(at + lasts == later for (at, lasts), (later, _) in pairwise(steps))
 
 
 def test_codecs_are_read_from_the_head():
