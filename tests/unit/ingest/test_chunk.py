@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ingest.domain import Size
 from ingest.film import cmaf
-from ingest.film.chunk import ChunkPlan, chunk_command, seam_of
+from ingest.film.chunk import ChunkPlan, chunk_command, picture, seam_of
 from ingest.film.grid import Grid, fit
 from ingest.film.ladder import Chunk, Rung, gop_frames, rungs
 from media_runtime.media.ffmpeg import Ffmpeg
@@ -46,7 +46,10 @@ async def made(source: Path, folder: Path, grid: Grid, chunks: list[Chunk]) -> l
     for chunk in chunks:
         target = folder / f"{chunk.number}"
         target.mkdir()
-        plan = ChunkPlan(info.video, grid, chunk, LADDER, "ultrafast", 18, info.start_seconds)
+        plan = ChunkPlan(
+            info.video.index, picture(info.video, LADDER[-1].size), grid, chunk, LADDER,
+            "ultrafast", 18, info.start_seconds,
+        )  # fmt: skip
         command = chunk_command(source, target, plan, FFMPEG.input_options)
         await FFMPEG.run(command, reads=source, writes=target, timeout_seconds=60)
         folders.append(target)

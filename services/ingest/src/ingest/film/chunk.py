@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ffmpeg
+from ingest.domain import Size
 from ingest.film.grid import Grid
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from media_runtime.media.colour import Filter, apply, picture_filters, whole_frames
@@ -29,11 +30,13 @@ class ChunkPlan:
     """
     A chunk to make of a film, in the sizes of *ladder*, the smallest first.
 
+    *filters* make the picture of stream *track*, counted among all, in the largest size.
     ``starts_at`` is the time at which the source's container begins, in seconds: seeks count
     from there.
     """
 
-    video: VideoStream
+    track: int
+    filters: Sequence[Filter]
     grid: Grid
     chunk: Chunk
     ladder: Sequence[Rung]
@@ -50,12 +53,9 @@ def chunk_command(
     options: dict[str, object] = {**input_options, "copyts": None, "threads": 1}
     if chunk.seek is not None:
         options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
-    pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.video.index)]
-    shown = apply(pictures, [*_on_grid(plan.grid, chunk), *whole_frames(plan.video)])
-    top = ladder[-1].size
-    # Colours are made what players show once, at the largest size.
-    whole = apply(shown, picture_filters(plan.video, {"w": top.width, "h": top.height}))
-    streams = whole.filter("setsar", 1).filter_multi_output("split", len(ladder) + 1)
+    pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]
+    whole = apply(pictures, [*_on_grid(plan.grid, chunk), *plan.filters])
+    streams = whole.filter_multi_output("split", len(ladder) + 1)
     outputs = [
         streams[number]
         .filter("trim", end_pts=chunk.first + chunk.frames)
@@ -68,6 +68,12 @@ def chunk_command(
     outputs.append(seam.output(f"file:{folder / 'seam'}", f="framemd5", fps_mode="passthrough"))
     arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
     return ["-filter_complex_threads", "1", *arguments]
+
+
+def picture(video: VideoStream, size: Size) -> list[Filter]:
+    """Return the filters that make whole pictures of *size*, in colours as players show them."""
+    scaled = picture_filters(video, {"w": size.width, "h": size.height})
+    return [*whole_frames(video), *scaled, Filter("setsar", {"sar": 1})]
 
 
 def seam_of(text: str) -> tuple[str | None, str | None]:
