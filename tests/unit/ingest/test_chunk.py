@@ -103,9 +103,9 @@ async def test_joined_chunks_have_each_picture_once(tmp_path, name, rate, option
         assert cmaf.read(joined).samples == grid.frames
         shown, wanted = pictures(whole), pictures(path)
         assert len(shown) == len(wanted) == grid.frames
-        for number, picture in enumerate(shown):
-            nearest = min(range(len(wanted)), key=lambda n: apart(picture, wanted[n]))
-            assert nearest == number or apart(picture, wanted[number]) < 1
+        for number, seen in enumerate(shown):
+            nearest = min(range(len(wanted)), key=lambda n: apart(seen, wanted[n]))
+            assert nearest == number or apart(seen, wanted[number]) < 1
     seams = [seam_of((folder / "seam").read_text()) for folder in folders]
     assert all(before[1] == after[0] for before, after in pairwise(seams))
 
