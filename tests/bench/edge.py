@@ -17,8 +17,9 @@ from uuid import UUID, uuid4
 
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.settings import EdgeKeySettings, StorageSettings
+from media_runtime.storage.keys import output_key
 from media_runtime.storage.presign import UploadSigner
-from media_runtime.storage.store import ObjectStore, output_key, upload_key
+from media_runtime.storage.store import ObjectStore, upload_key
 from mediactl.devstack.home import Home
 from mediactl.devstack.state import State
 

@@ -26,7 +26,8 @@ from media_contracts import (
     Topic,
     new_event,
 )
-from media_runtime.storage.store import StoredObject, build_notification, output_key, upload_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import StoredObject, build_notification, upload_key
 
 from chaos.replay import GROUPS
 from chaos.target import Target

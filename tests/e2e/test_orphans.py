@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.settings import StorageSettings
-from media_runtime.storage.store import ObjectStore, StoredObject, output_key, upload_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import ObjectStore, StoredObject, upload_key
 
 from support.clients import Company
 from support.eventually import eventually

@@ -5,22 +5,20 @@ from __future__ import annotations
 import array
 import asyncio
 import itertools
-import json
 import shutil
 import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 from ingest.inspect import Inspect
-from ingest.outputs import video as outputs
 from ingest.outputs.source import Source
-from ingest.outputs.video import Encode, plan
+from ingest.outputs.transcode import Progress
+from ingest.outputs.video import plan
 from ingest.settings import IngestSettings
-from ingest.trust.gate import check_file, check_made
+from ingest.trust.gate import check_file
 from media_contracts import VideoOutput
 from media_contracts.formats import TYPE_OF_EXTENSION
 from media_runtime.media.ffmpeg import Ffmpeg, MediaInfo
@@ -29,6 +27,7 @@ from media_runtime.media.pictures import WantedPicture
 from media_runtime.media.sandbox import Sandbox
 from thumbnailer.frames import FindFrame
 
+from support.making import Making, an_asset
 from support.media_files import run_ffmpeg
 
 QUADS = [(200, 40, 40), (40, 180, 60), (40, 60, 200), (200, 180, 40)]
@@ -70,22 +69,17 @@ async def made_of(path: Path, folder: Path) -> Film:
         s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
     )  # fmt: skip
     type_ = TYPE_OF_EXTENSION[path.suffix]
-    asset = cast("Any", SimpleNamespace(content_type=type_, size=_size(path)))
-    looked, target = folder / "looked", folder / "made" / "video.mp4"
+    asset = an_asset(type_, _size(path))
+    looked = folder / "looked"
     looked.mkdir(exist_ok=True)
-    target.parent.mkdir(exist_ok=True)
     found = check_file(path, asset, whole_part=settings.min_whole_part)
     inspect = Inspect(settings, cast("Any", None), FFMPEG)
     source = await inspect._probe(asset, path, found, looked)
-    (task,) = plan([VideoOutput(name="video")], source)
-    stored = cast("Any", SimpleNamespace(params=json.loads(json.dumps(task.params))))
-    encode = Encode(settings, cast("Any", None), FFMPEG, cast("Any", None))
-    told = await encode._encode(stored, asset, path, target)
-    info = await FFMPEG.probe(target)
-    claimed = stored.params["source"]["claimed_seconds"]
-    _, short = check_made(info, claimed, settings.limits, has_sound=source.has_sound)
-    warnings = frozenset(code.value for code in (*source.warnings, *told, *short))
-    return Film(target, source, info, warnings)
+    making = Making(settings, FFMPEG, folder / "made")
+    made = await making.all(plan([VideoOutput(name="video")], source), path, asset)
+    info = await FFMPEG.probe(made.files["video"])
+    warnings = frozenset(code.value for code in (*source.warnings, *made.warnings))
+    return Film(made.files["video"], source, info, warnings)
 
 
 async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:
@@ -103,7 +97,7 @@ def silence_progress(monkeypatch: Any) -> None:
     async def report(*_: object) -> None:
         return
 
-    monkeypatch.setattr(outputs._Progress, "report", report)
+    monkeypatch.setattr(Progress, "report", report)
 
 
 def quarters(path: Path, *, seconds: float = 0) -> list[tuple[int, ...]]:

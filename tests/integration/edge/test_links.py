@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 from media_runtime.http.links import LinkKind
-from media_runtime.storage.store import output_key
+from media_runtime.storage.keys import output_key
 
 from support.clients import JSON, Company
 from support.edges import another_edge, edge_keys, signer, statuses

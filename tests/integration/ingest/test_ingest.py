@@ -38,11 +38,11 @@ from media_runtime.database.outbox import Outbox
 from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
+from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import (
     MalformedNotificationError,
     ObjectStore,
     build_notification,
-    output_key,
     quarantine_key,
 )
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from media_runtime.storage.store import output_key
+from media_runtime.storage.keys import output_key
 
 SOME_MINUTES = 2_000
 SOME_HOURS = 200_000

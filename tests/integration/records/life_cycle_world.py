@@ -69,12 +69,12 @@ from media_runtime.kafka.producer import Producer
 from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.pictures import ImageInfo
 from media_runtime.settings import KafkaSettings
+from media_runtime.storage.keys import output_key
 from media_runtime.storage.presign import UploadSigner
 from media_runtime.storage.store import (
     ObjectMissingError,
     ObjectStore,
     StoredObject,
-    output_key,
     upload_key,
 )
 from sign_api.settings import SignApiSettings

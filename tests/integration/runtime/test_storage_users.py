@@ -14,6 +14,7 @@ from media_contracts import ObjectRef
 from media_runtime.catalog import METRICS, PROVISIONER, STORAGE_USERS
 from media_runtime.settings import ProvisionerSettings, StorageSettings
 from media_runtime.storage.buckets import admin_client
+from media_runtime.storage.keys import output_key
 from media_runtime.storage.metrics import METRICS_PATH, metrics_token
 from media_runtime.storage.presign import UploadSigner
 from media_runtime.storage.store import (
@@ -21,7 +22,6 @@ from media_runtime.storage.store import (
     ObjectStore,
     StorageUnavailableError,
     UnsafeLoginError,
-    output_key,
     quarantine_key,
     upload_key,
 )

@@ -7,7 +7,8 @@ from uuid import uuid4
 
 import pytest
 from media_contracts import ObjectRef
-from media_runtime.storage.store import output_key, quarantine_key, upload_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import quarantine_key, upload_key
 from watcher.cleanup.plan import CleanupCheck, plan_cleanup
 from watcher.cleanup.sweep import Sweep
 from watcher.metrics import CLEANED

@@ -10,7 +10,8 @@ import pytest
 from media_contracts import ObjectRef
 from media_records import files
 from media_runtime.storage import store as storage
-from media_runtime.storage.store import output_key, upload_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import upload_key
 from watcher.cleanup.orphans import find_orphans, remove_orphans
 from watcher.cleanup.sweep import Sweep
 

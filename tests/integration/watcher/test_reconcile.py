@@ -13,7 +13,8 @@ from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.errors import TransientError
 from media_runtime.kafka.producer import Producer
-from media_runtime.storage.store import ObjectStore, output_key, parse_notification, upload_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import ObjectStore, parse_notification, upload_key
 from minio.notificationconfig import NotificationConfig
 from watcher.monitoring.backlog import BacklogCheck
 from watcher.reconcile.assets import Reconciler, VerifyBuckets

@@ -20,7 +20,8 @@ from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.kafka.producer import Producer
 from media_runtime.settings import KafkaSettings
-from media_runtime.storage.store import output_key, upload_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import upload_key
 from watcher.cleanup.retention import Retention
 from watcher.cleanup.sweep import Sweep
 from watcher.reconcile.assets import SERVICE

@@ -11,9 +11,9 @@ from media_records.files import reference
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.kafka.producer import Producer
+from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import (
     ObjectStore,
-    output_key,
     output_prefix,
     quarantine_key,
     upload_key,

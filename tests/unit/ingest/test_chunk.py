@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from ingest.domain import Size
 from ingest.film import cmaf
-from ingest.film.chunk import ChunkPlan, chunk_command, picture, seam_of
+from ingest.film.chunk import ChunkPlan, chunk_command, film_filters, seam_of
 from ingest.film.grid import Grid, fit
-from ingest.film.ladder import Chunk, Rung, gop_frames, rungs
+from ingest.film.ladder import Chunk, Rung, gop_frames
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.sandbox import Sandbox
 
@@ -47,7 +47,7 @@ async def made(source: Path, folder: Path, grid: Grid, chunks: list[Chunk]) -> l
         target = folder / f"{chunk.number}"
         target.mkdir()
         plan = ChunkPlan(
-            info.video.index, picture(info.video, LADDER[-1].size), grid, chunk, LADDER,
+            info.video.index, film_filters(info.video, LADDER[-1].size), grid, chunk, LADDER,
             "ultrafast", 18, info.start_seconds,
         )  # fmt: skip
         command = chunk_command(source, target, plan, FFMPEG.input_options)
@@ -168,7 +168,3 @@ async def test_what_is_wrong_with_a_track_is_told(tmp_path, change):
 def test_other_bytes_are_no_track(data):
     with pytest.raises(cmaf.CmafError):
         cmaf.read(data)
-
-
-def test_the_ladder_of_a_small_film_is_one_rung():
-    assert [one.short_side for one in rungs(Size(96, 64))] == [64]

@@ -11,18 +11,18 @@ from xml.etree import ElementTree as ET
 import pytest
 from ingest.film import cmaf
 from ingest.film.grid import fit
-from ingest.film.manifests import (
+from ingest.film.sound import candidates, choose
+from ingest.film.soundtrack import PACKET, RATE, packets_of, sound_command
+from media_runtime.media.manifests import (
+    Layout,
     Part,
     Rendition,
-    codecs_of,
     dash,
     hls_keys,
     hls_master,
     hls_media,
     rendition,
 )
-from ingest.film.soundtrack import PACKET, RATE, packets_of, sound_command
-from ingest.outputs.sound import candidates, choose
 
 from support.media_files import run_ffmpeg
 from unit.ingest.test_chunk import FFMPEG, LADDER, X264, chunks_of, made, pictures, scanned
@@ -43,12 +43,12 @@ async def packaged(source: Path, folder: Path) -> tuple[list[Rendition], Renditi
     for rung in LADDER:
         files = [
             (f"{one.name}/{rung.short_side}.mp4",
-             cmaf.read((one / f"{rung.short_side}.mp4").read_bytes()))
+             cmaf.read((one / f"{rung.short_side}.mp4").read_bytes()).layout(grid.rate))
             for one in folders
         ]  # fmt: skip
         ladder.append(
             rendition(f"v{rung.short_side}", files, width=rung.size.width,
-                      height=rung.size.height, rate=grid.rate)
+                      height=rung.size.height)
         )  # fmt: skip
     info = await FFMPEG.probe(source)
     sound = choose(candidates(info.audio_streams), {})
@@ -57,7 +57,7 @@ async def packaged(source: Path, folder: Path) -> tuple[list[Rendition], Renditi
     await FFMPEG.run(command, reads=source, writes=folder, timeout_seconds=60)
     track = cmaf.read((folder / "sound.mp4").read_bytes())
     assert track.samples == packets_of(grid)
-    heard = rendition("sound", [("sound.mp4", track)])
+    heard = rendition("sound", [("sound.mp4", track.layout())])
     for one in ladder:
         (folder / f"{one.name}.m3u8").write_text(hls_media(one))
         (folder / f"{one.name}-keys.m3u8").write_text(hls_keys(one))
@@ -165,5 +165,10 @@ async def test_dash_names_the_same_bytes(tmp_path, source):
 
 
 def test_codecs_are_read_from_the_head():
-    assert codecs_of(b"\0avcC\x01\x64\x00\x1f") == "avc1.64001f"
-    assert codecs_of(b"esds") == "mp4a.40.2"
+    assert cmaf.Track(b"\0avcC\x01\x64\x00\x1f", 1, ()).codecs == "avc1.64001f"
+    assert cmaf.Track(b"esds", 1, ()).codecs == "mp4a.40.2"
+
+
+def test_a_layout_is_kept_as_text():
+    layout = Layout("avc1.64001f", 12800, 800, [[800, 900, 1000, 25600]], "25")
+    assert Layout.of(layout.text()) == layout

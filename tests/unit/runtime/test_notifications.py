@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import (
     MalformedNotificationError,
     StoredObject,
     attempt_of,
     build_notification,
-    output_key,
     output_prefix,
     parse_notification,
     upload_key,

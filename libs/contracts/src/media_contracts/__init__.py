@@ -16,6 +16,7 @@ from media_contracts.envelope import (
 )
 from media_contracts.files import FileKind, Fit, MediaFile, MediaKind
 from media_contracts.messages import (
+    AssetPlayable,
     AssetProgressed,
     AssetStatus,
     AssetStatusChanged,
@@ -56,6 +57,7 @@ __all__ = [
     "MEDIA_THUMBNAIL",
     "MEDIA_THUMBNAILED",
     "TOPICS",
+    "AssetPlayable",
     "AssetProgressed",
     "AssetStatus",
     "AssetStatusChanged",

@@ -35,6 +35,8 @@ class FileKind(StrEnum):
     IMAGE = "image"
     THUMBNAIL = "thumbnail"
     PICTURE = "picture"
+    SEGMENT = "segment"
+    """A piece of a stream, which players find in its manifests."""
 
 
 class MediaFile(Data):

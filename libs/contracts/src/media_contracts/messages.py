@@ -171,6 +171,20 @@ class AssetProgressed(Payload):
     percent: float | None = Field(default=None, ge=0, le=100)
 
 
+class AssetPlayable(Payload):
+    """
+    The beginning of a video can be played while the rest is made; ``seconds`` are there so far.
+
+    It may come again after a retry, and may not come at all for what is made in one piece.
+    """
+
+    event_type: ClassVar[str] = "media.asset.playable.v1"
+
+    attempt: int = Field(ge=1)
+    seconds: float = Field(gt=0)
+    duration_seconds: float = Field(gt=0)
+
+
 class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.

@@ -28,16 +28,18 @@ class Output(Data):
 
 class VideoOutput(Output):
     """
-    A video in one MP4 file, H.264 with AAC, that players can begin before it is loaded.
+    A video, H.264 with AAC: a stream in several sizes, and one MP4 file of the largest.
 
-    Its sides, in pixels, are those of the source at most. ``crf`` is libx264's quality: 0 is
-    lossless, 51 the worst.
+    Its sides, in pixels, are those of the source at most. Smaller sizes are those of
+    ``short_sides`` that are clearly smaller. ``crf`` is libx264's quality: 0 is lossless, 51 the
+    worst.
     """
 
     type: Literal["video"] = "video"
     codec: Literal["h264"] = "h264"
     max_long_side: int = Field(default=1920, ge=2)
     max_short_side: int = Field(default=1080, ge=2)
+    short_sides: tuple[Annotated[int, Field(ge=2)], ...] = (240, 360, 480, 720, 1080)
     crf: int = Field(default=23, ge=0, le=51)
     preset: str = "veryfast"
 

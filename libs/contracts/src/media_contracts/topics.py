@@ -12,6 +12,7 @@ from typing import Any
 
 from media_contracts.envelope import CloudEvent, Payload, parse_event
 from media_contracts.messages import (
+    AssetPlayable,
     AssetProgressed,
     AssetStatusChanged,
     MediaProcessed,
@@ -94,7 +95,7 @@ MEDIA_STATUS = Topic(
     key="asset id",
     producers=("sign_api", "ingest", "watcher"),
     consumers=("notifier",),
-    messages=(AssetStatusChanged, AssetProgressed),
+    messages=(AssetStatusChanged, AssetProgressed, AssetPlayable),
     group="notifier_links",
 )
 MEDIA_PROCESSED = Topic(

@@ -23,11 +23,24 @@ _ORIGINAL_ATTEMPT = 0
 _OUTPUTS = [kind for kind in FileKind if kind is not FileKind.ORIGINAL]
 _ADD = """
     INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
-        content_type, size, sha256, width, height, duration_seconds, fence)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        content_type, size, sha256, width, height, duration_seconds, stream, track, part, layout,
+        fence)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
     ON CONFLICT DO NOTHING
 """
-_OF = "SELECT * FROM asset_files WHERE asset_id = ANY($1::uuid[]) ORDER BY attempt, name"
+# Layouts are as long as films: only who writes a manifest reads them.
+_WITHOUT_LAYOUT = ", ".join(name for name in AssetFile.model_fields if name != "layout")
+_OF = f"""
+    SELECT {_WITHOUT_LAYOUT} FROM asset_files WHERE asset_id = $1 ORDER BY attempt, name
+"""  # noqa: S608 - our own words
+_FIRST_OF_EACH = f"""
+    SELECT {_WITHOUT_LAYOUT} FROM asset_files
+    WHERE asset_id = ANY($1::uuid[]) AND (kind <> 'segment' OR part = 0) ORDER BY attempt, name
+"""  # noqa: S608 - our own words
+_SEGMENTS = """
+    SELECT * FROM asset_files
+    WHERE asset_id = $1 AND attempt = $2 AND stream = $3 ORDER BY track, part
+"""
 # Another worker may have fetched it at the same time: the first one decides.
 _PIN = """
     UPDATE asset_files SET sha256 = coalesce(sha256, $2)
@@ -51,6 +64,20 @@ _SORT_SECONDS = 600.0
 _PAGE = 1000
 
 Files = Sequence[AssetFile]
+
+
+class Segment(MediaFile):
+    """
+    One part of one *track* of a *stream*: a size of its pictures, or its sound.
+
+    ``layout`` is JSON of what a manifest says of it.
+    """
+
+    kind: str = FileKind.SEGMENT
+    stream: str
+    track: str
+    part: int
+    layout: str
 
 
 @dataclass(frozen=True)
@@ -110,15 +137,21 @@ async def add_outputs(
 
 async def files_of(reader: Reader, asset_id: UUID) -> Files:
     """Return all files of an asset, its original first."""
-    return [AssetFile.of(row) for row in await reader.fetch(_OF, [asset_id])]
+    return [AssetFile.of(row) for row in await reader.fetch(_OF, asset_id)]
 
 
 async def files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[UUID, Files]:
-    """Return the files of each of these assets."""
+    """Return the files of each of these assets; of a stream's tracks the first part alone."""
     found: dict[UUID, list[AssetFile]] = {asset_id: [] for asset_id in asset_ids}
-    for row in await reader.fetch(_OF, list(asset_ids)) if asset_ids else []:
+    for row in await reader.fetch(_FIRST_OF_EACH, list(asset_ids)) if asset_ids else []:
         found[row["asset_id"]].append(AssetFile.of(row))
     return found
+
+
+async def segments_of(reader: Reader, asset_id: UUID, attempt: int, stream: str) -> Files:
+    """Return a stream's segments with their layouts, each track's in their order."""
+    rows = await reader.fetch(_SEGMENTS, asset_id, attempt, stream)
+    return [AssetFile.of(row) for row in rows]
 
 
 @asynccontextmanager
@@ -153,6 +186,11 @@ async def forget(tx: Tx, asset_id: UUID, kinds: Collection[FileKind]) -> None:
 async def forget_outputs(tx: Tx, asset_id: UUID) -> None:
     """Forget all that was made of an asset."""
     await forget(tx, asset_id, _OUTPUTS)
+
+
+async def forget_stream(tx: Tx, asset_id: UUID, stream: str) -> None:
+    """Forget the segments of one stream of an asset."""
+    await tx.execute("SELECT forget_stream($1, $2)", asset_id, stream)
 
 
 async def pin_original(reader: Reader, asset_id: UUID, sha256: str) -> str | None:
@@ -244,6 +282,10 @@ async def _add(tx: Tx, files: Iterable[AssetFile]) -> None:
             file.width,
             file.height,
             file.duration_seconds,
+            file.stream,
+            file.track,
+            file.part,
+            file.layout,
             file.fence,
         )
         for file in files

@@ -17,6 +17,7 @@ from media_contracts import (
     MEDIA_PROCESSED,
     AssetStatus,
     ErrorInfo,
+    FileKind,
     MediaFile,
     MediaProcessed,
     Picture,
@@ -31,8 +32,10 @@ from media_records.work import Tx
 
 log = structlog.get_logger(__name__)
 
-# A task that was claimed more than once may have left objects that no row names.
-_CLAIMS = "SELECT max(fence) FROM tasks WHERE asset_id = $1 AND attempt = $2"
+# A task that was claimed more than once, or cancelled, may have left objects that no row names.
+_CLAIMS = """
+    SELECT max(fence + (state = 'cancelled')::int) FROM tasks WHERE asset_id = $1 AND attempt = $2
+"""
 # The thumbnailer may still answer a request of the attempt that has just ended.
 _SWEEP_AFTER = timedelta(minutes=1)
 
@@ -56,7 +59,9 @@ async def ready(tx: Tx, asset: Asset) -> Outcome | None:
     ended = await change(tx, asset, AssetStatus.READY, at=now, facts=facts)
     if ended is None:
         return None
-    files = list(outputs_of(await files_of(tx, asset.id)).values())
+    # Of a stream there are too many to tell, and their names are its manifests' own.
+    made = outputs_of(await files_of(tx, asset.id)).values()
+    files = [file for file in made if file.kind != FileKind.SEGMENT]
     return await _told(tx, ended, now, files=files)
 
 

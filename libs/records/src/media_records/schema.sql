@@ -112,7 +112,8 @@ CREATE TABLE asset_files (
     attempt           integer NOT NULL CHECK (attempt >= 0),
     name              text NOT NULL,
     company_id        uuid NOT NULL,
-    kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'thumbnail', 'picture')),
+    kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'thumbnail', 'picture',
+                          'segment')),
     key               text COLLATE "C" NOT NULL,
     version_id        text,
     content_type      text NOT NULL,
@@ -121,6 +122,10 @@ CREATE TABLE asset_files (
     width             integer,
     height            integer,
     duration_seconds  double precision,
+    stream            text,
+    track             text,
+    part              integer,
+    layout            text,
     fence             bigint,
     created_at        timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (asset_id, attempt, name),
@@ -140,6 +145,7 @@ CREATE TABLE tasks (
     kind            text NOT NULL,
     pool            text NOT NULL,
     params          text NOT NULL DEFAULT '{}',
+    result          text,
     required        boolean NOT NULL DEFAULT true,
     priority        integer NOT NULL DEFAULT 0,
     cost_seconds    double precision NOT NULL DEFAULT 0,
@@ -363,7 +369,13 @@ CREATE FUNCTION forget_files(p_asset uuid, p_kinds text[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     DELETE FROM public.asset_files WHERE asset_id = p_asset AND kind = ANY (p_kinds)
 $$;
-REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket, forget_files FROM PUBLIC;
+CREATE FUNCTION forget_stream(p_asset uuid, p_stream text) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.asset_files WHERE asset_id = p_asset AND stream = p_stream
+$$;
+REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket, forget_files,
+    forget_stream FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_stream TO media_internal;
 GRANT EXECUTE ON FUNCTION forget_files TO media_sign_api, media_internal;
 GRANT EXECUTE ON FUNCTION forget_lapsed_key TO media_sign_api;
 GRANT EXECUTE ON FUNCTION forget_relayed TO media_relay;
@@ -451,7 +463,7 @@ GRANT SELECT ON asset_files TO media_sign_api;
 GRANT SELECT, INSERT, UPDATE (key, version_id, sha256) ON asset_files TO media_internal;
 GRANT SELECT, INSERT, UPDATE (
     state, waits_for, not_before, tries, preemptions, fence, owner, lease_until, last_error,
-    claimed_at, finished_at
+    claimed_at, finished_at, result
 ) ON tasks TO media_internal;
 GRANT SELECT, INSERT ON task_needs TO media_internal;
 GRANT SELECT, INSERT, UPDATE (seconds, at) ON company_work TO media_internal;

@@ -228,7 +228,8 @@ class TaskRow(SQLModel, table=True):
     """
     One piece of work on an attempt. ``tries`` and ``fence`` rise with each claim.
 
-    ``pool`` is who works on it, ``params`` what to do, as JSON. ``waits_for`` counts the tasks
+    ``pool`` is who works on it, ``params`` what to do, ``result`` what others of its attempt
+    are to know of it when it is done, both as JSON. ``waits_for`` counts the tasks
     that it needs and that are not done; ``preemptions`` how often it left its worker to another
     company. ``cost_seconds`` is what it takes, as far as that was known.
     """
@@ -263,6 +264,7 @@ class TaskRow(SQLModel, table=True):
     kind: str = Field(sa_column=_text())
     pool: str = Field(sa_column=_text())
     params: str = Field(sa_column=_text(default="{}"))
+    result: str | None = Field(default=None, sa_column=_text(null=True))
     required: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
     priority: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     cost_seconds: float = Field(default=0, sa_column_kwargs={"server_default": "0"})
@@ -317,6 +319,8 @@ class AssetFile(_Row, table=True):
     ``version_id`` is set where one version of the key counts, and no other. ``sha256``
     (hexadecimal) is that of the bytes that were checked: nobody reads others later. Sizes are
     in bytes, pixels and seconds. ``fence`` is that of the task that made it, for audits.
+    Of a segment, ``stream`` is what it belongs to, ``track`` which of its sizes or sounds it is a
+    part of, ``part`` which one, and ``layout`` where its fragments stand.
     """
 
     __tablename__ = "asset_files"
@@ -338,6 +342,10 @@ class AssetFile(_Row, table=True):
     width: int | None = None
     height: int | None = None
     duration_seconds: float | None = None
+    stream: str | None = Field(default=None, sa_column=_text(null=True))
+    track: str | None = Field(default=None, sa_column=_text(null=True))
+    part: int | None = None
+    layout: str | None = Field(default=None, sa_column=_text(null=True))
     fence: int | None = Field(default=None, sa_type=BigInteger)
     created_at: datetime | None = Field(default=None, sa_column=_moment(now=True))
 

@@ -16,11 +16,11 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from media_contracts import AssetStatus, ErrorInfo, MediaFile, Probe, Stage
+from media_contracts import AssetStatus, ErrorInfo, MediaFile, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records import outcomes
-from media_records.files import add_outputs
-from media_records.lifecycle import describe, lock_asset, progressed
+from media_records.files import add_outputs, forget_stream
+from media_records.lifecycle import describe, lock_asset, progressed, tell
 from media_records.outcomes import Outcome
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
@@ -143,7 +143,8 @@ _OVER = f"""
     SELECT 1 FROM over
 """  # noqa: S608 - our own words
 _END = _OVER.format("""
-    state = $4, last_error = coalesce($5, last_error), finished_at = now(), lease_until = NULL
+    state = $4, last_error = coalesce($5, last_error), finished_at = now(), lease_until = NULL,
+    result = $6
 """)
 _RELEASE = _OVER.format("""
     state = 'queued', lease_until = NULL, claimed_at = NULL, last_error = $4,
@@ -191,6 +192,11 @@ _WAITING_FOR = f"""
     SELECT t.* FROM tasks t JOIN waiting ON waiting.task_id = t.id
     WHERE t.state IN {_OPEN_STATES} ORDER BY t.id
 """  # noqa: S608 - our own words
+_RESULTS = """
+    SELECT result FROM tasks
+    WHERE asset_id = $1 AND attempt = $2 AND kind = ANY($3) AND state = 'done'
+        AND result IS NOT NULL ORDER BY id
+"""
 _NAMED = f"""
     SELECT *, 0.0::float8 AS age_seconds FROM tasks
     WHERE company_id = $1 AND asset_id = $2 AND attempt = $3 AND name = $4 AND {_IS_OPEN}
@@ -394,28 +400,42 @@ async def finish(
     seconds: float | None = None,
     probe: Probe | None = None,
     warnings: Collection[WarningCode] = (),
+    result: Mapping[str, Any] | None = None,
+    tells: Collection[Payload] = (),
+    instead_of: str | None = None,
 ) -> Outcome | None:
     """
     End *task* as done with its *files*, add what follows, and settle the attempt if it is complete.
 
-    The asset keeps what was found of the upload, *probe* and *warnings*.
+    The asset keeps what was found of the upload, *probe* and *warnings*; *result* is for
+    results_of(), and *tells* are events about the asset. What follows may come *instead_of* what
+    was planned of a stream: its open tasks are cancelled, and its segments forgotten.
 
     Returns the attempt's outcome where this task was the last of the required ones. Clients are
     told of *stage*. *seconds* are those of the work where that is less than the lease lasted.
     Raises LostLeaseError, having changed nothing.
     """
     asset = await lock_asset(tx, task.asset_id)
-    end = _End(task.pool, task.id, task.fence, "done", seconds=seconds)
+    told = json.dumps(result) if result else None
+    end = _End(task.pool, task.id, task.fence, "done", seconds=seconds, result=told)
     if asset is None or not wants(asset, task):
         # Nobody would ever claim what waits for this one.
         await _end_each(tx, [end, *map(_cancelled, await _open_of_attempt(tx, task))])
         return None
-    await _end_each(tx, [end])
+    replaced = await _open_of_attempt(tx, task) if instead_of else []
+    others = [row for row in replaced if json.loads(row["params"]).get("stream") == instead_of]
+    # This task comes first, and of two ends of one task the first counts.
+    await _end_each(tx, [end, *map(_cancelled, others)])
+    if instead_of:
+        await forget_stream(tx, asset.id, instead_of)
     await add_outputs(tx, asset, files, fence=task.fence)
     if probe is not None or warnings:
         await describe(tx, asset.id, probe, warnings)
+    now = datetime.now(UTC)
     if stage is not None:
-        await progressed(tx, asset, stage, at=datetime.now(UTC))
+        await progressed(tx, asset, stage, at=now)
+    for payload in tells:
+        await tell(tx, asset, payload, at=now)
     await add(tx, asset, then)
     row = await tx.fetchrow(_FREE, task.id, asset.id, asset.attempt)
     if row is None:  # a SELECT without FROM has a row
@@ -448,6 +468,12 @@ async def fail(
     return await outcomes.failed(tx, asset, error)
 
 
+async def results_of(reader: Reader, task: Task, kinds: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return what the done tasks of these kinds said, of the attempt that *task* is of."""
+    rows = await reader.fetch(_RESULTS, task.asset_id, task.attempt, list(kinds))
+    return [json.loads(row["result"]) for row in rows]
+
+
 async def find_open(
     tx: Tx, company_id: UUID, asset_id: UUID, attempt: int, name: str
 ) -> Task | None:
@@ -469,6 +495,7 @@ class _End(NamedTuple):
     state: str
     why: str | None = None
     seconds: float | None = None
+    result: str | None = None
 
 
 def _cancelled(row: Record) -> _End:
@@ -484,8 +511,8 @@ async def _end_each(tx: Tx, ends: Iterable[_End]) -> None:
     """
     first = {end.task_id: end for end in reversed(list(ends))}
     for end in sorted(first.values(), key=lambda one: (one.pool, one.task_id)):
-        _, task_id, fence, state, why, seconds = end
-        if await tx.fetchrow(_END, task_id, fence, seconds, state, why) is None:
+        _, task_id, fence, state, why, seconds, result = end
+        if await tx.fetchrow(_END, task_id, fence, seconds, state, why, result) is None:
             FENCE_REJECTIONS.labels("end").inc()
             raise LostLeaseError
 

@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 
 from ingest import facts
+from ingest.film.scan import scan
+from ingest.film.sound import candidates, choose, listen
 from ingest.look import look_closer
 from ingest.metrics import timed
-from ingest.outputs.sound import candidates, choose, listen
 from ingest.outputs.source import Done, Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
@@ -38,6 +39,8 @@ def first_task(asset: Asset) -> NewTask:
 
 class Inspect:
     """Opens the trust gate to one upload, or refuses it."""
+
+    reads_upload = True
 
     def __init__(self, settings: IngestSettings, pool: PicturePool, ffmpeg: Ffmpeg) -> None:
         self._settings = settings
@@ -90,6 +93,9 @@ class Inspect:
         able = candidates(info.audio_streams)
         sound = choose(able, await listen(self._ffmpeg, source, able, folder))
         deaf = info.audio is not None and sound is None
+        grid = await scan(
+            self._ffmpeg, source, info, sound, most_seconds=self._settings.upload_max_seconds
+        )
         return Source(
             MediaKind.VIDEO,
             video.width,
@@ -103,5 +109,7 @@ class Inspect:
             probe=facts.of_video(info),
             video=video,
             sound=sound,
+            grid=grid,
+            starts_at=info.start_seconds,
             claimed_seconds=whole_seconds(info),
         )

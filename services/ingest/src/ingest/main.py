@@ -9,8 +9,8 @@ from faststream.asgi import AsgiFastStream
 from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
 from ingest.intake import MOST, Intake
-from ingest.outputs.video import SERVICE
-from ingest.run import RunTask, all_doers
+from ingest.outputs.transcode import SERVICE
+from ingest.run import RunTask, all_doers, results_in
 from ingest.settings import IngestSettings
 from ingest.sources import Sources
 from ingest.worker import Workers
@@ -48,7 +48,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             Sources(work.database, store, settings.scratch_dir) as sources,
         ):
             readiness["postgres"] = work.database.ping
-            doers = all_doers(settings, store, pool, ffmpeg, producer)
+            doers = all_doers(settings, store, pool, ffmpeg, producer, results_in(work.database))
             run = RunTask(work, sources, doers, settings.scratch_dir)
             on_batches(broker, MEDIA_INGEST, Intake(work), settings=settings, most=MOST)
             on_events(broker, MEDIA_THUMBNAILED, OnAnswer(work, store), settings=settings)

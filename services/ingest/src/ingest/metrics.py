@@ -51,6 +51,9 @@ ENCODE_SPEED = Histogram(
     "Seconds of media encoded in a second, by transcode.",
     buckets=(0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64),
 )
+WHOLE_FILMS = Counter(
+    "ingest_whole_films_total", "Films made in one piece, as their chunks did not fit.", ["reason"]
+)
 BYTES = Counter(
     "ingest_bytes_total", "Bytes of files fetched from storage, and put there.", ["direction"]
 )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 from ingest import inspect
 from ingest.metrics import count_outcome
 from ingest.outputs import video
+from ingest.outputs.package import Package, Results
 from ingest.outputs.source import Doer
+from ingest.outputs.stream import MakeChunk, MakeSound, MakeWhole, Pieces
+from ingest.outputs.transcode import Transcoder
 from ingest.settings import IngestSettings
 from ingest.sources import Sources
 from media_records import tasks
 from media_records.tables import Asset
 from media_records.tasks import Task
 from media_records.work import Work
+from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import Producer
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
@@ -22,18 +28,28 @@ from media_runtime.media.scratch import scratch_folder
 from media_runtime.storage.store import ObjectStore
 
 
-def all_doers(
+def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
     settings: IngestSettings,
     store: ObjectStore,
     pool: PicturePool,
     ffmpeg: Ffmpeg,
     producer: Producer,
+    results: Results,
 ) -> Mapping[str, Doer]:
-    """Return what does tasks of each kind."""
+    """Return what does tasks of each kind; *results* tells what done tasks of an attempt said."""
+    transcoder, pieces = Transcoder(settings, ffmpeg, producer), Pieces(store)
     return {
         inspect.KIND: inspect.Inspect(settings, pool, ffmpeg),
-        video.KIND: video.Encode(settings, store, ffmpeg, producer),
+        video.CHUNK: MakeChunk(pieces, transcoder),
+        video.SOUND: MakeSound(pieces, transcoder),
+        video.WHOLE: MakeWhole(settings, pieces, transcoder),
+        video.PACKAGE: Package(settings, store, ffmpeg, results),
     }
+
+
+def results_in(database: Database) -> Results:
+    """Return what tells what done tasks said."""
+    return partial(tasks.results_of, database)
 
 
 class RunTask:
@@ -59,11 +75,13 @@ class RunTask:
         LostLeaseError when another worker has taken over.
         """
         name = f"{task.asset_id}-{task.attempt}-{task.name}-{task.fence}"
-        async with (
-            self._sources.open(asset) as (source, upload),
-            scratch_folder(self._folder / name) as folder,
-        ):
-            done = await self._doers[task.kind](task, asset, source, folder)
+        doer = self._doers[task.kind]
+        async with AsyncExitStack() as stack:
+            folder = await stack.enter_async_context(scratch_folder(self._folder / name))
+            source, upload = folder / "no-source", None
+            if doer.reads_upload:
+                source, upload = await stack.enter_async_context(self._sources.open(asset))
+            done = await doer(task, asset, source, folder)
             async with self._work.begin() as tx:
                 outcome = await tasks.finish(
                     tx,
@@ -73,6 +91,10 @@ class RunTask:
                     stage=done.stage,
                     probe=done.probe,
                     warnings=done.warnings,
+                    result=done.result,
+                    tells=done.tells,
+                    instead_of=done.instead_of,
                 )
-            upload.wanted_next = any(one.kind in self._doers for one in done.then)
+            if upload is not None:
+                upload.wanted_next = done.more or any(one.kind in self._doers for one in done.then)
             count_outcome(outcome)

@@ -16,7 +16,8 @@ from media_runtime.kafka.producer import Producer
 from media_runtime.storage.presign import UploadSigner
 from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.ops import Check
-from sign_api.routes import FIELD_CODES, Services, router
+from sign_api.playback import router
+from sign_api.routes import FIELD_CODES, Services
 from sign_api.settings import SignApiSettings
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
 from sign_api.views import SignRequest

@@ -86,7 +86,8 @@ class Services:
     rates: CompanyRateLimiter
 
 
-def _services(request: Request) -> Services:
+def services_of(request: Request) -> Services:
+    """Return what the routes of this app call."""
     services: Services = request.app.state.services
     return services
 
@@ -100,7 +101,7 @@ async def _reader(request: Request) -> Caller:
 
 
 async def _counted(request: Request, *any_of: str) -> Caller:
-    services = _services(request)
+    services = services_of(request)
     caller = await caller_of(request, services.verifier, *any_of)
     await services.rates.hit(caller.company_id)
     return caller
@@ -132,7 +133,7 @@ async def sign(request: Request) -> Response:
     _refuse_other_types(request)
     body = _sign_request(await request.body())
     try:
-        answer = await _services(request).sign_upload(
+        answer = await services_of(request).sign_upload(
             caller,
             DeclaredUpload(body.file_name, body.size, body.type),
             idempotency_key=idempotency_key,
@@ -182,7 +183,7 @@ def _idempotency_key(request: Request) -> str | None:
 )
 async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetView:
     """Return the asset; its URLs are made anew with each read and lapse."""
-    services = _services(request)
+    services = services_of(request)
     try:
         asset, files = await services.assets.get(caller.company_id, asset_id)
     except AssetNotFoundError as error:
@@ -205,7 +206,7 @@ async def list_assets(
     cursor: str | None = None,
 ) -> AssetPage:
     """Return one page; pass its ``nextCursor`` as ``cursor`` to get the next."""
-    services = _services(request)
+    services = services_of(request)
     after = decode_cursor(cursor) if cursor else None
     found = await services.assets.page(
         caller.company_id, status=status, limit=limit + 1, after=after
@@ -227,7 +228,7 @@ async def list_assets(
 )
 async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> AssetView:
     """Begin a new attempt. Only a failed asset can be retried."""
-    services = _services(request)
+    services = services_of(request)
     try:
         asset = await services.assets.retry(caller.company_id, asset_id)
     except AssetNotFoundError as error:
@@ -255,7 +256,7 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
 async def delete_asset(request: Request, asset_id: UUID, caller: Uploader) -> Response:
     """Delete the asset at once and its files soon after; processing under way stops."""
     try:
-        await _services(request).assets.delete(caller.company_id, asset_id)
+        await services_of(request).assets.delete(caller.company_id, asset_id)
     except AssetNotFoundError as error:
         raise _not_found() from error
     return Response(status_code=204)

@@ -16,7 +16,7 @@ from media_contracts.formats import kind_of
 from media_records import actions
 from media_records.actions import AssetNotFoundError
 from media_records.companies import has_bucket, want_bucket
-from media_records.files import Files, files_of, files_of_each
+from media_records.files import Files, files_of_each, segments_of
 from media_records.grants import sign
 from media_records.lifecycle import find_asset, page_of_assets
 from media_records.tables import Asset
@@ -200,9 +200,21 @@ class Assets:
         """Return the asset with its files; raises AssetNotFoundError, for deleted ones too."""
         async with self._work.begin(company_id) as tx:
             asset = await find_asset(tx, asset_id)
-            files = await files_of(tx, asset_id)
+            files = (await files_of_each(tx, [asset_id]))[asset_id]
         # Of one that its age deleted, a picture may be kept.
         if asset is None or (asset.status == AssetStatus.DELETED and not files):
+            raise AssetNotFoundError
+        return asset, files
+
+    async def segments(
+        self, company_id: UUID, asset_id: UUID, attempt: int, stream: str
+    ) -> tuple[Asset, Files]:
+        """Return the asset with a stream's segments, as far as it can be played; see get()."""
+        async with self._work.begin(company_id) as tx:
+            asset = await find_asset(tx, asset_id)
+            files = await segments_of(tx, asset_id, attempt, stream)
+        playable = {AssetStatus.PROCESSING, AssetStatus.READY}
+        if asset is None or asset.attempt != attempt or asset.status not in playable or not files:
             raise AssetNotFoundError
         return asset, files
 

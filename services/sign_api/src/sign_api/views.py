@@ -18,6 +18,7 @@ from media_records.lifecycle import warnings_of
 from media_records.tables import Asset
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
+from media_runtime.storage.keys import output_key
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.domain import MAX_NAME_CHARACTERS
@@ -126,7 +127,8 @@ class AssetView(_View):
 
     ``size`` and ``type`` are those declared for the upload; ``width``, ``height`` (pixels) and
     ``durationSeconds`` describe the processed file, ``probe`` the uploaded one. URLs are null until
-    the asset is ready.
+    the asset is ready, but for ``hlsUrl``: it is there as soon as a video's beginning can be
+    played, and its playlists grow.
     """
 
     asset_id: UUID
@@ -136,6 +138,8 @@ class AssetView(_View):
     size: int
     status: AssetStatus
     processed_url: str | None = None
+    hls_url: str | None = None
+    dash_url: str | None = None
     thumbnail_url: str | None = None
     duration_seconds: float | None = None
     width: int | None = None
@@ -159,7 +163,8 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
     """Return the asset with its files as its company sees it."""
     media, thumbnail = media_of(files), thumbnail_of(files)
     if asset.status not in {AssetStatus.READY, AssetStatus.DELETED}:
-        media = thumbnail = None  # an attempt that is not decided yet shows nothing
+        media = thumbnail = None  # an attempt that is not decided yet shows its beginning alone
+    stream = _stream(asset, files)
     return AssetView(
         asset_id=asset.id,
         company_id=asset.company_id,
@@ -168,6 +173,8 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         size=asset.size,
         status=AssetStatus(asset.status),
         processed_url=links.link(media.key, LinkKind.MEDIA) if media else None,
+        hls_url=links.link(f"{stream}.m3u8", LinkKind.MEDIA) if stream else None,
+        dash_url=links.link(f"{stream}.mpd", LinkKind.MEDIA) if stream and media else None,
         thumbnail_url=links.link(thumbnail.key, LinkKind.THUMBNAIL) if thumbnail else None,
         duration_seconds=media.duration_seconds if media else None,
         width=media.width if media else None,
@@ -181,6 +188,16 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         updated_at=asset.updated_at,
         processed_at=asset.processed_at,
     )
+
+
+def _stream(asset: Asset, files: Files) -> str | None:
+    """Return what the keys of a stream's manifests begin with; there are no objects under them."""
+    if asset.status not in {AssetStatus.PROCESSING, AssetStatus.READY}:
+        return None
+    media = media_of(files)
+    streams = {file.stream for file in files if file.stream and file.width}
+    name = media.name if media and media.name in streams else next(iter(sorted(streams)), None)
+    return output_key(asset.company_id, asset.id, asset.attempt, name) if name else None
 
 
 def encode_cursor(asset: Asset) -> str:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
+from uuid import UUID
 
 from media_runtime.settings import EdgeKeySettings
 from media_runtime.storage.keys import output_owner
@@ -29,6 +30,10 @@ class LinkKind(StrEnum):
     THUMBNAIL = "thumbnail"
 
 
+class LinkRefusedError(Exception):
+    """A token that was not made here for this asset, or has lapsed."""
+
+
 class LinkSigner:
     """Makes links that live for at least *lifetime*, with the first of the edge's keys."""
 
@@ -41,8 +46,9 @@ class LinkSigner:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._base = base_url.rstrip("/")
-        self._key_id, _, secret = settings.edge_keys.get_secret_value().split(",")[0].partition(":")
-        self._secret = secret.encode()
+        pairs = [one.partition(":") for one in settings.edge_keys.get_secret_value().split(",")]
+        self._secrets = {key_id: secret.encode() for key_id, _, secret in pairs}
+        self._key_id = pairs[0][0]
         self._lifetime = lifetime.total_seconds()
         self._now = now
 
@@ -59,6 +65,22 @@ class LinkSigner:
         company, asset = parts[_COMPANY], parts[_ASSET]
         ends = -(-(self._now() + self._lifetime) // _ROUND_SECONDS) * _ROUND_SECONDS
         token = f"{self._key_id}.{int(ends):x}.{company}.{kind}"
-        digest = hmac.new(self._secret, f"{token}.{asset}".encode(), hashlib.sha256).digest()
-        seal = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        seal = _seal(self._secrets[self._key_id], f"{token}.{asset}")
         return f"{self._base}/v/{token}.{seal}/{asset}/{'/'.join(parts[_FOLDER:])}"
+
+    def company_of(self, token: str, asset_id: UUID, kind: LinkKind) -> UUID:
+        """Return whose asset a link's *token* opens; raises LinkRefusedError."""
+        signed, _, seal = token.rpartition(".")
+        key_id, _, rest = signed.partition(".")
+        secret = self._secrets.get(key_id)
+        if secret is None or not hmac.compare_digest(_seal(secret, f"{signed}.{asset_id}"), seal):
+            raise LinkRefusedError
+        ends, company, named = rest.split(".")
+        if named != kind or int(ends, 16) <= self._now():
+            raise LinkRefusedError
+        return UUID(company)
+
+
+def _seal(secret: bytes, text: str) -> str:
+    digest = hmac.new(secret, text.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")

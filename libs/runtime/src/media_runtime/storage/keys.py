@@ -16,3 +16,15 @@ def output_owner(key: str) -> tuple[UUID, UUID] | None:
         return UUID(parts[0]), UUID(parts[2])
     except ValueError:
         return None
+
+
+def output_key(
+    company_id: UUID, asset_id: UUID, attempt: int, name: str, *, fence: int | None = None
+) -> str:
+    """
+    Return the key of one output; another attempt never shares it.
+
+    What a leased worker stores carries its *fence*, so that no other worker shares it either.
+    """
+    folder = f"{attempt}" if fence is None else f"{attempt}-{fence}"
+    return f"{company_id}/{OUTPUTS}/{asset_id}/{folder}/{name}"

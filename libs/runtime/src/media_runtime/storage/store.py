@@ -156,18 +156,6 @@ def _quarantine(company_id: UUID) -> str:
     return f"{company_id}/{_QUARANTINE}/"
 
 
-def output_key(
-    company_id: UUID, asset_id: UUID, attempt: int, name: str, *, fence: int | None = None
-) -> str:
-    """
-    Return the key of one output; another attempt never shares it.
-
-    What a leased worker stores carries its *fence*, so that no other worker shares it either.
-    """
-    folder = f"{attempt}" if fence is None else f"{attempt}-{fence}"
-    return f"{company_id}/{OUTPUTS}/{asset_id}/{folder}/{name}"
-
-
 def output_prefix(company_id: UUID, asset_id: UUID) -> str:
     """Return what the keys of all outputs of an asset begin with."""
     return f"{company_id}/{OUTPUTS}/{asset_id}/"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import ffmpeg
@@ -70,9 +71,9 @@ def chunk_command(
     return ["-filter_complex_threads", "1", *arguments]
 
 
-def picture(video: VideoStream, size: Size) -> list[Filter]:
+def film_filters(video: VideoStream, size: Size) -> list[Filter]:
     """Return the filters that make whole pictures of *size*, in colours as players show them."""
-    scaled = picture_filters(video, {"w": size.width, "h": size.height})
+    scaled = picture_filters(video, _scaling(video, size), fit=_fitting(video, size))
     return [*whole_frames(video), *scaled, Filter("setsar", {"sar": 1})]
 
 
@@ -98,15 +99,43 @@ def _on_grid(grid: Grid, chunk: Chunk) -> list[Filter]:
     return filters
 
 
+def _scaling(video: VideoStream, size: Size) -> dict[str, str | int]:
+    if not video.changes_size:
+        return {"w": size.width, "h": size.height}
+    # The filters are made anew for each size: what is written here holds for all of them.
+    scale = f"min({size.width}/(iw*sar),{size.height}/ih)"
+    return {
+        "w": f"max(2,trunc(iw*sar*{scale}/2+0.01)*2)",
+        "h": f"max(2,trunc(ih*{scale}/2+0.01)*2)",
+    }
+
+
+def _fitting(video: VideoStream, size: Size) -> list[Filter]:
+    if not video.changes_size:
+        return []
+    middle = {"x": "(ow-iw)/2", "y": "(oh-ih)/2"}
+    return [Filter("pad", {"w": size.width, "h": size.height, **middle})]
+
+
 def _encoding(plan: ChunkPlan, rung: Rung) -> dict[str, object]:
-    group = gop_frames(plan.grid.rate)
+    return {
+        **encoding(rung, plan.grid.rate, preset=plan.preset, crf=plan.crf),
+        "threads:v": 1,
+        "fps_mode": "passthrough",
+        "fragment_index": plan.chunk.first // gop_frames(plan.grid.rate) + 1,
+    }
+
+
+def encoding(rung: Rung, rate: Fraction, *, preset: str, crf: int) -> dict[str, object]:
+    """Return the options of an output that is one size of a film, in fragments."""
+    group = gop_frames(rate)
     kbits = f"{rung.kbits_per_second}k"
     return {
         "c:v": "libx264",
-        "preset": plan.preset,
+        "preset": preset,
         "profile:v": "high",
         "pix_fmt": "yuv420p",
-        "crf": plan.crf,
+        "crf": crf,
         "maxrate": kbits,
         "bufsize": kbits,
         # Each chunk begins with half a buffer, or what the last one left might not be enough.
@@ -114,13 +143,10 @@ def _encoding(plan: ChunkPlan, rung: Rung) -> dict[str, object]:
         "g": group,
         "keyint_min": group,
         "sc_threshold": 0,
-        "threads:v": 1,
-        "fps_mode": "passthrough",
         "fflags": "+bitexact",
         "flags:v": "+bitexact+cgop",
         "map_metadata": -1,
         "map_chapters": -1,
-        "fragment_index": plan.chunk.first // group + 1,
         "movflags": f"{_CMAF}+skip_trailer",
         "f": "mp4",
     }

@@ -15,7 +15,9 @@ from io import BytesIO
 from typing import cast
 
 from ingest.trust.isobmff import Box, Reader
+from media_runtime.media.manifests import Layout
 
+_AAC_LC = "mp4a.40.2"
 _MOST_BOXES = 100_000
 _NOT_SYNC = 0x10000
 # Flags of a track fragment's header and of its run (ISO/IEC 14496-12, 8.8.7 and 8.8.8), each with
@@ -57,10 +59,32 @@ class Track:
     timescale: int
     fragments: tuple[Fragment, ...]
 
+    def layout(self, rate: Fraction | None = None) -> Layout:
+        """Return where its fragments stand, for manifests; *rate* is that of its pictures."""
+        return Layout(
+            codecs=self.codecs,
+            timescale=self.timescale,
+            head=len(self.head),
+            fragments=[(one.start, one.key_end, one.end, one.ticks) for one in self.fragments],
+            rate=str(rate) if rate else None,
+        )
+
+    @property
+    def codecs(self) -> str:
+        """What a track of H.264 or AAC is called by RFC 6381, from its own configuration."""
+        at = self.head.find(b"avcC")
+        # After the version: profile, compatibility, level.
+        return f"avc1.{self.head[at + 5 : at + 8].hex()}" if at >= 0 else _AAC_LC
+
     @property
     def samples(self) -> int:
         """How many there are altogether."""
         return sum(one.samples for one in self.fragments)
+
+    @property
+    def ticks(self) -> int:
+        """How long it lasts."""
+        return sum(one.ticks for one in self.fragments)
 
     @property
     def has_edits(self) -> bool:

@@ -8,8 +8,9 @@ reckoned with whole numbers, so that a chunk's frames are known before anything 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
@@ -31,7 +32,7 @@ _LONGEST_GAP_SECONDS = 10
 _LEAST_STEP = Fraction(1, 1000)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Packet:
     """One picture as stored; times are in ticks of the stream, None where there are none."""
 
@@ -66,6 +67,11 @@ class Grid:
     def seconds(self) -> Fraction:
         """How long the film lasts."""
         return self.frames / self.rate
+
+    def until(self, time: float) -> Grid:
+        """Return the grid with its last picture held until *time*, of the source's clock."""
+        frames = math.ceil((Fraction(time) - self.origin) * self.rate)
+        return replace(self, frames=max(self.frames, frames))
 
 
 def fit(packets: Sequence[Packet], time_base: Fraction, *, lead: Fraction = Fraction(0)) -> Grid:
@@ -105,12 +111,6 @@ class _Counted:
     frames: int
     doubled: int
     dropped: int
-
-
-def _keys(packets: Sequence[Packet], time_base: Fraction) -> Iterator[Fraction]:
-    for one in packets:
-        if one.is_key and one.shown is not None:
-            yield one.shown * time_base
 
 
 def _time(packet: Packet) -> int | None:

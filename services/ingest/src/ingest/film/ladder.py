@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from ingest.domain import Size
 from ingest.film.grid import Grid
 
-SHORT_SIDES = (240, 360, 480, 720, 1080)
 # The most that a rung takes, in kbit/s: what HLS players on phones, tablets and screens expect
 # (HLS Authoring Specification, "Video average bit rates", rounded).
 _CAPS = {240: 350, 360: 700, 480: 1200, 720: 2800, 1080: 5000, 1440: 9000, 2160: 16000}
+# More pictures a second than this need half as much again.
+_USUAL_RATE, _MORE = 33, 1.5
+# A size is worth having below one that it is clearly smaller than.
+_CLEARLY_SMALLER = 0.8
 _GOP_SECONDS = 2
 # The first is short, so that a film can be watched soon.
-_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS = 8, 24
+_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS, _LEAST_CHUNKS = 8, 24, 6
 # Decoding begins at a picture that stands alone, this much before the chunk: of open groups the
 # pictures right after it need those before.
 _RUN_UP_SECONDS = Fraction(1, 2)
@@ -48,18 +51,16 @@ class Chunk:
     seek: Fraction | None = None
 
 
-def rungs(size: Size, short_sides: Sequence[int] = SHORT_SIDES) -> list[Rung]:
-    """Return the sizes of a film of *size*, in square pixels, the smallest first; never larger."""
-    short = min(size.width, size.height)
-    fitting = [side for side in sorted(short_sides) if side <= short + 1] or [_even(short)]
-    return [
-        Rung(
-            side,
-            _scaled(size, side, short),
-            _CAPS[max(c for c in (240, *_CAPS) if c <= max(side, 240))],
-        )
-        for side in fitting
-    ]
+def rungs(largest: Size, short_sides: Iterable[int], rate: Fraction) -> list[Rung]:
+    """
+    Return the sizes that a film is made in, the smallest first.
+
+    They are *largest*, which has even sides, and those of *short_sides* that are clearly smaller.
+    """
+    short = min(largest.width, largest.height)
+    smaller = sorted({side for side in short_sides if side <= short * _CLEARLY_SMALLER})
+    sizes = [(side, _scaled(largest, side, short)) for side in smaller] + [(short, largest)]
+    return [Rung(side, size, _kbits(side, rate)) for side, size in sizes]
 
 
 def gop_frames(rate: Fraction) -> int:
@@ -70,8 +71,10 @@ def gop_frames(rate: Fraction) -> int:
 def cut(grid: Grid) -> list[Chunk]:
     """Return the chunks of a film: one alone where its packets cannot be believed."""
     gop = gop_frames(grid.rate)
+    # Of a short film they are short as well, so that no worker waits long for the last one.
+    usual = min(_CHUNK_SECONDS, max(_FIRST_CHUNK_SECONDS, int(grid.seconds / _LEAST_CHUNKS)))
     steps = [round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in
-             (_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS)]  # fmt: skip
+             (_FIRST_CHUNK_SECONDS, usual)]  # fmt: skip
     cuts = [0]
     while (
         not _is_one(grid) and grid.frames - cuts[-1] > (step := steps[min(1, len(cuts) - 1)]) + gop
@@ -85,8 +88,9 @@ def cut(grid: Grid) -> list[Chunk]:
     ]
 
 
-def _cap(side: int) -> int:
-    return next((cap for known, cap in _CAPS.items() if known >= side), max(_CAPS.values()))
+def _kbits(side: int, rate: Fraction) -> int:
+    cap = next((cap for known, cap in _CAPS.items() if known >= side), max(_CAPS.values()))
+    return round(cap * _MORE) if rate > _USUAL_RATE else cap
 
 
 def _is_one(grid: Grid) -> bool:

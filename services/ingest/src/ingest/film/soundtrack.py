@@ -8,12 +8,29 @@ from pathlib import Path
 
 import ffmpeg
 from ingest.film.grid import Grid
-from ingest.outputs.sound import Sound
+from ingest.film.sound import Sound
 
 RATE, PACKET = 48_000, 1024
 _BITS = "128k"
 _FRAGMENT_MICROSECONDS = 2_000_000
 _CMAF = "+cmaf+empty_moov+default_base_moof+frag_discont+skip_trailer"
+ENCODING: Mapping[str, object] = {
+    "c:a": "aac",
+    "b:a": _BITS,
+    "bsf:a": "noise=drop='lt(pts,0)'",
+    "avoid_negative_ts": "disabled",
+    "fflags": "+bitexact",
+    "flags:a": "+bitexact",
+    "map_metadata": -1,
+    "map_chapters": -1,
+    "frag_duration": _FRAGMENT_MICROSECONDS,
+    "movflags": _CMAF,
+    "f": "mp4",
+}
+"""The options of an output that is a film's sound, from its first sample on."""
+EARLY_PACKETS = 4 * 94
+"""Four fragments: what is heard before the whole sound is there has fragments as that one has."""
+_RUN_OUT = 8
 
 
 def packets_of(grid: Grid) -> int:
@@ -22,40 +39,38 @@ def packets_of(grid: Grid) -> int:
 
 
 def sound_command(
-    source: Path, target: Path, grid: Grid, sound: Sound, input_options: Mapping[str, object]
+    source: Path,
+    target: Path,
+    grid: Grid,
+    sound: Sound,
+    input_options: Mapping[str, object],
+    *,
+    packets: int | None = None,
 ) -> list[str]:
     """
     Return ffmpeg's arguments that write the sound of a film as a CMAF track.
 
     Its first sample is that of the first frame's time, whatever the source begins with, and it
-    ends with the film. The encoder's run-up is left out of the file: players that read no edit
-    lists would play it, 21 ms late.
+    ends with the film, or after so many *packets*. The encoder's run-up is left out of the
+    file: players that read no edit lists would play it, 21 ms late.
     """
     media = ffmpeg.input(f"file:{source}", **input_options, copyts=None)
     tracks = [media[str(track)] for track in sound.tracks]
     heard = tracks[0] if not sound.is_joined else ffmpeg.filter(tracks, "amerge", inputs=2)
-    for name, words in _filters(grid, sound):
+    whole = packets_of(grid)
+    count = min(packets or whole, whole)
+    # The encoder looks ahead: a last packet that nothing follows would click.
+    run_out = _RUN_OUT if count < whole else 0
+    for name, words in _filters(grid, sound, (count + run_out) * PACKET):
         heard = heard.filter(name, **words)
     arguments: list[str] = heard.output(
         f"file:{target}",
-        **{
-            "c:a": "aac",
-            "b:a": _BITS,
-            "bsf:a": "noise=drop='lt(pts,0)'",
-            "avoid_negative_ts": "disabled",
-            "fflags": "+bitexact",
-            "flags:a": "+bitexact",
-            "map_metadata": -1,
-            "map_chapters": -1,
-            "frag_duration": _FRAGMENT_MICROSECONDS,
-            "movflags": _CMAF,
-            "f": "mp4",
-        },
+        **{**ENCODING, "bsf:a": f"noise=drop='lt(pts,0)+gte(pts,{count * PACKET})'"},
     ).get_args()
     return arguments
 
 
-def _filters(grid: Grid, sound: Sound) -> list[tuple[str, dict[str, object]]]:
+def _filters(grid: Grid, sound: Sound, samples: int) -> list[tuple[str, dict[str, object]]]:
     pan = next((one for one in sound.filters.split(",") if one.startswith("pan=")), None)
     panned: list[tuple[str, dict[str, object]]] = []
     if pan:
@@ -66,5 +81,5 @@ def _filters(grid: Grid, sound: Sound) -> list[tuple[str, dict[str, object]]]:
         ("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
         ("aformat", {"channel_layouts": "stereo"}),
         ("apad", {}),
-        ("atrim", {"end_pts": packets_of(grid) * PACKET}),
+        ("atrim", {"end_pts": samples}),
     ]

@@ -27,7 +27,8 @@ from media_contracts import (
 )
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
-from media_runtime.storage.store import ObjectMissingError, ObjectStore, output_key
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import ObjectMissingError, ObjectStore
 
 TASK = "pictures"
 _KIND = "pictures"

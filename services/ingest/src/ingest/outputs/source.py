@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ingest.outputs.sound import Sound
-from media_contracts import MediaFile, MediaKind, Probe, Stage
+from ingest.film.grid import Grid
+from ingest.film.sound import Sound
+from media_contracts import MediaFile, MediaKind, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
@@ -23,7 +24,9 @@ class Source:
     ``width`` and ``height`` are in pixels as stored, ``pixel_aspect`` is the width of a shown
     pixel over its height. ``frames`` are those of an image, ``scans`` what a decoder goes over.
     ``content_type`` is of what the file is, whatever was declared.
-    ``claimed_seconds`` is how long the film must be to be whole, where that is known.
+    ``claimed_seconds`` is how long the film must be to be whole, where that is known. ``grid``
+    are the frames to make of a film; None where they cannot be told before it is decoded.
+    ``starts_at`` is when its container's clock begins, in seconds.
     """
 
     kind: MediaKind
@@ -37,6 +40,8 @@ class Source:
     content_type: str = ""
     video: VideoStream | None = None
     sound: Sound | None = None
+    grid: Grid | None = None
+    starts_at: float = 0.0
     claimed_seconds: float | None = None
     warnings: tuple[WarningCode, ...] = ()
     probe: Probe | None = None
@@ -57,21 +62,36 @@ class Planner(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """What a task has led to: files, tasks that follow, and what clients are told."""
+    """
+    What a task has led to: files, tasks that follow, and what clients are told; see finish() of
+    media_records.tasks.
+    """
 
     files: Sequence[MediaFile] = ()
     then: Sequence[NewTask] = ()
     stage: Stage | None = None
     probe: Probe | None = None
     warnings: Sequence[WarningCode] = ()
+    result: Mapping[str, Any] | None = None
+    tells: Sequence[Payload] = ()
+    instead_of: str | None = None
+    more: bool = False
+    """Whether other tasks read the upload soon."""
 
 
 class Doer(Protocol):
     """Does the tasks of one kind."""
 
+    @property
+    def reads_upload(self) -> bool:
+        """Whether it reads the upload, and not only what other tasks have made."""
+        ...
+
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
         """
-        Do *task* on the bytes at *source*, with *folder* for what it makes.
+        Do *task* on the upload at *source*, with *folder* for what it makes.
+
+        One that does not read the upload has no file at *source*.
 
         Raises PermanentError when the file is at fault, TransientError when something is away.
         """

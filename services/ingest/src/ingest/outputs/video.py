@@ -1,257 +1,194 @@
-"""A video in one file: planned, encoded, proven and stored."""
+"""
+Videos, planned: a film is cut into chunks that are made apart, proven, and joined.
+
+One whose packets cannot be believed is made in one piece, and so is one whose chunks do not fit.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
+from fractions import Fraction
 from typing import Any
 
-from ingest.domain import (
-    Size,
-    fit_video,
-    most_output_bytes,
-    transcode_cpu_seconds,
-    transcode_limit_seconds,
-)
-from ingest.metrics import BYTES, ENCODE_SPEED, ENCODED_SECONDS, timed
-from ingest.outputs.rendition import EncodePlan, encode_command, film_filters, made_rate
-from ingest.outputs.sound import Sound
-from ingest.outputs.source import Done, Source
-from ingest.settings import IngestSettings
-from ingest.trust.gate import check_made
-from media_contracts import (
-    MEDIA_STATUS,
-    AssetProgressed,
-    FileKind,
-    MediaFile,
-    MediaKind,
-    Stage,
-    VideoOutput,
-)
-from media_contracts.errors import ErrorCode
+from ingest.domain import Size, fit_video
+from ingest.film.chunk import film_filters
+from ingest.film.film import Film, chunk_params
+from ingest.film.grid import Grid
+from ingest.film.ladder import Chunk, cut, rungs
+from ingest.film.soundtrack import EARLY_PACKETS, packets_of
+from ingest.outputs.source import Source
+from media_contracts import MediaKind, VideoOutput
 from media_contracts.warnings import WarningCode
-from media_records.lifecycle import asset_event
-from media_records.tables import Asset
-from media_records.tasks import NewTask, Pool, Task
-from media_runtime.errors import PermanentError, TransientError
-from media_runtime.kafka.producer import Producer
-from media_runtime.media.colour import Filter
-from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegTimeoutError
-from media_runtime.storage.store import ObjectStore, output_key
+from media_records.tasks import NewTask, Pool
+from media_runtime.media.info import VideoStream
 
-SERVICE = "ingest"
-KIND = "encode"
-CACHE_CONTROL = "public, max-age=3600"
-_PROGRESS_SECONDS = 1.0
-# Of decoding and libx264 at veryfast on two cores, both together; what it costs at least.
-_SECONDS_A_MEGAPIXEL, _LEAST_SECONDS = 0.006, 0.5
-_UNKNOWN_FRAME_RATE = 30.0
-_WARNINGS = {code.value: code for code in WarningCode}
+CHUNK, SOUND, WHOLE, PACKAGE = "chunk", "sound", "whole", "package"
+# Of the tasks of one output: what can be watched soon comes first.
+_STEPS = {"early": -9, PACKAGE: -8, SOUND: -5, CHUNK: 0, WHOLE: 0}
+_PRIORITIES = 10
+# With a chunk that takes longer, its smallest size is made apart from it, and before.
+_LONG_SECONDS = 1.5
+_SOUND_COST, _PACKAGE_COST = 0.015, 0.2
+_UNKNOWN_FRAME_RATE = Fraction(30)
+_MOST_RATE = 60
+# 59.94 and 60 come with a little jitter of their clocks.
+_FAST = 61.0
 
 
 def plan(outputs: Sequence[VideoOutput], source: Source) -> Sequence[NewTask]:
-    """Return one task for each video; see Planner."""
-    if source.kind is not MediaKind.VIDEO:
+    """Return the tasks of each video; see Planner."""
+    if source.kind is not MediaKind.VIDEO or source.video is None:
         return ()
-    return [_task(output, source) for output in outputs]
+    return [
+        task
+        for number, output in enumerate(outputs)
+        for task in _Planner(output, source, source.video, tells=not number).tasks()
+    ]
 
 
-def _task(output: VideoOutput, source: Source) -> NewTask:
-    size = fit_video(
-        _square_size(source),
-        max_long_side=output.max_long_side,
-        max_short_side=output.max_short_side,
-    )
-    frames = (source.duration_seconds or 0) * (source.frame_rate or _UNKNOWN_FRAME_RATE)
-    megapixels = frames * (source.megapixels + size.width * size.height / 1_000_000)
-    params = {
-        "width": size.width,
-        "height": size.height,
-        "has_sound": source.has_sound,
-        **_streams(source, size),
-        "crf": output.crf,
-        "preset": output.preset,
-        "source": {
-            "width": source.width,
-            "height": source.height,
-            "frame_rate": source.frame_rate,
-            "duration_seconds": source.duration_seconds,
-            "claimed_seconds": source.claimed_seconds,
-        },
-    }
+def whole_task(name: str, params: dict[str, Any], *, required: bool, priority: int) -> NewTask:
+    """Return what makes the film of a chunk's *params* in one piece."""
+    film = Film.of(params["film"])
+    seconds = film.duration_seconds or 0
+    frames = round(seconds * film.grid.rate)
     return NewTask(
-        output.name,
-        KIND,
-        Pool.ENCODE,
-        params,
-        required=output.required,
-        priority=output.priority,
-        cost_seconds=_LEAST_SECONDS + megapixels * _SECONDS_A_MEGAPIXEL,
-    )
+        f"{name}-whole", WHOLE, Pool.ENCODE, {**params, "name": name},
+        required=required, priority=priority, cost_seconds=film.cost(frames, film.ladder),
+    )  # fmt: skip
 
 
-def _square_size(source: Source) -> Size:
+def package_task(
+    name: str, params: dict[str, Any], needs: tuple[str, ...], *, required: bool, priority: int
+) -> NewTask:
+    """Return what proves that all that these tasks made fits, and makes one file of it."""
+    return NewTask(
+        f"{needs[0]}-package" if needs[0].endswith("-whole") else name,
+        PACKAGE, Pool.ENCODE, params, needs,
+        required=required, priority=priority + _STEPS[PACKAGE], cost_seconds=_PACKAGE_COST,
+    )  # fmt: skip
+
+
+class _Planner:
+    """Plans one video."""
+
+    def __init__(
+        self, output: VideoOutput, source: Source, video: VideoStream, *, tells: bool
+    ) -> None:
+        size = fit_video(
+            _square_size(source, video),
+            max_long_side=output.max_long_side,
+            max_short_side=output.max_short_side,
+        )
+        rate = source.grid.rate if source.grid else _rate(source.frame_rate)
+        self._output = output
+        self._grid = source.grid
+        self.film = Film(
+            track=video.index,
+            filters=film_filters(video, size),
+            grid=source.grid or Grid(rate, 0, Fraction(0), 0),
+            ladder=rungs(size, output.short_sides, rate),
+            preset=output.preset,
+            crf=output.crf,
+            seen=Size(source.width, source.height),
+            starts_at=source.starts_at,
+            sound=source.sound,
+            claimed_seconds=source.claimed_seconds,
+            duration_seconds=source.duration_seconds,
+            frame_rate=source.frame_rate,
+        )
+        self._params = {
+            "stream": output.name,
+            "film": self.film.params(),
+            "tells": tells,
+            "changes_size": video.changes_size,
+            "warnings": [WarningCode.FRAME_RATE_REDUCED.value]
+            if (source.frame_rate or 0) > _FAST
+            else [],
+        }
+        self._priority = output.priority * _PRIORITIES
+
+    def tasks(self) -> Sequence[NewTask]:
+        """Return its tasks."""
+        output, grid = self._output, self._grid
+        if grid is None or grid.faults:
+            return [
+                whole_task(
+                    output.name, self._params, required=output.required, priority=self._priority
+                )
+            ]
+        first, *others = cut(grid)
+        made = [*self._beginning(first), *(self._chunk(one) for one in others)]
+        if self.film.sound and packets_of(grid) > EARLY_PACKETS:
+            made.append(self._sound(float(grid.seconds)))
+        params = {name: self._params[name] for name in ("stream", "film", "warnings")}
+        package = package_task(
+            output.name, params, tuple(one.name for one in made),
+            required=output.required, priority=self._priority,
+        )  # fmt: skip
+        return [*made, package]
+
+    def _beginning(self, first: Chunk) -> Sequence[NewTask]:
+        """Return what makes the first chunk: its smallest size before the others, if that helps."""
+        ladder = self.film.ladder
+        if len(ladder) == 1 or self.film.cost(first.frames, ladder) < _LONG_SECONDS:
+            return [self._chunk(first, is_early=True)]
+        early = self._chunk(first, rungs_from=0, rungs_to=1, is_early=True)
+        return [early, self._chunk(first, rungs_from=1)]
+
+    def _chunk(
+        self,
+        chunk: Chunk,
+        *,
+        rungs_from: int = 0,
+        rungs_to: int | None = None,
+        is_early: bool = False,
+    ) -> NewTask:
+        end = len(self.film.ladder) if rungs_to is None else rungs_to
+        params = {
+            **self._params,
+            "chunk": chunk_params(chunk),
+            "rungs": [rungs_from, end],
+            "is_early": is_early,
+        }
+        kind = "early" if is_early else CHUNK
+        return NewTask(
+            f"{self._output.name}-{'early' if is_early else f'{chunk.number:04}'}",
+            CHUNK, Pool.ENCODE, params,
+            required=self._output.required, priority=self._priority + _STEPS[kind],
+            cost_seconds=self.film.cost(chunk.frames, self.film.ladder[rungs_from:end]),
+        )  # fmt: skip
+
+    def _sound(self, seconds: float) -> NewTask:
+        return NewTask(
+            f"{self._output.name}-sound", SOUND, Pool.ENCODE, self._params,
+            required=self._output.required, priority=self._priority + _STEPS[SOUND],
+            cost_seconds=seconds * _SOUND_COST,
+        )  # fmt: skip
+
+
+def _square_size(source: Source, video: VideoStream) -> Size:
     """Return the size in square pixels: the rows as stored stay, and are made longer or shorter."""
-    lies = source.video is not None and source.video.rotation in {90, 270}
-    if lies:
+    if video.rotation in {90, 270}:
         return Size(max(1, source.width), max(1, round(source.height / source.pixel_aspect)))
     return Size(max(1, round(source.width * source.pixel_aspect)), max(1, source.height))
 
 
-def _streams(source: Source, size: Size) -> dict[str, Any]:
-    """Return which streams are made into what, as far as it is known."""
-    params: dict[str, Any] = {}
-    if source.video is not None:
-        params["track"] = source.video.index
-        filters = film_filters(source.video, size)
-        params["filters"] = [[one.name, dict(one.words)] for one in filters]
-        if made_rate(source.video.frame_rate):
-            params["warnings"] = [WarningCode.FRAME_RATE_REDUCED.value]
-    if source.sound is not None:
-        params["sound"] = [list(source.sound.tracks), source.sound.filters]
-    return params
+def _rate(frame_rate: float | None) -> Fraction:
+    """Return how many frames a second are made of a film whose packets say nothing."""
+    if not frame_rate:
+        return _UNKNOWN_FRAME_RATE
+    rate = Fraction(frame_rate).limit_denominator(1001)
+    while rate > _FAST:
+        rate /= 2
+    return min(rate, Fraction(_MOST_RATE))
 
 
-def _plan(params: Mapping[str, Any], max_seconds: float) -> EncodePlan:
-    sound = params.get("sound")
-    return EncodePlan(
-        size=Size(params["width"], params["height"]),
-        has_audio=params["has_sound"],
-        preset=params["preset"],
-        crf=params["crf"],
-        max_seconds=max_seconds,
-        filters=[Filter(name, words) for name, words in params.get("filters", ())],
-        track=params.get("track"),
-        sound=Sound(tuple(sound[0]), sound[1]) if sound else None,
-    )
+def without_sound(film: Film) -> Film:
+    """Return *film* as it is where its sound cannot be decoded."""
+    return replace(film, sound=None)
 
 
-class Encode:
-    """Makes the video of one task."""
-
-    def __init__(
-        self, settings: IngestSettings, store: ObjectStore, ffmpeg: Ffmpeg, producer: Producer
-    ) -> None:
-        self._settings = settings
-        self._store = store
-        self._ffmpeg = ffmpeg
-        self._producer = producer
-
-    async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
-        """Encode and store; see Doer."""
-        target = folder / "video.mp4"
-        with timed("transcode"):
-            warnings = await self._encode(task, asset, source, target)
-        made, found = await self._store_video(task, asset, target)
-        return Done([made], stage=Stage.TRANSCODED, warnings=(*warnings, *found))
-
-    async def _encode(
-        self, task: Task, asset: Asset, source: Path, target: Path
-    ) -> list[WarningCode]:
-        # A little more, by which it is seen that the source is too long.
-        plan = _plan(task.params, self._settings.upload_max_seconds + 1)
-        warnings = [_WARNINGS[code] for code in task.params.get("warnings", ())]
-        try:
-            await self._run(task, asset, source, target, plan)
-        except FfmpegError as error:
-            if not plan.has_audio or error.code != ErrorCode.TRANSCODE_FAILED:
-                raise
-            # Of a film whose sound cannot be decoded the picture is left.
-            await self._run(task, asset, source, target, replace(plan, has_audio=False))
-        return warnings
-
-    async def _run(
-        self, task: Task, asset: Asset, source: Path, target: Path, plan: EncodePlan
-    ) -> None:
-        settings, params = self._settings, task.params
-        seconds = params["source"]["duration_seconds"]
-        progress = _Progress(self._producer, asset, seconds)
-        started = time.monotonic()
-        limit = transcode_limit_seconds(seconds)
-        try:
-            await self._ffmpeg.run(
-                encode_command(source, target, plan, self._ffmpeg.input_options),
-                reads=source,
-                writes=target.parent,
-                timeout_seconds=min(limit, settings.transcode_max_seconds),
-                cpu_seconds=self._cpu_seconds(params["source"]),
-                max_bytes=most_output_bytes(asset.size),
-                niceness=settings.transcode_niceness,
-                on_progress=progress.report,
-            )
-        except FfmpegTimeoutError as error:
-            # It has had five times the time that the film lasts: a second try takes as long.
-            raise PermanentError(ErrorCode.TRANSCODE_TIMEOUT) from error
-        if seconds:
-            ENCODED_SECONDS.inc(seconds)
-            ENCODE_SPEED.observe(seconds / (time.monotonic() - started))
-
-    def _cpu_seconds(self, source: dict[str, Any]) -> int:
-        return transcode_cpu_seconds(
-            source["duration_seconds"] or self._settings.upload_max_seconds,
-            source["frame_rate"],
-            Size(source["width"], source["height"]),
-        )
-
-    async def _store_video(
-        self, task: Task, asset: Asset, target: Path
-    ) -> tuple[MediaFile, Sequence[WarningCode]]:
-        made = await self._ffmpeg.probe(target)
-        claimed = task.params["source"].get("claimed_seconds")
-        video, warnings = check_made(
-            made, claimed, self._settings.limits, has_sound=task.params["has_sound"]
-        )
-        name = f"{task.name}.mp4"
-        key = output_key(asset.company_id, asset.id, asset.attempt, name, fence=task.fence)
-        with timed("upload"):
-            size = await self._store.upload(
-                asset.bucket, key, target, content_type="video/mp4", cache_control=CACHE_CONTROL
-            )
-        BYTES.labels("out").inc(size)
-        stored = MediaFile(
-            name=task.name,
-            kind=FileKind.VIDEO,
-            key=key,
-            content_type="video/mp4",
-            size=size,
-            width=video.width,
-            height=video.height,
-            duration_seconds=made.duration_seconds,
-        )
-        return stored, warnings
-
-
-class _Progress:
-    """Tells clients how far a transcode is, at most once a second, as best it can."""
-
-    def __init__(self, producer: Producer, asset: Asset, duration_seconds: float | None) -> None:
-        self._producer = producer
-        self._asset = asset
-        self._duration = duration_seconds
-        self._next = 0.0
-
-    async def report(self, done_seconds: float) -> None:
-        now = time.monotonic()
-        if not self._duration or now < self._next:
-            return
-        self._next = now + _PROGRESS_SECONDS
-        percent = min(100.0, round(100 * done_seconds / self._duration, 1))
-        payload = AssetProgressed(
-            attempt=self._asset.attempt, stage=Stage.TRANSCODING, percent=percent
-        )
-        # One a second would bury what else the trace has.
-        record = asset_event(
-            MEDIA_STATUS,
-            self._asset,
-            payload,
-            service=SERVICE,
-            at=datetime.now(UTC),
-            traced=False,
-        )
-        try:
-            await self._producer.send(record)
-        except TransientError:
-            return  # a lost percentage is followed by the next one
+def in_one_piece(film: Film) -> Film:
+    """Return *film* as it is made without a grid."""
+    return replace(film, grid=Grid(film.grid.rate, 0, Fraction(0), 0))

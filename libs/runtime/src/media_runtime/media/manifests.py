@@ -8,18 +8,41 @@ Sources: RFC 8216 with draft-pantos-hls-rfc8216bis, ISO/IEC 23009-1.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from typing import Self
 from xml.sax.saxutils import quoteattr
-
-from ingest.film.cmaf import Track
 
 # Two groups of pictures: players ask for fewer, larger pieces.
 _FRAGMENTS_A_SEGMENT = 2
 _SOUND_GROUP = "sound"
-_AAC_LC = "mp4a.40.2"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """
+    Where the fragments of one file stand, each by its start, the end of its first picture, its end
+    and its ticks; ``head`` is how many bytes come before them. ``codecs`` are as RFC 6381 writes
+    them, ``rate`` is of pictures, as a fraction.
+    """
+
+    codecs: str
+    timescale: int
+    head: int
+    fragments: Sequence[Sequence[int]]
+    rate: str | None = None
+
+    def text(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return what text() wrote."""
+        return cls(**json.loads(text))
 
 
 @dataclass(frozen=True)
@@ -93,30 +116,18 @@ class Rendition:
 
 def rendition(
     name: str,
-    files: Sequence[tuple[str, Track]],
+    files: Sequence[tuple[str, Layout]],
     *,
     width: int = 0,
     height: int = 0,
-    rate: Fraction | None = None,
 ) -> Rendition:
     """Return the rendition whose chunks are in *files*, by their names, in order."""
     uri, first = files[0]
-    parts = tuple(
-        Part(uri, one.start, one.key_end, one.end, one.ticks)
-        for uri, track in files
-        for one in track.fragments
-    )
+    parts = tuple(Part(uri, *numbers) for uri, layout in files for numbers in layout.fragments)
     return Rendition(
-        name, codecs_of(first.head), first.timescale, uri, len(first.head), parts,
-        width, height, rate,
+        name, first.codecs, first.timescale, uri, first.head, parts,
+        width, height, Fraction(first.rate) if first.rate else None,
     )  # fmt: skip
-
-
-def codecs_of(head: bytes) -> str:
-    """Return what a head of H.264 or AAC is called, from its own configuration."""
-    at = head.find(b"avcC")
-    # After the version: profile, compatibility, level.
-    return f"avc1.{head[at + 5 : at + 8].hex()}" if at >= 0 else _AAC_LC
 
 
 def hls_media(one: Rendition, *, is_whole: bool = True) -> str:
@@ -151,11 +162,11 @@ def hls_keys(one: Rendition) -> str:
 
 
 def hls_master(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
-    """Return the playlist of all sizes; each is ``<name>.m3u8``, its keys ``<name>-keys.m3u8``."""
+    """Return the playlist of all sizes; each is ``<name>.m3u8``, its keys ``<name>.keys.m3u8``."""
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
     if sound:
         lines.append(
-            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_SOUND_GROUP}",NAME="{sound.name}",DEFAULT=YES,'
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_SOUND_GROUP}",NAME="Sound",DEFAULT=YES,'
             f'AUTOSELECT=YES,CHANNELS="2",URI="{sound.name}.m3u8"'
         )
     for one in ladder:
@@ -172,7 +183,7 @@ def hls_master(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
         lines += [f"#EXT-X-STREAM-INF:{','.join(about)}", f"{one.name}.m3u8"]
         lines.append(
             f"#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={one.peak_bandwidth},"
-            f'CODECS="{one.codecs}",RESOLUTION={one.width}x{one.height},URI="{one.name}-keys.m3u8"'
+            f'CODECS="{one.codecs}",RESOLUTION={one.width}x{one.height},URI="{one.name}.keys.m3u8"'
         )
     return _lines(lines)
 

@@ -1,0 +1,88 @@
+"""A film's grid, read off its packets without decoding any."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from fractions import Fraction
+from pathlib import Path
+
+from ingest.film.grid import Grid, Packet, fit
+from ingest.film.sound import Sound
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.info import MediaInfo
+
+# Four hours of 30 pictures a second; an hour of them takes two seconds.
+_MOST_PACKETS, _CPU_SECONDS = 500_000, 60
+_LINE = re.compile(r"(-?\d+|N/A),(-?\d+|N/A),(\d+|N/A),(\w*)")
+_TIME_BASE = re.compile(r"(\d+)/([1-9]\d*)")
+# Sound that ends this much later is no rounding: the last picture stands still for it.
+_OUTLASTS_SECONDS = 0.25
+
+
+async def scan(
+    ffmpeg: Ffmpeg, source: Path, info: MediaInfo, sound: Sound | None, *, most_seconds: float
+) -> Grid | None:
+    """
+    Return the grid of a film's frames; None where its packets cannot tell.
+
+    It lasts as long as picture and sound, and *most_seconds* and a little more at most.
+    """
+    if info.video is None or info.video.changes_size:
+        return None
+    packets: list[Packet] = []
+    bases: list[Fraction] = []
+
+    def take(line: str) -> None:
+        if found := _LINE.match(line):
+            shown, decoded, lasts, flags = found.groups()
+            packets.append(
+                Packet(_ticks(shown), _ticks(decoded), _ticks(lasts) or 0,
+                       "K" in flags, "D" in flags)
+            )  # fmt: skip
+        elif found := _TIME_BASE.match(line):
+            bases.append(Fraction(int(found[1]), int(found[2])))
+
+    is_all = await ffmpeg.read_lines(
+        source,
+        ("-select_streams", str(info.video.index),
+         "-show_entries", "packet=pts,dts,duration,flags:stream=time_base"),
+        take,
+        cpu_seconds=_CPU_SECONDS,
+        most_lines=_MOST_PACKETS,
+    )  # fmt: skip
+    if not is_all or not bases or not bases[0]:
+        return None
+    try:
+        grid = await asyncio.to_thread(fit, packets, bases[0], lead=_lead(packets, bases[0], info))
+    except ValueError:
+        return None
+    end = _sound_ends(info, sound)
+    if end is not None and end > grid.origin + grid.seconds + Fraction(_OUTLASTS_SECONDS):
+        grid = grid.until(min(end, float(grid.origin) + most_seconds + 1))
+    return None if grid.seconds > most_seconds + 1 else grid
+
+
+def _ticks(text: str) -> int | None:
+    return None if text == "N/A" else int(text)
+
+
+def _lead(packets: list[Packet], base: Fraction, info: MediaInfo) -> Fraction:
+    """Return by how many seconds sound comes before the first picture."""
+    first = min(
+        (one.shown for one in packets if one.shown is not None and not one.is_left_out), default=0
+    )
+    starts = [one.start_seconds for one in info.audio_streams if one.start_seconds is not None]
+    return max(Fraction(0), first * base - Fraction(min(starts))) if starts else Fraction(0)
+
+
+def _sound_ends(info: MediaInfo, sound: Sound | None) -> float | None:
+    """Return when the sound ends, of the source's clock, as far as that is known."""
+    heard = [one for one in info.audio_streams if sound and one.index in sound.tracks]
+    said = [
+        (one.start_seconds or 0) + one.duration_seconds for one in heard if one.duration_seconds
+    ]
+    if said or not heard:
+        return max(said, default=None)
+    whole = None if info.carries_more else info.duration_seconds
+    return info.start_seconds + whole if whole else None

@@ -1,0 +1,71 @@
+"""
+A film in one piece: what becomes of one whose packets, or whose chunks, cannot be believed.
+
+ffmpeg follows the source from its beginning and mends its clock on the way, as players do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import ffmpeg
+from ingest.film.chunk import encoding
+from ingest.film.film import Film
+from ingest.film.sound import Sound
+from ingest.film.soundtrack import ENCODING
+from media_runtime.media.colour import apply
+
+SOUND = "sound"
+
+
+def whole_command(
+    source: Path,
+    folder: Path,
+    film: Film,
+    input_options: Mapping[str, object],
+    *,
+    max_seconds: float,
+    changes_size: bool,
+) -> list[str]:
+    """
+    Return ffmpeg's arguments that write ``<short side>.mp4`` of each size, and ``sound.mp4``.
+
+    They end after *max_seconds*, whatever the source claims to last.
+    """
+    media = ffmpeg.input(f"file:{source}", **input_options)
+    rate = film.grid.rate
+    pictures = apply(media[str(film.track)], film.filters)
+    clock: dict[str, object] = {"fps_mode": "passthrough"}
+    if changes_size:
+        # The filters are made anew with each size: one that counts frames would begin anew.
+        clock = {"fps_mode": "cfr", "r": str(rate)}
+    else:
+        pictures = pictures.filter("fps", fps=str(rate), start_time=0)
+    streams = pictures.filter_multi_output("split", len(film.ladder))
+    until: dict[str, object] = {"t": f"{max_seconds:.3f}"}
+    outputs = [
+        streams[number]
+        .filter("scale", rung.size.width, rung.size.height, flags="bicubic")
+        .output(
+            f"file:{folder / f'{rung.short_side}.mp4'}",
+            **encoding(rung, rate, preset=film.preset, crf=film.crf), **clock, **until,
+        )
+        for number, rung in enumerate(film.ladder)
+    ]  # fmt: skip
+    if film.sound:
+        heard, filtered = _sound(media, film.sound)
+        outputs.append(heard.output(f"file:{folder / SOUND}.mp4", **ENCODING, **filtered, **until))
+    arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
+    return arguments
+
+
+def _sound(media: ffmpeg.Stream, sound: Sound) -> tuple[ffmpeg.Stream, dict[str, object]]:
+    """Return the sound to write, and the options that it needs."""
+    tracks = [media[str(track)] for track in sound.tracks]
+    first = "aresample=48000:async=1:first_pts=0"
+    if sound.is_joined:
+        merged = ffmpeg.filter(tracks, "amerge", inputs=len(tracks))
+        return merged.filter("aresample", 48_000, **{"async": 1, "first_pts": 0}), {}
+    # In a graph of its own: that of the picture is made anew when its size changes.
+    return tracks[0], {"af": f"{sound.filters},{first},aformat=channel_layouts=stereo"}

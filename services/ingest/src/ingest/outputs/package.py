@@ -1,0 +1,206 @@
+"""
+A stream's pieces, proven to be one film, and joined into one file.
+
+Invariant: no asset is ready with a join that was not proven: a film whose pieces do not fit is
+made in one piece instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+from ingest.film import cmaf
+from ingest.film.film import Film
+from ingest.metrics import BYTES, WHOLE_FILMS, timed
+from ingest.outputs import video
+from ingest.outputs.source import Done
+from ingest.outputs.stream import (
+    CACHE_CONTROL,
+    EARLY_SOUND,
+    PICTURES_TYPE,
+    WHOLE_SOUND,
+    in_one_piece_task,
+    warnings_in,
+)
+from ingest.settings import IngestSettings
+from ingest.trust.gate import check_made
+from media_contracts import FileKind, MediaFile, ObjectRef, Stage
+from media_records.tables import Asset
+from media_records.tasks import Task
+from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import ObjectStore
+
+Results = Callable[[Task, Collection[str]], Awaitable[Sequence[Mapping[str, Any]]]]
+_JOIN_SECONDS, _JOIN_CPU_SECONDS = 1800, 600
+_MADE_OF = (video.CHUNK, video.SOUND, video.WHOLE)
+_BYTES_MORE = 1.05
+
+
+class Package:
+    """Proves and joins the pieces of one stream; *results* tells what their tasks said."""
+
+    reads_upload = False
+
+    def __init__(
+        self, settings: IngestSettings, store: ObjectStore, ffmpeg: Ffmpeg, results: Results
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._ffmpeg = ffmpeg
+        self._results = results
+
+    async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:  # noqa: ARG002 - a Doer
+        """Prove that the pieces fit, and store one file of them; see Doer."""
+        film = Film.of(task.params["film"])
+        told = [
+            one
+            for one in await self._results(task, _MADE_OF)
+            if one.get("stream") == task.params["stream"] and "files" in one
+        ]
+        found = faults(film, told)
+        if found:
+            WHOLE_FILMS.labels("joins").inc()
+            return Done(
+                then=[in_one_piece_task(task)], instead_of=task.params["stream"],
+                result={"faults": found},
+            )  # fmt: skip
+        target = await self._joined(asset, film, told, folder)
+        made = await self._ffmpeg.probe(target)
+        seen, warnings = check_made(
+            made, film.claimed_seconds, self._settings.limits, has_sound=film.sound is not None
+        )
+        stream = task.params["stream"]
+        key = output_key(
+            asset.company_id, asset.id, asset.attempt, f"{stream}.mp4", fence=task.fence
+        )
+        with timed("upload"):
+            size = await self._store.upload(
+                asset.bucket, key, target, content_type=PICTURES_TYPE, cache_control=CACHE_CONTROL
+            )
+        BYTES.labels("out").inc(size)
+        file = MediaFile(
+            name=stream,
+            kind=FileKind.VIDEO,
+            key=key,
+            content_type=PICTURES_TYPE,
+            size=size,
+            width=seen.width,
+            height=seen.height,
+            duration_seconds=made.duration_seconds,
+        )
+        return Done([file], stage=Stage.TRANSCODED, warnings=[*warnings_in(task.params), *warnings])
+
+    async def _joined(
+        self, asset: Asset, film: Film, told: Sequence[Mapping[str, Any]], folder: Path
+    ) -> Path:
+        """Return one file of the largest size and the sound, whose index stands first."""
+        top = str(film.ladder[-1].short_side)
+        with timed("join"):
+            pictures = await self._fetched(asset, pieces_of(told, top), folder / "pictures.mp4")
+            heard = sound_of(told)
+            sound = await self._fetched(asset, heard, folder / "sound.mp4") if heard else None
+            target = folder / "joined.mp4"
+            most = sum(path.stat().st_size for path in (pictures, sound) if path)
+            await self._ffmpeg.run(
+                join_command(pictures, sound, target, self._ffmpeg.input_options),
+                reads=pictures,
+                writes=folder,
+                timeout_seconds=_JOIN_SECONDS,
+                cpu_seconds=_JOIN_CPU_SECONDS,
+                # The index is written, and then the file once more behind it.
+                max_bytes=round(most * _BYTES_MORE) + 16 * 1024**2,
+                niceness=self._settings.transcode_niceness,
+            )
+        return target
+
+    async def _fetched(
+        self, asset: Asset, pieces: Sequence[Mapping[str, Any]], target: Path
+    ) -> Path:
+        """Write one track of these pieces to *target*: the first one's head, and all fragments."""
+        piece_path = target.with_suffix(".piece")
+        for number, piece in enumerate(pieces):
+            ref = ObjectRef(bucket=asset.bucket, key=piece["key"])
+            await self._store.download(ref, piece_path if number else target)
+            if number:
+                await asyncio.to_thread(_append, piece_path, target)
+                piece_path.unlink()
+        return target
+
+
+def faults(film: Film, told: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return what does not fit of what a film's tasks said; *film* says how it should be."""
+    chunks = [one for one in told if "number" in one]
+    found = []
+    seams = _seams(chunks)
+    if any(len(firsts) > 1 or len(afters) > 1 for firsts, afters in seams.values()):
+        found.append("two decodes of one chunk differ")
+    for (number, (_, after)), (following, (first, _)) in pairwise(sorted(seams.items())):
+        if following != number + 1 or after != first:
+            found.append(f"chunk {number} does not meet chunk {following}")
+    for rung in film.ladder:
+        pieces = pieces_of(told, str(rung.short_side))
+        if len(pieces) != len(seams):
+            found.append(f"{len(pieces)} pieces of {rung.short_side}, not {len(seams)}")
+        if len({piece["head"] for piece in pieces}) > 1:
+            found.append(f"the heads of {rung.short_side} differ")
+        frames = sum(piece["samples"] for piece in pieces)
+        if film.grid.frames and frames != film.grid.frames:
+            found.append(f"{frames} pictures of {rung.short_side}, not {film.grid.frames}")
+    return found
+
+
+def pieces_of(told: Sequence[Mapping[str, Any]], track: str) -> list[Mapping[str, Any]]:
+    """Return the pieces of a size of pictures, in order."""
+    chunks = sorted((one for one in told if "number" in one), key=lambda one: one["number"])
+    return [one["files"][track] for one in chunks if track in one["files"]]
+
+
+def sound_of(told: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the sound: all of it, or that of the beginning where there is no more."""
+    for track in (WHOLE_SOUND, EARLY_SOUND):
+        found = [one["files"][track] for one in told if track in one["files"]]
+        if found:
+            return found[:1]
+    return []
+
+
+def join_command(
+    pictures: Path, sound: Path | None, target: Path, input_options: Mapping[str, object]
+) -> list[str]:
+    """Return ffmpeg's arguments that put both into one MP4, as they are, its index first."""
+    streams = [ffmpeg.input(f"file:{pictures}", **input_options)["v:0"]]
+    if sound:
+        streams.append(ffmpeg.input(f"file:{sound}", **input_options)["a:0"])
+    arguments: list[str] = ffmpeg.output(
+        *streams,
+        f"file:{target}",
+        c="copy",
+        fflags="+bitexact",
+        movflags="+faststart",
+        f="mp4",
+    ).get_args()
+    return arguments
+
+
+def _seams(chunks: Sequence[Mapping[str, Any]]) -> dict[int, tuple[set[Any], set[Any]]]:
+    """Return the first picture of each chunk, and the one after it, as each decode saw them."""
+    found: dict[int, tuple[set[Any], set[Any]]] = {}
+    for one in chunks:
+        first, after = one["seam"]
+        firsts, afters = found.setdefault(one["number"], (set(), set()))
+        firsts.add(first)
+        afters.add(after)
+    return found
+
+
+def _append(piece: Path, target: Path) -> None:
+    """Append the fragments of *piece*."""
+    data = piece.read_bytes()
+    with target.open("ab") as file:
+        file.write(data[len(cmaf.read(data).head) :])

@@ -1,0 +1,135 @@
+"""
+Manifests of streams, written for each request from the rows of their files.
+
+Their links are those of files: the edge has checked the token, and it is checked here again. All
+that they name is relative, so that it inherits the token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from itertools import groupby, takewhile
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request, Response
+from media_contracts import AssetStatus
+from media_contracts.errors import ErrorCode
+from media_records.actions import AssetNotFoundError
+from media_records.files import Files
+from media_records.tables import AssetFile
+from media_runtime.http.app import ApiError
+from media_runtime.http.links import LinkKind, LinkRefusedError
+from media_runtime.media.manifests import (
+    Layout,
+    Rendition,
+    dash,
+    hls_keys,
+    hls_master,
+    hls_media,
+    rendition,
+)
+from sign_api.routes import router as api
+from sign_api.routes import services_of
+
+_NAME = re.compile(
+    r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.(?P<track>[a-z0-9]+))?(?P<keys>\.keys)?\.(?P<form>m3u8|mpd)"
+)
+_SOUNDS = ("sound", "early")
+_FOLDER = 3
+_HLS, _DASH = "application/vnd.apple.mpegurl", "application/dash+xml"
+# What grows is asked for again and again; what is whole never changes.
+_CACHE = {False: "no-cache", True: "public, max-age=3600"}
+
+router = APIRouter()
+"""All routes: those of the API, and manifests."""
+router.include_router(api)
+
+
+@router.get("/v/{token}/{asset_id}/{attempt}/{name}", include_in_schema=False)
+async def manifest(
+    request: Request,
+    token: Annotated[str, Path(max_length=256)],
+    asset_id: UUID,
+    attempt: Annotated[int, Path(le=2**31 - 1)],
+    name: Annotated[str, Path(max_length=128)],
+) -> Response:
+    """Return the manifest that a link leads to; 404 for what is not there, or for others."""
+    services = services_of(request)
+    wanted = _NAME.fullmatch(name)
+    if wanted is None:
+        raise ApiError(ErrorCode.ASSET_NOT_FOUND)
+    try:
+        company_id = services.links.company_of(token, asset_id, LinkKind.MEDIA)
+        asset, files = await services.assets.segments(
+            company_id, asset_id, attempt, wanted["stream"]
+        )
+    except (LinkRefusedError, AssetNotFoundError) as error:
+        raise ApiError(ErrorCode.ASSET_NOT_FOUND) from error
+    is_whole = asset.status == AssetStatus.READY
+    text = await asyncio.to_thread(_text, wanted.groupdict(), files, is_whole=is_whole)
+    if text is None:
+        raise ApiError(ErrorCode.ASSET_NOT_FOUND)
+    return Response(
+        text,
+        media_type=_HLS if wanted["form"] == "m3u8" else _DASH,
+        headers={"Cache-Control": _CACHE[is_whole]},
+    )
+
+
+def _text(wanted: Mapping[str, str | None], files: Files, *, is_whole: bool) -> str | None:
+    """Return the manifest of this name; None where the stream has none of it."""
+    ladder, sound = _renditions(wanted["stream"] or "", files)
+    if not ladder:
+        return None
+    track, is_hls = wanted["track"], wanted["form"] == "m3u8"
+    if track is None:
+        if not is_hls:
+            return dash(ladder, sound) if is_whole else None
+        return hls_master(ladder, sound)
+    tracks = {one.name: one for one in [*ladder, *([sound] if sound else [])]}
+    one = tracks.get(f"{wanted['stream']}.{track}")
+    if one is None or not is_hls:
+        return None
+    return hls_keys(one) if wanted["keys"] else hls_media(one, is_whole=is_whole)
+
+
+def _renditions(stream: str, files: Files) -> tuple[list[Rendition], Rendition | None]:
+    """Return the sizes of a stream, the smallest first, and its sound, as far as they go."""
+    tracks = {
+        track: _without_gaps(list(parts))
+        for track, parts in groupby(files, key=lambda file: file.track or "")
+    }
+    ladder = [
+        _rendition(f"{stream}.{track}", parts)
+        for track, parts in sorted(tracks.items(), key=lambda one: _height(one[0]))
+        if parts and track not in _SOUNDS
+    ]
+    sound = next((tracks[track] for track in _SOUNDS if tracks.get(track)), None)
+    return ladder, _rendition(f"{stream}.{_SOUNDS[0]}", sound) if sound else None
+
+
+def _without_gaps(parts: Sequence[AssetFile]) -> list[AssetFile]:
+    """Return those parts that can be played one after the other, from the first on."""
+    return [file for _, file in takewhile(lambda one: one[0] == one[1].part, enumerate(parts))]
+
+
+def _rendition(name: str, parts: Sequence[AssetFile]) -> Rendition:
+    first = parts[0]
+    return rendition(
+        name,
+        [(_relative(file.key), Layout.of(file.layout or "")) for file in parts],
+        width=first.width or 0,
+        height=first.height or 0,
+    )
+
+
+def _relative(key: str) -> str:
+    """Return how a manifest, in its attempt's folder, names the object under *key*."""
+    return "../" + "/".join(key.split("/")[_FOLDER:])
+
+
+def _height(track: str) -> int:
+    return int(track) if track.isdecimal() else 0
