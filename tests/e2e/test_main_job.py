@@ -230,7 +230,7 @@ async def test_a_client_hears_the_stages_of_a_video_in_order(processed):
 
     told = processed.listener.stages(asset_id)
     steady = [word for word in told if word not in {"thumbnailed", "transcoding"}]
-    assert steady == ["uploaded", "processing", "probed", "transcoded", "ready"]
+    assert steady == ["uploaded", "processing", "probed", "playable", "transcoded", "ready"]
     assert told.index("probed") < told.index("thumbnailed") < told.index("ready")
 
 

@@ -67,14 +67,14 @@ SETS = {
     "topic": {topic.name for topic in TOPICS},
 }
 KINDS = {"watcher": set(Kind)}
-TASKS = {"inspect", "encode"}
+TASKS = {"inspect", "chunk", "sound", "whole", "package"}
 # What has not happened in a day without troubles has no values yet.
 RARE = {
     "tasks_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",
     "kafka_unknown_events_total",
     "notifier_malformed_total", "sign_api_refused_total", "watcher_alerts_total",
     "watcher_assets_retired_total", "watcher_looks_failed_total", "watcher_originals_moved_total",
-    "watcher_company_nearly_full", "watcher_reconciled_total",
+    "watcher_company_nearly_full", "watcher_reconciled_total", "ingest_whole_films_total",
 }  # fmt: skip
 
 

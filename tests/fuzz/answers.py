@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 from ingest.inspect import Inspect
 from ingest.outputs.source import Source
-from ingest.outputs.video import Encode, plan
+from ingest.outputs.video import plan
 from ingest.settings import IngestSettings
-from ingest.trust.gate import check_file, check_made
+from ingest.trust.gate import check_file
 from media_contracts import MediaKind, VideoOutput
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import InconclusiveError, PermanentError
@@ -19,6 +17,8 @@ from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import WantedPicture, render
 from thumbnailer.frames import FindFrame
+
+from support.making import Making, an_asset
 
 WANTED = [WantedPicture("thumbnail", 320, 240, "cover"), WantedPicture("p", 640, 640, "inside")]
 READY, INCONCLUSIVE = "ready", "inconclusive"
@@ -52,7 +52,7 @@ class Pipeline:
         return READY
 
     async def _make(self, source: Path, content_type: str, folder: Path) -> None:
-        asset = cast("Any", SimpleNamespace(content_type=content_type, size=_size(source)))
+        asset = an_asset(content_type, _size(source))
         found = check_file(source, asset, whole_part=self._settings.min_whole_part)
         looked = folder / "looked"
         looked.mkdir()
@@ -66,15 +66,8 @@ class Pipeline:
             await self._pool.run(render, source, WANTED, timeout_seconds=_SECONDS)
 
     async def _film(self, source: Path, asset: Any, probed: Source, folder: Path) -> None:
-        (task,) = plan([VideoOutput(name="video")], probed)
-        stored = cast("Any", SimpleNamespace(params=json.loads(json.dumps(task.params))))
-        target = folder / "made" / "video.mp4"
-        target.parent.mkdir()
-        encode = Encode(self._settings, cast("Any", None), self._ffmpeg, cast("Any", None))
-        await encode._encode(stored, asset, source, target)
-        made = await self._ffmpeg.probe(target)
-        claimed = stored.params["source"]["claimed_seconds"]
-        check_made(made, claimed, self._settings.limits, has_sound=probed.has_sound)
+        making = Making(self._settings, self._ffmpeg, folder / "made")
+        await making.all(plan([VideoOutput(name="video")], probed), source, asset)
         find = FindFrame(self._pool, self._ffmpeg, timeout_seconds=_SECONDS)
         frame = await find(source, probed.duration_seconds, WANTED)
         await self._pool.run(render, frame, WANTED, timeout_seconds=_SECONDS)

@@ -58,8 +58,9 @@ class Event:
 
     @property
     def what(self) -> str:
-        """The status, stage or outcome that it tells of."""
-        return str(self.data.get("status") or self.data.get("stage") or self.data.get("outcome"))
+        """The status, stage or outcome that it tells of, or that a video can be played."""
+        told = self.data.get("status") or self.data.get("stage") or self.data.get("outcome")
+        return str(told or self.event["type"].split(".")[-2])
 
 
 @dataclass

@@ -37,9 +37,9 @@ POINTS = {
     "downloaded": Point("ingest", "media_runtime.storage.store", "ObjectStore.download"),
     "planned_in_transaction": Point("ingest", "media_records.tasks", "finish"),
     "planned": Point("ingest", "ingest.run", "count_outcome"),
-    "transcoding": Point("ingest", "ingest.outputs.video", "_Progress.report"),
-    "transcoded": Point("ingest", "ingest.outputs.video", "Encode._encode"),
-    "video_stored": Point("ingest", "ingest.outputs.video", "Encode._store_video"),
+    "transcoding": Point("ingest", "ingest.outputs.transcode", "Progress.report"),
+    "transcoded": Point("ingest", "ingest.outputs.transcode", "Transcoder.run"),
+    "video_stored": Point("ingest", "ingest.outputs.stream", "Pieces.stored"),
     # Of two photos and a clip the clip's second task is the last to end.
     "video_committed": Point("ingest", "ingest.run", "count_outcome", times=4),
     "asking_in_transaction": Point("ingest", "ingest.ask", "tell"),

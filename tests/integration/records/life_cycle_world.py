@@ -26,9 +26,7 @@ from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
 from ingest.inspect import Inspect
 from ingest.intake import Intake
-from ingest.outputs import video
 from ingest.outputs.source import Doer, Done
-from ingest.outputs.video import Encode
 from ingest.plan import plan
 from ingest.run import RunTask
 from ingest.settings import IngestSettings
@@ -55,7 +53,6 @@ from media_contracts import (
     new_event,
 )
 from media_contracts.formats import family_of
-from media_contracts.warnings import WarningCode
 from media_records import tasks
 from media_records.files import files_of, original_of
 from media_records.lifecycle import change
@@ -223,32 +220,28 @@ class Inspecting(Inspect):
         await _STOPS.get().take()
         wanted = plan(self._settings.profile, found)
         if asset.content_type.startswith("video/"):
-            wanted += (_PREVIEW,)
+            pictures = [task for task in wanted if task.pool == Pool.PICTURES]
+            wanted = (_VIDEO, *pictures, _PREVIEW)
         return Done(then=wanted, stage=Stage.PROBED, probe=found.probe, warnings=found.warnings)
 
 
-class Encoding(Encode):
-    """The real encoder, but for the file."""
+class Make:
+    """Makes one file of a task, but for its bytes; see Doer."""
 
-    async def _encode(self, *_: object) -> list[WarningCode]:
-        """Nothing is encoded."""
-        return []
+    reads_upload = True
 
-    async def _store_video(
-        self, task: Task, asset: Asset, target: Path
-    ) -> tuple[MediaFile, list[WarningCode]]:
-        del target
+    def __init__(self, kind: FileKind, suffix: str) -> None:
+        self._made = kind, suffix
+
+    async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
+        """Do a task."""
+        del source, folder
         await _STOPS.get().take()
-        return _made(task, asset, FileKind.VIDEO, "mp4"), []
+        return Done([_made(task, asset, *self._made)])
 
 
-async def make_preview(task: Task, asset: Asset, source: Path, folder: Path) -> Done:
-    """Do a task that waits for another one, and that nobody needs; see Doer."""
-    del source, folder
-    await _STOPS.get().take()
-    return Done([_made(task, asset, FileKind.PICTURE, "jpg")])
-
-
+# As one task: of how a film becomes many there are tests of their own.
+_VIDEO = NewTask(limits.VIDEO, limits.ENCODE, Pool.ENCODE)
 _PREVIEW = NewTask(
     limits.PREVIEW, limits.PREVIEW, Pool.ENCODE, needs=(limits.VIDEO,), required=False
 )
@@ -364,13 +357,8 @@ class World:
                 pool=NoPool(),  # type: ignore[arg-type]
                 ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
             ),
-            video.KIND: Encoding(
-                settings=settings,
-                store=self.storage,
-                ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
-                producer=producer,
-            ),
-            limits.PREVIEW: make_preview,
+            limits.ENCODE: Make(FileKind.VIDEO, "mp4"),
+            limits.PREVIEW: Make(FileKind.PICTURE, "jpg"),
         }
         sources = NoSources(work.database, self.storage, scratch)
         run = RunTask(work, sources, doers, scratch)

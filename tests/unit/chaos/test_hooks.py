@@ -112,14 +112,17 @@ _TRANSCODING = """
     from chaos_hooks import install
 
     install(service="ingest", kill="transcoding:2", mutation="", hits=sys.argv[1])
-    from ingest.outputs.video import _Progress
+    from ingest.outputs.transcode import Progress
     from media_runtime.media.ffmpeg import Ffmpeg
     from media_runtime.media.sandbox import Sandbox
     from pathlib import Path
+    from types import SimpleNamespace
 
     here = Path('/usr/bin/env')
     run = Ffmpeg(Sandbox("bubblewrap")).run
-    report = _Progress(None, None, None).report
+    progress = Progress(None)
+    async def report(done):
+        await progress.report(SimpleNamespace(id=1, attempt=1), 0, done, 0)
     asyncio.run(
         run(sys.argv[2:], reads=here, writes=here.parent, timeout_seconds=60, on_progress=report)
     )

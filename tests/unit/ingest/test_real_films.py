@@ -162,7 +162,7 @@ async def test_sound_that_cannot_be_decoded_costs_no_film(tmp_path, suffix):
     assert film.info.duration_seconds == pytest.approx(0.6, abs=0.15)
 
 
-async def test_a_film_that_slows_down_keeps_each_frame_at_its_time(tmp_path):
+async def test_a_film_that_slows_down_keeps_each_picture_at_its_time(tmp_path):
     """Matroska tells the average rate alone, which none of its frames has."""
     path = tmp_path / "film.mkv"
     slow, fast = (f"testsrc2=size=160x90:rate={rate}:duration=1,settb=1/1000" for rate in (4, 50))
@@ -177,7 +177,9 @@ async def test_a_film_that_slows_down_keeps_each_frame_at_its_time(tmp_path):
         str(path),
     )
     film = await made_of(path, tmp_path)
-    assert frame_times(film.path) == pytest.approx(frame_times(path), abs=0.002)
+    shown = frame_times(film.path)
+    assert shown == pytest.approx([number / 50 for number in range(100)], abs=0.001)
+    assert all(min(abs(at - one) for one in shown) <= 0.011 for at in frame_times(path))
     assert film.info.duration_seconds == pytest.approx(2, abs=0.1)
 
 
@@ -216,6 +218,4 @@ async def test_many_sounds_are_listened_to_for_no_longer_than_a_few(tmp_path, mo
     monkeypatch.setattr(Ffmpeg, "run", noted)
     film = await made_of(path, tmp_path)
     assert [one for one, _ in pitches(film.path)] == [pytest.approx(880, abs=20)] * 2
-    *listened, _ = given
-    assert len(listened) == len(tones)
-    assert sum(listened) <= 40
+    assert sum(given[: len(tones)]) <= 40

@@ -88,12 +88,14 @@ def _text(wanted: Mapping[str, str | None], files: Files, *, is_whole: bool) -> 
     if track is None:
         if not is_hls:
             return dash(ladder, sound) if is_whole else None
-        return hls_master(ladder, sound)
+        return hls_master(ladder, sound, is_whole=is_whole)
     tracks = {one.name: one for one in [*ladder, *([sound] if sound else [])]}
     one = tracks.get(f"{wanted['stream']}.{track}")
     if one is None or not is_hls:
         return None
-    return hls_keys(one) if wanted["keys"] else hls_media(one, is_whole=is_whole)
+    if wanted["keys"]:
+        return hls_keys(one) if is_whole else None
+    return hls_media(one, is_whole=is_whole)
 
 
 def _renditions(stream: str, files: Files) -> tuple[list[Rendition], Rendition | None]:

@@ -161,8 +161,14 @@ def hls_keys(one: Rendition) -> str:
     ])  # fmt: skip
 
 
-def hls_master(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
-    """Return the playlist of all sizes; each is ``<name>.m3u8``, its keys ``<name>.keys.m3u8``."""
+def hls_master(
+    ladder: Sequence[Rendition], sound: Rendition | None, *, is_whole: bool = True
+) -> str:
+    """
+    Return the playlist of all sizes; each is ``<name>.m3u8``.
+
+    The keys of a stream that is whole are ``<name>.keys.m3u8``.
+    """
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
     if sound:
         lines.append(
@@ -181,10 +187,10 @@ def hls_master(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
             "CLOSED-CAPTIONS=NONE",
         ]
         lines += [f"#EXT-X-STREAM-INF:{','.join(about)}", f"{one.name}.m3u8"]
-        lines.append(
+        lines += is_whole * [
             f"#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={one.peak_bandwidth},"
             f'CODECS="{one.codecs}",RESOLUTION={one.width}x{one.height},URI="{one.name}.keys.m3u8"'
-        )
+        ]
     return _lines(lines)
 
 
