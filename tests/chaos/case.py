@@ -86,7 +86,25 @@ class Case:
     def maker(self, file: dict[str, Any]) -> dict[str, Any] | None:
         """Return the task that made a file: the one of its name, or that of all pictures."""
         tasks = self.tasks.get((file["asset_id"], file["attempt"]), {})
+        if file["kind"] in {"video", "segment"}:
+            whole = f"{file.get('stream') or file['name']}-whole"
+            if tasks.get(whole, {}).get("state") == "done":
+                return tasks.get(f"{whole}-package" if file["kind"] == "video" else whole)
+        if file["kind"] == "segment":
+            return next((tasks[name] for name in self._makers(file) if name in tasks), None)
         return tasks.get(file["name"], tasks.get("pictures"))
+
+    def _makers(self, file: dict[str, Any]) -> list[str]:
+        """Return the names of the tasks that may have made a segment, the likeliest first."""
+        stream, track, part = file["stream"], file["track"], file["part"]
+        of_stream = [one for one in self.files[file["asset_id"]] if one.get("stream") == stream]
+        sizes = [int(one["track"]) for one in of_stream if one["track"].isdecimal()]
+        if track == "sound":
+            return [f"{stream}-sound"]
+        chunk = f"{stream}-{part:04}"
+        # The smallest size of the beginning may have been made before the others.
+        is_early = track == "early" or (not part and track == str(min(sizes)))
+        return [f"{stream}-early"] if is_early else [chunk, f"{stream}-early"]
 
     @cached_property
     def files(self) -> dict[str, list[dict[str, Any]]]:

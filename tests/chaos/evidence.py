@@ -26,6 +26,7 @@ import urllib3
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from ingest.film import cmaf
 from media_contracts import TOPICS
 from media_runtime.storage.store import upload_key
 from minio import Minio
@@ -236,20 +237,22 @@ class _Storage:
         """Return what decoders make of the outputs of all ready assets, by key."""
         ready = {asset["id"]: asset["bucket"] for asset in assets if asset["status"] == "ready"}
         wanted = [
-            (ready[file["asset_id"]], file["key"])
+            (ready[file["asset_id"]], file["key"], file["kind"])
             for file in files
             if file["asset_id"] in ready and file["kind"] != "original"
         ]
         found = await self._in_threads(self._decode, wanted)
-        return dict(zip((key for _, key in wanted), found, strict=True))
+        return dict(zip((key for _, key, _ in wanted), found, strict=True))
 
-    def _decode(self, wanted: tuple[str, str]) -> Decoded:
-        bucket, key = wanted
+    def _decode(self, wanted: tuple[str, str, str]) -> Decoded:
+        bucket, key, kind = wanted
         try:
             with self._client.get_object(bucket, key) as answer:
                 data = answer.read()
         except S3Error as error:
             return Decoded(problem=error.code or "S3Error")
+        if kind == "segment":
+            return decode_segment(data)
         return decode_video(data) if key.endswith(".mp4") else decode_picture(data)
 
     async def exists(self, keys: Sequence[tuple[str, str]]) -> list[bool]:
@@ -314,6 +317,28 @@ def decode_video(data: bytes) -> Decoded:
         height=streams[0]["height"],
         size=len(data),
         seconds=float(seconds) if seconds else None,
+    )
+
+
+def decode_segment(data: bytes) -> Decoded:
+    """Return what a part of a stream is; its length is what its fragments say."""
+    with tempfile.NamedTemporaryFile(suffix=".mp4") as file:
+        file.write(data)
+        file.flush()
+        command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    streams = json.loads(done.stdout or "{}").get("streams", [])
+    try:
+        track = cmaf.read(data)
+    except cmaf.CmafError as error:
+        return Decoded(size=len(data), problem=str(error))
+    if done.returncode or done.stderr or len(streams) != 1 or not track.samples:
+        return Decoded(size=len(data), problem=done.stderr[:300] or "no stream")
+    return Decoded(
+        width=streams[0].get("width"),
+        height=streams[0].get("height"),
+        size=len(data),
+        seconds=track.ticks / track.timescale,
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from chaos.case import ENDED, GONE, STATUS_CHANGED, Case, grouped
@@ -127,7 +128,9 @@ def _agrees(case: Case, asset: Mapping[str, Any], data: Mapping[str, Any]) -> Fi
             yield asset_id, f"error_code is {asset['error_code']}, but Kafka says {told}"
         return
     outputs = [
-        file for file in case.recorded_outputs(asset_id) if file["attempt"] == asset["attempt"]
+        file
+        for file in case.recorded_outputs(asset_id)
+        if file["attempt"] == asset["attempt"] and file["kind"] != "segment"
     ]
     pairs = {
         "rendition": (_facts(case.file(asset_id, "video", "image")), _facts(data.get("rendition"))),
@@ -187,7 +190,7 @@ def outputs_are_whole(case: Case, *, garbage_allowed: bool) -> Findings:
             kinds = {"video" if _is_video(asset) else "image", "thumbnail"}
             for kind in sorted(kinds - {file["kind"] for file in outputs}):
                 yield asset_id, f"is ready without its {kind}"
-            for problem in _not_done(case, asset):
+            for problem in chain(_not_done(case, asset), _streams_end(outputs)):
                 yield asset_id, problem
             for file in outputs:
                 yield from _is_whole(case, asset, file, stored)
@@ -202,6 +205,23 @@ def outputs_are_whole(case: Case, *, garbage_allowed: bool) -> Findings:
 
 def _is_video(asset: Mapping[str, Any]) -> bool:
     return bool(asset["content_type"].startswith("video/"))
+
+
+def _streams_end(outputs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Tell of each size of a stream whether it is there from its beginning to its end."""
+    tracks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for file in outputs:
+        if file["kind"] == "segment" and file["track"] != "early":
+            tracks.setdefault((file["stream"], file["track"]), []).append(file)
+    lasts = {file["name"]: file["duration_seconds"] for file in outputs if file["kind"] == "video"}
+    for (stream, track), parts in tracks.items():
+        if sorted(one["part"] for one in parts) != list(range(len(parts))):
+            yield f"{stream} {track} has a gap"
+        seconds = sum(one["duration_seconds"] for one in parts)
+        if abs(seconds - (lasts.get(stream) or 0)) > _SECONDS_OFF:
+            yield f"{stream} {track} lasts {seconds} s, and the video {lasts.get(stream)}"
+    for stream in {name for name, _ in tracks} ^ set(lasts):
+        yield f"{stream} is no stream and a video"
 
 
 def _outlived(
@@ -279,7 +299,7 @@ def _fence(file: Mapping[str, Any], in_key: str | None, task: Mapping[str, Any])
     Keys of pictures carry no fence, because any answer's are the same.
     """
     what = f"{file['name']} {file['key']}"
-    if in_key is None and file["kind"] == "video":
+    if in_key is None and file["kind"] in {"video", "segment"}:
         yield f"{what} carries no fence"
     for fence in {file["fence"], int(in_key) if in_key else file["fence"]} - {task["fence"]}:
         yield f"{what} is of claim {fence}; that of its task {task['name']} is {task['fence']}"

@@ -123,7 +123,7 @@ def test_producer_cannot_send_an_unknown_field() -> None:
         AssetStatusChanged(attempt=1, status="pending", newField=1)  # type: ignore[call-arg]
 
 
-@pytest.mark.parametrize("name", ["media.asset.status_changed.v2", "media.asset.playable.v1"])
+@pytest.mark.parametrize("name", ["media.asset.status_changed.v2", "media.asset.admired.v1"])
 @pytest.mark.parametrize("data", [{}, {"attempt": "third"}, {"new": [1]}])
 def test_an_event_of_a_type_from_the_future_is_passed_over(name: str, data: Any) -> None:
     event = example() | {"type": name, "data": data}
@@ -131,7 +131,7 @@ def test_an_event_of_a_type_from_the_future_is_passed_over(name: str, data: Any)
 
 
 def test_an_unknown_type_does_not_excuse_what_is_no_event() -> None:
-    event = example() | {"type": "media.asset.playable.v1"}
+    event = example() | {"type": "media.asset.admired.v1"}
     for missing in ("id", "source", "subject", "time", "companyid", "data"):
         with pytest.raises(MalformedEventError):
             MEDIA_STATUS.parse(json.dumps({**event, missing: None}).encode())

@@ -356,6 +356,31 @@ def video_has_other_bytes(run):
     looks(run, video(run), size=51)
 
 
+def a_stream_has_a_gap(run):
+    run.file(CLIP, "segment")["part"] = 1
+
+
+def a_stream_ends_early(run):
+    run.file(CLIP, "segment")["duration_seconds"] = 1.0
+    looks(run, run.file(CLIP, "segment")["key"], seconds=1.0)
+
+
+def a_part_of_a_stream_is_missing(run):
+    run.drop("objects", lambda found: found.key == run.file(CLIP, "segment")["key"])
+
+
+def a_part_of_a_stream_is_broken(run):
+    looks(run, run.file(CLIP, "segment")["key"], problem="a track of other boxes than ours")
+
+
+def a_part_of_a_stream_is_of_a_stale_claim(run):
+    run.task(CLIP, "video-early")["fence"] = 2
+
+
+def a_video_has_no_stream(run):
+    run.forget(CLIP, lambda file: file["kind"] == "segment")
+
+
 def thumbnail_is_recorded_with_another_size(run):
     run.file(CLIP, "thumbnail")["height"] = 180
     outcome_of(run, CLIP)["thumbnail"]["height"] = 180
@@ -621,6 +646,12 @@ BROKEN = {
         video_has_another_size,
         video_is_cut_short,
         video_has_other_bytes,
+        a_stream_has_a_gap,
+        a_stream_ends_early,
+        a_part_of_a_stream_is_missing,
+        a_part_of_a_stream_is_broken,
+        a_part_of_a_stream_is_of_a_stale_claim,
+        a_video_has_no_stream,
         a_stale_worker_won,
         a_stale_worker_won_and_says_so,
         a_stale_worker_won_unrecorded,

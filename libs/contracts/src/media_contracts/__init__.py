@@ -14,7 +14,7 @@ from media_contracts.envelope import (
     derived_id,
     new_event,
 )
-from media_contracts.files import FileKind, Fit, MediaFile, MediaKind
+from media_contracts.files import FileKind, Fit, MediaFile, MediaKind, Stream, Track
 from media_contracts.messages import (
     AssetPlayable,
     AssetProgressed,
@@ -83,10 +83,12 @@ __all__ = [
     "Rendition",
     "SoundTrack",
     "Stage",
+    "Stream",
     "ThumbnailFailed",
     "ThumbnailMade",
     "ThumbnailRequested",
     "Topic",
+    "Track",
     "VideoOutput",
     "WarningInfo",
     "derived_id",

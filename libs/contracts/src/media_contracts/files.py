@@ -39,6 +39,30 @@ class FileKind(StrEnum):
     """A piece of a stream, which players find in its manifests."""
 
 
+class Track(Data):
+    """
+    One size of a stream's pictures, or its sound, which has no width and height.
+
+    ``codec`` is as RFC 6381 writes it, sizes are in pixels and bytes, ``bits_per_second`` is the
+    mean.
+    """
+
+    name: str = Field(min_length=1, examples=["720"])
+    codec: str = Field(examples=["avc1.64001f"])
+    size: int = Field(ge=0)
+    bits_per_second: int = Field(ge=0)
+    duration_seconds: float = Field(ge=0)
+    width: int | None = Field(default=None, gt=0)
+    height: int | None = Field(default=None, gt=0)
+
+
+class Stream(Data):
+    """What players get of a video by HLS and DASH: its tracks, the smallest first, sound last."""
+
+    name: str = Field(min_length=1, examples=["video"])
+    tracks: list[Track] = Field(min_length=1)
+
+
 class MediaFile(Data):
     """
     One stored file. Its name is unique within an attempt. Sizes are in bytes and pixels.

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Literal
 
 from media_contracts.envelope import Data, Payload, Timestamp
-from media_contracts.files import Fit, MediaFile, MediaKind
+from media_contracts.files import Fit, MediaFile, MediaKind, Stream
 from media_contracts.probe import Probe
 from media_contracts.profiles import ProfileRef
 from pydantic import Field
@@ -191,7 +191,8 @@ class MediaProcessed(Payload):
 
     ``content_type``, ``size`` (bytes) and ``probe`` describe the upload, ``profile`` says what was
     wanted of it; ``files`` is all that was made of it, of which ``rendition`` is the one to play or
-    show, and ``thumbnail`` the one for lists. ``warnings`` is what it is ready in spite of.
+    show, and ``thumbnail`` the one for lists; ``streams`` are those of a video, whose files are too
+    many to tell. ``warnings`` is what it is ready in spite of.
     """
 
     event_type: ClassVar[str] = "media.asset.processed.v1"
@@ -206,6 +207,7 @@ class MediaProcessed(Payload):
     rendition: Rendition | None = None
     thumbnail: Picture | None = None
     files: list[MediaFile] | None = None
+    streams: list[Stream] | None = None
     probe: Probe | None = None
     warnings: list[WarningInfo] | None = None
     error: ErrorInfo | None = None

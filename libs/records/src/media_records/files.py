@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef
+from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef, Stream, Track
 from media_records.tables import Asset, AssetFile
 from media_records.work import Reader, Tx
 from media_runtime.database.postgres import Connection, Database
@@ -60,9 +60,18 @@ _DECLARE_NEEDED = """
         AND a.status = CASE f.kind WHEN 'original' THEN 'processing' ELSE 'ready' END
     ORDER BY f.key
 """
+_TRACKS = """
+    SELECT stream, track AS name, max(width) AS width, max(height) AS height,
+        sum(size)::bigint AS size, sum(duration_seconds) AS duration_seconds,
+        min(layout::json->>'codecs') AS codec
+    FROM asset_files WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment'
+    GROUP BY stream, track ORDER BY stream, min(height), track
+"""
 _SORT_SECONDS = 600.0
 _PAGE = 1000
 
+WHOLE_SOUND, EARLY_SOUND = "sound", "early"
+"""The tracks of a stream that are no size of its pictures: its sound, and the beginning of that."""
 Files = Sequence[AssetFile]
 
 
@@ -152,6 +161,20 @@ async def segments_of(reader: Reader, asset_id: UUID, attempt: int, stream: str)
     """Return a stream's segments with their layouts, each track's in their order."""
     rows = await reader.fetch(_SEGMENTS, asset_id, attempt, stream)
     return [AssetFile.of(row) for row in rows]
+
+
+async def streams_of(reader: Reader, asset: Asset) -> list[Stream]:
+    """Return what players get of an asset's attempt."""
+    found: dict[str, dict[str, Track]] = {}
+    for row in await reader.fetch(_TRACKS, asset.id, asset.attempt):
+        facts = {name: row[name] for name in Track.model_fields if name != "bits_per_second"}
+        bits = round(8 * row["size"] / row["duration_seconds"])
+        tracks = found.setdefault(row["stream"], {})
+        tracks[row["name"]] = Track(**facts, bits_per_second=bits)
+    for tracks in found.values():
+        if WHOLE_SOUND in tracks:
+            tracks.pop(EARLY_SOUND, None)
+    return [Stream(name=name, tracks=list(tracks.values())) for name, tracks in found.items()]
 
 
 @asynccontextmanager

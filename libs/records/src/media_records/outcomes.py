@@ -23,9 +23,17 @@ from media_contracts import (
     Picture,
     ProfileRef,
     Rendition,
+    Stream,
 )
 from media_contracts.formats import kind_of
-from media_records.files import files_of, forget_outputs, media_of, outputs_of, thumbnail_of
+from media_records.files import (
+    files_of,
+    forget_outputs,
+    media_of,
+    outputs_of,
+    streams_of,
+    thumbnail_of,
+)
 from media_records.lifecycle import change, probe_of, tell, warnings_of
 from media_records.tables import Asset, AssetFile
 from media_records.work import Tx
@@ -62,7 +70,7 @@ async def ready(tx: Tx, asset: Asset) -> Outcome | None:
     # Of a stream there are too many to tell, and their names are its manifests' own.
     made = outputs_of(await files_of(tx, asset.id)).values()
     files = [file for file in made if file.kind != FileKind.SEGMENT]
-    return await _told(tx, ended, now, files=files)
+    return await _told(tx, ended, now, files=files, streams=await streams_of(tx, ended))
 
 
 async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
@@ -87,6 +95,7 @@ async def _told(
     now: datetime,
     *,
     files: Sequence[AssetFile] = (),
+    streams: Sequence[Stream] = (),
     error: ErrorInfo | None = None,
 ) -> Outcome:
     outcome = MediaProcessed(
@@ -100,6 +109,7 @@ async def _told(
         rendition=_rendition(asset, files),
         thumbnail=_picture(asset, files),
         files=[MediaFile.model_validate(file, from_attributes=True) for file in files] or None,
+        streams=list(streams) or None,
         probe=probe_of(asset),
         warnings=warnings_of(asset) or None,
         error=error,

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Path, Request, Response
 from media_contracts import AssetStatus
 from media_contracts.errors import ErrorCode
 from media_records.actions import AssetNotFoundError
-from media_records.files import Files
+from media_records.files import EARLY_SOUND, WHOLE_SOUND, Files
 from media_records.tables import AssetFile
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkRefusedError
@@ -37,7 +37,7 @@ from sign_api.routes import services_of
 _NAME = re.compile(
     r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.(?P<track>[a-z0-9]+))?(?P<keys>\.keys)?\.(?P<form>m3u8|mpd)"
 )
-_SOUNDS = ("sound", "early")
+_SOUNDS = (WHOLE_SOUND, EARLY_SOUND)
 _FOLDER = 3
 _HLS, _DASH = "application/vnd.apple.mpegurl", "application/dash+xml"
 # What grows is asked for again and again; what is whole never changes.
@@ -110,7 +110,7 @@ def _renditions(stream: str, files: Files) -> tuple[list[Rendition], Rendition |
         if parts and track not in _SOUNDS
     ]
     sound = next((tracks[track] for track in _SOUNDS if tracks.get(track)), None)
-    return ladder, _rendition(f"{stream}.{_SOUNDS[0]}", sound) if sound else None
+    return ladder, _rendition(f"{stream}.{WHOLE_SOUND}", sound) if sound else None
 
 
 def _without_gaps(parts: Sequence[AssetFile]) -> list[AssetFile]:

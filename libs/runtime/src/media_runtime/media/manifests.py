@@ -187,10 +187,11 @@ def hls_master(
             "CLOSED-CAPTIONS=NONE",
         ]
         lines += [f"#EXT-X-STREAM-INF:{','.join(about)}", f"{one.name}.m3u8"]
-        lines += is_whole * [
+        keys = (
             f"#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={one.peak_bandwidth},"
             f'CODECS="{one.codecs}",RESOLUTION={one.width}x{one.height},URI="{one.name}.keys.m3u8"'
-        ]
+        )
+        lines += [keys] if is_whole else []
     return _lines(lines)
 
 

@@ -21,15 +21,14 @@ from ingest.outputs import video
 from ingest.outputs.source import Done
 from ingest.outputs.stream import (
     CACHE_CONTROL,
-    EARLY_SOUND,
     PICTURES_TYPE,
-    WHOLE_SOUND,
     in_one_piece_task,
     warnings_in,
 )
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_made
 from media_contracts import FileKind, MediaFile, ObjectRef, Stage
+from media_records.files import EARLY_SOUND, WHOLE_SOUND
 from media_records.tables import Asset
 from media_records.tasks import Task
 from media_runtime.media.ffmpeg import Ffmpeg

@@ -24,7 +24,7 @@ from ingest.settings import IngestSettings
 from media_contracts import AssetPlayable
 from media_contracts.errors import ErrorCode
 from media_contracts.warnings import WarningCode
-from media_records.files import Segment
+from media_records.files import EARLY_SOUND, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
 from media_runtime.media.ffmpeg import FfmpegError
@@ -33,8 +33,6 @@ from media_runtime.storage.store import ObjectStore
 
 CACHE_CONTROL = "public, max-age=3600"
 PICTURES_TYPE, SOUND_TYPE = "video/mp4", "audio/mp4"
-WHOLE_SOUND, EARLY_SOUND = "sound", "early"
-"""The tracks of a stream that are no size of its pictures."""
 _WARNINGS = {code.value: code for code in WarningCode}
 
 
