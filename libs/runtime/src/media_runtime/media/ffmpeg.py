@@ -148,10 +148,11 @@ class Ffmpeg:
         niceness: int = 0,
         on_progress: ProgressHandler | None = None,
         stall_seconds: float = 60,
-    ) -> None:
+    ) -> str:
         """
         Run ffmpeg with *arguments*, as ffmpeg-python's ``get_args`` returns them.
 
+        Return the last 4 KiB of what it said: warnings, unless they ask for more.
         It may read the file *reads* and write into the folder *writes*. *on_progress* gets the
         seconds of output written so far, about twice a second. ffmpeg is killed when its time
         is up, of the clock or of all its threads on the CPU, when its files grow over
@@ -193,6 +194,7 @@ class Ffmpeg:
             raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=stderr)
         if not holds_regular_files(writes):
             raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail="no plain file")
+        return stderr
 
     async def probe(
         self, path: Path, *, cpu_seconds: int | None = None, timeout_seconds: float = 120

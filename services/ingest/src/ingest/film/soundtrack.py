@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ffmpeg
 from ingest.film.grid import Grid
 from ingest.film.sound import Sound
+from media_runtime.media.colour import Filter, apply
 
 RATE, PACKET = 48_000, 1024
 _BITS = "128k"
@@ -46,23 +47,22 @@ def sound_command(
     input_options: Mapping[str, object],
     *,
     packets: int | None = None,
+    louder: Sequence[Filter] = (),
 ) -> list[str]:
     """
     Return ffmpeg's arguments that write the sound of a film as a CMAF track.
 
     Its first sample is that of the first frame's time, whatever the source begins with, and it
     ends with the film, or after so many *packets*. The encoder's run-up is left out of the
-    file: players that read no edit lists would play it, 21 ms late.
+    file: players that read no edit lists would play it, 21 ms late. *louder* are the filters that
+    make it as loud as others.
     """
     media = ffmpeg.input(f"file:{source}", **input_options, copyts=None)
-    tracks = [media[str(track)] for track in sound.tracks]
-    heard = tracks[0] if not sound.is_joined else ffmpeg.filter(tracks, "amerge", inputs=2)
     whole = packets_of(grid)
     count = min(packets or whole, whole)
     # The encoder looks ahead: a last packet that nothing follows would click.
     run_out = _RUN_OUT if count < whole else 0
-    for name, words in _filters(grid, sound, (count + run_out) * PACKET):
-        heard = heard.filter(name, **words)
+    heard = apply(mixed(media, sound), _on_clock(grid, (count + run_out) * PACKET, louder))
     arguments: list[str] = heard.output(
         f"file:{target}",
         **{**ENCODING, "bsf:a": f"noise=drop='lt(pts,0)+gte(pts,{count * PACKET})'"},
@@ -70,16 +70,20 @@ def sound_command(
     return arguments
 
 
-def _filters(grid: Grid, sound: Sound, samples: int) -> list[tuple[str, dict[str, object]]]:
+def mixed(media: ffmpeg.Stream, sound: Sound) -> ffmpeg.Stream:
+    """Return what is heard of a source: its tracks together, in their channels or in two."""
+    tracks = [media[str(track)] for track in sound.tracks]
+    heard = tracks[0] if not sound.is_joined else ffmpeg.filter(tracks, "amerge", inputs=2)
     pan = next((one for one in sound.filters.split(",") if one.startswith("pan=")), None)
-    panned: list[tuple[str, dict[str, object]]] = []
-    if pan:
-        panned.append(("pan", {"args": pan.removeprefix("pan=")}))
+    return heard.filter("pan", args=pan.removeprefix("pan=")) if pan else heard
+
+
+def _on_clock(grid: Grid, samples: int, louder: Sequence[Filter]) -> list[Filter]:
     return [
-        ("asetpts", {"expr": f"PTS-round({float(grid.origin):.9f}/TB)"}),
-        *panned,
-        ("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
-        ("aformat", {"channel_layouts": "stereo"}),
-        ("apad", {}),
-        ("atrim", {"end_pts": samples}),
+        Filter("asetpts", {"expr": f"PTS-round({float(grid.origin):.9f}/TB)"}),
+        Filter("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
+        Filter("aformat", {"channel_layouts": "stereo"}),
+        *louder,
+        Filter("apad", {}),
+        Filter("atrim", {"end_pts": samples}),
     ]
