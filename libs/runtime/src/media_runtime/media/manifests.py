@@ -16,6 +16,8 @@ from fractions import Fraction
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
+from media_runtime.media.tiles import Tiles, dash_images, hls_images_line
+
 # Two groups of pictures: players ask for fewer, larger pieces.
 _FRAGMENTS_A_SEGMENT = 2
 _SOUND_GROUP = "sound"
@@ -162,10 +164,14 @@ def hls_keys(one: Rendition) -> str:
 
 
 def hls_master(
-    ladder: Sequence[Rendition], sound: Rendition | None, *, is_whole: bool = True
+    ladder: Sequence[Rendition],
+    sound: Rendition | None,
+    *,
+    is_whole: bool = True,
+    tiles: Tiles | None = None,
 ) -> str:
     """
-    Return the playlist of all sizes; each is ``<name>.m3u8``.
+    Return the playlist of all sizes; each is ``<name>.m3u8``, and so are *tiles*.
 
     The keys of a stream that is whole are ``<name>.keys.m3u8``.
     """
@@ -192,10 +198,12 @@ def hls_master(
             f'CODECS="{one.codecs}",RESOLUTION={one.width}x{one.height},URI="{one.name}.keys.m3u8"'
         )
         lines += [keys] if is_whole else []
+    if tiles:
+        lines.append(hls_images_line(tiles))
     return _lines(lines)
 
 
-def dash(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
+def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | None = None) -> str:
     """Return the manifest for DASH players."""
     pictures = "".join(
         f'<Representation id={quoteattr(one.name)} bandwidth="{one.peak_bandwidth}" '
@@ -211,6 +219,7 @@ def dash(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
         if sound
         else ""
     )
+    images = dash_images(tiles) if tiles else ""
     seconds = max(one.seconds for one in [*ladder, *([sound] if sound else [])])
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -218,7 +227,7 @@ def dash(ladder: Sequence[Rendition], sound: Rendition | None) -> str:
         'profiles="urn:mpeg:dash:profile:isoff-main:2011" '
         f'mediaPresentationDuration="PT{seconds:.6f}S"><Period id="0" start="PT0S">'
         '<AdaptationSet contentType="video" segmentAlignment="true" startWithSAP="1">'
-        f"{pictures}</AdaptationSet>{heard}</Period></MPD>\n"
+        f"{pictures}</AdaptationSet>{heard}{images}</Period></MPD>\n"
     )
 
 
