@@ -89,7 +89,8 @@ class Case:
         if file["kind"] in {"video", "segment"}:
             whole = f"{file.get('stream') or file['name']}-whole"
             if tasks.get(whole, {}).get("state") == "done":
-                return tasks.get(f"{whole}-package" if file["kind"] == "video" else whole)
+                is_packages = file["kind"] == "video" or file["track"] == "tiles"
+                return tasks.get(f"{whole}-package" if is_packages else whole)
         if file["kind"] == "segment":
             return next((tasks[name] for name in self._makers(file) if name in tasks), None)
         return tasks.get(file["name"], tasks.get("pictures"))
@@ -99,8 +100,8 @@ class Case:
         stream, track, part = file["stream"], file["track"], file["part"]
         of_stream = [one for one in self.files[file["asset_id"]] if one.get("stream") == stream]
         sizes = [int(one["track"]) for one in of_stream if one["track"].isdecimal()]
-        if track == "sound":
-            return [f"{stream}-sound"]
+        if track in {"sound", "tiles"}:
+            return [f"{stream}-sound" if track == "sound" else stream]
         chunk = f"{stream}-{part:04}"
         # The smallest size of the beginning may have been made before the others.
         is_early = track == "early" or (not part and track == str(min(sizes)))

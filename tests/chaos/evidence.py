@@ -251,7 +251,7 @@ class _Storage:
                 data = answer.read()
         except S3Error as error:
             return Decoded(problem=error.code or "S3Error")
-        if kind == "segment":
+        if kind == "segment" and key.endswith(".mp4"):
             return decode_segment(data)
         return decode_video(data) if key.endswith(".mp4") else decode_picture(data)
 

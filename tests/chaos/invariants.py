@@ -211,7 +211,7 @@ def _streams_end(outputs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Tell of each size of a stream whether it is there from its beginning to its end."""
     tracks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for file in outputs:
-        if file["kind"] == "segment" and file["track"] != "early":
+        if file["kind"] == "segment" and file["track"] not in {"early", "tiles"}:
             tracks.setdefault((file["stream"], file["track"]), []).append(file)
     lasts = {file["name"]: file["duration_seconds"] for file in outputs if file["kind"] == "video"}
     for (stream, track), parts in tracks.items():

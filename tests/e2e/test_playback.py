@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 from dataclasses import dataclass
 from urllib.parse import urljoin
 from xml.etree import ElementTree as ET
 
 import pytest
+from PIL import Image
 
 from support.clients import Company, Listener
 from support.eventually import eventually
@@ -113,7 +115,9 @@ async def test_each_size_is_a_whole_playlist(film):
 async def test_a_player_reads_every_size_and_the_sound(film, tmp_path):
     asset = await film.company.asset(film.asset_id)
     master = (await film.company.fetch(asset["hlsUrl"])).text
-    variants = [name for name in names_in(master) if not name.endswith(".keys.m3u8")]
+    variants = [
+        name for name in names_in(master) if not name.endswith((".keys.m3u8", ".tiles.m3u8"))
+    ]
     assert len(variants) == len(SIZES) + 1
     for name in variants:
         target = tmp_path / f"{name}.txt"
@@ -142,6 +146,26 @@ async def test_dash_names_the_same_bytes(film):
         assert part.status_code == 206
         assert len(part.content) == end - start + 1
         assert part.content[4:8] == b"moof"
+
+
+async def test_small_pictures_of_the_film_are_found_in_three_ways(film):
+    asset = await film.company.asset(film.asset_id)
+    told = await film.company.fetch(asset["storyboardUrl"])
+    assert told.headers["content-type"].startswith("text/vtt")
+    cues = re.findall(r"(\S+)#xywh=(\d+),(\d+),(\d+),(\d+)", told.text)
+    assert len(cues) == SECONDS // 2
+    sheet = await film.company.fetch(urljoin(asset["storyboardUrl"], cues[0][0]))
+    with Image.open(io.BytesIO(sheet.content)) as image:
+        assert image.format == "JPEG"
+        for _, *numbers in cues:
+            x, y, width, height = map(int, numbers)
+            assert x + width <= image.width
+            assert y + height <= image.height
+    master = (await film.company.fetch(asset["hlsUrl"])).text
+    (name,) = re.findall(r'EXT-X-IMAGE-STREAM-INF:.*URI="([^"]+)"', master)
+    images = (await film.company.fetch(urljoin(asset["hlsUrl"], name))).text
+    assert names_in(images) == [cues[0][0]]
+    assert "thumbnail_tile" in (await film.company.fetch(asset["dashUrl"])).text
 
 
 async def test_a_whole_manifest_may_be_cached_and_one_that_grows_may_not(film):

@@ -32,7 +32,7 @@ class VideoOutput(Output):
 
     Its sides, in pixels, are those of the source at most. Smaller sizes are those of
     ``short_sides`` that are clearly smaller. ``crf`` is libx264's quality: 0 is lossless, 51 the
-    worst.
+    worst. ``loudness`` is that of the whole, in LUFS; null leaves the sound as loud as it is.
     """
 
     type: Literal["video"] = "video"
@@ -42,6 +42,7 @@ class VideoOutput(Output):
     short_sides: tuple[Annotated[int, Field(ge=2)], ...] = (240, 360, 480, 720, 1080)
     crf: int = Field(default=23, ge=0, le=51)
     preset: str = "veryfast"
+    loudness: float | None = Field(default=-16, ge=-40, le=-5)
 
 
 class PictureOutput(Output):

@@ -64,14 +64,17 @@ _TRACKS = """
     SELECT stream, track AS name, max(width) AS width, max(height) AS height,
         sum(size)::bigint AS size, sum(duration_seconds) AS duration_seconds,
         min(layout::json->>'codecs') AS codec
-    FROM asset_files WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment'
+    FROM asset_files WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment' AND track <> 'tiles'
     GROUP BY stream, track ORDER BY stream, min(height), track
 """
 _SORT_SECONDS = 600.0
 _PAGE = 1000
 
-WHOLE_SOUND, EARLY_SOUND = "sound", "early"
-"""The tracks of a stream that are no size of its pictures: its sound, and the beginning of that."""
+WHOLE_SOUND, EARLY_SOUND, TILES = "sound", "early", "tiles"
+"""
+The tracks of a stream that are no size of its pictures: its sound, the beginning of that, and
+sheets of small pictures.
+"""
 Files = Sequence[AssetFile]
 
 

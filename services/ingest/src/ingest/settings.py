@@ -64,6 +64,8 @@ class IngestSettings(
     video_max_short_side: int = Field(default=1080, ge=2)
     video_preset: str = "veryfast"
     video_crf: int = Field(default=23, ge=0, le=51)
+    video_loudness: float | None = Field(default=-16, ge=-40, le=-5)
+    """Of a whole film, in LUFS; null leaves the sound as loud as it is."""
     image_max_side: int = Field(default=4096, ge=1)
     thumbnail_width: int = Field(default=320, ge=1)
     thumbnail_height: int = Field(default=240, ge=1)
@@ -86,6 +88,7 @@ class IngestSettings(
                     max_short_side=self.video_max_short_side,
                     crf=self.video_crf,
                     preset=self.video_preset,
+                    loudness=self.video_loudness,
                 ),
                 # What is served is re-encoded: no byte and no position of the upload leaks into it.
                 PictureOutput(

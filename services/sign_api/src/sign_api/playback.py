@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import groupby, takewhile
 from typing import Annotated
 from uuid import UUID
@@ -18,7 +19,7 @@ from fastapi import APIRouter, Path, Request, Response
 from media_contracts import AssetStatus
 from media_contracts.errors import ErrorCode
 from media_records.actions import AssetNotFoundError
-from media_records.files import EARLY_SOUND, WHOLE_SOUND, Files
+from media_records.files import EARLY_SOUND, TILES, WHOLE_SOUND, Files
 from media_records.tables import AssetFile
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkRefusedError
@@ -31,15 +32,14 @@ from media_runtime.media.manifests import (
     hls_media,
     rendition,
 )
+from media_runtime.media.tiles import Board, Tiles, hls_images, webvtt
 from sign_api.routes import router as api
 from sign_api.routes import services_of
 
-_NAME = re.compile(
-    r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.(?P<track>[a-z0-9]+))?(?P<keys>\.keys)?\.(?P<form>m3u8|mpd)"
-)
+_NAME = re.compile(r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.[a-z0-9]+){0,2}\.(?P<form>m3u8|mpd|vtt)")
 _SOUNDS = (WHOLE_SOUND, EARLY_SOUND)
 _FOLDER = 3
-_HLS, _DASH = "application/vnd.apple.mpegurl", "application/dash+xml"
+_TYPES = {"m3u8": "application/vnd.apple.mpegurl", "mpd": "application/dash+xml", "vtt": "text/vtt"}
 # What grows is asked for again and again; what is whole never changes.
 _CACHE = {False: "no-cache", True: "public, max-age=3600"}
 
@@ -69,48 +69,61 @@ async def manifest(
     except (LinkRefusedError, AssetNotFoundError) as error:
         raise ApiError(ErrorCode.ASSET_NOT_FOUND) from error
     is_whole = asset.status == AssetStatus.READY
-    text = await asyncio.to_thread(_text, wanted.groupdict(), files, is_whole=is_whole)
+    text = await asyncio.to_thread(_text, name, wanted["stream"], files, is_whole=is_whole)
     if text is None:
         raise ApiError(ErrorCode.ASSET_NOT_FOUND)
     return Response(
         text,
-        media_type=_HLS if wanted["form"] == "m3u8" else _DASH,
+        media_type=_TYPES[wanted["form"]],
         headers={"Cache-Control": _CACHE[is_whole]},
     )
 
 
-def _text(wanted: Mapping[str, str | None], files: Files, *, is_whole: bool) -> str | None:
+def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None:
     """Return the manifest of this name; None where the stream has none of it."""
-    ladder, sound = _renditions(wanted["stream"] or "", files)
+    tracks = {track: list(parts) for track, parts in groupby(files, key=lambda file: file.track)}
+    tiles = _tiles(stream, tracks.pop(TILES, []))
+    ladder, sound = _renditions(stream, tracks)
     if not ladder:
         return None
-    track, is_hls = wanted["track"], wanted["form"] == "m3u8"
-    if track is None:
-        if not is_hls:
-            return dash(ladder, sound) if is_whole else None
-        return hls_master(ladder, sound, is_whole=is_whole)
-    tracks = {one.name: one for one in [*ladder, *([sound] if sound else [])]}
-    one = tracks.get(f"{wanted['stream']}.{track}")
-    if one is None or not is_hls:
-        return None
-    if wanted["keys"]:
-        return hls_keys(one) if is_whole else None
-    return hls_media(one, is_whole=is_whole)
-
-
-def _renditions(stream: str, files: Files) -> tuple[list[Rendition], Rendition | None]:
-    """Return the sizes of a stream, the smallest first, and its sound, as far as they go."""
-    tracks = {
-        track: _without_gaps(list(parts))
-        for track, parts in groupby(files, key=lambda file: file.track or "")
+    texts: dict[str, Callable[[], str]] = {
+        f"{stream}.m3u8": partial(hls_master, ladder, sound, is_whole=is_whole, tiles=tiles)
     }
+    for one in [*ladder, *([sound] if sound else [])]:
+        texts[f"{one.name}.m3u8"] = partial(hls_media, one, is_whole=is_whole)
+    if is_whole:
+        texts[f"{stream}.mpd"] = partial(dash, ladder, sound, tiles)
+        texts |= {f"{one.name}.keys.m3u8": partial(hls_keys, one) for one in ladder}
+    if tiles:
+        texts[f"{tiles.name}.m3u8"] = partial(hls_images, tiles)
+        texts[f"{tiles.name}.vtt"] = partial(webvtt, tiles)
+    write = texts.get(name)
+    return write() if write else None
+
+
+def _renditions(
+    stream: str, tracks: Mapping[str | None, Sequence[AssetFile]]
+) -> tuple[list[Rendition], Rendition | None]:
+    """Return the sizes of a stream, the smallest first, and its sound, as far as they go."""
+    whole = {track or "": _without_gaps(parts) for track, parts in tracks.items()}
     ladder = [
         _rendition(f"{stream}.{track}", parts)
-        for track, parts in sorted(tracks.items(), key=lambda one: _height(one[0]))
+        for track, parts in sorted(whole.items(), key=lambda one: _height(one[0]))
         if parts and track not in _SOUNDS
     ]
-    sound = next((tracks[track] for track in _SOUNDS if tracks.get(track)), None)
+    sound = next((whole[track] for track in _SOUNDS if whole.get(track)), None)
     return ladder, _rendition(f"{stream}.{WHOLE_SOUND}", sound) if sound else None
+
+
+def _tiles(stream: str, sheets: Sequence[AssetFile]) -> Tiles | None:
+    """Return the sheets of small pictures, where there are all of them."""
+    if not sheets:
+        return None
+    board = Board.of(sheets[0].layout or "")
+    if len(sheets) != board.sheets:
+        return None
+    prefix = _relative(sheets[0].key).removesuffix("0.jpg")
+    return Tiles(f"{stream}.{TILES}", prefix, board, [sheet.size for sheet in sheets])
 
 
 def _without_gaps(parts: Sequence[AssetFile]) -> list[AssetFile]:

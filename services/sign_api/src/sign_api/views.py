@@ -13,7 +13,7 @@ from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
 from media_contracts.warnings import WarningCode
-from media_records.files import Files, media_of, thumbnail_of
+from media_records.files import TILES, Files, media_of, thumbnail_of
 from media_records.lifecycle import warnings_of
 from media_records.tables import Asset
 from media_runtime.http.app import ApiError
@@ -140,6 +140,7 @@ class AssetView(_View):
     processed_url: str | None = None
     hls_url: str | None = None
     dash_url: str | None = None
+    storyboard_url: str | None = None
     thumbnail_url: str | None = None
     duration_seconds: float | None = None
     width: int | None = None
@@ -175,6 +176,9 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         processed_url=links.link(media.key, LinkKind.MEDIA) if media else None,
         hls_url=links.link(f"{stream}.m3u8", LinkKind.MEDIA) if stream else None,
         dash_url=links.link(f"{stream}.mpd", LinkKind.MEDIA) if stream and media else None,
+        storyboard_url=links.link(f"{stream}.{TILES}.vtt", LinkKind.MEDIA)
+        if stream and media and any(file.track == TILES for file in files)
+        else None,
         thumbnail_url=links.link(thumbnail.key, LinkKind.THUMBNAIL) if thumbnail else None,
         duration_seconds=media.duration_seconds if media else None,
         width=media.width if media else None,
@@ -195,7 +199,7 @@ def _stream(asset: Asset, files: Files) -> str | None:
     if asset.status not in {AssetStatus.PROCESSING, AssetStatus.READY}:
         return None
     media = media_of(files)
-    streams = {file.stream for file in files if file.stream and file.width}
+    streams = {file.stream for file in files if file.stream and file.track != TILES and file.width}
     name = media.name if media and media.name in streams else next(iter(sorted(streams)), None)
     return output_key(asset.company_id, asset.id, asset.attempt, name) if name else None
 

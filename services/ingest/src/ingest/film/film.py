@@ -24,6 +24,7 @@ class Film:
 
     ``track`` is the stream of pictures, ``filters`` make them in the largest size. ``seen`` is the
     size of the source's pictures, ``starts_at`` when its container's clock begins, in seconds.
+    ``loudness`` is how loud it becomes, in LUFS; None for as loud as it is.
     ``claimed_seconds`` is how long it must be to be whole. The grid of a film that is made in one
     piece has no frames: nobody knows how many there will be.
     """
@@ -37,6 +38,7 @@ class Film:
     seen: Size
     starts_at: float = 0.0
     sound: Sound | None = None
+    loudness: float | None = None
     claimed_seconds: float | None = None
     duration_seconds: float | None = None
     frame_rate: float | None = None
@@ -60,6 +62,7 @@ class Film:
             "seen": [self.seen.width, self.seen.height],
             "starts_at": self.starts_at,
             "sound": [list(sound.tracks), sound.filters] if sound else None,
+            "loudness": self.loudness,
             "claimed_seconds": self.claimed_seconds,
             "duration_seconds": self.duration_seconds,
             "frame_rate": self.frame_rate,
@@ -85,6 +88,7 @@ class Film:
             seen=Size(*params["seen"]),
             starts_at=params["starts_at"],
             sound=Sound(tuple(sound[0]), sound[1]) if sound else None,
+            loudness=params["loudness"],
             claimed_seconds=params["claimed_seconds"],
             duration_seconds=params["duration_seconds"],
             frame_rate=params["frame_rate"],

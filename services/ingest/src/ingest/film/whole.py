@@ -6,15 +6,15 @@ ffmpeg follows the source from its beginning and mends its clock on the way, as 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ffmpeg
 from ingest.film.chunk import encoding
 from ingest.film.film import Film
 from ingest.film.sound import Sound
-from ingest.film.soundtrack import ENCODING
-from media_runtime.media.colour import apply
+from ingest.film.soundtrack import ENCODING, RATE
+from media_runtime.media.colour import Filter, apply
 
 SOUND = "sound"
 
@@ -27,11 +27,13 @@ def whole_command(
     *,
     max_seconds: float,
     changes_size: bool,
+    louder: Sequence[Filter] = (),
 ) -> list[str]:
     """
     Return ffmpeg's arguments that write ``<short side>.mp4`` of each size, and ``sound.mp4``.
 
-    They end after *max_seconds*, whatever the source claims to last.
+    They end after *max_seconds*, whatever the source claims to last. *louder* are the filters that
+    make the sound as loud as others.
     """
     media = ffmpeg.input(f"file:{source}", **input_options)
     rate = film.grid.rate
@@ -54,18 +56,27 @@ def whole_command(
         for number, rung in enumerate(film.ladder)
     ]  # fmt: skip
     if film.sound:
-        heard, filtered = _sound(media, film.sound)
+        heard, filtered = _sound(media, film.sound, louder)
         outputs.append(heard.output(f"file:{folder / SOUND}.mp4", **ENCODING, **filtered, **until))
     arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
     return arguments
 
 
-def _sound(media: ffmpeg.Stream, sound: Sound) -> tuple[ffmpeg.Stream, dict[str, object]]:
+def _sound(
+    media: ffmpeg.Stream, sound: Sound, louder: Sequence[Filter]
+) -> tuple[ffmpeg.Stream, dict[str, object]]:
     """Return the sound to write, and the options that it needs."""
     tracks = [media[str(track)] for track in sound.tracks]
-    first = "aresample=48000:async=1:first_pts=0"
+    chain = [
+        Filter("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
+        Filter("aformat", {"channel_layouts": "stereo"}),
+        *louder,
+    ]
     if sound.is_joined:
-        merged = ffmpeg.filter(tracks, "amerge", inputs=len(tracks))
-        return merged.filter("aresample", 48_000, **{"async": 1, "first_pts": 0}), {}
+        return apply(ffmpeg.filter(tracks, "amerge", inputs=len(tracks)), chain), {}
     # In a graph of its own: that of the picture is made anew when its size changes.
-    return tracks[0], {"af": f"{sound.filters},{first},aformat=channel_layouts=stereo"}
+    written = [
+        f"{one.name}=" + ":".join(f"{name}={value}" for name, value in one.words.items())
+        for one in chain
+    ]
+    return tracks[0], {"af": ",".join([sound.filters, *written])}

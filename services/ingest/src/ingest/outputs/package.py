@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import ffmpeg
+import structlog
 from ingest.film import cmaf
 from ingest.film.film import Film
+from ingest.film.storyboard import board_of, sheets_command
 from ingest.metrics import BYTES, WHOLE_FILMS, timed
 from ingest.outputs import video
 from ingest.outputs.source import Done
@@ -28,12 +31,15 @@ from ingest.outputs.stream import (
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_made
 from media_contracts import FileKind, MediaFile, ObjectRef, Stage
-from media_records.files import EARLY_SOUND, WHOLE_SOUND
+from media_records.files import EARLY_SOUND, TILES, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import Task
-from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
+from media_runtime.media.tiles import Board
 from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
+
+log = structlog.get_logger(__name__)
 
 Results = Callable[[Task, Collection[str]], Awaitable[Sequence[Mapping[str, Any]]]]
 _JOIN_SECONDS, _JOIN_CPU_SECONDS = 1800, 600
@@ -83,6 +89,7 @@ class Package:
                 asset.bucket, key, target, content_type=PICTURES_TYPE, cache_control=CACHE_CONTROL
             )
         BYTES.labels("out").inc(size)
+        tiles = await self._storyboard(task, asset, film, told, folder)
         file = MediaFile(
             name=stream,
             kind=FileKind.VIDEO,
@@ -93,7 +100,64 @@ class Package:
             height=seen.height,
             duration_seconds=made.duration_seconds,
         )
-        return Done([file], stage=Stage.TRANSCODED, warnings=[*warnings_in(task.params), *warnings])
+        return Done(
+            [file, *tiles], stage=Stage.TRANSCODED, warnings=[*warnings_in(task.params), *warnings]
+        )
+
+    async def _storyboard(
+        self, task: Task, asset: Asset, film: Film, told: Sequence[Mapping[str, Any]], folder: Path
+    ) -> Sequence[Segment]:
+        """Store sheets of small pictures of the smallest size; a film can do without them."""
+        rung = film.ladder[0]
+        pieces = pieces_of(told, str(rung.short_side))
+        grid = replace(film.grid, frames=sum(piece["samples"] for piece in pieces))
+        board = board_of(grid, rung.size)
+        with timed("storyboard"):
+            source = await self._fetched(asset, pieces, folder / "smallest.mp4")
+            try:
+                await self._ffmpeg.run(
+                    sheets_command(
+                        source, folder / "tiles", grid, rung.size, self._ffmpeg.input_options
+                    ),
+                    reads=source,
+                    writes=folder,
+                    timeout_seconds=_JOIN_SECONDS,
+                    cpu_seconds=_JOIN_CPU_SECONDS,
+                    niceness=self._settings.transcode_niceness,
+                )
+            except FfmpegError as error:
+                log.warning("no_storyboard", error=error.code)
+                return ()
+            sheets = [folder / f"tiles{number}.jpg" for number in range(board.sheets)]
+            return [
+                await self._sheet(task, asset, board, number, sheet)
+                for number, sheet in enumerate(sheets)
+                if sheet.exists()
+            ]
+
+    async def _sheet(
+        self, task: Task, asset: Asset, board: Board, number: int, sheet: Path
+    ) -> Segment:
+        stream = task.params["stream"]
+        key = output_key(
+            asset.company_id, asset.id, asset.attempt, f"{stream}-{TILES}-{number}.jpg",
+            fence=task.fence,
+        )  # fmt: skip
+        size = await self._store.upload(
+            asset.bucket, key, sheet, content_type="image/jpeg", cache_control=CACHE_CONTROL
+        )
+        return Segment(
+            name=f"{stream}-{TILES}-{number}",
+            key=key,
+            content_type="image/jpeg",
+            size=size,
+            width=board.columns * board.width,
+            height=board.rows * board.height,
+            stream=stream,
+            track=TILES,
+            part=number,
+            layout=board.text(),
+        )
 
     async def _joined(
         self, asset: Asset, film: Film, told: Sequence[Mapping[str, Any]], folder: Path

@@ -27,6 +27,7 @@ from media_contracts.warnings import WarningCode
 from media_records.files import EARLY_SOUND, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
+from media_runtime.media.colour import Filter
 from media_runtime.media.ffmpeg import FfmpegError
 from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
@@ -122,8 +123,12 @@ class MakeChunk:
             return _in_one_piece(task, "unproven", faults)
         warnings: Sequence[WarningCode] = ()
         if task.params["is_early"] and job.film.sound:
-            sound = await make_sound(self._transcoder, job, EARLY_SOUND, packets=EARLY_PACKETS)
             is_all = packets_of(job.film.grid) <= EARLY_PACKETS
+            # How loud all of a long film is would take too long to hear.
+            louder = await self._transcoder.louder(job) if is_all else ()
+            sound = await make_sound(
+                self._transcoder, job, EARLY_SOUND, packets=EARLY_PACKETS, louder=louder
+            )
             pieces += [sound] if sound else []
             warnings = (WarningCode.SOUND_LEFT_OUT,) if is_all and not sound else ()
         segments, told = await self._pieces.stored(task, asset, pieces, chunk.number)
@@ -165,7 +170,8 @@ class MakeSound:
         """Make and store the sound; see Doer."""
         job = Job(asset, Film.of(task.params["film"]), source, folder)
         with timed("transcode"):
-            sound = await make_sound(self._transcoder, job, WHOLE_SOUND)
+            louder = await self._transcoder.louder(job)
+            sound = await make_sound(self._transcoder, job, WHOLE_SOUND, louder=louder)
         if sound is None:
             return Done(warnings=(WarningCode.SOUND_LEFT_OUT,), more=True)
         segments, told = await self._pieces.stored(task, asset, [sound], 0)
@@ -211,13 +217,18 @@ class MakeWhole:
         command = whole_command(
             job.source, job.folder, job.film, self._transcoder.input_options,
             max_seconds=self._settings.upload_max_seconds + 1,
-            changes_size=task.params["changes_size"],
+            changes_size=task.params["changes_size"], louder=await self._transcoder.louder(job),
         )  # fmt: skip
         await self._transcoder.run(job, command, seconds=job.film.duration_seconds)
 
 
 async def make_sound(
-    transcoder: Transcoder, job: Job, track: str, *, packets: int | None = None
+    transcoder: Transcoder,
+    job: Job,
+    track: str,
+    *,
+    packets: int | None = None,
+    louder: Sequence[Filter] = (),
 ) -> Piece | None:
     """Return a film's sound, or as many *packets* of it; None where it cannot be decoded."""
     film = job.film
@@ -225,8 +236,9 @@ async def make_sound(
         return None
     target = job.folder / f"{track}.mp4"
     command = sound_command(
-        job.source, target, film.grid, film.sound, transcoder.input_options, packets=packets
-    )
+        job.source, target, film.grid, film.sound, transcoder.input_options,
+        packets=packets, louder=louder,
+    )  # fmt: skip
     try:
         await transcoder.run(job, command, seconds=float(film.grid.seconds), tells=False)
     except FfmpegError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from uuid import UUID
 
 from ingest.domain import most_output_bytes, transcode_cpu_seconds, transcode_limit_seconds
 from ingest.film.film import Film
+from ingest.film.loudness import correction, measure
 from ingest.metrics import ENCODE_SPEED, ENCODED_SECONDS
 from ingest.settings import IngestSettings
 from media_contracts import MEDIA_STATUS, AssetProgressed, Stage
@@ -20,6 +21,7 @@ from media_records.lifecycle import asset_event
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.kafka.producer import Producer
+from media_runtime.media.colour import Filter
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegTimeoutError
 
 SERVICE = "ingest"
@@ -99,6 +101,18 @@ class Transcoder:
         if seconds and tells:
             ENCODED_SECONDS.inc(seconds)
             ENCODE_SPEED.observe(seconds / (time.monotonic() - started))
+
+    async def louder(self, job: Job) -> Sequence[Filter]:
+        """Return the filters that make a film's sound as loud as it shall be."""
+        film = job.film
+        if film.sound is None or film.loudness is None:
+            return ()
+        measured = await measure(
+            self._ffmpeg, job.source, film.sound, job.folder,
+            max_seconds=film.duration_seconds or self._settings.upload_max_seconds,
+            niceness=self._settings.transcode_niceness,
+        )  # fmt: skip
+        return correction(measured, film.loudness)
 
 
 class Progress:

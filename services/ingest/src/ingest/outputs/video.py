@@ -93,6 +93,7 @@ class _Planner:
             seen=Size(source.width, source.height),
             starts_at=source.starts_at,
             sound=source.sound,
+            loudness=output.loudness,
             claimed_seconds=source.claimed_seconds,
             duration_seconds=source.duration_seconds,
             frame_rate=source.frame_rate,
