@@ -25,7 +25,9 @@ from media_runtime.media.ffmpeg import Ffmpeg
 
 def an_asset(content_type: str, size: int) -> Asset:
     """Return what tasks know of an asset."""
-    facts = {"id": uuid4(), "company_id": uuid4(), "attempt": 1, "bucket": "bucket"}
+    facts = {
+        "id": uuid4(), "company_id": uuid4(), "attempt": 1, "bucket": "bucket", "traceparent": None,
+    }  # fmt: skip
     return cast("Asset", SimpleNamespace(content_type=content_type, size=size, **facts))
 
 

@@ -32,7 +32,7 @@ from media_records.lifecycle import (
     change,
     lock_asset,
 )
-from media_records.tasks import FENCE_REJECTIONS, LostLeaseError, Pool, Turns
+from media_records.tasks import FENCE_REJECTIONS, LostLeaseError, NewTask, Pool, Turns
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
 from media_runtime.database.postgres import Database
@@ -172,6 +172,9 @@ def begin(work, claim, settings):
             if asset.status == AssetStatus.PENDING:
                 await change(tx, asset, AssetStatus.PROCESSING, at=AT)
             follows = plan(settings.profile, SOURCES[content_type])
+            if content_type.startswith("video/"):
+                # In one task: of how a film becomes many there are tests of their own.
+                follows = (NewTask("video", "encode", Pool.ENCODE), *follows)
             await tasks.finish(tx, inspect, then=follows)
         found = [await claim(Pool.ENCODE, Pool.PICTURES) for _ in follows]
         return {task.name: task for task in found}

@@ -221,7 +221,7 @@ class Inspecting(Inspect):
         wanted = plan(self._settings.profile, found)
         if asset.content_type.startswith("video/"):
             pictures = [task for task in wanted if task.pool == Pool.PICTURES]
-            wanted = (_VIDEO, *pictures, _PREVIEW)
+            wanted = (_FILM, *pictures, _PREVIEW)
         return Done(then=wanted, stage=Stage.PROBED, probe=found.probe, warnings=found.warnings)
 
 
@@ -241,7 +241,7 @@ class Make:
 
 
 # As one task: of how a film becomes many there are tests of their own.
-_VIDEO = NewTask(limits.VIDEO, limits.ENCODE, Pool.ENCODE)
+_FILM = NewTask(limits.VIDEO, limits.ENCODE, Pool.ENCODE)
 _PREVIEW = NewTask(
     limits.PREVIEW, limits.PREVIEW, Pool.ENCODE, needs=(limits.VIDEO,), required=False
 )
@@ -269,6 +269,10 @@ class NoFfmpeg:
     async def probe(self, _: Path) -> MediaInfo:
         """Say that it is a short clip."""
         return _VIDEO
+
+    async def read_lines(self, *_: object, **__: object) -> bool:
+        """Say nothing of its packets."""
+        return False
 
 
 @dataclass(eq=False)

@@ -38,7 +38,7 @@ COLUMNS = {
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
     "tasks": """
         state waits_for not_before tries preemptions fence owner lease_until last_error claimed_at
-        finished_at
+        finished_at result
     """,
     "company_work": "seconds at",
     "asset_files": "key version_id sha256",
@@ -143,6 +143,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
         ("forget_relayed", "media_relay"),
         ("forget_files", "media_sign_api"),
         ("forget_files", "media_internal"),
+        ("forget_stream", "media_internal"),
         ("redeem_ticket", "media_notifier"),
     }
     assert all(row["proconfig"] == ["search_path=pg_catalog, pg_temp"] for row in rows)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
 from typing import Literal
 
 import pytest
 from ingest import plan as planning
+from ingest.film.grid import Grid
+from ingest.film.sound import Sound
 from ingest.outputs.source import Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
 from media_contracts import Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_contracts.profiles import DEFAULT, Output
 from media_records.tasks import NewTask, Pool
+from media_runtime.media.info import VideoStream
 from pydantic import ValidationError
 
-FILM = Source(MediaKind.VIDEO, 3840, 2160, duration_seconds=60.0, frame_rate=30.0, has_sound=True)
+VIDEO = VideoStream("h264", 3840, 2160, 0, 30.0, "yuv420p", 1.0)
+FILM = Source(
+    MediaKind.VIDEO, 3840, 2160, duration_seconds=60.0, frame_rate=30.0, video=VIDEO,
+    has_sound=True, sound=Sound((1,), "aresample=async=1"),
+    grid=Grid(Fraction(30), 1800, Fraction(0), 0, keys=tuple(map(Fraction, range(60)))),
+)  # fmt: skip
 PHOTO = Source(MediaKind.IMAGE, 4000, 3000)
 
 
@@ -24,14 +34,16 @@ def by_name(tasks):
 
 def test_a_film_gets_a_video_and_a_thumbnail():
     tasks = by_name(plan(DEFAULT, FILM))
-    assert set(tasks) == {"video", "pictures"}
+    chunks = [f"video-{number:04}" for number in range(6)]
+    assert set(tasks) == {"video-early", *chunks, "video-sound", "video", "pictures"}
     video, pictures = tasks["video"], tasks["pictures"]
-    assert (video.pool, video.params["width"], video.params["height"]) == (Pool.ENCODE, 1920, 1080)
-    assert video.params["has_sound"] is True
+    assert (video.pool, video.params["film"]["ladder"][-1][1:3]) == (Pool.ENCODE, [1920, 1080])
+    assert video.needs == ("video-early", *chunks, "video-sound")
     assert (pictures.pool, [one["name"] for one in pictures.params["pictures"]]) == (
         Pool.PICTURES, ["thumbnail"],
     )  # fmt: skip
-    assert all(task.required and not task.needs for task in tasks.values())
+    assert all(task.required for task in tasks.values())
+    assert all(not task.needs for task in tasks.values() if task is not video)
 
 
 def test_an_image_gets_an_image_and_a_thumbnail_in_one_task():
@@ -52,12 +64,13 @@ def test_the_settings_profile_is_the_built_in_one(tmp_path):
 def test_a_longer_or_larger_film_costs_more():
     def cost(**changes):
         source = Source(**{**FILM.__dict__, **changes})
-        return by_name(plan(DEFAULT, source))["video"].cost_seconds
+        return sum(task.cost_seconds for task in plan(DEFAULT, source))
 
     usual = cost()
-    assert cost(duration_seconds=600.0) > 9 * usual
+    assert FILM.grid is not None
+    assert cost(grid=replace(FILM.grid, frames=18_000)) > 9 * usual
     assert cost(width=640, height=360) < usual / 4
-    assert cost(frame_rate=None) == pytest.approx(usual, rel=0.5), "an unknown rate is a usual one"
+    assert cost(grid=None) == pytest.approx(usual, rel=0.2), "in one piece it costs the same"
 
 
 def test_a_photo_in_many_scans_costs_more():
@@ -82,8 +95,11 @@ def test_optional_outputs_make_optional_tasks():
         ),
     )  # fmt: skip
     tasks = by_name(plan(profile, FILM))
-    assert [tasks[name].required for name in ("video", "pictures")] == [False, False]
-    assert tasks["video"].priority == 3
+    assert not any(task.required for task in tasks.values())
+    usual = by_name(plan(DEFAULT, FILM))
+    assert all(
+        tasks[name].priority > task.priority for name, task in usual.items() if name != "pictures"
+    )
 
 
 def test_another_picture_is_one_line():
@@ -109,9 +125,9 @@ def waveforms(outputs, source):
 def test_another_kind_of_output_is_a_planner_and_a_line(monkeypatch):
     monkeypatch.setattr(planning, "PLANNERS", {**planning.PLANNERS, Waveform: waveforms})
     profile = DEFAULT.model_copy(update={"outputs": (*DEFAULT.outputs, Waveform(name="sound"))})
-    assert set(by_name(plan(profile, FILM))) == {"video", "pictures", "sound"}
+    assert "sound" in by_name(plan(profile, FILM))
     silent = Source(**{**FILM.__dict__, "has_sound": False})
-    assert set(by_name(plan(profile, silent))) == {"video", "pictures"}
+    assert "sound" not in by_name(plan(profile, silent))
 
 
 def test_two_outputs_of_one_name_are_refused():

@@ -122,9 +122,8 @@ class _Planner:
         made = [*self._beginning(first), *(self._chunk(one) for one in others)]
         if self.film.sound and packets_of(grid) > EARLY_PACKETS:
             made.append(self._sound(float(grid.seconds)))
-        params = {name: self._params[name] for name in ("stream", "film", "warnings")}
         package = package_task(
-            output.name, params, tuple(one.name for one in made),
+            output.name, self._params, tuple(one.name for one in made),
             required=output.required, priority=self._priority,
         )  # fmt: skip
         return [*made, package]

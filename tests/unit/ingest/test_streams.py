@@ -1,0 +1,216 @@
+"""A film is many tasks, and all their pieces together are the film, or it is made in one piece."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ingest.film import cmaf
+from ingest.film.film import Film, chunk_of, chunk_params
+from ingest.film.ladder import Chunk
+from ingest.film.scan import scan
+from ingest.film.sound import candidates, choose
+from ingest.outputs import package
+from ingest.outputs import stream as streams
+from ingest.outputs.source import Source
+from ingest.outputs.video import plan
+from ingest.settings import IngestSettings
+from media_contracts import MediaKind, VideoOutput
+from media_records.files import Segment
+from media_records.tasks import NewTask
+
+from support.films import FFMPEG, silence_progress
+from support.making import Made, Making, an_asset
+from support.media_files import run_ffmpeg
+
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+OUTPUT = VideoOutput(name="video", short_sides=(48,), preset="ultrafast")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch):
+    silence_progress(monkeypatch)
+
+
+def filmed(path: Path, *options: str, seconds: float = 26) -> Path:
+    run_ffmpeg(
+        "-f", "lavfi", "-i", f"testsrc2=size=128x72:rate=25:duration={seconds}",
+        "-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}",
+        *X264, "-g", "25", "-c:a", "aac", *options, str(path),
+    )  # fmt: skip
+    return path
+
+
+def settings_in(folder: Path) -> IngestSettings:
+    return IngestSettings(
+        kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
+        s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
+    )  # fmt: skip
+
+
+async def source_of(path: Path) -> Source:
+    info = await FFMPEG.probe(path)
+    assert info.video is not None
+    sound = choose(candidates(info.audio_streams), {})
+    grid = await scan(FFMPEG, path, info, sound, most_seconds=3600)
+    return Source(
+        MediaKind.VIDEO, info.video.width, info.video.height, frame_rate=info.video.frame_rate,
+        duration_seconds=info.duration_seconds, video=info.video, sound=sound, grid=grid,
+        starts_at=info.start_seconds,
+    )  # fmt: skip
+
+
+async def made_of(path: Path, folder: Path, source: Source | None = None) -> Made:
+    making = Making(settings_in(folder), FFMPEG, folder / "made")
+    tasks = plan([OUTPUT], source or await source_of(path))
+    return await making.all(tasks, path, an_asset("video/mp4", 1_000_000))
+
+
+def kinds(made: Made) -> list[str]:
+    return list(made.done)
+
+
+def frames_of(made: Made, track: str) -> list[int]:
+    parts = sorted(
+        (file.part, path)
+        for done in made.done.values()
+        for file in done.files
+        if isinstance(file, Segment) and file.track == track
+        for path in [made.files[file.name]]
+    )
+    assert [number for number, _ in parts] == list(range(len(parts)))
+    return [cmaf.read(path.read_bytes()).samples for _, path in parts]
+
+
+async def test_the_pieces_of_a_film_are_all_of_it(tmp_path):
+    made = await made_of(filmed(tmp_path / "film.mp4"), tmp_path)
+    assert kinds(made) == ["video-early", "video-0001", "video-0002", "video-sound", "video"]
+    for track in ("48", "72"):
+        assert sum(frames_of(made, track)) == 26 * 25
+    info = await FFMPEG.probe(made.files["video"])
+    assert (info.video.width, info.video.height) == (128, 72)
+    assert info.duration_seconds == pytest.approx(26, abs=0.05)
+    (told,) = made.done["video-early"].tells
+    assert (told.seconds, told.duration_seconds) == (8, 26)
+
+
+async def test_a_film_whose_clock_cannot_be_believed_is_made_in_one_piece(tmp_path):
+    parts = []
+    for number, late in enumerate((0, 40_000)):
+        part = filmed(tmp_path / f"{number}.ts", "-output_ts_offset", str(late), seconds=4)
+        parts.append(part.read_bytes())
+    path = tmp_path / "film.ts"
+    path.write_bytes(b"".join(parts))
+    source = await source_of(path)
+    assert source.grid is None or source.grid.faults
+    made = await made_of(path, tmp_path, source)
+    assert kinds(made) == ["video-whole", "video-whole-package"]
+    for track in ("48", "72"):
+        assert sum(frames_of(made, track)) == pytest.approx(200, abs=3)
+
+
+async def test_a_chunk_that_does_not_fit_leads_to_the_film_in_one_piece(tmp_path, monkeypatch):
+    read = cmaf.faults
+
+    def doubtful(track, *, first, **more):
+        return ["a picture is missing"] if first else read(track, first=first, **more)
+
+    monkeypatch.setattr(streams.cmaf, "faults", doubtful)
+    made = await made_of(filmed(tmp_path / "film.mp4"), tmp_path)
+    assert kinds(made) == ["video-early", "video-0001", "video-whole", "video-whole-package"]
+    assert made.done["video-0001"].instead_of == "video"
+    info = await FFMPEG.probe(made.files["video"])
+    assert info.duration_seconds == pytest.approx(26, abs=0.1)
+
+
+async def test_a_join_that_is_not_proven_leads_to_the_film_in_one_piece(tmp_path, monkeypatch):
+    monkeypatch.setattr(package, "faults", lambda *_: ["chunk 0 does not meet chunk 1"])
+    made = await made_of(filmed(tmp_path / "film.mp4"), tmp_path)
+    assert kinds(made)[-2:] == ["video", "video-whole"]
+    assert made.done["video"].instead_of == "video"
+
+
+def told(number: int, first: str, after: str | None, **tracks: int) -> dict[str, Any]:
+    files = {
+        side.removeprefix("v"): {"head": f"head {side}", "samples": samples}
+        for side, samples in tracks.items()
+    }
+    return {"number": number, "seam": [first, after], "files": files}
+
+
+def a_film() -> Film:
+    params = {
+        "track": 0, "filters": [], "rate": "25", "frames": 100, "origin": "0", "tick": 0,
+        "ladder": [[48, 86, 48, 350], [72, 128, 72, 350]], "preset": "ultrafast", "crf": 23,
+        "seen": [128, 72], "starts_at": 0.0, "sound": None, "loudness": -16.0,
+        "claimed_seconds": None, "duration_seconds": 4.0, "frame_rate": 25.0,
+    }  # fmt: skip
+    return Film.of(params)
+
+
+WHOLE = [
+    told(0, "a", "b", v48=50),
+    told(0, "a", "b", v72=50),
+    told(1, "b", None, v48=50, v72=50),
+]
+
+
+def test_pieces_that_fit_have_no_faults():
+    assert package.faults(a_film(), WHOLE) == []
+    assert package.faults(a_film(), list(reversed(WHOLE))) == []
+
+
+@pytest.mark.parametrize(
+    ("pieces", "fault"),
+    [
+        (WHOLE[:2], "not 100"),
+        ([*WHOLE[:2], told(1, "x", None, v48=50, v72=50)], "does not meet"),
+        ([*WHOLE[:2], told(2, "b", None, v48=50, v72=50)], "does not meet"),
+        ([told(0, "z", "b", v48=50), *WHOLE[1:]], "two decodes"),
+        ([*WHOLE[:2], told(1, "b", None, v48=50)], "1 pieces of 72, not 2"),
+        ([*WHOLE[:2], told(1, "b", None, v48=50, v72=49)], "99 pictures of 72"),
+    ],
+)
+def test_pieces_that_do_not_fit_are_told(pieces, fault):
+    assert any(fault in one for one in package.faults(a_film(), pieces))
+
+
+def test_another_head_is_told():
+    pieces = json.loads(json.dumps(WHOLE))
+    pieces[2]["files"]["72"]["head"] = "another"
+    assert package.faults(a_film(), pieces) == ["the heads of 72 differ"]
+
+
+def test_what_tasks_know_of_a_film_survives_as_json():
+    film = a_film()
+    assert Film.of(json.loads(json.dumps(film.params()))) == film
+    for chunk in (Chunk(0, 0, 50), Chunk(3, 150, 50, Fraction(1001, 30))):
+        assert chunk_of(json.loads(json.dumps(chunk_params(chunk)))) == chunk
+
+
+async def planned(tmp_path, **changed: Any) -> list[NewTask]:
+    source = await source_of(filmed(tmp_path / "film.mp4", seconds=1))
+    assert source.grid is not None
+    grid = replace(source.grid, frames=3_000, keys=tuple(Fraction(n) for n in range(120)))
+    return list(plan([VideoOutput(name="video")], replace(source, grid=grid, **changed)))
+
+
+async def test_the_beginning_of_a_large_film_comes_first(tmp_path):
+    tasks = await planned(tmp_path, width=1920, height=1080)
+    assert tasks[0].name == "video-early"
+    assert tasks[0].priority < tasks[-1].priority < min(task.priority for task in tasks[1:-2])
+    assert tasks[0].cost_seconds < tasks[1].cost_seconds / 2
+    assert tasks[-1].needs == tuple(task.name for task in tasks[:-1])
+
+
+async def test_a_small_film_has_no_task_too_many(tmp_path):
+    tasks = await planned(tmp_path, sound=None)
+    assert [task.name for task in tasks if task.kind == "chunk"][:2] == [
+        "video-early",
+        "video-0001",
+    ]
+    assert all(task.kind != "sound" for task in tasks)
