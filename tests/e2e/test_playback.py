@@ -104,7 +104,7 @@ async def test_each_size_is_a_whole_playlist(film):
     playlists = await fetched(film.company, asset["hlsUrl"])
     master = playlists.pop(asset["hlsUrl"])
     found = [
-        tuple(map(int, size)) for size in re.findall(r"INF:[^\n]*RESOLUTION=(\d+)x(\d+)", master)
+        tuple(map(int, size)) for size in re.findall(r"#EXT-X-STREAM-INF:[^\n]*RESOLUTION=(\d+)x(\d+)", master)
     ]
     assert sorted(set(found)) == SIZES
     for url, playlist in playlists.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from ingest.outputs import video as outputs
+from ingest.outputs.transcode import Progress
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.sandbox import Sandbox
@@ -61,7 +61,7 @@ async def fuzz(
     honest.mkdir(parents=True, exist_ok=True)
     seeds = honest_files(honest)
     report, ends = Report(seed), time.monotonic() + seconds
-    deaf = mock.patch.object(outputs._Progress, "report", _nobody_hears)
+    deaf = mock.patch.object(Progress, "report", _nobody_hears)
     async with PicturePool(Sandbox("bubblewrap"), workers=1) as pool:
         pipeline = Pipeline(pool, Ffmpeg(Sandbox("bubblewrap")), folder)
         for number in [only] if only is not None else range(most_files):
