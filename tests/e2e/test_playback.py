@@ -103,9 +103,8 @@ async def test_each_size_is_a_whole_playlist(film):
     asset = await film.company.asset(film.asset_id)
     playlists = await fetched(film.company, asset["hlsUrl"])
     master = playlists.pop(asset["hlsUrl"])
-    found = [
-        tuple(map(int, size)) for size in re.findall(r"#EXT-X-STREAM-INF:[^\n]*RESOLUTION=(\d+)x(\d+)", master)
-    ]
+    sizes = re.findall(r"#EXT-X-STREAM-INF:[^\n]*RESOLUTION=(\d+)x(\d+)", master)
+    found = [(int(width), int(height)) for width, height in sizes]
     assert sorted(set(found)) == SIZES
     for url, playlist in playlists.items():
         assert "#EXT-X-ENDLIST" in playlist
