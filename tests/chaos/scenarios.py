@@ -270,7 +270,8 @@ async def _freeze_a_worker(run: Run, settings: dict[str, str] | None = None, *, 
 
     *late* is when its encoder, which nobody froze, has finished: then it has a result to give.
     """
-    clip = media.long_clip(12.0)
+    # Of a large film even the first chunk takes longer than waking and giving a result.
+    clip = media.long_clip(6.0, "1920x1080")
     await run.load(2, samples=[clip], concurrency=2)
     await run.until(lambda: _encoders(run, 2), 30)
     with run.harness.frozen("ingest"):
