@@ -31,9 +31,11 @@ from ingest.outputs.stream import (
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_made
 from media_contracts import FileKind, MediaFile, ObjectRef, Stage
+from media_contracts.errors import ErrorCode
 from media_records.files import EARLY_SOUND, TILES, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import Task
+from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
 from media_runtime.media.tiles import Board
 from media_runtime.storage.keys import output_key
@@ -43,7 +45,7 @@ log = structlog.get_logger(__name__)
 
 Results = Callable[[Task, Collection[str]], Awaitable[Sequence[Mapping[str, Any]]]]
 _JOIN_SECONDS, _JOIN_CPU_SECONDS = 1800, 600
-_MADE_OF = (video.CHUNK, video.SOUND, video.WHOLE)
+_IN_CHUNKS, _IN_ONE_PIECE = (video.CHUNK, video.SOUND), (video.WHOLE,)
 _BYTES_MORE = 1.05
 
 
@@ -63,12 +65,15 @@ class Package:
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:  # noqa: ARG002 - a Doer
         """Prove that the pieces fit, and store one file of them; see Doer."""
         film = Film.of(task.params["film"])
+        kinds = _IN_ONE_PIECE if task.params["is_whole"] else _IN_CHUNKS
         told = [
             one
-            for one in await self._results(task, _MADE_OF)
+            for one in await self._results(task, kinds)
             if one.get("stream") == task.params["stream"] and "files" in one
         ]
         found = faults(film, told)
+        if found and task.params["is_whole"]:
+            raise PermanentError(ErrorCode.TRANSCODE_FAILED, detail="; ".join(found))
         if found:
             WHOLE_FILMS.labels("joins").inc()
             return Done(

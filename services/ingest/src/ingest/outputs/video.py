@@ -62,9 +62,10 @@ def package_task(
     name: str, params: dict[str, Any], needs: tuple[str, ...], *, required: bool, priority: int
 ) -> NewTask:
     """Return what proves that all that these tasks made fits, and makes one file of it."""
+    is_whole = needs == (f"{name}-whole",)
     return NewTask(
-        f"{needs[0]}-package" if needs[0].endswith("-whole") else name,
-        PACKAGE, Pool.ENCODE, params, needs,
+        f"{name}-whole-package" if is_whole else name,
+        PACKAGE, Pool.ENCODE, {**params, "is_whole": is_whole}, needs,
         required=required, priority=priority + _STEPS[PACKAGE], cost_seconds=_PACKAGE_COST,
     )  # fmt: skip
 
