@@ -29,6 +29,7 @@ _PROGRESS_SECONDS = 1.0
 _MOST_ATTEMPTS = 1000
 # Decoding begins this much before what is asked for, at most.
 _RUN_UP_SECONDS = 30.0
+_CORES = 3
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,15 @@ class Transcoder:
                 command,
                 reads=job.source,
                 writes=job.folder,
+                # The limit is meant for all cores, and a chunk has one.
                 timeout_seconds=min(
-                    transcode_limit_seconds(seconds), settings.transcode_max_seconds
+                    _CORES * transcode_limit_seconds(seconds), settings.transcode_max_seconds
                 ),
                 cpu_seconds=transcode_cpu_seconds(
                     min(whole, lasts + _RUN_UP_SECONDS), film.frame_rate, film.seen
                 ),
-                max_bytes=most_output_bytes(asset.size),
+                # All sizes together take about twice what the largest does.
+                max_bytes=2 * most_output_bytes(asset.size),
                 niceness=settings.transcode_niceness,
                 on_progress=report,
             )
