@@ -12,7 +12,12 @@ from pydantic import Field
 
 
 class IngestSettings(
-    KafkaSettings, PostgresSettings, StorageSettings, SandboxSettings, env_prefix="INGEST_"
+    KafkaSettings,
+    PostgresSettings,
+    StorageSettings,
+    SandboxSettings,
+    env_prefix="INGEST_",
+    env_parse_none_str="null",
 ):
     """What ingest is told by its environment; times in seconds, sizes in pixels."""
 
