@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,7 @@ from media_runtime.media.manifests import (
     Layout,
     Part,
     Rendition,
+    continued,
     dash,
     hls_keys,
     hls_master,
@@ -141,6 +143,22 @@ def test_a_playlist_that_grows_has_no_end_and_begins_at_its_beginning():
     assert "#EXT-X-PLAYLIST-TYPE:EVENT" in text
     assert "#EXT-X-START:TIME-OFFSET=0" in text
     assert hls_media(a_rendition("v64", 1000, 3000)).endswith("#EXT-X-ENDLIST\n")
+
+
+def test_what_goes_on_in_another_file_keeps_what_it_listed():
+    begun = replace(a_rendition("sound", 100, 100, 100, 100), name="early")
+    whole = replace(a_rendition("sound", *[200] * 7), fragments=tuple(
+        replace(part, uri="whole.mp4") for part in a_rendition("sound", *[200] * 7).fragments
+    ))  # fmt: skip
+    listed = hls_media(begun, is_whole=False).splitlines()
+    later = hls_media(continued(begun, whole), is_whole=False).splitlines()
+    assert later[: len(listed)] == listed
+    assert later[len(listed) :] == [
+        "#EXTINF:4.000000,", "#EXT-X-BYTERANGE:400@900", "whole.mp4",
+        "#EXTINF:2.000000,", "#EXT-X-BYTERANGE:200@1300", "whole.mp4",
+    ]  # fmt: skip
+    assert continued(begun, begun) == begun
+    assert continued(whole, whole) == whole
 
 
 def test_a_film_without_sound_has_manifests_without_it():

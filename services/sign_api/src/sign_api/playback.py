@@ -26,6 +26,7 @@ from media_runtime.http.links import LinkKind, LinkRefusedError
 from media_runtime.media.manifests import (
     Layout,
     Rendition,
+    continued,
     dash,
     hls_keys,
     hls_master,
@@ -83,13 +84,16 @@ def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None
     """Return the manifest of this name; None where the stream has none of it."""
     tracks = {track: list(parts) for track, parts in groupby(files, key=lambda file: file.track)}
     tiles = _tiles(stream, tracks.pop(TILES, []))
-    ladder, sound = _renditions(stream, tracks)
+    sounds = {track: tracks.pop(track) for track in _SOUNDS if track in tracks}
+    ladder, heard = _ladder(stream, tracks), _heard(stream, sounds)
+    sound = heard.get(WHOLE_SOUND)
     if not ladder:
         return None
+    listed = sound if is_whole else heard.get(EARLY_SOUND)
     texts: dict[str, Callable[[], str]] = {
-        f"{stream}.m3u8": partial(hls_master, ladder, sound, is_whole=is_whole, tiles=tiles)
+        f"{stream}.m3u8": partial(hls_master, ladder, listed, is_whole=is_whole, tiles=tiles)
     }
-    for one in [*ladder, *([sound] if sound else [])]:
+    for one in [*ladder, *heard.values()]:
         texts[f"{one.name}.m3u8"] = partial(hls_media, one, is_whole=is_whole)
     if is_whole:
         texts[f"{stream}.mpd"] = partial(dash, ladder, sound, tiles)
@@ -101,18 +105,30 @@ def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None
     return write() if write else None
 
 
-def _renditions(
-    stream: str, tracks: Mapping[str | None, Sequence[AssetFile]]
-) -> tuple[list[Rendition], Rendition | None]:
-    """Return the sizes of a stream, the smallest first, and its sound, as far as they go."""
+def _ladder(stream: str, tracks: Mapping[str | None, Sequence[AssetFile]]) -> list[Rendition]:
+    """Return the sizes of a stream, the smallest first, as far as they go."""
     whole = {track or "": _without_gaps(parts) for track, parts in tracks.items()}
-    ladder = [
+    return [
         _rendition(f"{stream}.{track}", parts)
         for track, parts in sorted(whole.items(), key=lambda one: _height(one[0]))
-        if parts and track not in _SOUNDS
+        if parts
     ]
-    sound = next((whole[track] for track in _SOUNDS if whole.get(track)), None)
-    return ladder, _rendition(f"{stream}.{WHOLE_SOUND}", sound) if sound else None
+
+
+def _heard(stream: str, sounds: Mapping[str, Sequence[AssetFile]]) -> dict[str, Rendition]:
+    """
+    Return the sound of a stream, whole and as it began, as far as there is any.
+
+    Who began early hears the rest after the beginning that was made first, although the whole has
+    another beginning: what a playlist has listed may not become another file.
+    """
+    if not sounds:
+        return {}
+    whole, begun = (
+        _rendition(f"{stream}.{track}", sounds.get(track) or next(iter(sounds.values())))
+        for track in _SOUNDS
+    )
+    return {WHOLE_SOUND: whole, EARLY_SOUND: continued(begun, whole)}
 
 
 def _tiles(stream: str, sheets: Sequence[AssetFile]) -> Tiles | None:

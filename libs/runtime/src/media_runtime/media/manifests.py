@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
@@ -130,6 +132,13 @@ def rendition(
         name, first.codecs, first.timescale, uri, first.head, parts,
         width, height, Fraction(first.rate) if first.rate else None,
     )  # fmt: skip
+
+
+def continued(begun: Rendition, whole: Rendition) -> Rendition:
+    """Return *begun*, and after it what *whole* has from there on; their heads are the same."""
+    ends = list(accumulate(one.ticks for one in whole.fragments))
+    there = bisect_right(ends, sum(one.ticks for one in begun.fragments))
+    return replace(begun, fragments=(*begun.fragments, *whole.fragments[there:]))
 
 
 def hls_media(one: Rendition, *, is_whole: bool = True) -> str:
