@@ -673,7 +673,7 @@ def _scenario(
 SCENARIOS = {
     scenario.name: scenario
     for scenario in (
-        _scenario("parts", kill_every_part, hits=(30, 4)),
+        _scenario("parts", kill_every_part, hits=(30, 4), quiet_seconds=240),
         _scenario("kills", kill_services, hits=(50, 3)),
         _scenario("points", kill_at_points, hits=(32, 1)),
         _scenario("broker", broker_away, hits=(3, 1)),

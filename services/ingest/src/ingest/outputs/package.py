@@ -47,6 +47,8 @@ Results = Callable[[Task, Collection[str]], Awaitable[Sequence[Mapping[str, Any]
 _JOIN_SECONDS, _JOIN_CPU_SECONDS = 1800, 600
 _IN_CHUNKS, _IN_ONE_PIECE = (video.CHUNK, video.SOUND), (video.WHOLE,)
 _BYTES_MORE = 1.05
+# With fewer there is nothing to find by them.
+_LEAST_TILES = 3
 
 
 class Package:
@@ -117,6 +119,8 @@ class Package:
         pieces = pieces_of(told, str(rung.short_side))
         grid = replace(film.grid, frames=sum(piece["samples"] for piece in pieces))
         board = board_of(grid, rung.size)
+        if board.count < _LEAST_TILES:
+            return ()
         with timed("storyboard"):
             source = await self._fetched(asset, pieces, folder / "smallest.mp4")
             try:

@@ -56,12 +56,17 @@ class Pieces:
         self._store = store
 
     async def stored(
-        self, task: Task, asset: Asset, pieces: Sequence[Piece], part: int
+        self, task: Task, asset: Asset, pieces: Sequence[Piece], part: int, *, label: str = ""
     ) -> tuple[list[Segment], dict[str, Any]]:
-        """Store the pieces, as part *part* of their tracks; return them as files, and as JSON."""
+        """
+        Store the pieces, as part *part* of their tracks; return them as files, and as JSON.
+
+        What is made in one piece needs a *label*: a chunk's task may have the same fence, and a
+        worker that has lost it may still store something.
+        """
         with timed("upload"):
             segments = await asyncio.gather(
-                *(self._one(task, asset, piece, part) for piece in pieces)
+                *(self._one(task, asset, piece, part, label) for piece in pieces)
             )
         told = {
             piece.track: {
@@ -74,8 +79,8 @@ class Pieces:
         }
         return list(segments), told
 
-    async def _one(self, task: Task, asset: Asset, piece: Piece, part: int) -> Segment:
-        name = f"{task.params['stream']}-{piece.track}-{part:04}"
+    async def _one(self, task: Task, asset: Asset, piece: Piece, part: int, label: str) -> Segment:
+        name = f"{task.params['stream']}-{piece.track}-{label or f'{part:04}'}"
         key = output_key(asset.company_id, asset.id, asset.attempt, f"{name}.mp4", fence=task.fence)
         content_type = PICTURES_TYPE if piece.rung else SOUND_TYPE
         size = await self._store.upload(
@@ -203,7 +208,7 @@ class MakeWhole:
                 warnings = (WarningCode.SOUND_LEFT_OUT,)
                 await self._encode(task, job)
         pieces = await asyncio.to_thread(_read_whole, job)
-        segments, told = await self._pieces.stored(task, asset, pieces, 0)
+        segments, told = await self._pieces.stored(task, asset, pieces, 0, label="whole")
         stream = task.params["stream"]
         result = {"stream": stream, "number": 0, "seam": [None, None], "files": told}
         params = {**task.params, "film": job.film.params()}

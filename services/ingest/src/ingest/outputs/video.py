@@ -24,8 +24,8 @@ from media_records.tasks import NewTask, Pool
 from media_runtime.media.info import VideoStream
 
 CHUNK, SOUND, WHOLE, PACKAGE = "chunk", "sound", "whole", "package"
-# Of the tasks of one output: what can be watched soon comes first.
-_STEPS = {"early": -9, PACKAGE: -8, SOUND: -5, CHUNK: 0, WHOLE: 0}
+# Of the tasks of one output: the last one, which is short, and then what can be watched soon.
+_STEPS = {PACKAGE: -9, "early": -8, SOUND: -5, CHUNK: 0, WHOLE: 0}
 _PRIORITIES = 10
 # With a chunk that takes longer, its smallest size is made apart from it, and before.
 _LONG_SECONDS = 1.5
