@@ -12,8 +12,10 @@ from ingest.film.sound import Sound
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import MediaInfo
 
-# Four hours of 30 pictures a second; an hour of them takes two seconds.
-_MOST_PACKETS, _CPU_SECONDS = 500_000, 60
+# Four hours of 30 pictures a second; an hour of them, some 500 MB, takes two seconds.
+_MOST_PACKETS = 500_000
+# A small file that tells of many pictures holds a worker up for no longer than this.
+_LEAST_CPU_SECONDS, _BYTES_A_CPU_SECOND = 2, 20_000_000
 _LINE = re.compile(r"(-?\d+|N/A),(-?\d+|N/A),(\d+|N/A),(\w*)")
 _TIME_BASE = re.compile(r"(\d+)/([1-9]\d*)")
 # Sound that ends this much later is no rounding: the last picture stands still for it.
@@ -48,7 +50,7 @@ async def scan(
         ("-select_streams", str(info.video.index),
          "-show_entries", "packet=pts,dts,duration,flags:stream=time_base"),
         take,
-        cpu_seconds=_CPU_SECONDS,
+        cpu_seconds=_cpu_seconds(source),
         most_lines=_MOST_PACKETS,
     )  # fmt: skip
     if not is_all or not bases or not bases[0]:
@@ -61,6 +63,10 @@ async def scan(
     if end is not None and end > grid.origin + grid.seconds + Fraction(_OUTLASTS_SECONDS):
         grid = grid.until(min(end, float(grid.origin) + most_seconds + 1))
     return None if grid.seconds > most_seconds + 1 else grid
+
+
+def _cpu_seconds(source: Path) -> int:
+    return _LEAST_CPU_SECONDS + source.stat().st_size // _BYTES_A_CPU_SECOND
 
 
 def _ticks(text: str) -> int | None:
