@@ -2,7 +2,7 @@
 import crypto from 'crypto';
 
 // The kinds of files that a token may name, and the names each is good for.
-const KINDS = { media: /^(?!thumbnail\.)/, thumbnail: /^thumbnail\.[a-z]+$/ };
+const KINDS = { media: /^(?!thumbnail(?:\.|$))/, thumbnail: /^thumbnail(?:\.[a-z]+)?$/ };
 
 // /v/<key id>.<expiry, hex seconds>.<company>.<kind>.<HMAC>/<asset>/<attempt-fence>/<name>
 const LINK = /^\/v\/([a-z0-9]{1,16})\.([0-9a-f]{1,12})\.([0-9a-f-]{36})\.([a-z]+)\.([A-Za-z0-9_-]{43})\/([0-9a-f-]{36})\/([0-9]+(?:-[0-9]+)?)\/((?:[A-Za-z0-9][A-Za-z0-9._-]*\/)*[A-Za-z0-9][A-Za-z0-9._-]*)$/;

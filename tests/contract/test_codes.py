@@ -47,7 +47,9 @@ def test_the_api_describes_the_codes_that_answers_have():
 
 def test_the_database_refuses_with_codes_that_exist():
     refused = set(re.findall(r"refused := '([a-z_]+)'", SCHEMA.read_text()))
-    assert refused == {ErrorCode.QUOTA_EXCEEDED, ErrorCode.TOO_MANY_OPEN_GRANTS}
+    assert refused == {
+        ErrorCode.QUOTA_EXCEEDED, ErrorCode.TOO_MANY_OPEN_GRANTS, ErrorCode.UNKNOWN_PROFILE,
+    }  # fmt: skip
 
 
 def test_a_code_is_its_name_and_its_sentence_is_one():
@@ -74,5 +76,9 @@ def test_alerts_count_our_faults_and_retries_go_by_those_that_are_not_the_files(
         ErrorCode.TEMPORARILY_UNAVAILABLE,
         ErrorCode.MALFORMED_NOTIFICATION,
     } == SYSTEM_FAULTS
-    assert {"object_missing", "processing_failed", "processing_timeout"} == SYSTEM_FAULTS
-    assert {"object_missing", "processing_timeout", "quota_exceeded"} == NO_FAULT_OF_THE_FILE
+    assert {
+        "invalid_profile", "object_missing", "processing_failed", "processing_timeout",
+    } == SYSTEM_FAULTS  # fmt: skip
+    assert {
+        "invalid_profile", "object_missing", "processing_timeout", "quota_exceeded",
+    } == NO_FAULT_OF_THE_FILE  # fmt: skip

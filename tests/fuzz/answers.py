@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ingest.inspect import Inspect
 from ingest.outputs.source import Source
@@ -56,7 +56,7 @@ class Pipeline:
         found = check_file(source, asset, whole_part=self._settings.min_whole_part)
         looked = folder / "looked"
         looked.mkdir()
-        inspect = Inspect(self._settings, self._pool, self._ffmpeg)
+        inspect = Inspect(self._settings, self._pool, self._ffmpeg, cast("Any", None))
         probed = await inspect._probe(asset, source, found, looked)
         assert probed.probe is not None
         probed.probe.model_dump_json()

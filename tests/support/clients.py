@@ -169,9 +169,11 @@ class Company:
         name: str = "photo.jpg",
         size: int = 1000,
         type: str = "image/jpeg",  # noqa: A002
+        **more: str,
     ) -> JSON:
-        """Return a grant."""
-        answer = await self.post("/sign", json={"fileName": name, "size": size, "type": type})
+        """Return a grant; *more* is what else is asked for, such as a profile."""
+        body = {"fileName": name, "size": size, "type": type, **more}
+        answer = await self.post("/sign", json=body)
         assert answer.status_code == 201, answer.text
         grant: JSON = answer.json()
         return grant

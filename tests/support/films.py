@@ -73,7 +73,7 @@ async def made_of(path: Path, folder: Path) -> Film:
     looked = folder / "looked"
     looked.mkdir(exist_ok=True)
     found = check_file(path, asset, whole_part=settings.min_whole_part)
-    inspect = Inspect(settings, cast("Any", None), FFMPEG)
+    inspect = Inspect(settings, cast("Any", None), FFMPEG, cast("Any", None))
     source = await inspect._probe(asset, path, found, looked)
     making = Making(settings, FFMPEG, folder / "made")
     made = await making.all(plan([VideoOutput(name="video")], source), path, asset)

@@ -43,6 +43,7 @@ TENANT_TABLES = {
     "company_usage",
     "bucket_requests",
     "dead_letters",
+    "profiles",
 }
 
 
@@ -88,7 +89,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
-        "company_usage", "bucket_requests", "asset_files",
+        "company_usage", "bucket_requests", "asset_files", "profiles",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]

@@ -16,6 +16,7 @@ from ingest.settings import IngestSettings
 from media_contracts import Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_contracts.profiles import DEFAULT, Output
 from media_records.tasks import NewTask, Pool
+from media_runtime.errors import PermanentError
 from media_runtime.media.info import VideoStream
 from pydantic import ValidationError
 
@@ -131,5 +132,26 @@ def test_another_kind_of_output_is_a_planner_and_a_line(monkeypatch):
 
 
 def test_two_outputs_of_one_name_are_refused():
-    with pytest.raises(ValidationError, match="two outputs of one name"):
+    with pytest.raises(ValidationError, match="Two outputs of one name"):
         Profile(name="p", version=1, outputs=(VideoOutput(name="a"), VideoOutput(name="a")))
+
+
+def test_tasks_of_one_name_are_refused_as_the_second_would_never_be_made(monkeypatch):
+    def twice(outputs, source):
+        return [NewTask("video", "waveform", Pool.ENCODE) for _ in outputs]
+
+    monkeypatch.setattr(planning, "PLANNERS", {**planning.PLANNERS, Waveform: twice})
+    profile = DEFAULT.model_copy(update={"outputs": (*DEFAULT.outputs, Waveform(name="sound"))})
+    with pytest.raises(PermanentError) as error:
+        plan(profile, FILM)
+    assert error.value.code == "invalid_profile"
+
+
+def test_the_largest_settings_make_a_profile(tmp_path):
+    settings = IngestSettings(
+        kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
+        s3_access_key="k", s3_secret_key="s", scratch_dir=tmp_path, image_max_side=6144,
+        thumbnail_width=2048, thumbnail_height=2048, video_max_long_side=8192,
+        video_max_short_side=8192,
+    )  # fmt: skip
+    assert settings.profile.name == "default"

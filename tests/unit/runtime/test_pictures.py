@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from media_runtime.errors import TransientError
+from media_runtime.media import pictures
 from media_runtime.media.picture_pool import PicturePool, PictureWorkError
 from media_runtime.media.pictures import (
     PictureError,
@@ -451,3 +452,19 @@ def workers_of(pid: int) -> set[int]:
     while more := {child for child, parent in alive.items() if parent in found} - found:
         found |= more
     return found - {pid}
+
+
+def test_time_is_allowed_for_all_that_is_made_of_an_image(tmp_path):
+    """Red where it goes by the source alone: many large pictures of it would be cut short."""
+    path = save(Image.new("RGB", (400, 300)), tmp_path / "a.jpg")
+    allowed: list[int] = []
+    pictures.open_up_to(pictures.MAX_PIXELS, before_decoding=allowed.append)
+    try:
+        render(path, [THUMBNAIL])
+        assert max(allowed) == 400 * 300
+        render(path, [WantedPicture(f"p{n}", 4000, 3000, "cover") for n in range(2)])
+        assert allowed[-1] == 2 * 4000 * 3000
+        render(path, [WantedPicture(f"p{n}", 4000, 3000, "inside") for n in range(3)])
+        assert allowed[-1] == 3 * 400 * 300
+    finally:
+        pictures.open_up_to(pictures.MAX_PIXELS)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_contracts.formats import ACCEPTED_TYPES, ALIASES, plain_type
-from sign_api.domain import RefusedUploadError, check_upload
+from sign_api.domain import RefusedUploadError, check_profile, check_upload
 
 MAX = 500_000_000
 
@@ -161,3 +161,15 @@ def test_no_text_gives_a_type_that_is_not_accepted(text):
 )
 def test_other_types_are_refused(content_type):
     assert refusal(content_type=content_type) == "invalid_type"
+
+
+@pytest.mark.parametrize("name", [None, "default", "web", "4k", "a-b_c", "w" * 64])
+def test_a_profile_may_be_asked_for_by_any_name_that_one_can_have(name):
+    check_profile(name)
+
+
+@pytest.mark.parametrize("name", ["", "Web", "a b", "web\n", "\0", "../web", "-a", "w" * 65, "é"])
+def test_a_name_that_no_profile_can_have_never_reaches_the_database(name):
+    with pytest.raises(RefusedUploadError) as refused:
+        check_profile(name)
+    assert refused.value.code == "unknown_profile"

@@ -63,6 +63,7 @@ class ErrorCode(StrEnum):
     FILE_TOO_LARGE = "file_too_large", 400, None, "size is {size} bytes; at most {limit} bytes are accepted."
     INVALID_SIZE = "invalid_size", 400, None, "size must be at least 1 byte."
     INVALID_FILE_NAME = "invalid_file_name", 400, None, "fileName must have 1 to {limit} characters, without path separators or control characters."
+    UNKNOWN_PROFILE = "unknown_profile", 400, None, "profile must be the name of a profile that the company has, or default."
     INVALID_REQUEST = "invalid_request", 400, None, "The request is not valid HTTP."
     INVALID_ASSET_ID = "invalid_asset_id", 400, None, "The asset id must be a UUID."
     INVALID_CURSOR = "invalid_cursor", 400, None, "cursor is not one that a page returned."
@@ -134,12 +135,15 @@ class ErrorCode(StrEnum):
     IMAGE_TIMEOUT = "image_timeout", None, Fault.FILE, "The image took too long to decode."
     IMAGE_OUT_OF_MEMORY = "image_out_of_memory", None, Fault.FILE, "The image needs too much memory."
     IMAGE_CRASHED_DECODER = "image_crashed_decoder", None, Fault.FILE, "The image cannot be decoded."
+    # Its profile has nothing for it.
+    NOTHING_WANTED = "nothing_wanted", None, Fault.CLIENT, "The profile {name} has no output for an upload of this kind ({kind})."
     # Processing ended without a result; a retry starts a new attempt.
     TRANSCODE_FAILED = "transcode_failed", None, Fault.FILE, "The file cannot be processed."
     TRANSCODE_TIMEOUT = "transcode_timeout", None, Fault.FILE, "Processing took too long."
     TRANSCODE_STALLED = "transcode_stalled", None, Fault.FILE, "Processing came to a halt."
     PROCESSING_FAILED = "processing_failed", None, Fault.UNCLEAR, "The file could not be processed in {tries} tries."
     PROCESSING_TIMEOUT = "processing_timeout", None, Fault.SYSTEM, "The file could not be processed in time. It can be retried."
+    INVALID_PROFILE = "invalid_profile", None, Fault.SYSTEM, "Version {version} of the profile {name} cannot be used any more."
     OBJECT_MISSING = "object_missing", None, Fault.SYSTEM, "The uploaded file is no longer in storage ({key})."
 
     # It goes with a record to its dead letters, and to no client.

@@ -6,11 +6,33 @@ A published profile never changes: another version takes its place.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
-from media_contracts.envelope import Data
+from media_contracts.envelope import ContractError, Data
 from media_contracts.files import FileKind, Fit, MediaKind
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, field_serializer, model_validator
+
+MAX_OUTPUTS = 32
+MAX_PROFILE_BYTES = 64 * 1024
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
+MAX_VIDEOS = 4
+MAX_VIDEO_SIDE = 8192
+MAX_SIZES = 8
+MAX_PICTURE_SIDE = 6144
+MAX_PICTURE_PIXELS = 48_000_000
+"""Of all pictures of one upload together: what a thumbnailer makes, and holds, at once."""
+
+# Tasks and files of these names are there without any profile.
+_TAKEN = frozenset({"original", "inspect", "pictures"})
+_THUMBNAIL = "thumbnail"
+_ERRORS_TOLD, _CHARACTERS_TOLD = 3, 300
+
+Name: TypeAlias = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""A name of a profile, or of an output."""
+Preset: TypeAlias = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]
+"""How libx264 trades time for size."""
 
 
 class Output(Data):
@@ -21,9 +43,9 @@ class Output(Data):
     of the lowest *priority* are made first.
     """
 
-    name: str = Field(min_length=1, pattern=r"^[a-z0-9][a-z0-9_-]*$", examples=["thumbnail"])
+    name: Name = Field(examples=["thumbnail"])
     required: bool = True
-    priority: int = 0
+    priority: int = Field(default=0, ge=-100, le=100)
 
 
 class VideoOutput(Output):
@@ -37,11 +59,13 @@ class VideoOutput(Output):
 
     type: Literal["video"] = "video"
     codec: Literal["h264"] = "h264"
-    max_long_side: int = Field(default=1920, ge=2)
-    max_short_side: int = Field(default=1080, ge=2)
-    short_sides: tuple[Annotated[int, Field(ge=2)], ...] = (240, 360, 480, 720, 1080)
+    max_long_side: int = Field(default=1920, ge=2, le=MAX_VIDEO_SIDE)
+    max_short_side: int = Field(default=1080, ge=2, le=MAX_VIDEO_SIDE)
+    short_sides: tuple[Annotated[int, Field(ge=2, le=MAX_VIDEO_SIDE)], ...] = Field(
+        default=(240, 360, 480, 720, 1080), max_length=MAX_SIZES
+    )
     crf: int = Field(default=23, ge=0, le=51)
-    preset: str = "veryfast"
+    preset: Preset = "veryfast"
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
 
 
@@ -54,11 +78,15 @@ class PictureOutput(Output):
 
     type: Literal["picture"] = "picture"
     kind: Literal[FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE] = FileKind.PICTURE
-    sources: frozenset[MediaKind] = frozenset(MediaKind)
+    sources: frozenset[MediaKind] = Field(default=frozenset(MediaKind), min_length=1)
     """The kinds of uploads of which it is made."""
-    width: int = Field(gt=0)
-    height: int = Field(gt=0)
+    width: int = Field(gt=0, le=MAX_PICTURE_SIDE)
+    height: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     fit: Fit = Fit.INSIDE
+
+    @field_serializer("sources")
+    def _in_one_order(self, sources: frozenset[MediaKind]) -> list[MediaKind]:
+        return sorted(sources)
 
 
 AnyOutput = Annotated[VideoOutput | PictureOutput, Field(discriminator="type")]
@@ -74,14 +102,104 @@ class ProfileRef(Data):
 class Profile(ProfileRef):
     """A named list of outputs."""
 
-    outputs: tuple[AnyOutput, ...] = Field(min_length=1)
+    name: Name
+    outputs: tuple[AnyOutput, ...] = Field(max_length=MAX_OUTPUTS)
 
     @model_validator(mode="after")
     def _names_are_unique(self) -> Profile:
         names = [output.name for output in self.outputs]
+        # As a limit of the field it would be told of each output that is not valid, too.
+        if not names:
+            raise ValueError("A profile has one output at least")
         if len(names) != len(set(names)):
-            raise ValueError(f"two outputs of one name in {sorted(names)}")
+            raise ValueError(f"Two outputs of one name in {sorted(names)}")
+        if taken := sorted(_TAKEN.intersection(names)):
+            raise ValueError(f"No output may be named {' or '.join(taken)}")
+        videos = [output.name for output in self.outputs if isinstance(output, VideoOutput)]
+        # The pieces of a video, and the tasks that make them, have names of that form.
+        if any(name.startswith(f"{video}-") for name in names for video in videos):
+            raise ValueError("No name may begin with that of a video and a hyphen")
+        if len(videos) > MAX_VIDEOS:
+            raise ValueError(f"A profile has {MAX_VIDEOS} videos at most")
         return self
+
+    @model_validator(mode="after")
+    def _files_are_found_by_their_kind(self) -> Profile:
+        for output in self.outputs:
+            is_thumbnail = isinstance(output, PictureOutput) and output.kind == FileKind.THUMBNAIL
+            if is_thumbnail != (output.name == _THUMBNAIL):
+                raise ValueError("The output of kind thumbnail, and no other, is named thumbnail")
+        images = [one for one in self.pictures if one.kind == FileKind.IMAGE]
+        if len(images) > 1 or any(one.sources != {MediaKind.IMAGE} for one in images):
+            raise ValueError("One output at most is of kind image, and of images alone")
+        return self
+
+    @model_validator(mode="after")
+    def _pictures_can_be_made_at_once(self) -> Profile:
+        for kind in MediaKind:
+            pixels = sum(one.width * one.height for one in self.pictures if kind in one.sources)
+            if pixels > MAX_PICTURE_PIXELS:
+                raise ValueError(
+                    f"The pictures of one {kind} have {pixels} pixels together, "
+                    f"more than {MAX_PICTURE_PIXELS}"
+                )
+        return self
+
+    @property
+    def pictures(self) -> list[PictureOutput]:
+        """Its outputs that are pictures."""
+        return [output for output in self.outputs if isinstance(output, PictureOutput)]
+
+    def body(self) -> str:
+        """Return its outputs as JSON, with all that a later default could change."""
+        return self.model_dump_json(by_alias=True, include={"outputs"})
+
+
+class ProfileError(ContractError):
+    """This is no profile; the sentence says why."""
+
+
+class _Written(Profile):
+    """A profile in somebody's file. A version there is that of the one it was made from."""
+
+    version: int = Field(default=1, ge=1)
+
+
+class _Body(Data):
+    outputs: tuple[AnyOutput, ...]
+
+
+def read_profile(text: bytes) -> Profile:
+    """Return the profile that the JSON *text* describes, as version 1; raises ProfileError."""
+    if len(text) > MAX_PROFILE_BYTES:
+        raise ProfileError(f"It has more than {MAX_PROFILE_BYTES} bytes.")
+    try:
+        written = _Written.model_validate_json(text, strict=True)
+        return Profile(name=written.name, version=1, outputs=written.outputs)
+    except ValidationError as error:
+        raise ProfileError(_sentence(error)) from error
+
+
+def stored_profile(name: str, version: int, body: str) -> Profile:
+    """Return a profile of the *body* that it was stored with; raises ProfileError."""
+    try:
+        outputs = _Body.model_validate_json(body).outputs
+        return Profile(name=name, version=version, outputs=outputs)
+    except ValidationError as error:
+        raise ProfileError(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    told = [_told(".".join(map(str, one["loc"])), one["msg"]) for one in found[:_ERRORS_TOLD]]
+    more = f"; and {len(found) - len(told)} more" if len(found) > len(told) else ""
+    return f"{'; '.join(told)}{more}."
+
+
+def _told(place: str, message: str) -> str:
+    # Both may repeat what somebody wrote, whatever its length.
+    words = message.removeprefix("Value error, ")
+    return (f"{place}: {words}" if place else words)[:_CHARACTERS_TOLD]
 
 
 DEFAULT = Profile(

@@ -41,6 +41,17 @@ CREATE TABLE company_usage (
     PRIMARY KEY (company_id, slot)
 ) WITH (fillfactor = 50);
 
+-- What a company wants of uploads, in versions that never change. One without a body says that
+-- uploads from then on cannot ask for the name any more; those before it go by the version they have.
+CREATE TABLE profiles (
+    company_id  uuid NOT NULL,
+    name        text NOT NULL CHECK (name ~ '^[a-z0-9][a-z0-9_-]{0,63}$'),
+    version     integer NOT NULL CHECK (version > 0),
+    body        text CHECK (octet_length(body) <= 65536),
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (company_id, name, version)
+);
+
 ------------------------------------------------------------------------------------- assets
 
 -- One upload and what became of it.
@@ -56,6 +67,7 @@ CREATE TABLE media_assets (
     bucket             text NOT NULL,
     profile            text NOT NULL DEFAULT 'default',
     profile_version    integer NOT NULL DEFAULT 1,
+    own_profile        boolean NOT NULL DEFAULT false,
     uploaded_at        timestamptz,
     error_code         text,
     error_message      text,
@@ -317,12 +329,16 @@ CREATE FUNCTION sign_asset(
     p_company uuid, p_asset uuid, p_file_name text, p_content_type text, p_size bigint,
     p_bucket text, p_expires timestamptz, p_traceparent text,
     p_key text, p_hash text, p_response text, p_max_grants bigint DEFAULT NULL,
+    p_profile text DEFAULT NULL, p_built_in integer DEFAULT 1,
     OUT request_hash text, OUT response text, OUT refused text
 ) LANGUAGE plpgsql AS $$
 DECLARE
     quota bigint;
     used bigint;
     grants bigint;
+    wanted text := coalesce(p_profile, 'default');
+    own integer;
+    offered boolean;
 BEGIN
     PERFORM set_config('app.company_id', p_company::text, true);
     IF p_key IS NOT NULL THEN
@@ -332,15 +348,20 @@ BEGIN
             WHERE k.company_id = p_company AND k.key = p_key;
         IF FOUND THEN RETURN; END IF;
     END IF;
+    SELECT p.version, p.body IS NOT NULL INTO own, offered FROM profiles p
+        WHERE p.company_id = p_company AND p.name = wanted ORDER BY p.version DESC LIMIT 1;
+    offered := coalesce(offered, false);
+    IF NOT offered AND wanted <> 'default' THEN refused := 'unknown_profile'; RETURN; END IF;
     SELECT sum(u.bytes), sum(u.pending) INTO used, grants FROM company_usage u
         WHERE u.company_id = p_company;
     SELECT c.quota_bytes INTO quota FROM companies c WHERE c.company_id = p_company;
     IF used + p_size > quota OR p_size > quota THEN refused := 'quota_exceeded'; RETURN; END IF;
     IF grants >= p_max_grants THEN refused := 'too_many_open_grants'; RETURN; END IF;
     INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
-                              grant_expires_at, traceparent)
+                              grant_expires_at, traceparent, profile, profile_version, own_profile)
         VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket,
-                p_expires, p_traceparent);
+                p_expires, p_traceparent, wanted, CASE WHEN offered THEN own ELSE p_built_in END,
+                offered);
     IF p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
             VALUES (p_company, p_key, p_hash, p_asset, p_response);
@@ -397,14 +418,15 @@ BEGIN
     END LOOP;
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
-        'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox']
+        'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox', 'profiles']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
     END LOOP;
     -- Ingest and the watcher serve all companies.
     FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
-        'asset_files', 'asset_transitions', 'tasks', 'task_needs', 'company_work', 'outbox']
+        'asset_files', 'asset_transitions', 'tasks', 'task_needs', 'company_work', 'outbox',
+        'profiles']
     LOOP
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
@@ -440,6 +462,10 @@ GRANT SELECT ON alembic_version TO media_sign_api, media_internal, media_notifie
 GRANT SELECT ON companies TO media_sign_api, media_internal;
 GRANT INSERT, UPDATE (quota_bytes, verified_at, retention_days, retention_keeps_thumbnails)
     ON companies TO media_watcher;
+
+-- Operators act with the watcher's login. Nobody changes or removes what is published.
+GRANT SELECT ON profiles TO media_sign_api, media_internal;
+GRANT INSERT ON profiles TO media_watcher;
 
 GRANT INSERT ON bucket_requests TO media_sign_api;
 GRANT SELECT, DELETE ON bucket_requests TO media_watcher;

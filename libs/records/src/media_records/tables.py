@@ -107,11 +107,28 @@ class BucketRequest(SQLModel, table=True):
     requested_at: datetime = Field(sa_column=_moment(now=True))
 
 
+class ProfileVersion(_Row, table=True):
+    """
+    A version of what a company wants of uploads, which never changes.
+
+    ``body`` is JSON of its outputs. It is null where the name is no longer offered.
+    """
+
+    __tablename__ = "profiles"
+
+    company_id: UUID = Field(primary_key=True)
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    version: int = Field(primary_key=True)
+    body: str | None = Field(sa_column=_text(null=True))
+    created_at: datetime = Field(sa_column=_moment(now=True))
+
+
 class Asset(_Row, table=True):
     """
     One upload and what became of it. ``size`` is the declared size in bytes.
 
     ``attempt`` counts the tries to process it; results of an older attempt change nothing.
+    ``own_profile`` says that its company published that profile; else it is the built-in one.
     ``check_at`` is when the watcher last made sure that an unfinished asset goes on.
     ``sweep_at`` is when it removes objects that nothing refers to any more; null for never.
     ``found_at`` is when the watcher first saw a file that nobody had announced.
@@ -167,6 +184,7 @@ class Asset(_Row, table=True):
     bucket: str = Field(sa_column=_text())
     profile: str = Field(sa_column=_text(default="default"))
     profile_version: int = Field(default=1, sa_column_kwargs={"server_default": "1"})
+    own_profile: bool = _no()
     uploaded_at: datetime | None = Field(sa_column=_moment())
     error_code: str | None = Field(sa_column=_text(null=True))
     error_message: str | None = Field(sa_column=_text(null=True))

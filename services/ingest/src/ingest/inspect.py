@@ -15,10 +15,14 @@ from ingest.plan import plan
 from ingest.settings import IngestSettings
 from ingest.trust.gate import Found, check_file, check_image, check_video, whole_seconds
 from media_contracts import MediaKind, Stage
+from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
+from media_records.profiles import profile_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
+from media_records.work import Reader
+from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.picture_pool import PicturePool
@@ -42,8 +46,11 @@ class Inspect:
 
     reads_upload = True
 
-    def __init__(self, settings: IngestSettings, pool: PicturePool, ffmpeg: Ffmpeg) -> None:
+    def __init__(
+        self, settings: IngestSettings, pool: PicturePool, ffmpeg: Ffmpeg, profiles: Reader
+    ) -> None:
         self._settings = settings
+        self._profiles = profiles
         self._pool = pool
         self._ffmpeg = ffmpeg
 
@@ -59,8 +66,12 @@ class Inspect:
         )
         with timed("probe"):
             probed = await self._probe(asset, source, found, folder)
+        profile = await profile_of(self._profiles, asset, settings.profile)
+        wanted = plan(profile, probed)
+        if not wanted:
+            raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=probed.kind)
         return Done(
-            then=plan(settings.profile, probed),
+            then=wanted,
             stage=Stage.PROBED,
             probe=probed.probe,
             warnings=probed.warnings,

@@ -48,7 +48,10 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             Sources(work.database, store, settings.scratch_dir) as sources,
         ):
             readiness["postgres"] = work.database.ping
-            doers = all_doers(settings, store, pool, ffmpeg, producer, results_in(work.database))
+            doers = all_doers(
+                settings, store, pool, ffmpeg, producer, results_in(work.database),
+                profiles=work.database,
+            )  # fmt: skip
             run = RunTask(work, sources, doers, settings.scratch_dir)
             on_batches(broker, MEDIA_INGEST, Intake(work), settings=settings, most=MOST)
             on_events(broker, MEDIA_THUMBNAILED, OnAnswer(work, store), settings=settings)

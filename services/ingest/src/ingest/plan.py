@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from ingest.outputs import pictures, video
 from ingest.outputs.source import Planner, Source
 from media_contracts import PictureOutput, Profile, VideoOutput
+from media_contracts.errors import ErrorCode
 from media_contracts.profiles import Output
 from media_records.tasks import NewTask
+from media_runtime.errors import PermanentError
 
 PLANNERS: Mapping[type[Output], Planner] = {
     VideoOutput: video.plan,
@@ -22,9 +24,19 @@ PLANNERS: Mapping[type[Output], Planner] = {
 
 
 def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
-    """Return the tasks that make of *source* what *profile* wants, as far as it fits."""
-    return tuple(
+    """
+    Return the tasks that make of *source* what *profile* wants, as far as it fits.
+
+    Raises PermanentError where two of them would have one name: the second would never be made.
+    """
+    tasks = tuple(
         task
         for kind, planner in PLANNERS.items()
         for task in planner([one for one in profile.outputs if isinstance(one, kind)], source)
     )
+    if len({task.name for task in tasks}) < len(tasks):
+        raise PermanentError(
+            ErrorCode.INVALID_PROFILE, name=profile.name, version=profile.version,
+            detail=f"tasks of one name in {sorted(task.name for task in tasks)}",
+        )  # fmt: skip
+    return tasks

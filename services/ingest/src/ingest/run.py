@@ -19,7 +19,7 @@ from ingest.sources import Sources
 from media_records import tasks
 from media_records.tables import Asset
 from media_records.tasks import Task
-from media_records.work import Work
+from media_records.work import Reader, Work
 from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import Producer
 from media_runtime.media.ffmpeg import Ffmpeg
@@ -35,11 +35,13 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
     ffmpeg: Ffmpeg,
     producer: Producer,
     results: Results,
+    *,
+    profiles: Reader,
 ) -> Mapping[str, Doer]:
     """Return what does tasks of each kind; *results* tells what done tasks of an attempt said."""
     transcoder, pieces = Transcoder(settings, ffmpeg, producer), Pieces(store)
     return {
-        inspect.KIND: inspect.Inspect(settings, pool, ffmpeg),
+        inspect.KIND: inspect.Inspect(settings, pool, ffmpeg, profiles),
         video.CHUNK: MakeChunk(pieces, transcoder),
         video.SOUND: MakeSound(pieces, transcoder),
         video.WHOLE: MakeWhole(settings, pieces, transcoder),

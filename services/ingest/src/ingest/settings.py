@@ -6,9 +6,13 @@ from pathlib import Path
 
 from ingest.trust.gate import Limits
 from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts.profiles import DEFAULT, MAX_PICTURE_SIDE, MAX_VIDEO_SIDE, Preset
 from media_runtime.media.cpus import cpu_count
 from media_runtime.settings import KafkaSettings, PostgresSettings, SandboxSettings, StorageSettings
 from pydantic import Field
+
+# With the largest image these are no more pixels than a profile's pictures may have.
+_MAX_THUMBNAIL_SIDE = 2048
 
 
 class IngestSettings(
@@ -65,15 +69,15 @@ class IngestSettings(
     """The longest that one transcode may take, however long the video is."""
     transcode_niceness: int = Field(default=10, ge=0, le=19)
     """What transcodes leave to all else: with them alone a machine is busy, but never deaf."""
-    video_max_long_side: int = Field(default=1920, ge=2)
-    video_max_short_side: int = Field(default=1080, ge=2)
-    video_preset: str = "veryfast"
+    video_max_long_side: int = Field(default=1920, ge=2, le=MAX_VIDEO_SIDE)
+    video_max_short_side: int = Field(default=1080, ge=2, le=MAX_VIDEO_SIDE)
+    video_preset: Preset = "veryfast"
     video_crf: int = Field(default=23, ge=0, le=51)
     video_loudness: float | None = Field(default=-16, ge=-40, le=-5)
     """Of a whole film, in LUFS; null leaves the sound as loud as it is."""
-    image_max_side: int = Field(default=4096, ge=1)
-    thumbnail_width: int = Field(default=320, ge=1)
-    thumbnail_height: int = Field(default=240, ge=1)
+    image_max_side: int = Field(default=4096, ge=1, le=MAX_PICTURE_SIDE)
+    thumbnail_width: int = Field(default=320, ge=1, le=_MAX_THUMBNAIL_SIDE)
+    thumbnail_height: int = Field(default=240, ge=1, le=_MAX_THUMBNAIL_SIDE)
 
     @property
     def worker_count(self) -> int:
@@ -82,10 +86,10 @@ class IngestSettings(
 
     @property
     def profile(self) -> Profile:
-        """What every upload gets: the built-in profile, as these settings say."""
+        """The built-in profile, as these settings say: of uploads whose company has no other."""
         return Profile(
-            name="default",
-            version=1,
+            name=DEFAULT.name,
+            version=DEFAULT.version,
             outputs=(
                 VideoOutput(
                     name="video",

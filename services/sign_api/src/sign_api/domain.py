@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES, plain_type
+from media_contracts.profiles import NAME_PATTERN
 from media_runtime.errors import PermanentError
 
 MAX_NAME_CHARACTERS = 255
 
 # Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+_PROFILE = re.compile(NAME_PATTERN)
 
 
 class RefusedUploadError(PermanentError):
@@ -30,6 +34,12 @@ def check_upload(file_name: str, size: int, content_type: str, *, max_bytes: int
     if size > max_bytes:
         raise RefusedUploadError(ErrorCode.FILE_TOO_LARGE, size=size, limit=max_bytes)
     return plain
+
+
+def check_profile(name: str | None) -> None:
+    """Raise RefusedUploadError where no profile can have this name."""
+    if name is not None and not _PROFILE.fullmatch(name):
+        raise RefusedUploadError(ErrorCode.UNKNOWN_PROFILE)
 
 
 def _is_plain_name(name: str) -> bool:

@@ -47,6 +47,7 @@ FIELD_CODES = {
     "fileName": ErrorCode.INVALID_FILE_NAME,
     "size": ErrorCode.INVALID_SIZE,
     "type": ErrorCode.INVALID_TYPE,
+    "profile": ErrorCode.UNKNOWN_PROFILE,
     "status": ErrorCode.INVALID_STATUS,
     "limit": ErrorCode.INVALID_LIMIT,
     "asset_id": ErrorCode.INVALID_ASSET_ID,
@@ -135,7 +136,7 @@ async def sign(request: Request) -> Response:
     try:
         answer = await services_of(request).sign_upload(
             caller,
-            DeclaredUpload(body.file_name, body.size, body.type),
+            DeclaredUpload(body.file_name, body.size, body.type, body.profile),
             idempotency_key=idempotency_key,
             traceparent=tracing.resume(request.headers.get("traceparent")),
         )

@@ -27,7 +27,7 @@ from media_runtime.http.auth import Caller
 from media_runtime.storage.presign import UploadGrant, UploadSigner
 from media_runtime.storage.store import ObjectStore, upload_key
 from media_runtime.telemetry import tracing
-from sign_api.domain import RefusedUploadError, check_upload
+from sign_api.domain import RefusedUploadError, check_profile, check_upload
 from sign_api.metrics import GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
 
@@ -60,11 +60,12 @@ class IdempotencyKeyReusedError(PermanentError):
 
 @dataclass(frozen=True)
 class DeclaredUpload:
-    """What the client says it will upload; ``size`` is in bytes."""
+    """What the client says it will upload; ``size`` is in bytes. ``profile`` is a name, if any."""
 
     file_name: str
     size: int
     content_type: str
+    profile: str | None = None
 
 
 class Buckets:
@@ -150,13 +151,14 @@ class SignUpload:
         Return the answer to the client as JSON.
 
         The same *idempotency_key* gives the same answer for 24 hours. Raises
-        RefusedUploadError, for a file that the company's quota does not hold as well,
-        TooManyGrantsError, IdempotencyKeyReusedError for another request under one key, and
-        BucketNotReadyError for a new company that has no bucket in time.
+        RefusedUploadError, also for a file that the company's quota does not hold and a profile
+        that it does not have, TooManyGrantsError, IdempotencyKeyReusedError for another request
+        under one key, and BucketNotReadyError for a new company that has no bucket in time.
         """
         plain = check_upload(
             upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes
         )
+        check_profile(upload.profile)
         upload = replace(upload, content_type=plain)
         bucket = await self._buckets.of(caller.company_id)
         asset_id = uuid4()
@@ -177,6 +179,7 @@ class SignUpload:
             bucket=bucket, expires_at=grant.expires_at, traceparent=traceparent,
             key=idempotency_key, request_hash=fingerprint,
             response=answer if idempotency_key else None, max_grants=self._max_grants,
+            profile=upload.profile,
         )  # fmt: skip
         if refused is not None:
             raise _refusal(refused, self._max_grants)
@@ -272,11 +275,15 @@ def _refusal(code: str, max_grants: int) -> Exception:
     REFUSED.labels(code).inc()
     if code == ErrorCode.TOO_MANY_OPEN_GRANTS:
         return TooManyGrantsError(max_grants)
+    if code == ErrorCode.UNKNOWN_PROFILE:
+        return RefusedUploadError(ErrorCode.UNKNOWN_PROFILE)
     return RefusedUploadError(
         ErrorCode.QUOTA_EXCEEDED, "The company's storage quota does not hold this file."
     )
 
 
 def _fingerprint(upload: DeclaredUpload) -> str:
-    declared = json.dumps([upload.file_name, upload.size, upload.content_type])
-    return hashlib.sha256(declared.encode()).hexdigest()
+    declared = [upload.file_name, upload.size, upload.content_type]
+    if upload.profile is not None:
+        declared.append(upload.profile)
+    return hashlib.sha256(json.dumps(declared).encode()).hexdigest()

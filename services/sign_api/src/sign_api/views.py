@@ -8,20 +8,23 @@ from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, FileKind
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
+from media_contracts.profiles import NAME_PATTERN
 from media_contracts.warnings import WarningCode
 from media_records.files import TILES, Files, media_of, thumbnail_of
 from media_records.lifecycle import warnings_of
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetFile
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.storage.keys import output_key
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.domain import MAX_NAME_CHARACTERS
+
+_SHOWN = frozenset({FileKind.VIDEO, FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE})
 
 
 class _View(BaseModel):
@@ -48,6 +51,13 @@ class SignRequest(_View):
         + ", ".join(sorted(ACCEPTED_TYPES))
         + "; case, parameters and usual aliases do not matter.",
         examples=["video/mp4"],
+    )
+    profile: StrictStr | None = Field(
+        default=None,
+        description="The name of a profile of the company, in its newest version; null for its "
+        "default.",
+        examples=["default"],
+        json_schema_extra={"pattern": NAME_PATTERN},
     )
 
 
@@ -121,14 +131,34 @@ class ProbeView(_View):
     sound: list[SoundView] | None = None
 
 
+class ProfileView(_View):
+    """What is wanted of the upload: the profile that was in force when it was signed."""
+
+    name: str = Field(examples=["default"])
+    version: int
+
+
+class FileView(_View):
+    """One file that was made of the upload, under its name in the profile."""
+
+    name: str = Field(examples=["thumbnail"])
+    kind: str = Field(examples=["thumbnail"])
+    url: str
+    content_type: str = Field(examples=["image/jpeg"])
+    size: int
+    width: int | None = None
+    height: int | None = None
+    duration_seconds: float | None = None
+
+
 class AssetView(_View):
     """
     An asset as its company sees it.
 
     ``size`` and ``type`` are those declared for the upload; ``width``, ``height`` (pixels) and
-    ``durationSeconds`` describe the processed file, ``probe`` the uploaded one. URLs are null until
-    the asset is ready, but for ``hlsUrl``: it is there as soon as a video's beginning can be
-    played, and its playlists grow.
+    ``durationSeconds`` describe the processed file, ``probe`` the uploaded one. URLs are null and
+    ``files`` is empty until the asset is ready, but for ``hlsUrl``: it is there as soon as a
+    video's beginning can be played, and its playlists grow.
     """
 
     asset_id: UUID
@@ -137,6 +167,7 @@ class AssetView(_View):
     type: str
     size: int
     status: AssetStatus
+    profile: ProfileView
     processed_url: str | None = None
     hls_url: str | None = None
     dash_url: str | None = None
@@ -148,6 +179,7 @@ class AssetView(_View):
     error: AssetError | None = None
     probe: ProbeView | None = None
     warnings: list[AssetWarning] = Field(default_factory=list)
+    files: list[FileView] = Field(default_factory=list)
     created_at: Timestamp
     updated_at: Timestamp
     processed_at: Annotated[Timestamp | None, Field(default=None)] = None
@@ -162,9 +194,10 @@ class AssetPage(_View):
 
 def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
     """Return the asset with its files as its company sees it."""
-    media, thumbnail = media_of(files), thumbnail_of(files)
+    shown = files
     if asset.status not in {AssetStatus.READY, AssetStatus.DELETED}:
-        media = thumbnail = None  # an attempt that is not decided yet shows its beginning alone
+        shown = ()  # an attempt that is not decided yet shows its beginning alone
+    media, thumbnail = media_of(shown), thumbnail_of(shown)
     stream = _stream(asset, files)
     return AssetView(
         asset_id=asset.id,
@@ -173,6 +206,7 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         type=asset.content_type,
         size=asset.size,
         status=AssetStatus(asset.status),
+        profile=ProfileView(name=asset.profile, version=asset.profile_version),
         processed_url=links.link(media.key, LinkKind.MEDIA) if media else None,
         hls_url=links.link(f"{stream}.m3u8", LinkKind.MEDIA) if stream else None,
         dash_url=links.link(f"{stream}.mpd", LinkKind.MEDIA) if stream and media else None,
@@ -188,6 +222,7 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         else None,
         probe=ProbeView.model_validate_json(asset.probe) if asset.probe else None,
         warnings=[AssetWarning(code=one.code, message=one.message) for one in warnings_of(asset)],
+        files=[_file_view(file, links) for file in shown if file.kind in _SHOWN],
         created_at=asset.created_at,
         updated_at=asset.updated_at,
         processed_at=asset.processed_at,
@@ -202,6 +237,20 @@ def _stream(asset: Asset, files: Files) -> str | None:
     streams = {file.stream for file in files if file.stream and file.track != TILES and file.width}
     name = media.name if media and media.name in streams else next(iter(sorted(streams)), None)
     return output_key(asset.company_id, asset.id, asset.attempt, name) if name else None
+
+
+def _file_view(file: AssetFile, links: LinkSigner) -> FileView:
+    is_thumbnail = file.kind == FileKind.THUMBNAIL
+    return FileView(
+        name=file.name,
+        kind=file.kind,
+        url=links.link(file.key, LinkKind.THUMBNAIL if is_thumbnail else LinkKind.MEDIA),
+        content_type=file.content_type,
+        size=file.size,
+        width=file.width,
+        height=file.height,
+        duration_seconds=file.duration_seconds,
+    )
 
 
 def encode_cursor(asset: Asset) -> str:

@@ -70,6 +70,12 @@ def open_up_to(
     _before_decoding, _memory_bytes = before_decoding, memory_bytes
 
 
+def will_make(pixels: int) -> None:
+    """Tell what limits this process how many pixels are worked on in all, once one is decoded."""
+    if _before_decoding is not None:
+        _before_decoding(pixels)
+
+
 @contextmanager
 def opened(source: Source) -> Iterator[tuple[ImageFile.ImageFile, bool]]:
     """Yield the image *source*, and whether its bytes had to be put right for that."""

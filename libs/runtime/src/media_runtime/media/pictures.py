@@ -31,6 +31,7 @@ from media_runtime.media.image_opening import (
     bytes_of,
     open_up_to,
     opened,
+    will_make,
 )
 from media_runtime.media.image_structure import check_jpeg, is_damaged
 from PIL import Image, ImageCms, ImageFile, ImageStat
@@ -142,7 +143,10 @@ def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPict
     """
     with opened(source) as (image, was_mended):
         told = told_colours(image)
+        pixels = image.width * image.height
         shown, sizes, orientation, also_mended = _decoded_for(wanted, image)
+        # The time for decoding leaves room for one picture as large as its source.
+        will_make(max(pixels, sum(width * height for width, height in sizes)))
         plain = _plain(shown)
         return [
             _rendered(

@@ -1,0 +1,188 @@
+"""
+The commands for profiles: list, show, set, rm.
+
+Invariant: what is published has the form of the contract, and never changes: set and rm decide
+what uploads get that are signed from then on.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from media_contracts.profiles import (
+    DEFAULT,
+    MAX_PROFILE_BYTES,
+    NAME_PATTERN,
+    Profile,
+    ProfileError,
+    read_profile,
+    stored_profile,
+)
+from media_records import profiles
+from media_records.companies import quota_of
+from media_records.profiles import NoSuchProfileError, TooManyProfilesError
+from media_records.tables import ProfileVersion
+from media_runtime.telemetry.terminal import (
+    Json,
+    UsageError,
+    Yes,
+    ask,
+    plain,
+    print_json,
+    printable,
+    show,
+)
+from watcher.operator.running import connected, open_operator, run
+from watcher.settings import WatcherSettings
+
+app = typer.Typer(help="Profiles: what is made of a company's uploads.", no_args_is_help=True)
+
+
+def _named(text: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise UsageError(f"No profile can be named {printable(text)}.")
+    return text
+
+
+Company = Annotated[UUID, typer.Option(metavar="UUID", help="Whose profile it is.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", parser=_named)]
+
+_BUILT_IN = "Ingest's settings say how large the outputs of the built-in profile are."
+
+
+@app.command("list")
+def list_profiles(
+    company: Annotated[
+        UUID | None, typer.Option(metavar="UUID", help="Only this company's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List profiles in their newest versions; the built-in one comes first."""
+
+    async def read() -> Sequence[ProfileVersion]:
+        async with connected(WatcherSettings()) as database:
+            return await profiles.newest_profiles(database, company)
+
+    offered = [one for one in run(read()) if one.body is not None]
+    own = [
+        {
+            "name": one.name,
+            "version": one.version,
+            "company_id": one.company_id,
+            "created_at": one.created_at,
+            "outputs": _names(one),
+        }
+        for one in offered
+    ]
+    built_in = {
+        "name": DEFAULT.name,
+        "version": DEFAULT.version,
+        "company_id": None,
+        "created_at": None,
+        "outputs": [output.name for output in DEFAULT.outputs],
+    }
+    columns = {
+        "name": "name",
+        "version": "version",
+        "company": lambda row: row["company_id"] or "all, built in",
+        "since": "created_at",
+        "outputs": lambda row: ", ".join(row["outputs"] or ["cannot be used"]),
+    }
+    show(plain([built_in, *own]), columns, as_json)
+
+
+@app.command("show")
+def show_profile(
+    name: Name,
+    company: Annotated[
+        UUID | None, typer.Option(metavar="UUID", help="Whose. Without it: the built-in one.")
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
+) -> None:
+    """Show a profile as JSON, in a form that set takes."""
+    if company is None:
+        if name != DEFAULT.name or version not in {None, DEFAULT.version}:
+            raise UsageError("Only the built-in profile is everybody's: name a company.")
+        found = DEFAULT
+        sys.stderr.write(f"{_BUILT_IN}\n")
+    else:
+        found = run(_find(company, name, version))
+    print_json(found.model_dump(mode="json", by_alias=True))
+
+
+@app.command("set")
+def set_profile(
+    file: Annotated[
+        typer.FileBinaryRead, typer.Argument(metavar="FILE.json", help="Or - for standard input.")
+    ],
+    company: Company,
+    as_json: Json = False,
+) -> None:
+    """Publish the next version of the profile that a file describes."""
+    try:
+        wanted = read_profile(file.read(MAX_PROFILE_BYTES + 1))
+    except ProfileError as error:
+        raise UsageError(f"{printable(file.name)} is no profile. {printable(error)}") from error
+    published, is_known = run(_publish(company, wanted))
+    if not is_known:
+        sys.stderr.write(f"Company {company} has no bucket yet: is the id right?\n")
+    if as_json:
+        print_json({"name": published.name, "version": published.version})
+        return
+    sys.stdout.write(f"{published.name}, version {published.version}.\n")
+
+
+@app.command("rm")
+def remove_profile(name: Name, company: Company, yes: Yes = False) -> None:
+    """Offer a profile no longer; assets that were signed with it keep it."""
+    ask(f"Offer profile {name} of company {company} to no upload from now on?", yes)
+    run(_withdraw(company, name))
+    instead = " The built-in one is in its place." if name == DEFAULT.name else ""
+    sys.stdout.write(f"{name} is no longer offered.{instead}\n")
+
+
+async def _find(company: UUID, name: str, version: int | None) -> Profile:
+    async with connected(WatcherSettings()) as database:
+        if version is None:
+            found = await profiles.newest_profile(database, company, name)
+        else:
+            found = await profiles.version_of_profile(database, company, name, version)
+    if found is None or found.body is None:
+        wanted = name if version is None else f"{name}, version {version}"
+        raise UsageError(f"Company {company} has no profile {wanted} of its own.")
+    try:
+        return stored_profile(found.name, found.version, found.body)
+    except ProfileError as error:
+        raise UsageError(f"It cannot be used any more. {printable(error)}") from error
+
+
+async def _publish(company: UUID, wanted: Profile) -> tuple[Profile, bool]:
+    """Publish, and return what is published and whether the company has a bucket."""
+    try:
+        async with open_operator(WatcherSettings()) as work, work.begin() as tx:
+            known = await quota_of(tx, company) is not None
+            return await profiles.publish(tx, company, wanted), known
+    except TooManyProfilesError as error:
+        raise UsageError(str(error)) from error
+
+
+async def _withdraw(company: UUID, name: str) -> None:
+    try:
+        async with open_operator(WatcherSettings()) as work, work.begin() as tx:
+            await profiles.withdraw(tx, company, name)
+    except NoSuchProfileError as error:
+        raise UsageError(str(error)) from error
+
+
+def _names(found: ProfileVersion) -> list[str] | None:
+    """Return the names of its outputs; None where this program cannot use it."""
+    try:
+        outputs = stored_profile(found.name, found.version, found.body or "").outputs
+    except ProfileError:
+        return None
+    return [output.name for output in outputs]

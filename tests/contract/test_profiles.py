@@ -1,0 +1,162 @@
+"""What may be published as a profile, and what of it lasts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from media_contracts import Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts.profiles import (
+    DEFAULT,
+    MAX_PICTURE_PIXELS,
+    MAX_PICTURE_SIDE,
+    MAX_PROFILE_BYTES,
+    ProfileError,
+    read_profile,
+    stored_profile,
+)
+
+VIDEO = {"type": "video", "name": "video"}
+CARD = {"type": "picture", "name": "card", "width": 640, "height": 640}
+
+
+def written(*outputs: object, **changed: object) -> bytes:
+    return json.dumps({"name": "web", "outputs": outputs, **changed}).encode()
+
+
+def test_a_profile_is_what_its_json_says():
+    assert read_profile(written(VIDEO, CARD | {"fit": "cover", "sources": ["video"]})) == Profile(
+        name="web",
+        version=1,
+        outputs=(
+            VideoOutput(name="video"),
+            PictureOutput(
+                name="card", width=640, height=640, fit=Fit.COVER,
+                sources=frozenset({MediaKind.VIDEO}),
+            ),
+        ),
+    )  # fmt: skip
+
+
+def test_what_is_shown_can_be_set_again_and_gets_a_version_of_its_own():
+    shown = DEFAULT.model_copy(update={"version": 7}).model_dump_json(by_alias=True)
+    assert read_profile(shown.encode()) == DEFAULT
+
+
+def test_what_is_stored_says_all_that_a_later_default_could_change():
+    profile = read_profile(written(VIDEO, CARD))
+    (video, card) = json.loads(profile.body())["outputs"]
+    assert set(video) == {
+        "name", "required", "priority", "type", "codec", "maxLongSide", "maxShortSide", "crf",
+        "preset", "shortSides", "loudness",
+    }  # fmt: skip
+    assert (card["kind"], card["fit"], card["sources"]) == (
+        "picture", "inside", ["image", "video"],
+    )  # fmt: skip
+    assert stored_profile("web", 3, profile.body()) == profile.model_copy(update={"version": 3})
+
+
+REFUSED = {
+    "nothing": (b"", "Invalid JSON"),
+    "no text": (b"\xff\xfe", "Invalid JSON"),
+    "a list": (b"[]", "should be an object"),
+    "nested without end": (b"[" * 60_000, "recursion limit"),
+    "a number without end": (b'{"name":' + b"9" * 60_000 + b"}", "Invalid JSON"),
+    "too long": (written(VIDEO) + b" " * MAX_PROFILE_BYTES, "more than 65536 bytes"),
+    "without outputs": (written(), "A profile has one output at least"),
+    "with too many": (written(*({**CARD, "name": f"p{n}"} for n in range(33))), "at most 32"),
+    "of an unknown kind": (written({"type": "hologram", "name": "h"}), "'hologram'"),
+    "with an unknown field": (written(VIDEO, colour="red"), "colour: Extra inputs"),
+    "without a name": (json.dumps({"outputs": [VIDEO]}).encode(), "name: Field required"),
+    "with a name of two words": (written(VIDEO, name="my web"), "name: String should match"),
+    "with a name of two lines": (written(VIDEO, name="web\n"), "name: String should match"),
+    "with a long name": (written(VIDEO, name="w" * 65), "name: String should match"),
+    "with a path as a name": (
+        written({**CARD, "name": "../card"}), "outputs.0.picture.name: String should match",
+    ),
+    "with words of ffmpeg's": (
+        written({**VIDEO, "preset": "slow -i /etc/passwd"}), "outputs.0.video.preset",
+    ),
+    "with text for a number": (written({**VIDEO, "crf": "23"}), "outputs.0.video.crf"),
+    "with no number": (
+        written(CARD).replace(b'"width": 640', b'"width": NaN'), "outputs.0.picture.width",
+    ),
+    "with a number beyond all": (
+        written(CARD).replace(b'"width": 640', b'"width": 1e999'), "outputs.0.picture.width",
+    ),
+    "with a side of nothing": (written({**CARD, "width": 0}), "outputs.0.picture.width"),
+    "with a side too long": (
+        written({**CARD, "width": MAX_PICTURE_SIDE + 1}), "outputs.0.picture.width",
+    ),
+    "with more films than are made": (
+        written(*({**VIDEO, "name": f"v{n}"} for n in range(5))), "4 videos at most",
+    ),
+    "with the name of a film's piece": (
+        written(VIDEO, {**CARD, "name": "video-early"}), "begin with that of a video",
+    ),
+    "with more sizes than are made": (
+        written({**VIDEO, "shortSides": [*range(100, 109)]}), "shortSides",
+    ),
+    "with a size of nothing": (written({**VIDEO, "shortSides": [0]}), "shortSides.0"),
+    "with a film too large": (written({**VIDEO, "maxLongSide": 8193}), "maxLongSide"),
+    "with more pixels than are made at once": (
+        written(*({**CARD, "name": f"p{n}", "width": 6000, "height": 6000} for n in range(2))),
+        "The pictures of one video have 72000000 pixels together",
+    ),
+    "with a picture of nothing": (written({**CARD, "sources": []}), "outputs.0.picture.sources"),
+    "with one name twice": (written(CARD, CARD), "Two outputs of one name"),
+    "with a name that is taken": (
+        written({**CARD, "name": "pictures"}), "No output may be named pictures",
+    ),
+    "with a thumbnail of another name": (
+        written({**CARD, "kind": "thumbnail"}), "The output of kind thumbnail",
+    ),
+    "with a film named thumbnail": (
+        written({**VIDEO, "name": "thumbnail"}), "The output of kind thumbnail",
+    ),
+    "with an image of films": (written({**CARD, "kind": "image"}), "of images alone"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "why"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_profile_is_refused_in_a_sentence(text, why):
+    with pytest.raises(ProfileError) as refused:
+        read_profile(text)
+    sentence = str(refused.value)
+    assert why in sentence
+    assert sentence.endswith(".")
+    assert len(sentence) < 1000
+
+
+def test_as_many_pixels_as_are_made_at_once_are_made():
+    side = 4000
+    cards = [{**CARD, "name": f"p{n}", "width": side, "height": side} for n in range(3)]
+    assert side * side * len(cards) == MAX_PICTURE_PIXELS
+    assert len(read_profile(written(*cards)).outputs) == 3
+    of_films = {**CARD, "name": "more", "sources": ["video"]}
+    with pytest.raises(ProfileError, match="of one video have"):
+        read_profile(written(*cards, of_films))
+
+
+@pytest.mark.parametrize(
+    "body", ["", "[]", '{"outputs":[]}', '{"outputs":[{"type":"laser","name":"l"}]}']
+)
+def test_what_was_stored_and_makes_no_sense_any_more_is_a_profile_error(body):
+    with pytest.raises(ProfileError):
+        stored_profile("web", 1, body)
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(
+        st.sampled_from(["name", "outputs", "type", "kind", "width", "version"]) | st.text(), inner
+    ),
+))  # fmt: skip
+def test_no_json_is_anything_but_a_profile_or_refused(found):
+    try:
+        profile = read_profile(json.dumps(found).encode())
+    except ProfileError:
+        return
+    assert stored_profile(profile.name, 1, profile.body()) == profile

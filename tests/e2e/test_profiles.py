@@ -1,0 +1,121 @@
+"""From a profile to the files that it asks for, and to the failures that are its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from media_contracts import MEDIA_PROCESSED
+from PIL import Image
+
+from support.clients import JSON, Company
+from support.eventually import eventually
+from support.media_files import make_photo, make_video
+from support.surroundings import variable
+from support.typed import mediactl
+from support.wire import Rows, events_on
+
+CARD: JSON = {"type": "picture", "name": "card", "width": 640, "height": 640}
+THUMBNAIL: JSON = {
+    "type": "picture", "name": "thumbnail", "kind": "thumbnail", "width": 200, "height": 200,
+}  # fmt: skip
+
+
+@pytest.fixture
+def publish(tmp_path: Path):
+    """Publish a profile as operators do."""
+
+    def one(company: Company, name: str, *outputs: JSON) -> None:
+        variable("MEDIACTL_HOME")
+        file = tmp_path / "profile.json"
+        file.write_text(json.dumps({"name": name, "outputs": outputs}))
+        done = mediactl(
+            "profile", "set", str(file), "--company", str(company.id), environment=dict(os.environ)
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return one
+
+
+async def uploaded(company: Company, path: Path, content_type: str, **asked: str) -> str:
+    data = path.read_bytes()  # noqa: ASYNC240 - a test's files are small
+    grant = await company.sign(path.name, len(data), content_type, **asked)
+    assert (await company.store(grant, data)).status_code == 200
+    return str(grant["assetId"])
+
+
+async def test_an_image_gets_the_pictures_that_its_profile_asks_for(company, publish, tmp_path):
+    publish(company, "web", CARD, THUMBNAIL)
+    photo = make_photo(tmp_path / "photo.jpg", size=(1600, 1200))
+    grant = await company.sign("photo.jpg", photo.stat().st_size, profile="web")
+    publish(company, "web", {**CARD, "width": 10, "height": 10})
+    await company.store(grant, photo.read_bytes())
+    asset = await company.ready(grant["assetId"])
+
+    assert asset["profile"] == {"name": "web", "version": 1}
+    files = {one["name"]: one for one in asset["files"]}
+    assert set(files) == {"card", "thumbnail"}
+    card = files["card"]
+    assert (card["kind"], card["contentType"]) == ("picture", "image/jpeg")
+    assert (card["width"], card["height"]) == (640, 480)
+    for file in files.values():
+        served = await company.fetch(file["url"])
+        assert served.headers["content-type"] == file["contentType"]
+        assert len(served.content) == file["size"]
+        assert Image.open(io.BytesIO(served.content)).size == (file["width"], file["height"])
+    assert (files["thumbnail"]["width"], files["thumbnail"]["height"]) == (200, 150)
+    assert asset["thumbnailUrl"] == files["thumbnail"]["url"]
+    assert asset["processedUrl"] is None, "it asks for no image"
+
+    (event,) = await eventually(lambda: events_on(MEDIA_PROCESSED, [asset["assetId"]]))
+    assert (event.data.profile.name, event.data.profile.version) == ("web", 1)
+    assert {file.name for file in event.data.files} == {"card", "thumbnail"}
+
+
+async def test_the_same_profile_gives_a_film_what_is_of_films(company, publish, tmp_path):
+    video = {"type": "video", "name": "video", "maxLongSide": 320, "maxShortSide": 320}
+    publish(company, "default", video, {**CARD, "sources": ["video"]})
+    film = make_video(tmp_path / "film.mp4", size="640x360")
+    asset = await company.ready(await uploaded(company, film, "video/mp4"))
+
+    assert asset["profile"]["name"] == "default"
+    assert (asset["width"], asset["height"]) == (320, 180)
+    files = {one["name"]: (one["width"], one["height"]) for one in asset["files"]}
+    assert files == {"video": (320, 180), "card": (640, 360)}
+    for file in asset["files"]:
+        await company.fetch(file["url"])
+
+
+async def test_an_upload_of_which_its_profile_wants_nothing_fails(company, publish, tmp_path):
+    publish(company, "films", {"type": "video", "name": "video"})
+    photo = make_photo(tmp_path / "photo.jpg")
+    asset = await company.ended(await uploaded(company, photo, "image/jpeg", profile="films"))
+    assert asset["status"] == "failed"
+    assert asset["error"] == {
+        "code": "nothing_wanted",
+        "message": "The profile films has no output for an upload of this kind (image).",
+    }
+
+
+async def test_a_profile_that_makes_no_sense_any_more_fails_its_uploads_until_it_does(
+    company: Company, publish, rows: Rows, tmp_path
+):
+    publish(company, "web", CARD)
+    (body,) = await rows.connection.fetchrow(
+        "SELECT body FROM profiles WHERE company_id = $1", company.id
+    )
+    spoil = "UPDATE profiles SET body = $2 WHERE company_id = $1"
+    await rows.connection.execute(spoil, company.id, body.replace("picture", "hologram"))
+    photo = make_photo(tmp_path / "photo.jpg")
+    asset_id = await uploaded(company, photo, "image/jpeg", profile="web")
+    asset = await company.ended(asset_id)
+    assert asset["error"]["code"] == "invalid_profile"
+
+    await rows.connection.execute(spoil, company.id, body)
+    again = mediactl("retry", asset_id, environment=dict(os.environ))
+    assert again.returncode == 0, again.stderr
+    asset = await company.ready(asset_id)
+    assert [one["name"] for one in asset["files"]] == ["card"]
