@@ -72,7 +72,7 @@ class Making:
         self._results: list[tuple[str, Mapping[str, Any]]] = []
         self._doers = all_doers(
             settings, cast("Any", self.store), cast("Any", None), ffmpeg,
-            cast("Any", _NoProducer()), self._told,
+            cast("Any", _NoProducer()), self._told, profiles=cast("Any", None),
         )  # fmt: skip
 
     async def all(self, plan: Sequence[NewTask], source: Path, asset: Asset) -> Made:

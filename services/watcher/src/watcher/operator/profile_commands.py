@@ -103,13 +103,15 @@ def show_profile(
         UUID | None, typer.Option(metavar="UUID", help="Whose. Without it: the built-in one.")
     ] = None,
     version: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Show a profile as JSON, in a form that set takes."""
     if company is None:
         if name != DEFAULT.name or version not in {None, DEFAULT.version}:
             raise UsageError("Only the built-in profile is everybody's: name a company.")
         found = DEFAULT
-        sys.stderr.write(f"{_BUILT_IN}\n")
+        if not as_json:
+            sys.stderr.write(f"{_BUILT_IN}\n")
     else:
         found = run(_find(company, name, version))
     print_json(found.model_dump(mode="json", by_alias=True))
@@ -138,10 +140,13 @@ def set_profile(
 
 
 @app.command("rm")
-def remove_profile(name: Name, company: Company, yes: Yes = False) -> None:
+def remove_profile(name: Name, company: Company, yes: Yes = False, as_json: Json = False) -> None:
     """Offer a profile no longer; assets that were signed with it keep it."""
     ask(f"Offer profile {name} of company {company} to no upload from now on?", yes)
     run(_withdraw(company, name))
+    if as_json:
+        print_json({"name": name, "offered": False})
+        return
     instead = " The built-in one is in its place." if name == DEFAULT.name else ""
     sys.stdout.write(f"{name} is no longer offered.{instead}\n")
 
