@@ -1,0 +1,139 @@
+"""Players of web pages, in headless Chromium, on a page of another origin than the edge's."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parents[1] / "players"
+_PACKAGES = ("package.json", "package-lock.json")
+_MOST_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Played:
+    """How a film went in a browser, as play.mjs told."""
+
+    told: dict[str, Any]
+    film_seconds: float
+    rate: int
+    screenshot: Path
+    tries: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> dict[str, float]:
+        """How many seconds of the film passed in one second, at best, by where it was."""
+        found: dict[str, Any] = self.told["progress"]
+        return {
+            name: round(max(tries) if isinstance(tries, list) else tries, 3)
+            for name, tries in found.items()
+        }
+
+    @property
+    def stills(self) -> dict[str, dict[str, int | None]]:
+        """The frames that were looked for and drawn, and the height of the size, by name."""
+        found: dict[str, dict[str, int | None]] = self.told["stills"]
+        return found
+
+    @property
+    def picture_offsets(self) -> list[float]:
+        """How many seconds each picture that was seen is from where it belongs."""
+        return [
+            one["frame"] / self.rate - one["time"]
+            for one in self.told["shown"]
+            if one["frame"] is not None
+        ]
+
+    @property
+    def sound_offsets(self) -> list[float]:
+        """How many seconds each beep that was heard began after its full second."""
+        return [at - round(at) for at in self.told["beeps"]]
+
+    def requested(self, track: str) -> list[tuple[str, str]]:
+        """Return the files of a track that were asked for, with their byte ranges, in order."""
+        return [
+            (one["name"], one["range"])
+            for one in self.told["requests"]
+            if f"-{track}-" in one["name"] and one["range"]
+        ]
+
+    def summary(self) -> str:
+        """Return the numbers in one line."""
+        told = self.told
+        pictures, sounds = self.picture_offsets, self.sound_offsets
+        return (
+            f"start {told['startMs']} ms at {told['startsAt']:.2f} s, progress {self.progress}, "
+            f"dropped {told['dropped']} of {told['frames']}, waits {told['waits']}, "
+            f"fatal {told['fatal']}, others {sorted(set(told['soft']))}, "
+            f"pictures {median(pictures or [9]) * 1000:+.0f} ms, "
+            f"sound {median(sounds or [9]) * 1000:+.0f} ms of {len(sounds)} beeps, "
+            f"requests {len(told['requests'])}"
+        )
+
+
+class Browser:
+    """Plays films, with the packages of tests/players, on the page at *port*."""
+
+    def __init__(self, modules: Path, port: int, folder: Path) -> None:
+        self._modules = modules
+        self._folder = folder
+        self.port = port
+
+    @property
+    def origin(self) -> str:
+        """Where the page comes from."""
+        return f"http://127.0.0.1:{self.port}"
+
+    async def play(self, name: str, kind: str, url: str, **asked: Any) -> Played:
+        """Play the film at *url* in the player *kind*; *asked* is what play.mjs can do."""
+        screenshot = self._folder / f"{name}.png"
+        words = {
+            "kind": kind, "url": url, "port": self.port, "modules": str(self._modules),
+            "chromium": chromium(), "screenshot": str(screenshot), **asked,
+        }  # fmt: skip
+        running = await asyncio.create_subprocess_exec(
+            "node", str(HERE / "play.mjs"), json.dumps(words), stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            output, _ = await asyncio.wait_for(running.communicate(), _MOST_SECONDS)
+        finally:
+            if running.returncode is None:
+                os.killpg(running.pid, signal.SIGTERM)
+                await running.wait()
+        assert running.returncode == 0
+        return Played(json.loads(output), asked["seconds"], asked["rate"], screenshot)
+
+
+def chromium() -> str:
+    """Return the browser's program; without one the test fails, it is not skipped."""
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not found:
+        pytest.fail("There is no chromium: install Debian's package, or set CHROMIUM to one.")
+    return found
+
+
+async def installed(folder: Path) -> Path:
+    """Install the packages of tests/players in *folder*, exactly as they are locked."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [(HERE / name).read_bytes() for name in _PACKAGES]
+    kept = [folder / name for name in _PACKAGES]
+    is_there = (folder / "node_modules").exists()
+    if is_there and [path.read_bytes() for path in kept if path.exists()] == wanted:
+        return folder
+    for path, data in zip(kept, wanted, strict=True):
+        path.write_bytes(data)
+    npm = await asyncio.create_subprocess_exec(
+        "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder
+    )
+    assert await npm.wait() == 0
+    return folder
