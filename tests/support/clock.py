@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 from support.media_files import run_ffmpeg
 
 RATE = 25
-TONE = 330
-"""The frequency of the tone that the second channel hears all the time, in hertz."""
 CELLS, BITS, STRIP = 16, 12, 9
 """The last 1/STRIP of each picture's rows are cells; as many BITS of them number the frame."""
 _BEEP, _BEEP_SECONDS = 1000, 0.1
@@ -19,14 +16,13 @@ def make_clock(path: Path, *, size: str = "1280x720", seconds: int = 60) -> Path
     """
     Write a film with a running clock whose frames are numbered by white and black cells.
 
-    The first channel beeps at each full second; the second one hears a tone.
+    It beeps at each full second.
     """
     width, height = map(int, size.split("x"))
     strip = height // STRIP
     numbers = path.with_suffix(".gray")
     numbers.write_bytes(b"".join(_cells(number) for number in range(seconds * RATE)))
     beep = f"lt(mod(t,1),{_BEEP_SECONDS})*0.4*sin(2*PI*{_BEEP}*t)"
-    tone = f"0.2*sin(2*PI*{TONE}*t)"
     graph = (
         f"[0:v]noise=alls=5:allf=t[clock];[1:v]scale={width}:{strip}:flags=neighbor[cells];"
         "[clock][cells]vstack,format=yuv420p[v]"
@@ -36,26 +32,13 @@ def make_clock(path: Path, *, size: str = "1280x720", seconds: int = 60) -> Path
         f"testsrc=size={width}x{height - strip}:rate={RATE}:duration={seconds}:decimals=2",
         "-f", "rawvideo", "-pixel_format", "gray", "-video_size", f"{CELLS}x1",
         "-framerate", str(RATE), "-i", str(numbers),
-        "-f", "lavfi", "-i", f"aevalsrc='{beep}|{tone}':sample_rate=48000:duration={seconds}",
+        "-f", "lavfi", "-i", f"aevalsrc='{beep}':sample_rate=48000:duration={seconds}",
         "-filter_complex", graph, "-map", "[v]", "-map", "2:a",
-        "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-b:v", "3M", "-c:a", "aac", "-b:a", "192k",
-        str(path),
+        "-c:v", "libx264", "-preset", "ultrafast", "-g", "50", "-b:v", "3M",
+        "-c:a", "aac", str(path),
     )  # fmt: skip
     numbers.unlink()
     return path
-
-
-def clicks(samples: list[float], sample_rate: int) -> list[float]:
-    """
-    Return how far each sample of the tone is from where the two before it lead.
-
-    Of a tone that goes on this is nearly nothing; it is large where something is missing.
-    """
-    by = 2 * math.cos(2 * math.pi * TONE / sample_rate)
-    return [
-        abs(now - by * last + before)
-        for before, last, now in zip(samples, samples[1:], samples[2:], strict=False)
-    ]
 
 
 def _cells(number: int) -> bytes:
