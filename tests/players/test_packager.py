@@ -8,11 +8,10 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
+from mediactl.devstack.home import Home
 
-from players.test_players import SECONDS, clock, ready, stage
+from support.clock import SECONDS
 from support.player import packager
-
-__all__ = ["clock", "ready", "stage"]
 
 
 def attributes(line: str) -> dict[str, str]:
@@ -58,7 +57,7 @@ async def test_another_packager_reads_the_same_of_our_files(http, ready, tmp_pat
         words.append(
             f"in={path},stream={kind},output={tmp_path / name}.mp4,playlist_name={name}.m3u8"
         )
-    program = await packager()
+    program = await packager(Home.from_environment().tools / "packager")
     subprocess.run(
         [program, *words, "--segment_duration=4", "--fragment_duration=4",
          f"--hls_master_playlist_output={tmp_path / 'master.m3u8'}"],

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from support.media_files import run_ffmpeg
 
-RATE = 25
+RATE, SECONDS = 25, 60
+"""How many frames a second it has, and how long it lasts."""
 CELLS, BITS, STRIP = 16, 12, 9
 """The last 1/STRIP of each picture's rows are cells; as many BITS of them number the frame."""
 _BEEP, _BEEP_SECONDS = 1000, 0.1
 
 
-def make_clock(path: Path, *, size: str = "1280x720", seconds: int = 60) -> Path:
+def make_clock(path: Path, *, size: str = "1280x720", seconds: int = SECONDS) -> Path:
     """
     Write a film with a running clock whose frames are numbered by white and black cells.
 

