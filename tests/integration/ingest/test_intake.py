@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from ingest.intake import Intake
+from ingest.intake import MOST, TURNS, Intake
 from media_contracts import MEDIA_INGEST
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
@@ -40,7 +40,9 @@ async def taking_in(database_name, kafka_settings):
     ):
         work = Work(database, Outbox(database, producer, service="ingest"))
         broker = make_broker(kafka_settings, producer, name="t")
-        on_batches(broker, MEDIA_INGEST, Intake(work), settings=kafka_settings, most=200)
+        on_batches(
+            broker, MEDIA_INGEST, Intake(work), settings=kafka_settings, most=MOST, turns=TURNS
+        )
         yield broker.start
         await broker.stop()
 

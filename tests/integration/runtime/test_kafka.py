@@ -13,6 +13,7 @@ from media_runtime.errors import PermanentError, TransientError
 from media_runtime.kafka import consumer as kafka
 from media_runtime.kafka.consumer import make_broker, on_batches, on_bytes, on_events
 from media_runtime.kafka.producer import Producer
+from media_runtime.kafka.turns import Turns
 
 from support.eventually import eventually
 
@@ -25,7 +26,8 @@ async def consuming(settings, handler, *, events=False, most=None):
         if events:
             on_events(broker, MEDIA_THUMBNAIL, handler, settings=settings, group="g")
         elif most:
-            on_batches(broker, MEDIA_INGEST, handler, settings=settings, most=most)
+            turns = Turns(lambda _: None, ahead=1000, at_once=most)
+            on_batches(broker, MEDIA_INGEST, handler, settings=settings, most=most, turns=turns)
         else:
             on_bytes(broker, MEDIA_INGEST, handler, settings=settings, group="g")
         await broker.start()

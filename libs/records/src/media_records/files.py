@@ -41,6 +41,16 @@ _SEGMENTS = """
     SELECT * FROM asset_files
     WHERE asset_id = $1 AND attempt = $2 AND stream = $3 ORDER BY track, part
 """
+_ADD_ORIGINALS = """
+    INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
+        content_type, size)
+    SELECT a.id, $5, $6, a.company_id, $6, stored.key, stored.version_id,
+        a.content_type, stored.size
+    FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[])
+            AS stored (asset_id, key, version_id, size)
+        JOIN media_assets a ON a.id = stored.asset_id
+    ON CONFLICT DO NOTHING
+"""
 # Another worker may have fetched it at the same time: the first one decides.
 _PIN = """
     UPDATE asset_files SET sha256 = coalesce(sha256, $2)
@@ -107,24 +117,17 @@ class Needed:
         return stored.version_id == self.version_id if self.version_id else stored.is_latest
 
 
-async def add_originals(tx: Tx, announced: Iterable[tuple[Asset, StoredObject]]) -> None:
+async def add_originals(tx: Tx, announced: Mapping[UUID, StoredObject]) -> None:
     """Record the upload of each asset that was announced first."""
-    await _add(
-        tx,
-        [
-            AssetFile(
-                asset_id=asset.id,
-                attempt=_ORIGINAL_ATTEMPT,
-                name=FileKind.ORIGINAL,
-                company_id=asset.company_id,
-                kind=FileKind.ORIGINAL,
-                key=stored.key,
-                version_id=stored.version_id,
-                content_type=asset.content_type,
-                size=stored.size,
-            )
-            for asset, stored in announced
-        ],
+    uploads = announced.values()
+    await tx.execute(
+        _ADD_ORIGINALS,
+        list(announced),
+        [stored.key for stored in uploads],
+        [stored.version_id for stored in uploads],
+        [stored.size for stored in uploads],
+        _ORIGINAL_ATTEMPT,
+        FileKind.ORIGINAL.value,
     )
 
 

@@ -28,8 +28,8 @@ class AskForPictures:
     """
     Sends requests, in the unit of work that claims their task.
 
-    Kafka's topic has no turns, hence few requests are in it at a time: of each company, and of
-    those that take long, of all companies together.
+    Who takes them goes by companies, and not by what they cost. Hence few requests are in Kafka's
+    topic at a time: of each company, and of those that take long, of all companies together.
     """
 
     def __init__(self, settings: IngestSettings, work: Work) -> None:

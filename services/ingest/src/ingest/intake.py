@@ -8,7 +8,6 @@ attempt that has no task yet begins it. Companies take turns: nobody waits for a
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
@@ -22,18 +21,28 @@ from media_records.files import Files, add_originals, files_of_each, original_of
 from media_records.lifecycle import asset_event, asset_span, lock_assets, mark_uploaded, sweep
 from media_records.tables import Asset
 from media_records.work import Tx, Work
+from media_runtime.kafka.turns import Record, Turns
 from media_runtime.storage.store import StoredObject, parse_notification, upload_key
 from media_runtime.telemetry import tracing
 
 log = structlog.get_logger(__name__)
 
 _OPEN = frozenset({AssetStatus.PENDING, AssetStatus.PROCESSING, AssetStatus.EXPIRED})
-_AT_ONCE = 50
 
-MOST = 500
+MOST = 100
 """Notifications that are best taken in at once: who comes later waits for that many of others."""
 
 Announced = Mapping[UUID, StoredObject]
+
+
+def bucket_of(record: Record) -> bytes:
+    """Return whose bucket a notification is of; those that the watcher sends have one line."""
+    bucket, slash, _ = (record.key or b"").partition(b"/")
+    return bucket if slash else b""
+
+
+TURNS = Turns(bucket_of, ahead=10_000, at_once=MOST // 2)
+"""Whoever comes behind 10,000 notifications of another company waits for the next few alone."""
 
 
 class Intake:
@@ -45,32 +54,32 @@ class Intake:
     async def __call__(self, notifications: Sequence[bytes]) -> None:
         """Queue a task for each stored object; raises MalformedNotificationError."""
         stored = [one for each in notifications for one in parse_notification(each)]
+        told: dict[tuple[str, str, str | None], StoredObject] = {}
         for one in stored:
             if one.owner is None:
                 _count(one, "foreign_key")
-        for company_id, announced in turns(stored):
+            elif told.setdefault((one.bucket, one.key, one.version_id), one) is not one:
+                _count(one, "duplicate")
+        for company_id, announced in by_company(told.values()):
             async with self._work.begin() as tx:
                 effects = await _take(tx, company_id, announced)
             for asset_id, effect in effects.items():
                 _count(announced[asset_id], effect)
 
 
-def turns(stored: Iterable[StoredObject]) -> Iterator[tuple[UUID, Announced]]:
-    """Yield what was stored, a few assets of each company in turn; those of an asset in order."""
-    lines: dict[UUID, deque[tuple[UUID, StoredObject]]] = {}
+def by_company(stored: Iterable[StoredObject]) -> Iterator[tuple[UUID, Announced]]:
+    """Yield what was stored, by company; what is told of one asset in order and one at a time."""
+    found: dict[UUID, list[dict[UUID, StoredObject]]] = {}
     for one in stored:
         if one.owner is not None:
             company_id, asset_id = one.owner
-            lines.setdefault(company_id, deque()).append((asset_id, one))
-    while lines:
-        for company_id, line in list(lines.items()):
-            turn: dict[UUID, StoredObject] = {}
-            while line and line[0][0] not in turn and len(turn) < _AT_ONCE:
-                asset_id, one = line.popleft()
-                turn[asset_id] = one
-            yield company_id, turn
-            if not line:
-                del lines[company_id]
+            of_company = found.setdefault(company_id, [{}])
+            if asset_id in of_company[-1]:
+                of_company.append({})
+            of_company[-1][asset_id] = one
+    for company_id, of_company in found.items():
+        for announced in of_company:
+            yield company_id, announced
 
 
 async def _take(tx: Tx, company_id: UUID, announced: Announced) -> Mapping[UUID, str]:
@@ -94,7 +103,7 @@ async def _take(tx: Tx, company_id: UUID, announced: Announced) -> Mapping[UUID,
     new = [asset.id for asset in wanted.values() if asset.uploaded_at is None]
     if new:
         wanted |= {asset.id: asset for asset in await mark_uploaded(tx, new, at=now)}
-        await add_originals(tx, [(wanted[asset_id], announced[asset_id]) for asset_id in new])
+        await add_originals(tx, {asset_id: announced[asset_id] for asset_id in new})
     queued = await tasks.add_each(tx, [(asset, first_task(asset)) for asset in wanted.values()])
     effects = dict.fromkeys(announced, "unknown_asset")
     effects |= {asset.id: "duplicate" if asset.id in wanted else "stale" for asset in found}

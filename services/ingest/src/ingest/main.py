@@ -8,7 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from faststream.asgi import AsgiFastStream
 from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
-from ingest.intake import MOST, Intake
+from ingest.intake import MOST, TURNS, Intake
 from ingest.outputs.transcode import SERVICE
 from ingest.run import RunTask, all_doers, results_in
 from ingest.settings import IngestSettings
@@ -18,6 +18,7 @@ from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from media_records.work import Work
 from media_runtime.kafka.consumer import consuming, make_broker, on_batches, on_events
 from media_runtime.kafka.producer import Producer
+from media_runtime.kafka.turns import BY_COMPANY
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.sandbox import Sandbox
@@ -53,8 +54,16 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
                 profiles=work.database,
             )  # fmt: skip
             run = RunTask(work, sources, doers, settings.scratch_dir)
-            on_batches(broker, MEDIA_INGEST, Intake(work), settings=settings, most=MOST)
-            on_events(broker, MEDIA_THUMBNAILED, OnAnswer(work, store), settings=settings)
+            on_batches(
+                broker, MEDIA_INGEST, Intake(work), settings=settings, most=MOST, turns=TURNS
+            )
+            on_events(
+                broker,
+                MEDIA_THUMBNAILED,
+                OnAnswer(work, store),
+                settings=settings,
+                turns=BY_COMPANY,
+            )
             workers = Workers(settings, work, run)
             async with AskForPictures(settings, work).running(), workers.running():
                 yield

@@ -16,11 +16,12 @@ from uuid import UUID
 import structlog
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
-from media_contracts import MEDIA_STATUS, AssetStatus, AssetStatusChanged, CloudEvent
+from media_contracts import MEDIA_STATUS, AssetStatus, AssetStatusChanged
 from media_runtime.errors import TransientError
 from media_runtime.http.links import LinkKind
-from media_runtime.kafka.consumer import make_broker, on_events
+from media_runtime.kafka.consumer import known_event, make_broker, on_batches
 from media_runtime.kafka.producer import Producer
+from media_runtime.kafka.turns import BY_COMPANY
 from notifier.metrics import LINKS_ENDED
 from notifier.settings import NotifierSettings
 
@@ -28,6 +29,7 @@ log = structlog.get_logger(__name__)
 
 _SECONDS = 3.0
 _PAUSE_SECONDS = 2.0
+_MOST = 100
 
 
 class EdgeUnavailableError(TransientError):
@@ -35,22 +37,31 @@ class EdgeUnavailableError(TransientError):
 
 
 class EndLinks:
-    """Handles events of media_status: a deletion goes to each of *edge_urls*, others nowhere."""
+    """Takes records of media_status: a deletion goes to each of *edge_urls*, others nowhere."""
 
     def __init__(self, edge_urls: Sequence[str]) -> None:
         self._edge_urls = edge_urls
 
-    async def __call__(self, event: CloudEvent[AssetStatusChanged]) -> None:
-        """Raise EdgeUnavailableError where an edge does not take it; doing so again is free."""
-        changed = event.data
-        if not isinstance(changed, AssetStatusChanged) or changed.status != AssetStatus.DELETED:
+    async def __call__(self, values: Sequence[bytes]) -> None:
+        """
+        Tell of each deletion; doing so again is free.
+
+        Raises EdgeUnavailableError where an edge does not take it, and ContractError.
+        """
+        for value in values:
+            event = known_event(MEDIA_STATUS, value)
+            if event is not None and isinstance(event.data, AssetStatusChanged):
+                await self._take(event.subject, event.data)
+
+    async def _take(self, asset_id: UUID, changed: AssetStatusChanged) -> None:
+        if changed.status != AssetStatus.DELETED:
             return
         kinds = [LinkKind.MEDIA] if changed.thumbnail_kept else list(LinkKind)
         for url in self._edge_urls:
             for kind in kinds:
-                await asyncio.to_thread(_tell, url, kind, event.subject)
+                await asyncio.to_thread(_tell, url, kind, asset_id)
         LINKS_ENDED.inc()
-        log.info("links_ended", asset_id=str(event.subject), kinds=kinds)
+        log.info("links_ended", asset_id=str(asset_id), kinds=kinds)
 
 
 @asynccontextmanager
@@ -67,7 +78,9 @@ async def ending_links(
         yield
         return
     broker = make_broker(settings, producer, name=name)
-    on_events(broker, MEDIA_STATUS, EndLinks(edge_urls), settings=settings)
+    handler = EndLinks(edge_urls)
+    # Few are deletions: one at a time, most of the work would be to commit what is of no use here.
+    on_batches(broker, MEDIA_STATUS, handler, settings=settings, most=_MOST, turns=BY_COMPANY)
     starting = asyncio.create_task(_start(broker))
     try:
         yield

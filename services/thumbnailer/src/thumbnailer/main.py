@@ -9,6 +9,7 @@ from faststream.asgi import AsgiFastStream
 from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.kafka.consumer import consuming, make_broker, on_events
 from media_runtime.kafka.producer import Producer
+from media_runtime.kafka.turns import BY_COMPANY
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.sandbox import Sandbox
@@ -48,6 +49,7 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
                 OnThumbnailRequested(make_pictures, producer),
                 settings=settings,
                 consumers=consumers,
+                turns=BY_COMPANY,
             )
             yield
 

@@ -25,6 +25,7 @@ from media_runtime.kafka import tracing as kafka_tracing
 from media_runtime.kafka.dead_letters import dead_letter, dead_letter_reason
 from media_runtime.kafka.producer import KafkaUnavailableError, Producer
 from media_runtime.kafka.supervision import SupervisedBroker
+from media_runtime.kafka.turns import Turns
 from media_runtime.settings import KafkaSettings
 from media_runtime.telemetry import tracing
 from prometheus_client import REGISTRY, Counter
@@ -75,7 +76,7 @@ class BadRecordsError(Exception):
         self.records = records
 
 
-def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> KafkaBroker:
+def make_broker(settings: KafkaSettings, producer: Producer, *, name: str) -> SupervisedBroker:
     """Return a consuming broker whose middleware settles every error; *producer* feeds DLQs."""
     return SupervisedBroker(
         settings.kafka_bootstrap_servers,
@@ -124,19 +125,21 @@ def known_event(topic: Topic, value: bytes | None) -> CloudEvent[Any] | None:
 
 
 def on_events(
-    broker: KafkaBroker,
+    broker: SupervisedBroker,
     topic: Topic,
     handler: EventHandler,
     *,
     settings: KafkaSettings,
     group: str | None = None,
     consumers: int = 1,
+    turns: Turns | None = None,
 ) -> None:
     """
     Call *handler* with each event of *topic*, at least once, in order for each asset.
 
     Events of types that this version does not know are passed over.
-    The consumer group is the topic's own, unless another *group* is named.
+    The consumer group is the topic's own, unless another *group* is named. With *turns* nobody's
+    events wait until a flood of others has passed.
     *consumers* members of the group share this process; with FastStream's own
     ``max_workers`` a rebalance would hand partitions over while their handlers still run.
     """
@@ -146,17 +149,20 @@ def on_events(
         if event is not None:
             await handler(event)
 
-    on_bytes(broker, topic, parsed, settings=settings, group=group, consumers=consumers)
+    on_bytes(
+        broker, topic, parsed, settings=settings, group=group, consumers=consumers, turns=turns
+    )
 
 
 def on_bytes(
-    broker: KafkaBroker,
+    broker: SupervisedBroker,
     topic: Topic,
     handler: BytesHandler,
     *,
     settings: KafkaSettings,
     group: str | None = None,
     consumers: int = 1,
+    turns: Turns | None = None,
 ) -> None:
     """Do as on_events, for a topic whose messages are not ours to parse."""
     group = group or topic.group or topic.name
@@ -167,22 +173,24 @@ def on_bytes(
         await handler(record.value or b"")
 
     for number in range(consumers):
-        subscriber = broker.subscriber(
-            settings.kafka_topic_prefix + topic.name, **_member(settings, group, number)
-        )
+        member = _member(settings, group, number)
+        if turns:
+            broker.turns[member["group_id"]] = turns
+        subscriber = broker.subscriber(settings.kafka_topic_prefix + topic.name, **member)
         subscriber(consume)
 
 
 def on_batches(
-    broker: KafkaBroker,
+    broker: SupervisedBroker,
     topic: Topic,
     handler: BatchHandler,
     *,
     settings: KafkaSettings,
     most: int,
+    turns: Turns,
 ) -> None:
     """
-    Do as on_bytes, with up to *most* records of all partitions at a time.
+    Do as on_bytes, with up to *most* records of all partitions at a time, in the order of *turns*.
 
     Where *handler* raises, the batch is halved until the records that it cannot take stand alone;
     it may be given the others again.
@@ -207,9 +215,11 @@ def on_batches(
         if bad := await take(records):
             raise BadRecordsError(bad)
 
+    member = _member(settings, group)
+    broker.turns[member["group_id"]] = turns
     subscriber = broker.subscriber(
         settings.kafka_topic_prefix + topic.name,
-        **_member(settings, group),
+        **member,
         batch=True,
         max_records=most,
         batch_timeout_ms=_BATCH_WAIT_MS,

@@ -1,5 +1,5 @@
 """
-Notices consumers that stand still, and replaces them.
+Makes consumers, notices those that stand still, and replaces them.
 
 aiokafka ends a consumer's background task on an error that it does not know; FastStream would
 ask that consumer for records for ever, and its partitions would have no reader.
@@ -8,13 +8,16 @@ ask that consumer for records for ever, and its partitions would have no reader.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
+from media_runtime.kafka.turns import ConsumerInTurns, Turns
 from prometheus_client import Counter
 
 log = structlog.get_logger(__name__)
@@ -28,6 +31,11 @@ class SupervisedBroker(KafkaBroker):
     """A broker whose consumers are looked at every few seconds while it runs."""
 
     _mender: asyncio.Task[None] | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.turns: dict[str, Turns] = {}
+        """Of the groups whose consumers read ahead."""
 
     async def start(self) -> None:
         """Start all consumers, and begin to look at them; those that wait for Kafka start later."""
@@ -45,6 +53,15 @@ class SupervisedBroker(KafkaBroker):
             self._mender.cancel()
             await asyncio.wait([self._mender])
         await super().stop(*error)
+
+    async def _connect(self) -> Callable[..., AIOKafkaConsumer]:
+        self.config.broker_config.builder = partial(self._consumer, await super()._connect())
+        return self.config.broker_config.builder
+
+    def _consumer(self, build: Any, *, group_id: str, **options: Any) -> AIOKafkaConsumer:
+        if turns := self.turns.get(group_id):
+            build = partial(ConsumerInTurns, turns, **build.keywords)
+        return build(group_id=group_id, **options)
 
     async def _mend_for_ever(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -116,7 +117,7 @@ class StoredObject:
     content_type: str = ""
     about: Mapping[str, str] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def owner(self) -> tuple[UUID, UUID] | None:
         """Company and asset that the key names, or None when it is not an original's key."""
         parts = self.key.split("/")
