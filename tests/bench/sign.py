@@ -29,10 +29,11 @@ def run(rounds: int) -> list[Row]:
     with _bare() as bare_url:
         for url in (ours_url, bare_url):
             _rate(url, bearer, 500)
-        pairs = [
-            (_rate(ours_url, bearer, _REQUESTS), _rate(bare_url, bearer, _REQUESTS))
-            for _ in range(rounds)
-        ]
+        pairs = []
+        for number in range(rounds):
+            urls = (ours_url, bare_url)
+            rates = {url: _rate(url, bearer, _REQUESTS) for url in urls[:: 1 - 2 * (number % 2)]}
+            pairs.append((rates[ours_url], rates[bare_url]))
     ratios = [ours / bare for ours, bare in pairs]
     return [
         Row(
@@ -40,7 +41,7 @@ def run(rounds: int) -> list[Row]:
             ours=f"{statistics.median(ours for ours, _ in pairs):.0f}/s",
             other=f"{statistics.median(bare for _, bare in pairs):.0f}/s bare FastAPI+asyncpg",
             ratios=ratios,
-            target="at least 0.8",
+            target="at least 0.9",
         )
     ]
 

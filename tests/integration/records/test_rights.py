@@ -95,7 +95,7 @@ MEMBERS = {
     ("media_watcher", "media_relay"),
 }
 # PostgreSQL lets everyone call a new function; with its caller's rights that gives nothing.
-CALLABLE_BY_ALL = {"sign_asset", "count_asset", "count_file", "granted_bytes", "add_usage"}
+CALLABLE_BY_ALL = {"sign_asset", "count_asset", "count_file", "granted_bytes"}
 
 _GRANTED = """
     WITH granted AS (

@@ -265,18 +265,27 @@ CREATE INDEX dead_letters_age ON dead_letters (filed_at);
 
 ----------------------------------------------------------------------------------- functions
 
--- What a company uses: its files, and what its open grants may still store.
-CREATE FUNCTION add_usage(company uuid, more_bytes bigint, was text, is_now text) RETURNS void
-    LANGUAGE sql AS $$
+-- What a company uses: its files, and what its open grants may still store. Each is one statement
+-- of PL/pgSQL, whose plan a connection keeps: a signature waits for the first. A function in SQL
+-- would be parsed and planned by each transaction anew.
+CREATE FUNCTION granted_bytes(status text, uploaded_at timestamptz, size bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN status = 'pending' AND uploaded_at IS NULL THEN size ELSE 0 END
+$$;
+CREATE FUNCTION count_asset() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    -- The OLD of an insert and the NEW of a deletion are null in all their columns.
     INSERT INTO public.company_usage AS u VALUES (
-        company, pg_backend_pid() % 16, more_bytes,
-        (is_now = 'pending')::int - (was = 'pending')::int,
-        (is_now = 'processing')::int - (was = 'processing')::int,
-        (is_now = 'ready')::int - (was = 'ready')::int,
-        (is_now = 'failed')::int - (was = 'failed')::int,
-        (is_now = 'expired')::int - (was = 'expired')::int,
-        (is_now = 'cancelled')::int - (was = 'cancelled')::int,
-        (is_now = 'deleted')::int - (was = 'deleted')::int)
+        coalesce(NEW.company_id, OLD.company_id), pg_backend_pid() % 16,
+        public.granted_bytes(NEW.status, NEW.uploaded_at, NEW.size)
+            - public.granted_bytes(OLD.status, OLD.uploaded_at, OLD.size),
+        (NEW.status = 'pending' IS TRUE)::int - (OLD.status = 'pending' IS TRUE)::int,
+        (NEW.status = 'processing' IS TRUE)::int - (OLD.status = 'processing' IS TRUE)::int,
+        (NEW.status = 'ready' IS TRUE)::int - (OLD.status = 'ready' IS TRUE)::int,
+        (NEW.status = 'failed' IS TRUE)::int - (OLD.status = 'failed' IS TRUE)::int,
+        (NEW.status = 'expired' IS TRUE)::int - (OLD.status = 'expired' IS TRUE)::int,
+        (NEW.status = 'cancelled' IS TRUE)::int - (OLD.status = 'cancelled' IS TRUE)::int,
+        (NEW.status = 'deleted' IS TRUE)::int - (OLD.status = 'deleted' IS TRUE)::int)
     ON CONFLICT (company_id, slot) DO UPDATE SET
         bytes = u.bytes + excluded.bytes,
         pending = u.pending + excluded.pending,
@@ -285,29 +294,7 @@ CREATE FUNCTION add_usage(company uuid, more_bytes bigint, was text, is_now text
         failed = u.failed + excluded.failed,
         expired = u.expired + excluded.expired,
         cancelled = u.cancelled + excluded.cancelled,
-        deleted = u.deleted + excluded.deleted
-$$;
-CREATE FUNCTION granted_bytes(asset media_assets) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN asset.status = 'pending' AND asset.uploaded_at IS NULL
-        THEN asset.size ELSE 0 END
-$$;
-CREATE FUNCTION count_asset() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    more_bytes bigint := 0;
-    was text := '';
-    is_now text := '';
-BEGIN
-    IF TG_OP <> 'DELETE' THEN
-        is_now := NEW.status;
-        more_bytes := public.granted_bytes(NEW);
-    END IF;
-    IF TG_OP <> 'INSERT' THEN
-        was := OLD.status;
-        more_bytes := more_bytes - public.granted_bytes(OLD);
-    END IF;
-    IF more_bytes <> 0 OR was <> is_now THEN
-        PERFORM public.add_usage(coalesce(NEW.company_id, OLD.company_id), more_bytes, was, is_now);
-    END IF;
+        deleted = u.deleted + excluded.deleted;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_asset
@@ -315,8 +302,10 @@ CREATE TRIGGER count_asset
     FOR EACH ROW EXECUTE FUNCTION count_asset();
 CREATE FUNCTION count_file() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM public.add_usage(coalesce(NEW.company_id, OLD.company_id),
-        coalesce(NEW.size, 0) - coalesce(OLD.size, 0), '', '');
+    INSERT INTO public.company_usage AS u (company_id, slot, bytes, pending) VALUES (
+        coalesce(NEW.company_id, OLD.company_id), pg_backend_pid() % 16,
+        coalesce(NEW.size, 0) - coalesce(OLD.size, 0), 0)
+    ON CONFLICT (company_id, slot) DO UPDATE SET bytes = u.bytes + excluded.bytes;
     RETURN NULL;
 END $$;
 CREATE TRIGGER count_file AFTER INSERT OR DELETE OR UPDATE OF size ON asset_files
@@ -333,9 +322,6 @@ CREATE FUNCTION sign_asset(
     OUT request_hash text, OUT response text, OUT refused text
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    quota bigint;
-    used bigint;
-    grants bigint;
     wanted text := coalesce(p_profile, 'default');
     own integer;
     offered boolean;
@@ -352,11 +338,13 @@ BEGIN
         WHERE p.company_id = p_company AND p.name = wanted ORDER BY p.version DESC LIMIT 1;
     offered := coalesce(offered, false);
     IF NOT offered AND wanted <> 'default' THEN refused := 'unknown_profile'; RETURN; END IF;
-    SELECT sum(u.bytes), sum(u.pending) INTO used, grants FROM company_usage u
-        WHERE u.company_id = p_company;
-    SELECT c.quota_bytes INTO quota FROM companies c WHERE c.company_id = p_company;
-    IF used + p_size > quota OR p_size > quota THEN refused := 'quota_exceeded'; RETURN; END IF;
-    IF grants >= p_max_grants THEN refused := 'too_many_open_grants'; RETURN; END IF;
+    SELECT CASE
+        WHEN coalesce(sum(u.bytes), 0) + p_size
+            > (SELECT c.quota_bytes FROM companies c WHERE c.company_id = p_company)
+        THEN 'quota_exceeded'
+        WHEN sum(u.pending) >= p_max_grants THEN 'too_many_open_grants'
+    END INTO refused FROM company_usage u WHERE u.company_id = p_company;
+    IF refused IS NOT NULL THEN RETURN; END IF;
     INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
                               grant_expires_at, traceparent, profile, profile_version, own_profile)
         VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket,

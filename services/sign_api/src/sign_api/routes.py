@@ -22,6 +22,7 @@ from media_records.actions import (
 from media_runtime.http.app import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from media_runtime.http.auth import Caller, TokenVerifier
 from media_runtime.http.links import LinkSigner
+from media_runtime.http.plain import plain_post
 from media_runtime.http.rate_limit import CompanyRateLimiter, limit_headers
 from media_runtime.telemetry import tracing
 from pydantic import ValidationError
@@ -112,7 +113,8 @@ Uploader = Annotated[Caller, Depends(_uploader)]
 Reader = Annotated[Caller, Depends(_reader)]
 
 
-@router.post(
+@plain_post(
+    router,
     "/sign",
     status_code=201,
     response_model=SignResponse,
@@ -127,8 +129,6 @@ async def sign(request: Request) -> Response:
     The grant lapses after an hour and allows exactly one file of the declared type and size,
     under a key of the caller's company.
     """
-    # The busiest route reads its input itself: FastAPI's resolution of parameters and
-    # dependencies would take a seventh of its time.
     caller = await _uploader(request)
     idempotency_key = _idempotency_key(request)
     _refuse_other_types(request)

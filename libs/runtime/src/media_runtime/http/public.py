@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 
 from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.telemetry import TelemetryConfig
 from media_contracts.errors import ErrorCode
 from media_runtime.http.app import answer_with_problems
 from media_runtime.http.metrics import RequestMetrics
@@ -16,6 +17,9 @@ from media_runtime.settings import PublicSettings
 from media_runtime.telemetry.ops import Check, ops_routes
 from pydantic import BaseModel
 from starlette.routing import Route
+
+# FastAPI's own, which looks for providers with each request; ours is media_runtime.http.tracing.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 
 def public_app(
@@ -45,8 +49,10 @@ def public_app(
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        telemetry=_NO_TELEMETRY,
     )
-    app.include_router(router)
+    # As they are: routes of an included router are looked for twice with each request.
+    app.router.routes.extend(router.routes)
     answer_with_problems(app, field_codes=field_codes)
     describe(app, *models)
     serve_api_page(app, settings)
