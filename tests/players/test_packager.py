@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 from pathlib import Path
@@ -42,7 +43,7 @@ async def joined(http, url: str, target: Path) -> Path:
         answer = await http.get(urljoin(url, name), headers={"Range": f"bytes={start}-{last}"})
         assert answer.status_code == 206
         data += answer.content
-    target.write_bytes(data)
+    await asyncio.to_thread(target.write_bytes, data)
     return target
 
 
@@ -58,7 +59,8 @@ async def test_another_packager_reads_the_same_of_our_files(http, ready, tmp_pat
             f"in={path},stream={kind},output={tmp_path / name}.mp4,playlist_name={name}.m3u8"
         )
     program = await packager(Home.from_environment().tools / "packager")
-    subprocess.run(
+    await asyncio.to_thread(
+        subprocess.run,
         [program, *words, "--segment_duration=4", "--fragment_duration=4",
          f"--hls_master_playlist_output={tmp_path / 'master.m3u8'}"],
         check=True, capture_output=True,

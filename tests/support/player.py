@@ -129,16 +129,22 @@ async def packager(folder: Path) -> Path:
 
 async def installed(folder: Path) -> Path:
     """Install the packages of tests/players in *folder*, exactly as they are locked."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [(HERE / name).read_bytes() for name in _PACKAGES]
-    kept = [folder / name for name in _PACKAGES]
-    is_there = (folder / "node_modules").exists()
-    if is_there and [path.read_bytes() for path in kept if path.exists()] == wanted:
+    if _is_installed(folder):
         return folder
-    for path, data in zip(kept, wanted, strict=True):
-        path.write_bytes(data)
     npm = await asyncio.create_subprocess_exec(
         "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", cwd=folder
     )
     assert await npm.wait() == 0
     return folder
+
+
+def _is_installed(folder: Path) -> bool:
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = [(HERE / name).read_bytes() for name in _PACKAGES]
+    kept = [folder / name for name in _PACKAGES]
+    is_there = (folder / "node_modules").exists()
+    if is_there and [path.read_bytes() for path in kept if path.exists()] == wanted:
+        return True
+    for path, data in zip(kept, wanted, strict=True):
+        path.write_bytes(data)
+    return False

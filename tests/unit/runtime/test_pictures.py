@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from media_runtime.errors import TransientError
 from media_runtime.media import pictures
+from media_runtime.media.looks import look
 from media_runtime.media.picture_pool import PicturePool, PictureWorkError
 from media_runtime.media.pictures import (
     PictureError,
     WantedPicture,
-    brightness,
     probe_image,
     render,
 )
@@ -195,11 +195,6 @@ def test_camera_preview_in_a_jpeg_is_no_frame(tmp_path):
     assert near(thumbnail_of(path).getpixel((9, 9)), (254, 0, 0))
 
 
-def test_brightness_tells_black_from_white(tmp_path):
-    assert brightness(save(Image.new("RGB", (9, 9)), tmp_path / "b.png")) == 0
-    assert brightness(save(Image.new("RGB", (9, 9), "white"), tmp_path / "w.png")) == 1
-
-
 @pytest.mark.parametrize("work", [probe_image, lambda path: render(path, [THUMBNAIL])])
 def test_pixel_bomb_is_refused_by_its_header(tmp_path, work):
     header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
@@ -372,7 +367,7 @@ async def test_pictures_cross_the_wall_as_they_are(pool, tmp_path):
         path, [THUMBNAIL, DISPLAY]
     )
     assert await pool.run(probe_image, path, timeout_seconds=20) == probe_image(path)
-    assert await pool.run(brightness, path, timeout_seconds=20) == pytest.approx(brightness(path))
+    assert await pool.run(look, path, timeout_seconds=20) == look(path)
 
 
 @pytest.mark.parametrize(

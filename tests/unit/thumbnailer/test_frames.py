@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
 from media_runtime.media.info import MediaInfo, VideoStream
+from media_runtime.media.looks import look
 from media_runtime.media.picture_pool import PicturePool
-from media_runtime.media.pictures import WantedPicture, brightness, probe_image
+from media_runtime.media.pictures import WantedPicture, probe_image
 from media_runtime.media.sandbox import Sandbox
 from PIL import Image
-from thumbnailer.frames import BRIGHT_ENOUGH, FindFrame, NoFrameError, places
+from thumbnailer.frames import FindFrame, NoFrameError, places
 
 THUMBNAIL = [WantedPicture("thumbnail", 320, 240, "cover")]
 COLOURS = "testsrc2=s=480x270:d=4"
+BLURRED = "testsrc2=s=480x270"
 
 
 def ffmpeg(*arguments: str | Path) -> None:
@@ -54,19 +56,42 @@ async def test_bright_video_needs_one_look(find_frame, tmp_path):
 
 async def test_black_start_is_passed_over(find_frame, tmp_path):
     source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2", COLOURS)
-    assert brightness(await find_frame(source, 6.0, THUMBNAIL)) > BRIGHT_ENOUGH
+    assert look(await find_frame(source, 6.0, THUMBNAIL)).shows_something
 
 
 async def test_only_keyframe_black_is_passed_over(find_frame, tmp_path):
     one_keyframe = ("-x264-params", "keyint=1000:scenecut=0")
     black = "color=black:s=480x270:d=0.2"
     source = make_video(tmp_path / "source.mp4", black, COLOURS, options=one_keyframe)
-    assert brightness(await find_frame(source, 4.2, THUMBNAIL)) > BRIGHT_ENOUGH
+    assert look(await find_frame(source, 4.2, THUMBNAIL)).shows_something
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        "color=white:s=480x270:d=2",
+        "color=red:s=480x270:d=2",
+        "testsrc2=s=480x270:d=2,gblur=sigma=8",
+    ],
+    ids=["white", "red", "blurred"],
+)
+async def test_a_start_that_shows_nothing_sharply_is_passed_over(find_frame, tmp_path, start):
+    source = make_video(tmp_path / "source.mp4", start, COLOURS)
+    found = look(await find_frame(source, 6.0, THUMBNAIL))
+    assert found.shows_something
+    assert found.is_sharp
+
+
+async def test_what_is_blurred_throughout_is_not_looked_at_for_long(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", f"{COLOURS},gblur=sigma=8")
+    assert (await find_frame(source, 4.0, THUMBNAIL)).name in {
+        f"frame-{number}.png" for number in range(4)
+    }
 
 
 async def test_black_video_has_its_picture_too(find_frame, tmp_path):
     source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2")
-    assert brightness(await find_frame(source, 2.0, THUMBNAIL)) == pytest.approx(0, abs=0.01)
+    assert look(await find_frame(source, 2.0, THUMBNAIL)).light == pytest.approx(0, abs=2)
 
 
 @pytest.mark.parametrize("duration", [None, 4.0, 9000.0])
@@ -86,7 +111,7 @@ async def test_one_frame_is_enough(find_frame, tmp_path):
 async def test_every_accepted_container_has_a_frame(find_frame, tmp_path, suffix):
     options = ("-s", "352x288", "-r", "25")
     source = make_video(tmp_path / f"source.{suffix}", COLOURS, options=options)
-    assert brightness(await find_frame(source, 4.0, THUMBNAIL)) > BRIGHT_ENOUGH
+    assert look(await find_frame(source, 4.0, THUMBNAIL)).shows_something
 
 
 async def test_frame_is_upright(find_frame, tmp_path):

@@ -1,8 +1,8 @@
 """
 Chooses the frame that stands for a video.
 
-A frame is taken at several places until one is bright enough; the brightest is kept, so
-a video that is dark throughout has its picture too.
+A frame is taken at several places until one shows something, sharply; the best is kept, so a video
+that is dark throughout has its picture too.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from media_runtime.media.ffmpeg import (
     UnreadableMediaError,
 )
 from media_runtime.media.info import VideoStream
+from media_runtime.media.looks import Look, look
 from media_runtime.media.pace import has_jumps
 from media_runtime.media.picture_pool import PicturePool
-from media_runtime.media.pictures import PictureError, WantedPicture, brightness
+from media_runtime.media.pictures import PictureError, WantedPicture
 
 log = structlog.get_logger(__name__)
 
-BRIGHT_ENOUGH = 0.12
 _SHARES = (0.1, 0.25, 0.5, 0.75)
 _EXACT_SHARES = (0.1, 0.5, 0.0)
 # Where the length is not known; a place past the end yields no frame and is passed over.
@@ -169,11 +169,13 @@ class FindFrame:
             _OVERSIZE * max(picture.height for picture in wanted),
         )
         video, has_index = await self._look_into(source)
-        best: tuple[float, Path] | None = None
+        best: tuple[Look, Path] | None = None
         killed: FfmpegKilledError | None = None
         out_of_cpu = 0
         looks = self._in_time(places(duration_seconds, has_index=has_index))
         for number, (place, seconds) in enumerate(looks):
+            if place.exact and best is not None and best[0].shows_something:
+                break  # a sharper picture is not worth what these take
             frame = source.with_name(f"frame-{number}.png")
             command = frame_command(
                 source, frame, place, box, self._ffmpeg.input_options, video=video
@@ -188,9 +190,9 @@ class FindFrame:
                 if out_of_cpu >= _MOST_OUT_OF_CPU:
                     break
                 continue
-            if found is not None and (best is None or found > best[0]):
+            if found is not None and (best is None or found.rank > best[0].rank):
                 best = found, frame
-            if best is not None and best[0] >= BRIGHT_ENOUGH:
+            if best is not None and best[0].shows_something and best[0].is_sharp:
                 break
         if best is None:
             raise killed or NoFrameError
@@ -216,8 +218,8 @@ class FindFrame:
 
     async def _look(
         self, command: list[str], source: Path, frame: Path, seconds: float
-    ) -> float | None:
-        """Return how bright the frame is, or None when there is none to be had."""
+    ) -> Look | None:
+        """Return what is seen of the frame, or None when there is none to be had."""
         try:
             await self._ffmpeg.run(
                 command,
@@ -229,7 +231,7 @@ class FindFrame:
             )
             if not frame.exists():  # noqa: ASYNC240 - one look at a local file
                 return None
-            return await self._pool.run(brightness, frame, timeout_seconds=seconds)
+            return await self._pool.run(look, frame, timeout_seconds=seconds)
         except (FfmpegError, PictureError) as error:
             log.info("no_frame_here", code=error.code, why=error.detail)
             if error.code in _OUT_OF_CPU:

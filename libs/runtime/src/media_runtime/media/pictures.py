@@ -34,7 +34,7 @@ from media_runtime.media.image_opening import (
     will_make,
 )
 from media_runtime.media.image_structure import check_jpeg, is_damaged
-from PIL import Image, ImageCms, ImageFile, ImageStat
+from PIL import Image, ImageCms, ImageFile
 from pydantic import Base64Bytes
 
 __all__ = [
@@ -45,7 +45,6 @@ __all__ = [
     "RenderedPicture",
     "Source",
     "WantedPicture",
-    "brightness",
     "open_up_to",
     "probe_image",
     "render",
@@ -174,13 +173,6 @@ def _decoded_for(
     sizes = [_target(one, size, orientation) for one in wanted]
     shown, damaged = decoded(image, sizes)
     return shown, sizes, orientation, damaged
-
-
-def brightness(source: Source) -> float:
-    """Return the mean brightness of the image *source*, from 0 (black) to 1 (white)."""
-    with opened(source) as (image, _):
-        plain = _in_srgb(_plain(image), (None, None))
-        return float(ImageStat.Stat(plain.convert("L")).mean[0]) / 255
 
 
 def _target(wanted: WantedPicture, source: tuple[int, int], orientation: int) -> tuple[int, int]:
