@@ -22,6 +22,7 @@ from ingest.settings import IngestSettings
 from media_contracts import MediaKind, VideoOutput
 from media_records.files import Segment
 from media_records.tasks import NewTask
+from media_runtime.errors import PermanentError
 
 from support.films import FFMPEG, silence_progress
 from support.making import Made, Making, an_asset
@@ -142,6 +143,17 @@ async def test_a_join_that_is_not_proven_leads_to_the_film_in_one_piece(tmp_path
     made = await made_of(filmed(tmp_path / "film.mp4"), tmp_path)
     assert kinds(made)[-3:] == ["video", "video-whole", "video-whole-package"]
     assert made.done["video"].instead_of == "video"
+
+
+async def test_a_join_that_loses_pictures_is_no_film(tmp_path, monkeypatch):
+    command = package.join_command
+
+    def losing(*arguments):
+        return [*command(*arguments)[:-1], "-frames:v", "90", command(*arguments)[-1]]
+
+    monkeypatch.setattr(package, "join_command", losing)
+    with pytest.raises(PermanentError, match="cannot be processed"):
+        await made_of(filmed(tmp_path / "film.mp4", seconds=4), tmp_path)
 
 
 def told(number: int, first: str, after: str | None, **tracks: int) -> dict[str, Any]:

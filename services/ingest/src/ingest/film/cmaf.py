@@ -8,7 +8,6 @@ equal heads are joined by appending the fragments of one to those of the other.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -94,7 +93,7 @@ class Track:
 
 def read(data: bytes) -> Track:
     """Return the track in *data*; raises CmafError."""
-    boxes = list(_boxes(data, 0, len(data)))
+    boxes = list(_reader(data).boxes(0, len(data)))
     begin = next((n for n, box in enumerate(boxes) if box.kind == b"moof"), len(boxes))
     start = boxes[begin].start - 8 if begin < len(boxes) else len(data)
     head = data[:start]
@@ -139,22 +138,13 @@ def faults(
     return found
 
 
-def _boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
-    return Reader(BytesIO(data), _MOST_BOXES).boxes(start, end)
-
-
-def _find(data: bytes, path: tuple[bytes, ...], start: int, end: int) -> Iterator[Box]:
-    for box in _boxes(data, start, end):
-        if box.kind == path[0]:
-            if len(path) == 1:
-                yield box
-            else:
-                yield from _find(data, path[1:], box.start, box.end)
+def _reader(data: bytes) -> Reader:
+    return Reader(BytesIO(data), _MOST_BOXES)
 
 
 def _one(data: bytes, path: tuple[bytes, ...], box: Box | None = None) -> Box:
     start, end = (box.start, box.end) if box else (0, len(data))
-    return next(_find(data, path, start, end))
+    return next(_reader(data).find(path, start, end))
 
 
 def _numbers(form: str, data: bytes, at: int) -> tuple[int, ...]:

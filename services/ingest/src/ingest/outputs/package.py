@@ -18,6 +18,7 @@ import ffmpeg
 import structlog
 from ingest.film import cmaf
 from ingest.film.film import Film
+from ingest.film.soundtrack import PACKET, RATE
 from ingest.film.storyboard import board_of, sheets_command
 from ingest.metrics import BYTES, WHOLE_FILMS, timed
 from ingest.outputs import video
@@ -30,8 +31,10 @@ from ingest.outputs.stream import (
 )
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_made
+from ingest.trust.isobmff import samples_in
 from media_contracts import FileKind, MediaFile, ObjectRef, Stage
 from media_contracts.errors import ErrorCode
+from media_contracts.warnings import WarningCode
 from media_records.files import EARLY_SOUND, TILES, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import Task
@@ -82,11 +85,12 @@ class Package:
                 then=[in_one_piece_task(task)], instead_of=task.params["stream"],
                 result={"faults": found},
             )  # fmt: skip
-        target = await self._joined(asset, film, told, folder)
-        made = await self._ffmpeg.probe(target)
-        seen, warnings = check_made(
-            made, film.claimed_seconds, self._settings.limits, has_sound=film.sound is not None
-        )
+        pictures, heard = pieces_of(told, str(film.ladder[-1].short_side)), sound_of(told)
+        seconds = seconds_of(film, pictures, heard)
+        warnings = check_made(seconds, film.claimed_seconds, self._settings.limits)
+        is_deaf = film.sound is not None and not heard
+        warnings += (WarningCode.SOUND_LEFT_OUT,) if is_deaf else ()
+        target = await self._joined(asset, pictures, heard, folder)
         stream = task.params["stream"]
         key = output_key(
             asset.company_id, asset.id, asset.attempt, f"{stream}.mp4", fence=task.fence
@@ -103,9 +107,9 @@ class Package:
             key=key,
             content_type=PICTURES_TYPE,
             size=size,
-            width=seen.width,
-            height=seen.height,
-            duration_seconds=made.duration_seconds,
+            width=film.ladder[-1].size.width,
+            height=film.ladder[-1].size.height,
+            duration_seconds=seconds,
         )
         return Done(
             [file, *tiles], stage=Stage.TRANSCODED, warnings=[*warnings_in(task.params), *warnings]
@@ -117,7 +121,7 @@ class Package:
         """Store sheets of small pictures of the smallest size; a film can do without them."""
         rung = film.ladder[0]
         pieces = pieces_of(told, str(rung.short_side))
-        grid = replace(film.grid, frames=sum(piece["samples"] for piece in pieces))
+        grid = replace(film.grid, frames=samples_of(pieces))
         board = board_of(grid, rung.size)
         if board.count < _LEAST_TILES:
             return ()
@@ -169,19 +173,21 @@ class Package:
         )
 
     async def _joined(
-        self, asset: Asset, film: Film, told: Sequence[Mapping[str, Any]], folder: Path
+        self,
+        asset: Asset,
+        pictures: Sequence[Mapping[str, Any]],
+        heard: Sequence[Mapping[str, Any]],
+        folder: Path,
     ) -> Path:
-        """Return one file of the largest size and the sound, whose index stands first."""
-        top = str(film.ladder[-1].short_side)
+        """Return one file of *pictures* and what is *heard* with them, whose index stands first."""
         with timed("join"):
-            pictures = await self._fetched(asset, pieces_of(told, top), folder / "pictures.mp4")
-            heard = sound_of(told)
+            seen = await self._fetched(asset, pictures, folder / "pictures.mp4")
             sound = await self._fetched(asset, heard, folder / "sound.mp4") if heard else None
             target = folder / "joined.mp4"
-            most = sum(path.stat().st_size for path in (pictures, sound) if path)
+            most = sum(path.stat().st_size for path in (seen, sound) if path)
             await self._ffmpeg.run(
-                join_command(pictures, sound, target, self._ffmpeg.input_options),
-                reads=pictures,
+                join_command(seen, sound, target, self._ffmpeg.input_options),
+                reads=seen,
                 writes=folder,
                 timeout_seconds=_JOIN_SECONDS,
                 cpu_seconds=_JOIN_CPU_SECONDS,
@@ -189,6 +195,9 @@ class Package:
                 max_bytes=round(most * _BYTES_MORE) + 16 * 1024**2,
                 niceness=self._settings.transcode_niceness,
             )
+        found = await asyncio.to_thread(samples_in, target)
+        if found != [samples for samples in map(samples_of, (pictures, heard)) if samples]:
+            raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=f"joined to {found} samples")
         return target
 
     async def _fetched(
@@ -221,7 +230,7 @@ def faults(film: Film, told: Sequence[Mapping[str, Any]]) -> list[str]:
             found.append(f"{len(pieces)} pieces of {rung.short_side}, not {len(seams)}")
         if len({piece["head"] for piece in pieces}) > 1:
             found.append(f"the heads of {rung.short_side} differ")
-        frames = sum(piece["samples"] for piece in pieces)
+        frames = samples_of(pieces)
         if film.grid.frames and frames != film.grid.frames:
             found.append(f"{frames} pictures of {rung.short_side}, not {film.grid.frames}")
     return found
@@ -231,6 +240,18 @@ def pieces_of(told: Sequence[Mapping[str, Any]], track: str) -> list[Mapping[str
     """Return the pieces of a size of pictures, in order."""
     chunks = sorted((one for one in told if "number" in one), key=lambda one: one["number"])
     return [one["files"][track] for one in chunks if track in one["files"]]
+
+
+def samples_of(pieces: Sequence[Mapping[str, Any]]) -> int:
+    """Return how many pictures, or packets of sound, pieces of one track have."""
+    return sum(piece["samples"] for piece in pieces)
+
+
+def seconds_of(
+    film: Film, pictures: Sequence[Mapping[str, Any]], heard: Sequence[Mapping[str, Any]]
+) -> float:
+    """Return how long a film is of these pieces: as long as what lasts longer of the two."""
+    return max(float(samples_of(pictures) / film.grid.rate), samples_of(heard) * PACKET / RATE)
 
 
 def sound_of(told: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

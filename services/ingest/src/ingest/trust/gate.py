@@ -154,24 +154,20 @@ def whole_seconds(info: MediaInfo) -> float | None:
 
 
 def check_made(
-    made: MediaInfo, claimed_seconds: float | None, limits: Limits, *, has_sound: bool = False
-) -> tuple[VideoStream, tuple[WarningCode, ...]]:
+    seconds: float, claimed_seconds: float | None, limits: Limits
+) -> tuple[WarningCode, ...]:
     """
-    Return the picture of what was *made* of a video, and what is wrong with the video.
+    Return what is wrong with a video of which so many *seconds* were made.
 
     Raises RefusedFileError. Only now is it known how long the source lasts: until now
-    *claimed_seconds* was its own claim. With *has_sound* there should be some.
+    *claimed_seconds* was its own claim.
     """
-    if made.video is None:
-        raise PermanentError(ErrorCode.TRANSCODE_FAILED, "The video could not be converted.")
-    seconds, said = made.duration_seconds or 0, claimed_seconds or 0
+    said = claimed_seconds or 0
     _check_duration(seconds, limits)
     if seconds < said * limits.whole_part - _WHOLE_SLACK_SECONDS:
         raise _truncated()
     is_short = seconds < said * (1 - _WHOLE_SLACK_PART) - _WHOLE_SLACK_SECONDS
-    is_deaf = has_sound and made.audio is None
-    found = {WarningCode.FILE_TRUNCATED: is_short, WarningCode.SOUND_LEFT_OUT: is_deaf}
-    return made.video, tuple(code for code, is_so in found.items() if is_so)
+    return (WarningCode.FILE_TRUNCATED,) if is_short else ()
 
 
 def check_image(info: ImageInfo, asset: Asset, found: Found, limits: Limits) -> None:

@@ -7,7 +7,7 @@ Invariant: reading is bounded in boxes, depth and bytes, whatever the file claim
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ _SHORT_HEADER, _LONG_HEADER = 8, 16
 _PROTECTED = frozenset({b"encv", b"enca", b"encs", b"enct"})
 _MEDIA = frozenset({b"mdat", b"moov", b"moof"})
 _PATH_TO_ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+_PATH_TO_SIZES = (*_PATH_TO_ENTRIES[:-1], b"stsz")
 _FULL_BOX_AND_COUNT = 8
 
 
@@ -60,6 +61,17 @@ def read(path: Path) -> Layout:
         return Layout(end > size, encrypted, part if indexed else 0.0)
 
 
+def samples_in(path: Path) -> list[int]:
+    """Return how many samples each track of a film has, by its index."""
+    with path.open("rb") as file:
+        counts = []
+        # Behind a version, flags and the size that all of them may have.
+        for box in Reader(file, _MOST_ON_THE_WAY).find(_PATH_TO_SIZES, 0, path.stat().st_size):
+            file.seek(box.start + _FULL_BOX_AND_COUNT)
+            counts.append(int.from_bytes(file.read(4), "big"))
+        return counts
+
+
 class Reader:
     """Reads box headers; after so many of them it sees no more."""
 
@@ -93,14 +105,17 @@ class Reader:
 
     def entries(self, size: int) -> Iterator[bytes]:
         """Yield the kinds of all tracks' sample entries."""
-        yield from self._entries(_PATH_TO_ENTRIES, 0, size)
+        for box in self.find(_PATH_TO_ENTRIES, 0, size):
+            # A sample description begins with a version, flags and a count of entries.
+            start = box.start + _FULL_BOX_AND_COUNT
+            yield from (entry.kind for entry in self.boxes(start, min(box.end, size)))
 
-    def _entries(self, path: tuple[bytes, ...], start: int, end: int) -> Iterator[bytes]:
+    def find(self, path: Sequence[bytes], start: int, end: int) -> Iterator[Box]:
+        """Yield the boxes that *path* leads to, from those between two positions on."""
         for box in self.boxes(start, end):
-            inner_end = min(box.end, end)
-            if not path:
-                yield box.kind
-            elif box.kind == path[0]:
-                # A sample description begins with a version, flags and a count of entries.
-                skipped = _FULL_BOX_AND_COUNT if box.kind == b"stsd" else 0
-                yield from self._entries(path[1:], box.start + skipped, inner_end)
+            if box.kind != path[0]:
+                continue
+            if len(path) == 1:
+                yield box
+            else:
+                yield from self.find(path[1:], box.start, min(box.end, end))
