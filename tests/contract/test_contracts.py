@@ -94,6 +94,19 @@ def test_new_optional_field_and_new_prose_are_allowed() -> None:
     assert breaking_changes(published(name), changed) == []
 
 
+def test_what_may_be_null_is_compared_by_its_parts() -> None:
+    name = "media.asset.processed.v1"
+    track = {"type": "object", "properties": {"codec": {"type": "string"}}, "required": ["codec"]}
+    held: dict[str, Any] = {"anyOf": [{"type": "array", "items": track}, {"type": "null"}]}
+    published_ = {**published(name), "properties": {"tracks": held}}
+    changed = copy.deepcopy(published_)
+    items = changed["properties"]["tracks"]["anyOf"][0]["items"]
+    items["properties"]["ssim"] = {"type": "number"}
+    assert breaking_changes(published_, changed) == []
+    items["properties"]["codec"]["type"] = "number"
+    assert any("codec.type" in problem for problem in breaking_changes(published_, changed))
+
+
 def test_breaking_change_is_not_published(tmp_path: Path) -> None:
     assert publish(tmp_path) == []
     path = tmp_path / "schemas" / "media.asset.progressed.v1.json"

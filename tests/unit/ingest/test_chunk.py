@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ingest.domain import Size
 from ingest.film import cmaf
-from ingest.film.chunk import ChunkPlan, chunk_command, film_filters, seam_of
+from ingest.film.chunk import ChunkPlan, chunk_command, film_filters, seam_of, ssims_in
 from ingest.film.grid import Grid, fit
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from media_runtime.media.ffmpeg import Ffmpeg
@@ -168,3 +168,11 @@ async def test_what_is_wrong_with_a_track_is_told(tmp_path, change):
 def test_other_bytes_are_no_track(data):
     with pytest.raises(cmaf.CmafError):
         cmaf.read(data)
+
+
+def test_what_a_film_says_of_itself_is_no_measure():
+    line = "[libx264 @ 0x55a14cd7d700] SSIM Mean Y:{} ( 9.9db)\n"
+    said = "  comment : x\n" + line.format("1.0000000") + line.format("0.9015887")
+    said += "[libx264 @ 0x55a14cd7d700] kb/s:181.57\n" + line.format("0.9967905")
+    assert ssims_in(said, 2) == [0.9015887, 0.9967905]
+    assert ssims_in(said, 4) == [None] * 4

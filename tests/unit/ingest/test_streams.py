@@ -23,6 +23,7 @@ from media_contracts import MediaKind, VideoOutput
 from media_records.files import Segment
 from media_records.tasks import NewTask
 from media_runtime.errors import PermanentError
+from media_runtime.media.manifests import Layout
 
 from support.films import FFMPEG, silence_progress
 from support.making import Made, Making, an_asset
@@ -92,6 +93,9 @@ async def test_the_pieces_of_a_film_are_all_of_it(tmp_path):
     assert kinds(made) == ["video-early", "video-0001", "video-0002", "video-sound", "video"]
     for track in ("48", "72"):
         assert sum(frames_of(made, track)) == 26 * 25
+    pieces = [one for done in made.done.values() for one in done.files if isinstance(one, Segment)]
+    ssims = [Layout.of(one.layout).ssim for one in pieces if one.track in {"48", "72"}]
+    assert all(0.9 < ssim < 1 for ssim in ssims)
     info = await FFMPEG.probe(made.files["video"])
     assert (info.video.width, info.video.height) == (128, 72)
     assert info.duration_seconds == pytest.approx(26, abs=0.05)

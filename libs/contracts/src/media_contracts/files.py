@@ -44,7 +44,7 @@ class Track(Data):
     One size of a stream's pictures, or its sound, which has no width and height.
 
     ``codec`` is as RFC 6381 writes it, sizes are in pixels and bytes, ``bits_per_second`` is the
-    mean.
+    mean. ``ssim`` is how near its luma is to what was encoded, 1 of equal pictures: their mean.
     """
 
     name: str = Field(min_length=1, examples=["720"])
@@ -54,6 +54,7 @@ class Track(Data):
     duration_seconds: float = Field(ge=0)
     width: int | None = Field(default=None, gt=0)
     height: int | None = Field(default=None, gt=0)
+    ssim: float | None = Field(default=None, ge=0, le=1, examples=[0.981])
 
 
 class Stream(Data):

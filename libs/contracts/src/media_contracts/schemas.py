@@ -69,6 +69,9 @@ def _resolved(node: Any, root: dict[str, Any]) -> Any:
 
 
 def _compare(old: Any, new: Any, path: str) -> list[str]:
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [problem for n, (a, b) in pairs for problem in _compare(a, b, f"{path}[{n}]")]
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [] if old == new else [f"{path}: {old!r} became {new!r}"]
     problems: list[str] = []

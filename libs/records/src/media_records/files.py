@@ -73,7 +73,10 @@ _DECLARE_NEEDED = """
 _TRACKS = """
     SELECT stream, track AS name, max(width) AS width, max(height) AS height,
         sum(size)::bigint AS size, sum(duration_seconds) AS duration_seconds,
-        min(layout::json->>'codecs') AS codec
+        min(layout::json->>'codecs') AS codec,
+        round((sum((layout::json->>'ssim')::float * duration_seconds)
+            / nullif(sum(duration_seconds) FILTER (WHERE layout::json->>'ssim' IS NOT NULL), 0)
+        )::numeric, 4)::float AS ssim
     FROM asset_files WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment' AND track <> 'tiles'
     GROUP BY stream, track ORDER BY stream, min(height), track
 """

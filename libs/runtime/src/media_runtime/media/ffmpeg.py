@@ -48,7 +48,7 @@ __all__ = [
 
 ProgressHandler = Callable[[float], Awaitable[None]]
 
-_TAIL_BYTES = 4096
+_TAIL_BYTES, _DETAIL = 16 * 1024, 4000
 _MAX_PROBE_BYTES = 1_000_000
 
 _MAX_ALLOC = ("-max_alloc", "268435456")
@@ -152,7 +152,7 @@ class Ffmpeg:
         """
         Run ffmpeg with *arguments*, as ffmpeg-python's ``get_args`` returns them.
 
-        Return the last 4 KiB of what it said: warnings, unless they ask for more.
+        Return the last 16 KiB of what it said: warnings, unless they ask for more.
         It may read the file *reads* and write into the folder *writes*. *on_progress* gets the
         seconds of output written so far, about twice a second. ffmpeg is killed when its time
         is up, of the clock or of all its threads on the CPU, when its files grow over
@@ -191,7 +191,7 @@ class Ffmpeg:
             all_of_it = (clock() - started) * _CORES >= limits.cpu_seconds
             _raise_if_over_limits(code, stderr, may_have_used_all=all_of_it)
             _raise_if_interrupted(code, stderr, writes)
-            raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=stderr)
+            raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=stderr[-_DETAIL:])
         if not holds_regular_files(writes):
             raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail="no plain file")
         return stderr

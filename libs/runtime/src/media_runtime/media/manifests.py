@@ -30,7 +30,7 @@ class Layout:
     """
     Where the fragments of one file stand, each by its start, the end of its first picture, its end
     and its ticks; ``head`` is how many bytes come before them. ``codecs`` are as RFC 6381 writes
-    them, ``rate`` is of pictures, as a fraction.
+    them, ``rate`` is of pictures, as a fraction, and ``ssim`` is how near they are to their source.
     """
 
     codecs: str
@@ -38,6 +38,7 @@ class Layout:
     head: int
     fragments: Sequence[Sequence[int]]
     rate: str | None = None
+    ssim: float | None = None
 
     def text(self) -> str:
         """Return it as JSON."""

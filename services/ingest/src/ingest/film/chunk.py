@@ -8,6 +8,7 @@ at different pictures must agree on the picture at their seam.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,6 +25,9 @@ _SEAM_SIZE = {"w": 128, "h": 72, "flags": "area"}
 # One fragment for each group of pictures, its time that of the whole film, and no edit list,
 # which some players do not read.
 _CMAF = "+cmaf+frag_keyframe+empty_moov+default_base_moof+frag_discont+negative_cts_offsets"
+TELLS_SSIM = ("-loglevel", "info")
+"""What makes ffmpeg say what ssims_in() reads."""
+_SSIM = re.compile(r"^\[libx264 @ 0x[0-9a-f]+\] SSIM Mean Y:(\d\.\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,20 @@ def chunk_command(
     seam = at_the_ends.filter("scale", **_SEAM_SIZE).filter("format", "gray")
     outputs.append(seam.output(f"file:{folder / 'seam'}", f="framemd5", fps_mode="passthrough"))
     arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
-    return ["-filter_complex_threads", "1", *arguments]
+    return ["-filter_complex_threads", "1", *arguments, *TELLS_SSIM]
+
+
+def ssims_in(said: str, sizes: int) -> list[float | None]:
+    """
+    Return how near each of so many *sizes* is to what was encoded, by what ffmpeg *said*.
+
+    It is the mean SSIM of luma over all frames, 1 of equal ones (Wang et al., "Image quality
+    assessment: from error visibility to structural similarity", 2004), as libx264 measures it. It
+    tells what encoding has lost, and not that a smaller size shows less.
+    """
+    # Before them may stand what a file says of itself.
+    found = [float(value) for value in _SSIM.findall(said)[-sizes:]]
+    return [*found] if len(found) == sizes else [None] * sizes
 
 
 def film_filters(video: VideoStream, size: Size) -> list[Filter]:
@@ -136,6 +153,8 @@ def encoding(rung: Rung, rate: Fraction, *, preset: str, crf: int) -> dict[str, 
         "profile:v": "high",
         "pix_fmt": "yuv420p",
         "crf": crf,
+        # What encoding has lost; it neither takes time nor changes a byte.
+        "ssim": 1,
         "maxrate": kbits,
         "bufsize": kbits,
         # Each chunk begins with half a buffer, or what the last one left might not be enough.

@@ -58,14 +58,15 @@ class Track:
     timescale: int
     fragments: tuple[Fragment, ...]
 
-    def layout(self, rate: Fraction | None = None) -> Layout:
-        """Return where its fragments stand, for manifests; *rate* is that of its pictures."""
+    def layout(self, rate: Fraction | None = None, ssim: float | None = None) -> Layout:
+        """Return where its fragments stand, for manifests; *rate* and *ssim* are its pictures'."""
         return Layout(
             codecs=self.codecs,
             timescale=self.timescale,
             head=len(self.head),
             fragments=[(one.start, one.key_end, one.end, one.ticks) for one in self.fragments],
             rate=str(rate) if rate else None,
+            ssim=ssim,
         )
 
     @property

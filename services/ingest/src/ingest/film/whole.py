@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ffmpeg
-from ingest.film.chunk import encoding
+from ingest.film.chunk import TELLS_SSIM, encoding
 from ingest.film.film import Film
 from ingest.film.sound import Sound
 from ingest.film.soundtrack import ENCODING, RATE
@@ -58,8 +58,7 @@ def whole_command(
     if film.sound:
         heard, filtered = _sound(media, film.sound, louder)
         outputs.append(heard.output(f"file:{folder / SOUND}.mp4", **ENCODING, **filtered, **until))
-    arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
-    return arguments
+    return [*ffmpeg.merge_outputs(*outputs).get_args(), *TELLS_SSIM]
 
 
 def _sound(

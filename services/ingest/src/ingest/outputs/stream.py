@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ingest.film import cmaf
-from ingest.film.chunk import ChunkPlan, chunk_command, seam_of
+from ingest.film.chunk import ChunkPlan, chunk_command, seam_of, ssims_in
 from ingest.film.film import Film, chunk_of
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of, sound_command
@@ -47,6 +47,7 @@ class Piece:
     seconds: float
     rung: Rung | None = None
     rate: Fraction | None = None
+    ssim: float | None = None
 
 
 class Pieces:
@@ -98,7 +99,7 @@ class Pieces:
             stream=task.params["stream"],
             track=piece.track,
             part=part,
-            layout=piece.found.layout(piece.rate).text(),
+            layout=piece.found.layout(piece.rate, piece.ssim).text(),
         )
 
 
@@ -118,12 +119,12 @@ class MakeChunk:
         ladder = job.film.ladder[slice(*task.params["rungs"])]
         try:
             with timed("transcode"):
-                await self._encode(job, chunk, ladder)
+                said = await self._encode(job, chunk, ladder)
         except FfmpegError as error:
             if error.code != ErrorCode.TRANSCODE_FAILED:
                 raise
             return _in_one_piece(task, "failed")
-        pieces, faults = await asyncio.to_thread(_read, job, chunk, ladder)
+        pieces, faults = await asyncio.to_thread(_read, job, chunk, ladder, said)
         if faults:
             return _in_one_piece(task, "unproven", faults)
         warnings: Sequence[WarningCode] = ()
@@ -147,14 +148,14 @@ class MakeChunk:
             segments, result=result, tells=_playable(task, job, chunk), warnings=warnings, more=True
         )
 
-    async def _encode(self, job: Job, chunk: Chunk, ladder: Sequence[Rung]) -> None:
+    async def _encode(self, job: Job, chunk: Chunk, ladder: Sequence[Rung]) -> str:
         film = job.film
         plan = ChunkPlan(
             film.track, film.filters, film.grid, chunk, ladder, film.preset, film.crf,
             film.starts_at,
         )  # fmt: skip
         rate = film.grid.rate
-        await self._transcoder.run(
+        return await self._transcoder.run(
             job,
             chunk_command(job.source, job.folder, plan, self._transcoder.input_options),
             seconds=float(chunk.frames / rate),
@@ -199,15 +200,15 @@ class MakeWhole:
         warnings: tuple[WarningCode, ...] = ()
         with timed("transcode"):
             try:
-                await self._encode(task, job)
+                said = await self._encode(task, job)
             except FfmpegError as error:
                 if job.film.sound is None or error.code != ErrorCode.TRANSCODE_FAILED:
                     raise
                 # Of a film whose sound cannot be decoded the picture is left.
                 job = replace(job, film=video.without_sound(job.film))
                 warnings = (WarningCode.SOUND_LEFT_OUT,)
-                await self._encode(task, job)
-        pieces = await asyncio.to_thread(_read_whole, job)
+                said = await self._encode(task, job)
+        pieces = await asyncio.to_thread(_read_whole, job, said)
         segments, told = await self._pieces.stored(task, asset, pieces, 0, label="whole")
         stream = task.params["stream"]
         result = {"stream": stream, "number": 0, "seam": [None, None], "files": told}
@@ -217,14 +218,14 @@ class MakeWhole:
         )
         return Done(segments, then=[package], result=result, warnings=warnings)
 
-    async def _encode(self, task: Task, job: Job) -> None:
+    async def _encode(self, task: Task, job: Job) -> str:
         # A little more, by which it is seen that the source is too long.
         command = whole_command(
             job.source, job.folder, job.film, self._transcoder.input_options,
             max_seconds=self._settings.upload_max_seconds + 1,
             changes_size=task.params["changes_size"], louder=await self._transcoder.louder(job),
         )  # fmt: skip
-        await self._transcoder.run(job, command, seconds=job.film.duration_seconds)
+        return await self._transcoder.run(job, command, seconds=job.film.duration_seconds)
 
 
 async def make_sound(
@@ -254,12 +255,14 @@ async def make_sound(
     return Piece(track, target, found, found.ticks / found.timescale) if found.samples else None
 
 
-def _read(job: Job, chunk: Chunk, ladder: Sequence[Rung]) -> tuple[list[Piece], list[str]]:
+def _read(
+    job: Job, chunk: Chunk, ladder: Sequence[Rung], said: str
+) -> tuple[list[Piece], list[str]]:
     """Return what a chunk's files hold, and what is wrong with them."""
     pieces, faults = [], []
     rate = job.film.grid.rate
-    for rung in ladder:
-        piece = _piece(job, rung)
+    for rung, ssim in zip(ladder, ssims_in(said, len(ladder)), strict=True):
+        piece = _piece(job, rung, ssim)
         faults += cmaf.faults(
             piece.found, first=chunk.first, frames=chunk.frames, rate=rate, group=gop_frames(rate)
         )
@@ -267,9 +270,10 @@ def _read(job: Job, chunk: Chunk, ladder: Sequence[Rung]) -> tuple[list[Piece], 
     return pieces, faults
 
 
-def _read_whole(job: Job) -> list[Piece]:
+def _read_whole(job: Job, said: str) -> list[Piece]:
     """Return what the files of a film in one piece hold; raises FfmpegError for no picture."""
-    pieces = [_piece(job, rung) for rung in job.film.ladder]
+    ladder = job.film.ladder
+    pieces = [_piece(job, *one) for one in zip(ladder, ssims_in(said, len(ladder)), strict=True)]
     if not all(one.found.samples for one in pieces):
         raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail="no picture")
     sound = job.folder / f"{WHOLE_SOUND}.mp4"
@@ -280,11 +284,11 @@ def _read_whole(job: Job) -> list[Piece]:
     return pieces
 
 
-def _piece(job: Job, rung: Rung) -> Piece:
+def _piece(job: Job, rung: Rung, ssim: float | None) -> Piece:
     path = job.folder / f"{rung.short_side}.mp4"
     found = cmaf.read(path.read_bytes())
     seconds = found.ticks / found.timescale
-    return Piece(str(rung.short_side), path, found, seconds, rung, job.film.grid.rate)
+    return Piece(str(rung.short_side), path, found, seconds, rung, job.film.grid.rate, ssim)
 
 
 def _playable(task: Task, job: Job, chunk: Chunk) -> Sequence[AssetPlayable]:

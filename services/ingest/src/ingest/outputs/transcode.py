@@ -63,12 +63,13 @@ class Transcoder:
         seconds: float | None,
         begins_at: float = 0.0,
         tells: bool = True,
-    ) -> None:
+    ) -> str:
         """
         Run ffmpeg's *command*, which makes *seconds* of the film, from *begins_at* on.
 
-        Clients are told how much there is of pictures. Raises as Ffmpeg.run() does, but
-        PermanentError for what takes too long: a second try would take as long.
+        Return its last words. Clients are told how much there is of pictures. Raises as
+        Ffmpeg.run() does, but PermanentError for what takes too long: a second try would take as
+        long.
         """
         settings, asset, film = self._settings, job.asset, job.film
         started = time.monotonic()
@@ -82,7 +83,7 @@ class Transcoder:
                 await self._progress.report(asset, begins_at, min(since, lasts), whole)
 
         try:
-            await self._ffmpeg.run(
+            said = await self._ffmpeg.run(
                 command,
                 reads=job.source,
                 writes=job.folder,
@@ -104,6 +105,7 @@ class Transcoder:
         if seconds and tells:
             ENCODED_SECONDS.inc(seconds)
             ENCODE_SPEED.observe(seconds / (time.monotonic() - started))
+        return said
 
     async def louder(self, job: Job) -> Sequence[Filter]:
         """Return the filters that make a film's sound as loud as it shall be."""
