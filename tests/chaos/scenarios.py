@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from media_contracts import MEDIA_INGEST
@@ -516,6 +517,59 @@ async def killed_in_mid_transcode(run: Run) -> None:
     run.require(worst < 45, f"a recovery took {worst:.0f} s")
 
 
+async def killed_in_mid_chunk(run: Run) -> None:
+    """
+    C: kill -9 of ingest in the middle of new pieces of films, again and again.
+
+    What was made before a kill is what the film is made of; what is made again is what was under
+    way, and nothing else. A piece is killed once: one that ends its worker thrice is at fault.
+    """
+    usual = {"INGEST_LEASE_SECONDS": "8", "INGEST_HEARTBEAT_SECONDS": "3"}
+    clip = media.long_clip(16.0)
+    kills, lost, made = run.scale.of(50, 2), 0, dict[int, int]()
+    await run.harness.restart("ingest", usual)
+    done = 0
+    while done < kills:
+        if not await _unfinished(run):
+            await run.load(1, samples=[clip])
+        pieces = await _pieces(run)
+        under_way = [one for one in pieces if one["state"] == "running"]
+        if not under_way or any(one["tries"] > 1 for one in under_way):
+            await asyncio.sleep(0.05)
+            continue
+        await asyncio.sleep(run.chance.uniform(0, 1))
+        await run.fault("kill ingest in mid-chunk", run.harness.kill("ingest"))
+        pieces = await _pieces(run)
+        made |= {one["id"]: one["fence"] for one in pieces if one["state"] == "done"}
+        lost += sum(one["state"] == "running" for one in pieces)
+        done += 1
+        await run.harness.start("ingest", usual)
+    await run.settled(600)
+    await run.harness.restart("ingest")
+    pieces = {one["id"]: one for one in await _pieces(run)}
+    again = sum(one["tries"] - 1 for one in pieces.values())
+    changed = [number for number, fence in made.items() if pieces[number]["fence"] != fence]
+    run.facts["pieces made"] = f"{len(pieces)}, {again} of them again after {kills} kills"
+    run.require(again <= lost, f"{again} pieces were made again, and {lost} were lost")
+    run.require(not changed, f"{len(changed)} pieces that were made were made anew")
+    keys = await run.rows(
+        "SELECT key, fence FROM asset_files"
+        " WHERE kind = 'segment' AND company_id = ANY($1::uuid[])", run.companies,
+    )  # fmt: skip
+    with ThreadPoolExecutor(4) as pool:
+        found = await _Storage(run.target, pool).listing([str(one) for one in run.companies])
+    stored = {one.key: one.versions for one in found}
+    twice = [row["key"] for row in keys if stored.get(row["key"]) != 1]
+    run.require(not twice, f"these are not stored once: {twice[:3]}")
+
+
+async def _pieces(run: Run) -> list[Any]:
+    return await run.rows(
+        "SELECT id, state, tries, fence FROM tasks"
+        " WHERE pool = 'encode' AND company_id = ANY($1::uuid[])", run.companies,
+    )  # fmt: skip
+
+
 async def _unfinished(run: Run) -> int:
     rows = await run.rows(
         "SELECT 1 FROM media_assets WHERE company_id = ANY($1::uuid[])"
@@ -687,6 +741,7 @@ SCENARIOS = {
         _scenario("network", bad_network, hits=(5, 1)),
         _scenario("poison", poisoned),
         _scenario("recovery", killed_in_mid_transcode, hits=(6, 1)),
+        _scenario("chunks", killed_in_mid_chunk, hits=(50, 2), quiet_seconds=240),
         _scenario("stop", graceful_stop),
         _scenario("m1-fence", without_fence, mutation="fence_off", broken=["I4"], quiet_seconds=30),
         _scenario(
