@@ -27,7 +27,7 @@ from media_runtime.media.pictures import WantedPicture
 from media_runtime.media.sandbox import Sandbox
 from thumbnailer.frames import FindFrame
 
-from support.making import Making, an_asset
+from support.making import Made, Making, an_asset
 from support.media_files import run_ffmpeg
 
 QUADS = [(200, 40, 40), (40, 180, 60), (40, 60, 200), (200, 180, 40)]
@@ -44,6 +44,7 @@ class Film:
     source: Source
     info: MediaInfo
     warnings: frozenset[str]
+    made: Made
 
 
 def quads(path: Path, *options: str, size: str = "160x90", seconds: float = 0.4) -> Path:
@@ -62,7 +63,7 @@ def filmed(*tones: str, seconds: float = 0.6) -> list[str]:
     return picture + [word for tone in tones for word in ("-f", "lavfi", "-i", tone)]
 
 
-async def made_of(path: Path, folder: Path) -> Film:
+async def made_of(path: Path, folder: Path, output: VideoOutput | None = None) -> Film:
     """Check, plan and encode the upload at *path*, as the services do."""
     settings = IngestSettings(
         kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
@@ -76,10 +77,10 @@ async def made_of(path: Path, folder: Path) -> Film:
     inspect = Inspect(settings, cast("Any", None), FFMPEG, cast("Any", None))
     source = await inspect._probe(asset, path, found, looked)
     making = Making(settings, FFMPEG, folder / "made")
-    made = await making.all(plan([VideoOutput(name="video")], source), path, asset)
+    made = await making.all(plan([output or VideoOutput(name="video")], source), path, asset)
     info = await FFMPEG.probe(made.files["video"])
     warnings = frozenset(code.value for code in (*source.warnings, *made.warnings))
-    return Film(made.files["video"], source, info, warnings)
+    return Film(made.files["video"], source, info, warnings, made)
 
 
 async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:

@@ -33,10 +33,11 @@ def an_asset(content_type: str, size: int) -> Asset:
 
 @dataclass
 class Made:
-    """What became of a plan: files by name, and what each task has said, by name."""
+    """What became of a plan: files by name, and what each task was told and has said, by name."""
 
     files: dict[str, Path] = field(default_factory=dict)
     done: dict[str, Done] = field(default_factory=dict)
+    params: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[WarningCode]:
@@ -85,7 +86,7 @@ class Making:
             folder = self._folder / wanted.name
             folder.mkdir(parents=True)
             done = await self._doers[task.kind](task, asset, source, folder)
-            made.done[wanted.name] = done
+            made.done[wanted.name], made.params[wanted.name] = done, task.params
             if done.result:
                 self._results.append((task.kind, json.loads(json.dumps(done.result))))
             if done.instead_of:

@@ -83,7 +83,8 @@ from integration.records import life_cycle_model as limits
 from support.databases import admin_url, service_url
 
 SIZE = 1000
-_NOWHERE = Path("/nowhere")
+# Whatever is there: nobody reads it.
+_ANY_FILE = Path(__file__)
 _ADDRESSES = {
     "kafka_bootstrap_servers": "127.0.0.1:9",
     "s3_endpoint_url": "http://127.0.0.1:9",
@@ -207,7 +208,7 @@ class NoSources(Sources):
         await _STOPS.get().take()
         if original_of(await files_of(self._database, asset.id)) is None:
             raise LostLeaseError
-        yield _NOWHERE, Upload(_NOWHERE)
+        yield _ANY_FILE, Upload(_ANY_FILE)
 
 
 class Inspecting(Inspect):
@@ -360,6 +361,7 @@ class World:
                 settings=settings,
                 pool=NoPool(),  # type: ignore[arg-type]
                 ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
+                profiles=work.database,
             ),
             limits.ENCODE: Make(FileKind.VIDEO, "mp4"),
             limits.PREVIEW: Make(FileKind.PICTURE, "jpg"),

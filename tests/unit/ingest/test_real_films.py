@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from media_contracts import VideoOutput
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import Colours
 
@@ -144,7 +145,8 @@ async def test_speech_is_heard_whatever_the_layout(tmp_path, layout):
     for words, least in ((silent, 0.12), (loud, 0.7)):
         tone = f"aevalsrc={words}{shape}:d=0.6"
         run_ffmpeg(*filmed(tone), *X264, "-c:a", "pcm_s16le", str(path))
-        film = await made_of(path, tmp_path)
+        # As loud as others it would be quiet enough, whatever it was mixed to.
+        film = await made_of(path, tmp_path, VideoOutput(name="video", loudness=None))
         for pitch, level in pitches(film.path)[:1]:
             assert pitch == pytest.approx(300, abs=20)
             assert least < level < 0.99
