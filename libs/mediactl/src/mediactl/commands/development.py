@@ -48,7 +48,7 @@ _QUICK = {
     # Many tests have a database of their own, and none cuts the power.
     "POSTGRES_FSYNC": "off",
     # Tests wait until Prometheus has seen something.
-    "PROMETHEUS_SCRAPE_SECONDS": "1",
+    "PROMETHEUS_SCRAPE_SECONDS": "2",
     "PROMETHEUS_ALERT_SECONDS": "5",
 }
 
