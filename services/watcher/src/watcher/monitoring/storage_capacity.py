@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import httpx
 from media_runtime.errors import TransientError
@@ -47,10 +49,18 @@ async def read_space(settings: WatchSettings) -> Space:
 
 async def ask_metrics(settings: WatchSettings, path: str) -> str:
     """Return what the store tells at *path* of its metrics; raises httpx.HTTPError."""
-    async with httpx.AsyncClient(base_url=settings.s3_endpoint_url, timeout=_SECONDS) as client:
+    async with httpx.AsyncClient(
+        base_url=settings.s3_endpoint_url, timeout=_SECONDS, verify=_trusted()
+    ) as client:
         answer = await client.get(path, headers=_login(settings))
         answer.raise_for_status()
         return answer.text
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return whom to believe; reading all authorities takes longer than all else in a round."""
+    return ssl.create_default_context()
 
 
 def _login(settings: WatchSettings) -> dict[str, str]:
