@@ -36,6 +36,7 @@ from PIL import Image
 from chaos.journal import Entry, Journal, companies, read_lines, uploads
 from chaos.load import Heard
 from chaos.target import Target
+from support.tiers import PATIENCE
 
 T = TypeVar("T")
 
@@ -514,6 +515,7 @@ async def quiesce(target: Target, journal: Journal, timeout: float = 120) -> flo
     When time is up it returns as well; what is unfinished is noted in the journal, and the
     judge reports it. A stack whose database or broker is away has not come to rest.
     """
+    timeout *= PATIENCE
     started = time.monotonic()
     work_done: float | None = None
     with ThreadPoolExecutor(_WORKERS) as pool:

@@ -26,6 +26,7 @@ from chaos.harness import Harness
 from chaos.journal import Journal
 from chaos.load import MIX, Watchers, run_load
 from chaos.media import Sample
+from support.tiers import PATIENCE
 
 _COMPANIES = 4
 _CONCURRENCY = 8
@@ -223,7 +224,7 @@ class Run:
     async def until(self, condition: Callable[[], Awaitable[object]], seconds: float = 60) -> float:
         """Wait until *condition* holds and return the seconds that took; raises TimeoutError."""
         started = time.monotonic()
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds * PATIENCE):
             while not await condition():  # noqa: ASYNC110 - others change what is looked at
                 await asyncio.sleep(0.05)
         return time.monotonic() - started

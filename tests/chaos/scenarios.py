@@ -274,16 +274,16 @@ async def _freeze_a_worker(run: Run, settings: dict[str, str] | None = None, *, 
     # Of a large film even the first chunk takes longer than waking and giving a result.
     clip = media.long_clip(6.0, "1920x1080")
     await run.load(2, samples=[clip], concurrency=2)
-    await run.until(lambda: _encoders(run, 2), 30)
+    await run.until(lambda: _encoders(run, 2), 90)
     with run.harness.frozen("ingest"):
         run.faults["freeze ingest"] += 1
         async with run.harness.another("ingest", settings, wait=False):
-            await run.until(lambda: _held(run, 2, 2), 60)
+            await run.until(lambda: _held(run, 2, 2), 180)
             run.hits["freeze ingest"] += 1
             if late:
-                await run.until(lambda: _encoders(run, 0), 60)
+                await run.until(lambda: _encoders(run, 0), 180)
             run.harness.signal("ingest", signal.SIGCONT)
-            await run.settled()
+            await run.settled(240)
 
 
 async def _encoders(run: Run, count: int) -> bool:

@@ -21,6 +21,7 @@ from support.surroundings import variable
 
 JSON = dict[str, Any]
 FINAL = frozenset({"ready", "failed"})
+NOT_READY = 503
 _TIMEOUT = httpx.Timeout(30)
 _RECONNECT_SECONDS = 0.2
 
@@ -171,9 +172,18 @@ class Company:
         type: str = "image/jpeg",  # noqa: A002
         **more: str,
     ) -> JSON:
-        """Return a grant; *more* is what else is asked for, such as a profile."""
+        """
+        Return a grant; *more* is what else is asked for, such as a profile.
+
+        A company that is new asks again while its storage is made, as clients are told to.
+        """
         body = {"fileName": name, "size": size, "type": type, **more}
-        answer = await self.post("/sign", json=body)
+
+        async def asked() -> httpx.Response | None:
+            answer = await self.post("/sign", json=body)
+            return None if answer.status_code == NOT_READY else answer
+
+        answer = await eventually(asked, timeout=30)
         assert answer.status_code == 201, answer.text
         grant: JSON = answer.json()
         return grant

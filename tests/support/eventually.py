@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from support.tiers import PATIENCE
+
 _PAUSE_SECONDS = 0.05
 
 
@@ -15,8 +17,10 @@ async def eventually(check: Callable[[], Any], *, timeout: float = 30.0) -> Any:
     """
     Return the first true result of *check*, tried again and again until *timeout* seconds.
 
-    An AssertionError counts as "not yet"; the last one is raised when time is up.
+    With TEST_PATIENCE they are so many times as many. An AssertionError counts as "not yet"; the
+    last one is raised when time is up.
     """
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     last: AssertionError | None = None
     while True:

@@ -1,4 +1,4 @@
-"""The suite's one switch: FULL=1 runs the long form of every test that has one."""
+"""The suite's switches: FULL=1 runs long forms, TEST_PATIENCE waits longer on busy machines."""
 
 from __future__ import annotations
 
@@ -7,3 +7,6 @@ import os
 FULL = os.environ.get("FULL") == "1"
 HOUR = 3600
 """What a test's long form may take, in seconds."""
+
+PATIENCE = float(os.environ.get("TEST_PATIENCE") or 1)
+"""How many times longer than usual to wait for what must happen; nothing green takes longer."""

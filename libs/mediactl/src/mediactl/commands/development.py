@@ -35,7 +35,7 @@ _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version
 
 # Tests that kill workers wait for their leases, and for the watcher to notice what was lost.
 _QUICK = {
-    "INGEST_LEASE_SECONDS": "5",
+    "INGEST_LEASE_SECONDS": "7",
     "INGEST_HEARTBEAT_SECONDS": "1",
     "INGEST_PICTURES_LEASE_SECONDS": "15",
     "WATCHER_WATCH_INTERVAL_SECONDS": "2",
@@ -48,7 +48,7 @@ _QUICK = {
     # Many tests have a database of their own, and none cuts the power.
     "POSTGRES_FSYNC": "off",
     # Tests wait until Prometheus has seen something.
-    "PROMETHEUS_SCRAPE_SECONDS": "2",
+    "PROMETHEUS_SCRAPE_SECONDS": "3",
     "PROMETHEUS_ALERT_SECONDS": "5",
 }
 

@@ -44,7 +44,7 @@ class Program(ABC):
     earlier command started.
     """
 
-    ready_seconds: float = 60
+    ready_seconds: float = 180
     stop_seconds: float = 15
     stop_signal: int = signal.SIGTERM
 
