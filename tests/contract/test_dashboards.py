@@ -11,6 +11,7 @@ import pytest
 from mediactl.repository.metrics_table import instruments
 
 import published
+from support.tiers import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "deploy" / "grafana" / "build.py"
@@ -54,7 +55,7 @@ def called(panel) -> str:
 
 def test_the_files_are_what_the_code_makes(tmp_path):
     """Else: python deploy/grafana/build.py."""
-    subprocess.run([sys.executable, BUILD, tmp_path], check=True, timeout=60)
+    subprocess.run([sys.executable, BUILD, tmp_path], check=True, timeout=60 * PATIENCE)
 
     made = {file.name: file.read_text() for file in tmp_path.iterdir()}
     assert set(made) == {"overview.json", "services.json", "companies.json"}

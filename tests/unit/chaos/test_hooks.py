@@ -18,6 +18,7 @@ from chaos.harness import HOOKS, hooks
 from chaos.hooks.chaos_hooks import MUTATIONS, POINTS, resolve
 from support.eventually import eventually
 from support.surroundings import command_lines_with
+from support.tiers import PATIENCE
 
 
 def is_slow(name: str) -> bool:
@@ -35,7 +36,7 @@ def run_python(*arguments: str, env: dict[str, str]) -> subprocess.CompletedProc
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=60 * PATIENCE,
     )
 
 

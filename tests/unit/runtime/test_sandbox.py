@@ -22,6 +22,7 @@ from media_runtime.media.seccomp import sandbox_filter
 from support.eventually import eventually
 from support.media_files import make_video
 from support.surroundings import command_lines_with
+from support.tiers import PATIENCE
 
 LIMITS = Limits(cpu_seconds=5)
 SANDBOX = Sandbox("bubblewrap")
@@ -43,7 +44,9 @@ def inside(tmp_path):
             writes=tmp_path / "folder",
             limits=limits,
         )
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=60 * PATIENCE
+        )
 
     return run
 

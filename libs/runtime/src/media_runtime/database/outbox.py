@@ -27,7 +27,8 @@ DELAY = Histogram(
 )
 
 _BATCH = 500
-_POLL_SECONDS = 0.2
+# What this process queues is relayed at once; this is for what others left.
+_POLL_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 # A frozen relay keeps its lock until the server ends its transaction; others then take over.
 _IDLE_LIMIT = "45s"
