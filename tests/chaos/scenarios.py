@@ -274,16 +274,16 @@ async def _freeze_a_worker(run: Run, settings: dict[str, str] | None = None, *, 
     # Of a large film even the first chunk takes longer than waking and giving a result.
     clip = media.long_clip(6.0, "1920x1080")
     await run.load(2, samples=[clip], concurrency=2)
-    await run.until(lambda: _encoders(run, 2), 90)
+    await run.until(lambda: _encoders(run, 2), 30)
     with run.harness.frozen("ingest"):
         run.faults["freeze ingest"] += 1
         async with run.harness.another("ingest", settings, wait=False):
-            await run.until(lambda: _held(run, 2, 2), 180)
+            await run.until(lambda: _held(run, 2, 2), 60)
             run.hits["freeze ingest"] += 1
             if late:
-                await run.until(lambda: _encoders(run, 0), 180)
+                await run.until(lambda: _encoders(run, 0), 60)
             run.harness.signal("ingest", signal.SIGCONT)
-            await run.settled(240)
+            await run.settled()
 
 
 async def _encoders(run: Run, count: int) -> bool:
@@ -553,7 +553,7 @@ async def killed_in_mid_chunk(run: Run) -> None:
     run.require(again <= lost, f"{again} pieces were made again, and {lost} were lost")
     run.require(not changed, f"{len(changed)} pieces that were made were made anew")
     keys = await run.rows(
-        "SELECT key, fence FROM asset_files"
+        "SELECT key FROM asset_files"
         " WHERE kind = 'segment' AND company_id = ANY($1::uuid[])", run.companies,
     )  # fmt: skip
     with ThreadPoolExecutor(4) as pool:

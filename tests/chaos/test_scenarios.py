@@ -1,8 +1,8 @@
 """
 Fault scenarios in their short version, played as ``mediactl chaos`` plays them.
 
-Those of the default suite kill each part once, and freeze one that works with the guard against
-that taken away; FULL=1 has all of them played.
+Those of the default suite kill each part once, freeze one that works, and take the guard against
+that away; FULL=1 has all of them played.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from support.programs import output_of
 from support.tiers import FULL, HOUR
 
 CHAOS = Path(__file__).parent
-DEFAULT = ("parts", "m1-fence")
+DEFAULT = ("parts", "frozen", "m1-fence")
 # Each control shows that a mutation's scenario is green without it; mediactl chaos plays them too.
 PLAYED = [name for name in SCENARIOS if name not in CONTROLS] if FULL else DEFAULT
 

@@ -149,15 +149,26 @@ async def test_a_join_that_is_not_proven_leads_to_the_film_in_one_piece(tmp_path
     assert made.done["video"].instead_of == "video"
 
 
-async def test_a_join_that_loses_pictures_is_no_film(tmp_path, monkeypatch):
-    command = package.join_command
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_join_that_loses_pictures_is_no_film(tmp_path, monkeypatch, times):
+    """It is made in one piece instead, and where that fails as well it is none."""
+    command, left = package.join_command, [times]
 
     def losing(*arguments):
-        return [*command(*arguments)[:-1], "-frames:v", "90", command(*arguments)[-1]]
+        words = command(*arguments)
+        left[0] -= 1
+        return words if left[0] < 0 else [*words[:-1], "-frames:v", "90", words[-1]]
 
     monkeypatch.setattr(package, "join_command", losing)
-    with pytest.raises(PermanentError, match="cannot be processed"):
-        await made_of(filmed(tmp_path / "film.mp4", seconds=4), tmp_path)
+    path = filmed(tmp_path / "film.mp4", seconds=4)
+    if times > 1:
+        with pytest.raises(PermanentError, match="cannot be processed"):
+            await made_of(path, tmp_path)
+        return
+    made = await made_of(path, tmp_path)
+    assert kinds(made)[-3:] == ["video", "video-whole", "video-whole-package"]
+    info = await FFMPEG.probe(made.files["video"])
+    assert info.duration_seconds == pytest.approx(4, abs=0.1)
 
 
 def told(number: int, first: str, after: str | None, **tracks: int) -> dict[str, Any]:

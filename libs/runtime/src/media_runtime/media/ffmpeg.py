@@ -105,7 +105,7 @@ class UnreadableMediaError(PermanentError):
         )
         super().__init__(
             code,
-            detail=stderr,
+            detail=stderr[-_DETAIL:],
             kind="video",
             millions=limits.pixels / 1_000_000,
             limit=limits.carried if "exceeds max_streams" in stderr else limits.streams,
@@ -395,13 +395,13 @@ async def _read_at_most(stream: asyncio.StreamReader, limit: int) -> bytes:
 
 
 def _too_large(stderr: str = "") -> FfmpegError:
-    return FfmpegError(ErrorCode.OUTPUT_TOO_LARGE, detail=stderr)
+    return FfmpegError(ErrorCode.OUTPUT_TOO_LARGE, detail=stderr[-_DETAIL:])
 
 
 def _raise_if_over_limits(code: int, stderr: str, *, may_have_used_all: bool) -> None:
     # ffmpeg takes the signal that its CPU time is over as a request to end, and does not say so.
     if code in _OUT_OF_CPU or (code == _ASKED_TO_END and may_have_used_all):
-        raise FfmpegError(ErrorCode.TRANSCODE_TIMEOUT, detail=stderr)
+        raise FfmpegError(ErrorCode.TRANSCODE_TIMEOUT, detail=stderr[-_DETAIL:])
     if code in _OUT_OF_BYTES:
         raise _too_large(stderr)
 

@@ -76,21 +76,17 @@ class Package:
             for one in await self._results(task, kinds)
             if one.get("stream") == task.params["stream"] and "files" in one
         ]
-        found = faults(film, told)
-        if found and task.params["is_whole"]:
-            raise PermanentError(ErrorCode.TRANSCODE_FAILED, detail="; ".join(found))
-        if found:
-            WHOLE_FILMS.labels("joins").inc()
-            return Done(
-                then=[in_one_piece_task(task)], instead_of=task.params["stream"],
-                result={"faults": found},
-            )  # fmt: skip
+        if found := faults(film, told):
+            return _in_one_piece(task, found)
         pictures, heard = pieces_of(told, str(film.ladder[-1].short_side)), sound_of(told)
         seconds = seconds_of(film, pictures, heard)
         warnings = check_made(seconds, film.claimed_seconds, self._settings.limits)
         is_deaf = film.sound is not None and not heard
         warnings += (WarningCode.SOUND_LEFT_OUT,) if is_deaf else ()
         target = await self._joined(asset, pictures, heard, folder)
+        held = await asyncio.to_thread(samples_in, target)
+        if held != [count for count in map(samples_of, (pictures, heard)) if count]:
+            return _in_one_piece(task, [f"joined to {held} samples"])
         stream = task.params["stream"]
         key = output_key(
             asset.company_id, asset.id, asset.attempt, f"{stream}.mp4", fence=task.fence
@@ -195,9 +191,6 @@ class Package:
                 max_bytes=round(most * _BYTES_MORE) + 16 * 1024**2,
                 niceness=self._settings.transcode_niceness,
             )
-        found = await asyncio.to_thread(samples_in, target)
-        if found != [samples for samples in map(samples_of, (pictures, heard)) if samples]:
-            raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=f"joined to {found} samples")
         return target
 
     async def _fetched(
@@ -212,6 +205,17 @@ class Package:
                 await asyncio.to_thread(_append, piece_path, target)
                 piece_path.unlink()
         return target
+
+
+def _in_one_piece(task: Task, found: Sequence[str]) -> Done:
+    """Have a film whose join is not proven made in one piece; raises PermanentError for that."""
+    if task.params["is_whole"]:
+        raise PermanentError(ErrorCode.TRANSCODE_FAILED, detail="; ".join(found))
+    WHOLE_FILMS.labels("joins").inc()
+    return Done(
+        then=[in_one_piece_task(task)], instead_of=task.params["stream"],
+        result={"faults": list(found)},
+    )  # fmt: skip
 
 
 def faults(film: Film, told: Sequence[Mapping[str, Any]]) -> list[str]:
