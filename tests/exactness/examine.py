@@ -27,7 +27,9 @@ from exactness.measures import (
     chirps,
     compared,
     heard,
+    lag,
     on_grid,
+    places,
     shown,
     steadiness,
 )
@@ -86,7 +88,9 @@ class Result:
     @property
     def faults(self) -> list[str]:
         """What is not as it has to be."""
-        steps = [(one, name) for one, name in ((self.steady, "sound"), (self.joined, "join")) if one]
+        steps = [
+            (one, name) for one, name in ((self.steady, "sound"), (self.joined, "join")) if one
+        ]
         allowed = max(MOST_DEGREES, self.steady_source.degrees if self.steady_source else 0)
         return [
             *self.notes,
@@ -116,15 +120,14 @@ async def examine(recipe: Recipe, folder: Path) -> Result:
     top = seen[max(seen, key=int)]
     is_whole = any("whole" in name for name in film.made.done)
     notes = []
-    if len(source.numbers) < recipe.frames and not recipe.kept:
-        notes.append(f"the source shows {len(source.numbers)} of {recipe.frames}")
+    if len(source.numbers) != recipe.shows and not recipe.kept:
+        notes.append(f"the source shows {len(source.numbers)} of {recipe.shows}")
     origin = _origin(film, source, top, rate, is_whole=is_whole)
     wanted = on_grid(source, origin, rate, len(top.numbers))
     found = [compared(one.numbers, wanted) for one in seen.values()]
-    own = [number for number, _ in pairwise(wanted)] + wanted[-1:]
-    held = _held(own)
-    doubled = sum(a == b for a, b in pairwise(own)) - held
-    dropped = len(set(source.numbers) - set(own))
+    held = _held(wanted)
+    doubled = sum(a == b for a, b in pairwise(wanted)) - held
+    dropped = len(set(source.numbers) - set(wanted))
     gaps = sum(_gaps(cmaf.read(one.read_bytes())) for one in tracks.values())
     gaps += sum(_uneven(one, rate) for one in seen.values()) + _uneven(shown(film.path), rate)
     result = {
@@ -134,6 +137,9 @@ async def examine(recipe: Recipe, folder: Path) -> Result:
         "lost": max(one.lost for one in found), "again": max(one.doubled for one in found),
         "wrong": max(one.wrong for one in found), "gaps": gaps,
     }  # fmt: skip
+    taken = places(source.times, origin, rate)
+    if taken[0] < 0 or taken[-1] >= len(wanted):
+        notes.append("the grid leaves out the beginning or the end")
     if recipe.keeps_all and (dropped or doubled):
         notes.append(f"the grid drops {dropped} and doubles {doubled}")
     result |= _sound(recipe, path, film, tracks, source, top, rate)
@@ -164,37 +170,28 @@ def _sound(
     for number, at in expected.items():
         near = [move for time, move in moved if abs(time - at) < _NEAR_SECONDS]
         by = statistics.median(near or [origin])
-        for sound in (ours, downloaded):
-            if number in sound:
-                changes.append(1000 * (sound[number] - at - by))
+        there = [sound[number] for sound in (ours, downloaded) if number in sound]
+        changes += [1000 * (time - at - by) for time in there]
         offsets.append(1000 * (at - _shown_at(source, at)))
     unheard = len(expected.keys() - ours.keys()) + len(expected.keys() - downloaded.keys())
-    joins = [float(at) for at in _ends(cmaf.read(whole.read_bytes()))]
+    joins = _joins(film, rate)
     facts: dict[str, object] = {
         "changes": changes, "offsets": offsets, "unheard": unheard,
         "steady": steadiness(made, joins), "steady_source": steadiness(original),
     }  # fmt: skip
     early = tracks.get(EARLY_SOUND)
     if early is not None and whole != early:
-        facts |= _beginning(recipe, early, whole, ours)
+        facts |= _beginning(early, whole, made)
     return facts
 
 
-def _beginning(
-    recipe: Recipe, early: Path, whole: Path, ours: Mapping[int, float]
-) -> dict[str, object]:
+def _beginning(early: Path, whole: Path, made: Heard) -> dict[str, object]:
     """Return how the sound that is there first differs from the whole, and how they join."""
     begun = heard(early)
     assert begun is not None
-    first = {
-        number: at for number, at in chirps(begun, recipe.sound_seconds).items()
-        if number in ours and at < begun.end - 2 * _RUN_IN_SECONDS and at > _RUN_IN_SECONDS
-    }  # fmt: skip
-    apart = max((1000 * abs(at - ours[number]) for number, at in first.items()), default=0.0)
+    apart = 1000 * abs(lag(begun, made))
     one, other = (cmaf.read(path.read_bytes()) for path in (early, whole))
-    rest = next(
-        (part.start for part in other.fragments if part.decoded_at == one.ticks), None
-    )
+    rest = next((part.start for part in other.fragments if part.decoded_at == one.ticks), None)
     if rest is None:
         return {"early": 999.0}
     joined = early.with_stem("joined")
@@ -224,15 +221,10 @@ def _tracks(film: Film, folder: Path) -> dict[str, Path]:
 
 
 def _rate_of(film: Film) -> str:
-    params = next(
-        task["film"]["rate"] for task in film.made.params.values() if "film" in task
-    )
-    return str(params)
+    return next(str(task["film"]["rate"]) for task in film.made.params.values() if "film" in task)
 
 
-def _origin(
-    film: Film, source: Shown, top: Shown, rate: Fraction, *, is_whole: bool
-) -> Fraction:
+def _origin(film: Film, source: Shown, top: Shown, rate: Fraction, *, is_whole: bool) -> Fraction:
     """Return the time of the first frame, of the source's clock."""
     grid = film.source.grid
     if not is_whole and grid is not None:
@@ -243,9 +235,7 @@ def _origin(
     tries = [middle + Fraction(n, 16) / rate for n in range(-16, 17)]
     return min(
         tries,
-        key=lambda one: compared(
-            top.numbers, on_grid(source, one, rate, len(top.numbers))
-        ).wrong,
+        key=lambda one: compared(top.numbers, on_grid(source, one, rate, len(top.numbers))).wrong,
     )
 
 
@@ -282,8 +272,10 @@ def _gaps(track: cmaf.Track) -> int:
     return sum(one.decoded_at != end for one, end in zip(track.fragments, ends, strict=False))
 
 
-def _ends(track: cmaf.Track) -> list[Fraction]:
-    return [Fraction(one.decoded_at, track.timescale) for one in track.fragments[1:]]
+def _joins(film: Film, rate: Fraction) -> list[float]:
+    """Return when chunks of pictures begin, but for the first one."""
+    firsts = {task["chunk"][1] for task in film.made.params.values() if "chunk" in task}
+    return [float(first / rate) for first in sorted(firsts) if first]
 
 
 def _uneven(film: Shown, rate: Fraction) -> int:

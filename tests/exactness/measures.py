@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from exactness.signals import SIDE, TONE, Samples, chirp, chirp_times, numbers_i
 
 Floats = NDArray[np.float64]
 
-_WINDOW_SECONDS, _HOP_SECONDS = 0.02, 0.005
+_WINDOW_SECONDS, _HOP_SECONDS, _APART = 0.02, 0.005, 4
 _HIGH_PASS, _TAPS = 7000.0, 101
 # A chirp that is there has at least so much of the clearest one's likeness.
 _LIKENESS = 0.35
@@ -118,12 +119,17 @@ def _decoded(
         return target.read_bytes(), [(int(f[2]), int(f[3])) for f in fields], Fraction(base)
 
 
+def places(times: Sequence[Fraction], origin: Fraction, rate: Fraction) -> list[int]:
+    """Return the frame of a grid that is nearest to each of these times, in order."""
+    return [math.floor((time - origin) * rate + Fraction(1, 2)) for time in sorted(times)]
+
+
 def on_grid(source: Shown, origin: Fraction, rate: Fraction, frames: int) -> list[int]:
     """Return the number that each frame of a grid has to show."""
     order = sorted(range(len(source.times)), key=lambda n: source.times[n])
-    places = [((source.times[n] - origin) * rate + Fraction(1, 2)) // 1 for n in order]
+    taken = places(source.times, origin, rate)
     return [
-        source.numbers[order[max(0, bisect_right(places, frame) - 1)]] for frame in range(frames)
+        source.numbers[order[max(0, bisect_right(taken, frame) - 1)]] for frame in range(frames)
     ]
 
 
@@ -164,6 +170,16 @@ def chirps(film: Heard, seconds: float) -> dict[int, float]:
     return times
 
 
+def lag(one: Heard, other: Heard) -> float:
+    """Return by how many seconds *one* is later than the same sound in *other*."""
+    count = min(len(one.samples), len(other.samples))
+    size = 1 << (2 * count).bit_length()
+    spectrum = np.fft.rfft(one.samples[:count], size)
+    found = np.fft.irfft(spectrum * np.conj(np.fft.rfft(other.samples[:count], size)), size)
+    at = int(found.argmax())
+    return (at if at < size // 2 else at - size) / one.rate
+
+
 def _begin(likeness: Floats, wanted: Sequence[float], rate: int) -> float:
     """Return when a sound begins whose chirps are where those here are, in seconds."""
     step = rate // 500
@@ -173,7 +189,8 @@ def _begin(likeness: Floats, wanted: Sequence[float], rate: int) -> float:
     for time in wanted:
         # From a shift of minus the whole length on.
         at = count - round(time * rate / step)
-        scores[max(0, at) : at + count] += rough[max(0, -at) :][: max(0, at + count) - max(0, at)]
+        if at + count > 0:
+            scores[max(0, at) : at + count] += rough[max(0, -at) :]
     return float((int(scores.argmax()) - count) * step / rate)
 
 
@@ -203,7 +220,8 @@ class Steadiness:
 def steadiness(film: Heard, joins: Sequence[float] = ()) -> Steadiness:
     """Return how steady the tone is, and whether there are clicks at *joins*, in seconds."""
     phases, times = _phases(film)
-    steps = np.abs(np.angle(np.exp(1j * np.diff(phases))))
+    # From one window to the next that has nothing in common with it.
+    steps = np.abs(np.angle(np.exp(1j * (phases[_APART:] - phases[:-_APART]))))
     steps[~np.isfinite(steps)] = 0
     worst = int(steps.argmax()) if len(steps) else 0
     return Steadiness(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import struct
 import subprocess
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from support.media_files import run_ffmpeg, turn
 
 Finish = Callable[[Path], None]
 
-NTSC = "1000/1001"
 X264 = ("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p")
 X265 = ("-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-tag:v", "hvc1")
 MPEG2 = ("-c:v", "mpeg2video", "-b:v", "2M", "-pix_fmt", "yuv420p")
@@ -44,9 +42,10 @@ class Recipe:
     How a film is made.
 
     ``when`` tells by ffmpeg's words when picture N is shown, in seconds; those that it leaves out
-    by ``kept`` are not there. ``keeps_all`` is whether the film has one rate, of which the grid has
-    to lose and double nothing. ``pieces`` is how many chunks there are to be; 0 for a film that is
-    made in one piece, and then ``why``.
+    by ``kept`` are not there. ``cut`` is how many pictures at its beginning players are not to
+    show. ``keeps_all`` is whether the film has one rate, of which the grid has to lose and double
+    nothing. ``pieces`` is how many chunks there are to be; 0 for a film that is made in one piece,
+    and then ``why``.
     """
 
     name: str
@@ -54,13 +53,14 @@ class Recipe:
     seconds: float = 19
     codec: tuple[str, ...] = (*X264, "-g", "50")
     sound: Sound | None = Sound()
-    size: str = "320x180"
+    size: str = "192x108"
     picture: tuple[str, ...] = ()
     when: str | None = None
     kept: str | None = None
     options: tuple[str, ...] = ()
     late: float = 0.0
     finish: tuple[Finish, ...] = ()
+    cut: int = 0
     keeps_all: bool = True
     pieces: int = 3
     why: str = ""
@@ -68,7 +68,12 @@ class Recipe:
     @property
     def frames(self) -> int:
         """How many pictures are numbered."""
-        return round(self.seconds * _rate(self.rate))
+        return round(self.seconds * Fraction(self.rate))
+
+    @property
+    def shows(self) -> int:
+        """How many pictures players show."""
+        return self.frames - self.cut
 
     @property
     def sound_seconds(self) -> float:
@@ -82,14 +87,12 @@ class Recipe:
         late = ("-itsoffset", str(self.late)) if self.late else ()
         inputs = [
             *late, "-f", "rawvideo", "-pixel_format", "gray", "-video_size", "4x4",
-            "-framerate", str(_rate(self.rate)), "-i", str(numbers),
+            "-framerate", str(Fraction(self.rate)), "-i", str(numbers),
         ]  # fmt: skip
         maps = ["-map", "[v]"]
         if self.sound:
             one = self.sound
-            written = write_sound(
-                folder / "sound", self.sound_seconds, one.rate, one.channels
-            )
+            written = write_sound(folder / "sound", self.sound_seconds, one.rate, one.channels)
             delay = ("-itsoffset", str(one.late)) if one.late else ()
             inputs += [*delay, "-f", "f32le", "-ar", str(one.rate), "-ac", str(one.channels),
                        "-i", str(written)]  # fmt: skip
@@ -120,10 +123,6 @@ class Recipe:
     def _drawing(self) -> list[str]:
         width, height = self.size.split("x")
         return [f"scale={width}:{height}:flags=neighbor", *self.picture]
-
-
-def _rate(text: str) -> Fraction:
-    return Fraction(text)
 
 
 def copied(*options: str, before: tuple[str, ...] = ()) -> Finish:

@@ -62,15 +62,15 @@ RATES = (
 )  # fmt: skip
 
 UNEVEN = (
-    Recipe("uneven, pictures left out.mp4", "30", kept="not(eq(mod(N,7),3)+eq(mod(N,11),5))"),
+    Recipe("uneven, pictures left out.mp4", "30", kept="not(eq(mod(n,7),3)+eq(mod(n,11),5))"),
     Recipe("uneven, a phone's clock.mp4", "30", when="N/30+0.006*sin(N*2.4)"),
     Recipe("uneven, a phone's clock.mkv", "30", when="N/30+0.004*sin(N*2.4)"),
     Recipe("uneven, a phone in the dark.mp4", "30", seconds=16,
            when="if(lt(N,150),N/30,if(lt(N,300),5+(N-150)/20,12.5+(N-300)/24))"),
     Recipe("uneven, a screen with pauses.webm", "30", codec=(*VP8, *_G50), sound=_opus(),
-           kept="lt(mod(N,180),40)+eq(mod(N,97),0)"),
-    Recipe("uneven, a screen with pauses.mp4", "30", kept="lt(mod(N,240),60)+eq(mod(N,113),0)"),
-    Recipe("uneven, a pause of 12 s.mp4", "30", seconds=24, kept="lt(N,120)+gt(N,480)", pieces=0,
+           kept="lt(mod(n,180),40)+eq(mod(n,97),0)"),
+    Recipe("uneven, a screen with pauses.mp4", "30", kept="lt(mod(n,240),60)+eq(mod(n,113),0)"),
+    Recipe("uneven, a pause of 12 s.mp4", "30", seconds=24, kept="lt(n,120)+gt(n,480)", pieces=0,
            why="a gap of more than 10 s is not believed"),
     Recipe("uneven, 30 then 24.mp4", "30", seconds=18, when="if(lt(N,270),N/30,9+(N-270)/24)"),
     Recipe("uneven, 60 then 30.mkv", "60", seconds=14, when="if(lt(N,420),N/60,7+(N-420)/30)"),
@@ -103,12 +103,12 @@ SHAPES = (
     Recipe("turned by 90.mp4", picture=("transpose=2",), finish=(turned(90),)),
     Recipe("turned by 180.mp4", picture=("hflip,vflip",), finish=(turned(180),)),
     Recipe("turned by 270.mov", picture=("transpose=1",), finish=(turned(270),)),
-    Recipe("odd sides.webm", size="321x181", codec=(*VP9, *_G50), sound=_opus()),
-    Recipe("odd sides.mp4", size="319x179",
+    Recipe("odd sides.webm", size="193x109", codec=(*VP9, *_G50), sound=_opus()),
+    Recipe("odd sides.mp4", size="191x107",
            codec=("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv444p", *_G50)),
-    Recipe("wide pixels.mp4", size="240x180", picture=("setsar=4/3",)),
-    Recipe("narrow pixels.ts", size="360x180", picture=("setsar=8/9",), codec=_MPEG2),
-    Recipe("portrait.mp4", size="180x320"),
+    Recipe("wide pixels.mp4", size="144x108", picture=("setsar=4/3",)),
+    Recipe("narrow pixels.ts", size="216x108", picture=("setsar=8/9",), codec=_MPEG2),
+    Recipe("portrait.mp4", size="108x192"),
     Recipe("fields.ts", codec=(*_MPEG2, "-flags", "+ildct+ilme", "-top", "1")),
     Recipe("fields, H.264.ts", "30000/1001", codec=(*_X264, "-flags", "+ildct+ilme")),
 )  # fmt: skip
@@ -141,7 +141,7 @@ SOUNDS = (
 )  # fmt: skip
 
 CONTAINERS = (
-    Recipe("edit list, begins within a group.mp4", seconds=22,
+    Recipe("edit list, begins within a group.mp4", seconds=22, cut=43,
            finish=(copied(before=("-ss", "1.7")),)),
     Recipe("fragments.mp4", options=("-movflags", "+frag_keyframe+empty_moov+default_base_moof")),
     Recipe("fragments, no times of its own.mp4", options=("-movflags", "+frag_keyframe+empty_moov",
@@ -190,8 +190,8 @@ CODECS = (
            sound=_sound("pcm_s16le", rate=22_050, channels=1)),
     Recipe("ProRes.mov", codec=("-c:v", "prores_ks", "-profile:v", "0"),
            sound=_sound("pcm_s16le")),
-    Recipe("DNxHR.mov", codec=("-c:v", "dnxhd", "-profile:v", "dnxhr_lb", "-pix_fmt", "yuv422p"),
-           sound=_sound("pcm_s16le")),
+    Recipe("DNxHR.mov", size="320x180", sound=_sound("pcm_s16le"),
+           codec=("-c:v", "dnxhd", "-profile:v", "dnxhr_lb", "-pix_fmt", "yuv422p")),
 )  # fmt: skip
 
 ALL = (*RATES, *UNEVEN, *GROUPS, *SHAPES, *SOUNDS, *CONTAINERS, *CODECS)
