@@ -90,3 +90,21 @@ async def test_the_first_packets_of_a_short_film_are_all_of_it(tmp_path):
     grid = grid_of(3)
     whole = await heard(source, tmp_path / "whole.mp4", grid)
     assert await heard(source, tmp_path / "first.mp4", grid, packets=EARLY_PACKETS) == whole
+
+
+def is_loud_from(path: Path) -> float:
+    """Return when a sound is loud for the first time, in seconds."""
+    found = samples(path)
+    return next(n for n, sample in enumerate(found) if abs(sample) > 0.1) / 2 / 48_000
+
+
+async def test_sound_is_no_earlier_after_packets_that_are_missing(tmp_path):
+    """Two are, 43 ms: ffmpeg's own filter closes gaps of less than 100 ms."""
+    source, gap = tmp_path / "film.mka", tmp_path / "gap.mka"
+    tone(source, "0.3*gt(t,3)*sin(2*PI*440*t)", 4, "-c:a", "aac")
+    run_ffmpeg("-i", str(source), "-c", "copy", "-bsf:a", "noise=drop='between(n,50,51)'", str(gap))
+    times = []
+    for path in (source, gap):
+        await heard(path, tmp_path / "made.mp4", grid_of(4))
+        times.append(is_loud_from(tmp_path / "made.mp4"))
+    assert times[1] == pytest.approx(times[0], abs=0.005)

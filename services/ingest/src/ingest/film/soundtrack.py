@@ -8,7 +8,7 @@ from pathlib import Path
 
 import ffmpeg
 from ingest.film.grid import Grid
-from ingest.film.sound import Sound
+from ingest.film.sound import LEAST_GAP_SECONDS, Sound
 from media_runtime.media.colour import Filter, apply
 
 RATE, PACKET = 48_000, 1024
@@ -78,10 +78,16 @@ def mixed(media: ffmpeg.Stream, sound: Sound) -> ffmpeg.Stream:
     return heard.filter("pan", args=pan.removeprefix("pan=")) if pan else heard
 
 
+def in_step() -> Filter:
+    """Return the filter that keeps sound at its packets' times, from zero on."""
+    words = {"sample_rate": RATE, "async": 1, "first_pts": 0, "min_hard_comp": LEAST_GAP_SECONDS}
+    return Filter("aresample", words)
+
+
 def _on_clock(grid: Grid, samples: int, louder: Sequence[Filter]) -> list[Filter]:
     return [
         Filter("asetpts", {"expr": f"PTS-round({float(grid.origin):.9f}/TB)"}),
-        Filter("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
+        in_step(),
         Filter("aformat", {"channel_layouts": "stereo"}),
         *louder,
         Filter("apad", {}),

@@ -13,7 +13,7 @@ import ffmpeg
 from ingest.film.chunk import TELLS_SSIM, encoding
 from ingest.film.film import Film
 from ingest.film.sound import Sound
-from ingest.film.soundtrack import ENCODING, RATE
+from ingest.film.soundtrack import ENCODING, in_step
 from media_runtime.media.colour import Filter, apply
 
 SOUND = "sound"
@@ -67,7 +67,7 @@ def _sound(
     """Return the sound to write, and the options that it needs."""
     tracks = [media[str(track)] for track in sound.tracks]
     chain = [
-        Filter("aresample", {"sample_rate": RATE, "async": 1, "first_pts": 0}),
+        in_step(),
         Filter("aformat", {"channel_layouts": "stereo"}),
         *louder,
     ]
