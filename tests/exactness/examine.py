@@ -24,6 +24,7 @@ from exactness.measures import (
     Heard,
     Shown,
     Steadiness,
+    begins,
     chirps,
     compared,
     heard,
@@ -129,7 +130,8 @@ async def examine(recipe: Recipe, folder: Path) -> Result:
     doubled = sum(a == b for a, b in pairwise(wanted)) - held
     dropped = len(set(source.numbers) - set(wanted))
     gaps = sum(_gaps(cmaf.read(one.read_bytes())) for one in tracks.values())
-    gaps += sum(_uneven(one, rate) for one in seen.values()) + _uneven(shown(film.path), rate)
+    times, sound_at = begins(film.path)
+    gaps += sum(_uneven(one.times, rate) for one in [*seen.values(), Shown([], times)])
     result = {
         "name": recipe.name, "rate": rate, "pictures": len(source.numbers), "wanted": len(wanted),
         "pieces": 0 if is_whole else _pieces(film), "why": _why(film) if is_whole else "",
@@ -142,24 +144,23 @@ async def examine(recipe: Recipe, folder: Path) -> Result:
         notes.append("the grid leaves out the beginning or the end")
     if recipe.keeps_all and (dropped or doubled):
         notes.append(f"the grid drops {dropped} and doubles {doubled}")
-    result |= _sound(recipe, path, film, tracks, source, top, rate)
+    # In the file to download both begin together, as in the tracks.
+    shift = float(sound_at - times[0]) if sound_at is not None else 0.0
+    result |= _sound(recipe, path, film, tracks, source, top, rate, shift)
     return Result(**result, seconds=time.process_time() - begun, notes=notes)
 
 
 def _sound(
     recipe: Recipe, path: Path, film: Film, tracks: Mapping[str, Path], source: Shown,
-    top: Shown, rate: Fraction,
+    top: Shown, rate: Fraction, shift: float,
 ) -> dict[str, object]:  # fmt: skip
     original = heard(path)
     whole = tracks.get(WHOLE_SOUND) or tracks.get(EARLY_SOUND)
     if original is None or whole is None:
         return {"unheard": int((original is None) != (whole is None))}
-    made, file = heard(whole), heard(film.path)
+    made = heard(whole)
     assert made is not None
-    assert file is not None
     theirs, ours = (chirps(one, recipe.sound_seconds) for one in (original, made))
-    first = float(shown(film.path).times[0])
-    downloaded = {n: at - first for n, at in chirps(file, recipe.sound_seconds).items()}
     moved = _moved(source, top, rate)
     origin = statistics.median(move for _, move in moved)
     expected = {
@@ -170,14 +171,14 @@ def _sound(
     for number, at in expected.items():
         near = [move for time, move in moved if abs(time - at) < _NEAR_SECONDS]
         by = statistics.median(near or [origin])
-        there = [sound[number] for sound in (ours, downloaded) if number in sound]
-        changes += [1000 * (time - at - by) for time in there]
+        if number in ours:
+            change = ours[number] - at - by
+            changes.append(1000 * max(change, change + shift, key=abs))
         offsets.append(1000 * (at - _shown_at(source, at)))
-    unheard = len(expected.keys() - ours.keys()) + len(expected.keys() - downloaded.keys())
-    joins = _joins(film, rate)
+    unheard = len(expected.keys() - ours.keys())
     facts: dict[str, object] = {
         "changes": changes, "offsets": offsets, "unheard": unheard,
-        "steady": steadiness(made, joins), "steady_source": steadiness(original),
+        "steady": steadiness(made), "steady_source": steadiness(original),
     }  # fmt: skip
     early = tracks.get(EARLY_SOUND)
     if early is not None and whole != early:
@@ -191,11 +192,11 @@ def _beginning(early: Path, whole: Path, made: Heard) -> dict[str, object]:
     assert begun is not None
     apart = 1000 * abs(lag(begun, made))
     one, other = (cmaf.read(path.read_bytes()) for path in (early, whole))
-    rest = next((part.start for part in other.fragments if part.decoded_at == one.ticks), None)
-    if rest is None:
+    rest = [part for part in other.fragments if part.decoded_at >= one.ticks][:2]
+    if not rest or rest[0].decoded_at != one.ticks:
         return {"early": 999.0}
     joined = early.with_stem("joined")
-    joined.write_bytes(early.read_bytes() + whole.read_bytes()[rest:])
+    joined.write_bytes(early.read_bytes() + whole.read_bytes()[rest[0].start : rest[-1].end])
     sound = heard(joined)
     assert sound is not None
     return {"early": apart, "joined": steadiness(sound, [one.ticks / one.timescale])}
@@ -272,16 +273,10 @@ def _gaps(track: cmaf.Track) -> int:
     return sum(one.decoded_at != end for one, end in zip(track.fragments, ends, strict=False))
 
 
-def _joins(film: Film, rate: Fraction) -> list[float]:
-    """Return when chunks of pictures begin, but for the first one."""
-    firsts = {task["chunk"][1] for task in film.made.params.values() if "chunk" in task}
-    return [float(first / rate) for first in sorted(firsts) if first]
-
-
-def _uneven(film: Shown, rate: Fraction) -> int:
+def _uneven(times: Sequence[Fraction], rate: Fraction) -> int:
     """Return how many frames are not shown at their time."""
     # ffmpeg counts the times of fragments from the first picture decoded: the track tells its own.
-    return sum(time - film.times[0] != frame / rate for frame, time in enumerate(film.times))
+    return sum(time - times[0] != frame / rate for frame, time in enumerate(times))
 
 
 def _pieces(film: Film) -> int:

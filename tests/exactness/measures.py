@@ -23,7 +23,7 @@ _WINDOW_SECONDS, _HOP_SECONDS, _APART = 0.02, 0.005, 4
 _HIGH_PASS, _TAPS = 7000.0, 101
 # A chirp that is there has at least so much of the clearest one's likeness.
 _LIKENESS = 0.35
-_SEARCH_SECONDS = 0.08
+_SEARCH_SECONDS, _LEAST_RATE = 0.08, 16_000
 # Matroska rounds times to milliseconds.
 _ROUNDED_SECONDS = 0.0012
 
@@ -93,6 +93,21 @@ def _placed(rows: Sequence[tuple[int, int]], least: int) -> list[int]:
     return found
 
 
+def begins(path: Path) -> tuple[list[Fraction], Fraction | None]:
+    """Return when the pictures of a file are shown, in order, and when its sound begins."""
+    found = {kind: _packet_times(path, kind) for kind in ("v", "a")}
+    return sorted(found["v"]), min(found["a"], default=None)
+
+
+def _packet_times(path: Path, kind: str) -> list[Fraction]:
+    words = ("-show_entries", "packet=pts:stream=time_base", "-of", "csv=p=0")
+    command = ["ffprobe", "-v", "error", "-select_streams", f"{kind}:0", *words, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = done.stdout.replace(",", " ").split()
+    base = next((Fraction(row) for row in rows if "/" in row), Fraction(1))
+    return [int(row) * base for row in rows if "/" not in row]
+
+
 def _decoded(
     path: Path,
     kind: str,
@@ -152,21 +167,24 @@ def compared(made: Sequence[int], wanted: Sequence[int]) -> Compared:
 
 def chirps(film: Heard, seconds: float) -> dict[int, float]:
     """Return when each chirp of a sound of so many seconds is heard, as far as it is."""
-    one = chirp(film.rate).astype(np.float64)
-    size = 1 << (len(film.samples) + len(one)).bit_length()
-    spectrum = np.fft.rfft(film.samples, size) * np.conj(np.fft.rfft(one, size))
-    found = np.fft.irfft(spectrum, size)[: len(film.samples)]
+    # There is nothing above the tone that matters here.
+    every = max(1, film.rate // _LEAST_RATE)
+    samples, rate = film.samples[::every], film.rate / every
+    one = chirp(film.rate)[::every]
+    size = 1 << (len(samples) + len(one)).bit_length()
+    spectrum = np.fft.rfft(samples, size) * np.conj(np.fft.rfft(one, size))
+    found = np.fft.irfft(spectrum, size)[: len(samples)]
     likeness = np.abs(found) / max(1e-9, float(np.abs(found).max()))
     wanted = chirp_times(seconds)
-    begin = _begin(likeness, wanted, film.rate)
+    begin = _begin(likeness, wanted, rate)
     times = {}
     for number, time in enumerate(wanted):
-        middle = round((begin + time) * film.rate)
-        reach = round(_SEARCH_SECONDS * film.rate)
+        middle = round((begin + time) * rate)
+        reach = round(_SEARCH_SECONDS * rate)
         first = max(0, middle - reach)
         part = likeness[first : max(0, middle + reach)]
         if len(part) and part.max() > _LIKENESS:
-            times[number] = film.start + _peak(part, first) / film.rate
+            times[number] = film.start + _peak(part, first) / rate
     return times
 
 
@@ -180,9 +198,9 @@ def lag(one: Heard, other: Heard) -> float:
     return (at if at < size // 2 else at - size) / one.rate
 
 
-def _begin(likeness: Floats, wanted: Sequence[float], rate: int) -> float:
+def _begin(likeness: Floats, wanted: Sequence[float], rate: float) -> float:
     """Return when a sound begins whose chirps are where those here are, in seconds."""
-    step = rate // 500
+    step = int(rate / 500)
     count = len(likeness) // step
     rough = likeness[: count * step].reshape(count, step).max(axis=1)
     scores = np.zeros(3 * count)
@@ -234,8 +252,8 @@ def steadiness(film: Heard, joins: Sequence[float] = ()) -> Steadiness:
 def _phases(film: Heard) -> tuple[Floats, Floats]:
     """Return the tone's phase at many times, not a number where there is none."""
     t = film.start + np.arange(len(film.samples)) / film.rate
-    turned = film.samples * np.exp(-2j * np.pi * TONE * t)
-    window = np.hanning(int(_WINDOW_SECONDS * film.rate))
+    turned = film.samples * np.exp(-2j * np.pi * TONE * t).astype(np.complex64)
+    window = np.hanning(int(_WINDOW_SECONDS * film.rate)).astype(np.float32)
     hop = int(_HOP_SECONDS * film.rate)
     found = np.lib.stride_tricks.sliding_window_view(turned, len(window))[::hop] @ window
     times = t[len(window) // 2 :][::hop][: len(found)]
