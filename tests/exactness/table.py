@@ -62,20 +62,25 @@ RATES = (
 )  # fmt: skip
 
 UNEVEN = (
-    Recipe("uneven, pictures left out.mp4", "30", kept="not(eq(mod(n,7),3)+eq(mod(n,11),5))"),
+    Recipe("uneven, pictures left out.mp4", "30", keeps_all=False,
+           kept="not(eq(mod(n,7),3)+eq(mod(n,11),5))"),
     Recipe("uneven, a phone's clock.mp4", "30", when="N/30+0.006*sin(N*2.4)"),
     Recipe("uneven, a phone's clock.mkv", "30", when="N/30+0.004*sin(N*2.4)"),
-    Recipe("uneven, a phone in the dark.mp4", "30", seconds=16,
+    Recipe("uneven, a phone in the dark.mp4", "30", keeps_all=False, seconds=16,
            when="if(lt(N,150),N/30,if(lt(N,300),5+(N-150)/20,12.5+(N-300)/24))"),
-    Recipe("uneven, a screen with pauses.webm", "30", codec=(*VP8, *_G50), sound=_opus(),
-           kept="lt(mod(n,180),40)+eq(mod(n,97),0)"),
-    Recipe("uneven, a screen with pauses.mp4", "30", kept="lt(mod(n,240),60)+eq(mod(n,113),0)"),
-    Recipe("uneven, a pause of 12 s.mp4", "30", seconds=24, kept="lt(n,120)+gt(n,480)", pieces=0,
-           why="a gap of more than 10 s is not believed"),
-    Recipe("uneven, 30 then 24.mp4", "30", seconds=18, when="if(lt(N,270),N/30,9+(N-270)/24)"),
-    Recipe("uneven, 60 then 30.mkv", "60", seconds=14, when="if(lt(N,420),N/60,7+(N-420)/30)"),
-    Recipe("uneven, 25 then 50.mp4", "50", seconds=15, when="if(lt(N,250),N/25,10+(N-250)/50)"),
-    Recipe("uneven, slower by a thousandth.mp4", "30", when="N/29.985"),
+    Recipe("uneven, a screen with pauses.webm", "30", keeps_all=False, sound=_opus(),
+           codec=(*VP8, *_G50), kept="lt(mod(n,180),40)+eq(mod(n,97),0)"),
+    Recipe("uneven, a screen with pauses.mp4", "30", keeps_all=False,
+           kept="lt(mod(n,240),60)+eq(mod(n,113),0)"),
+    Recipe("uneven, a pause of 12 s.mp4", "30", keeps_all=False, seconds=24, pieces=0,
+           kept="lt(n,120)+gt(n,480)", why="a gap of more than 10 s is not believed"),
+    Recipe("uneven, 30 then 24.mp4", "30", keeps_all=False, seconds=18,
+           when="if(lt(N,270),N/30,9+(N-270)/24)"),
+    Recipe("uneven, 60 then 30.mkv", "60", keeps_all=False, seconds=14,
+           when="if(lt(N,420),N/60,7+(N-420)/30)"),
+    Recipe("uneven, 25 then 50.mp4", "50", keeps_all=False, seconds=15,
+           when="if(lt(N,250),N/25,10+(N-250)/50)"),
+    Recipe("uneven, slower by a thousandth.mp4", "30", keeps_all=False, when="N/29.985"),
 )  # fmt: skip
 
 GROUPS = (
