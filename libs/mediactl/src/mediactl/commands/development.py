@@ -52,7 +52,7 @@ _QUICK = {
     "PROMETHEUS_ALERT_SECONDS": "5",
 }
 
-_WITHOUT_SERVERS = ("tests/unit", "tests/contract")
+_WITHOUT_SERVERS = ("tests/unit", "tests/contract", "tests/exactness")
 _OF_CONTAINERS = ("tests/e2e/test_main_job.py", "tests/containers")
 
 # A benchmark is one company that asks for as much as there is, beside services as they come.
