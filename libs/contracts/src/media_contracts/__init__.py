@@ -31,9 +31,10 @@ from media_contracts.messages import (
     ThumbnailMade,
     ThumbnailRequested,
     WarningInfo,
+    played_or_shown,
 )
 from media_contracts.probe import Colour, Probe, SoundTrack
-from media_contracts.profiles import PictureOutput, Profile, ProfileRef, VideoOutput
+from media_contracts.profiles import AudioOutput, PictureOutput, Profile, ProfileRef, VideoOutput
 from media_contracts.topics import (
     DLQ_MAX_MESSAGE_BYTES,
     DLQ_PARTITIONS,
@@ -61,6 +62,7 @@ __all__ = [
     "AssetProgressed",
     "AssetStatus",
     "AssetStatusChanged",
+    "AudioOutput",
     "CloudEvent",
     "Colour",
     "ContractError",
@@ -93,4 +95,5 @@ __all__ = [
     "WarningInfo",
     "derived_id",
     "new_event",
+    "played_or_shown",
 ]

@@ -9,10 +9,11 @@ from pydantic import Field
 
 
 class MediaKind(StrEnum):
-    """What a file shows."""
+    """What a file shows, or that it is sound alone."""
 
     VIDEO = "video"
     IMAGE = "image"
+    AUDIO = "audio"
 
 
 class Fit(StrEnum):
@@ -33,6 +34,7 @@ class FileKind(StrEnum):
     ORIGINAL = "original"
     VIDEO = "video"
     IMAGE = "image"
+    AUDIO = "audio"
     THUMBNAIL = "thumbnail"
     PICTURE = "picture"
     SEGMENT = "segment"
@@ -58,7 +60,7 @@ class Track(Data):
 
 
 class Stream(Data):
-    """What players get of a video by HLS and DASH: its tracks, the smallest first, sound last."""
+    """What players get by HLS and DASH: its tracks, the smallest first, sound last or alone."""
 
     name: str = Field(min_length=1, examples=["video"])
     tracks: list[Track] = Field(min_length=1)

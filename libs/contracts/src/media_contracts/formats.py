@@ -2,7 +2,8 @@
 The accepted kinds of files: MIME types, families, first bytes, readers, file extensions.
 
 A family has the MIME types that one container format serves: a camera's .mov declared as
-video/mp4 is the same kind of file, a photo declared as a video is not.
+video/mp4 is the same kind of file, a photo declared as a video is not. A container of both films
+and sound has types of both kinds.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ class Format:
     """
 
     family: str
-    kind: MediaKind
     types: Mapping[str, tuple[str, ...]]
     readers: tuple[str, ...]
     magics: tuple[Magic, ...] = ()
     brands: frozenset[bytes] = frozenset()
+
+    def types_of(self, kind: MediaKind) -> list[str]:
+        """Return its MIME types of one kind."""
+        return [name for name in self.types if kind_of(name) is kind]
 
 
 _QUICKTIME_ATOMS = (
@@ -42,49 +46,90 @@ _QUICKTIME_ATOMS = (
 FORMATS = (
     Format(
         "matroska",
-        MediaKind.VIDEO,
-        {"video/webm": (".webm",), "video/x-matroska": (".mkv",)},
+        {"video/webm": (".webm",), "video/x-matroska": (".mkv",), "audio/webm": (".weba", ".mka")},
         readers=("matroska,webm",),
         magics=(((0, b"\x1aE\xdf\xa3"),),),
     ),
     Format(
         "avi",
-        MediaKind.VIDEO,
         {"video/x-msvideo": (".avi",)},
         readers=("avi",),
         magics=(((0, b"RIFF"), (8, b"AVI ")),),
     ),
     Format(
+        "wav",
+        {"audio/wav": (".wav", ".wave")},
+        readers=("wav",),
+        # The latter two are of more than 4 GB.
+        magics=tuple(((0, word), (8, b"WAVE")) for word in (b"RIFF", b"RF64", b"BW64")),
+    ),
+    Format(
+        "aiff",
+        {"audio/aiff": (".aif", ".aiff", ".aifc")},
+        readers=("aiff",),
+        magics=tuple(((0, b"FORM"), (8, word)) for word in (b"AIFF", b"AIFC")),
+    ),
+    Format(
+        "flac",
+        {"audio/flac": (".flac",)},
+        readers=("flac",),
+        magics=(((0, b"fLaC"),),),
+    ),
+    Format(
+        "ogg",
+        {"audio/ogg": (".ogg", ".oga", ".opus")},
+        readers=("ogg",),
+        magics=(((0, b"OggS"),),),
+    ),
+    Format(
+        "aac",
+        {"audio/aac": (".aac",)},
+        readers=("aac",),
+        # An ADTS header: MPEG-4 or MPEG-2, with a checksum or without.
+        magics=tuple(((0, bytes([0xFF, flags])),) for flags in (0xF0, 0xF1, 0xF8, 0xF9)),
+    ),
+    Format(
+        "mp3",
+        {"audio/mpeg": (".mp3", ".mp2")},
+        readers=("mp3",),
+        # A tag, or a frame of layer III or II, of MPEG 1, 2 or 2.5.
+        magics=(
+            ((0, b"ID3"),),
+            *(
+                ((0, bytes([0xFF, flags])),)
+                for flags in (
+                    *(0xFA, 0xFB, 0xF2, 0xF3, 0xE2, 0xE3),
+                    *(0xFC, 0xFD, 0xF4, 0xF5),
+                )
+            ),
+        ),
+    ),
+    Format(
         "jpeg",
-        MediaKind.IMAGE,
         {"image/jpeg": (".jpg", ".jpeg")},
         readers=("JPEG",),
         magics=(((0, b"\xff\xd8\xff"),),),
     ),
     Format(
         "png",
-        MediaKind.IMAGE,
         {"image/png": (".png",)},
         readers=("PNG",),
         magics=(((0, b"\x89PNG\r\n\x1a\n"),),),
     ),
     Format(
         "webp",
-        MediaKind.IMAGE,
         {"image/webp": (".webp",)},
         readers=("WEBP",),
         magics=(((0, b"RIFF"), (8, b"WEBP")),),
     ),
     Format(
         "gif",
-        MediaKind.IMAGE,
         {"image/gif": (".gif",)},
         readers=("GIF",),
         magics=(((0, b"GIF87a"),), ((0, b"GIF89a"),)),
     ),
     Format(
         "tiff",
-        MediaKind.IMAGE,
         {"image/tiff": (".tif", ".tiff")},
         readers=("TIFF",),
         # The latter two are BigTIFF.
@@ -92,21 +137,18 @@ FORMATS = (
     ),
     Format(
         "avif",
-        MediaKind.IMAGE,
         {"image/avif": (".avif",)},
         readers=("AVIF",),
         brands=frozenset({b"avif", b"avis"}),
     ),
     Format(
         "heif",
-        MediaKind.IMAGE,
         {"image/heic": (".heic",), "image/heif": (".heif",)},
         readers=("HEIF",),
         brands=frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"}),
     ),
     Format(
         "mpeg",
-        MediaKind.VIDEO,
         {"video/mpeg": (".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob")},
         readers=("mpeg", "mpegts", "mpegvideo"),
         magics=(
@@ -120,11 +162,11 @@ FORMATS = (
     ),
     Format(
         "isobmff",
-        MediaKind.VIDEO,
         {
             "video/mp4": (".mp4", ".m4v"),
             "video/quicktime": (".mov", ".qt"),
             "video/3gpp": (".3gp",),
+            "audio/mp4": (".m4a", ".m4b"),
         },
         readers=("mov,mp4,m4a,3gp,3g2,mj2",),
         # QuickTime files older than the ftyp box. An ftyp box of any brand but those below is one.
@@ -163,6 +205,17 @@ ALIASES = {
         " video/x-mpeg-system video/mp1s video/mp2p video/mp2t video/mpegts video/x-mpegts"
         " video/ts video/mts video/m2ts video/x-mts video/x-m2ts video/avchd"
         " video/vnd.dlna.mpeg-tts video/vnd.mpegts",
+        "audio/mpeg": "audio/mp3 audio/x-mp3 audio/mpeg3 audio/x-mpeg audio/x-mpeg-3 audio/mpg"
+        " audio/x-mpg audio/mpa audio/mp2 audio/x-mp2",
+        "audio/mp4": "audio/x-m4a audio/m4a audio/x-mp4 audio/mp4a-latm audio/x-m4b audio/m4b"
+        " audio/3gpp audio/3gpp2",
+        "audio/aac": "audio/x-aac audio/aacp audio/x-hx-aac-adts audio/vnd.dlna.adts",
+        "audio/flac": "audio/x-flac",
+        "audio/ogg": "audio/opus audio/vorbis audio/x-ogg audio/x-opus+ogg audio/x-vorbis+ogg"
+        " application/ogg",
+        "audio/wav": "audio/x-wav audio/wave audio/x-pn-wav audio/vnd.wave",
+        "audio/webm": "audio/x-webm audio/matroska audio/x-matroska",
+        "audio/aiff": "audio/x-aiff audio/aif audio/x-aifc",
     }.items()
     for alias in aliases.split()
 }
@@ -185,8 +238,8 @@ def plain_type(text: str) -> str | None:
 
 
 def kind_of(content_type: str) -> MediaKind:
-    """Return whether a declared type is of videos or images."""
-    return MediaKind.VIDEO if content_type.startswith("video/") else MediaKind.IMAGE
+    """Return what an accepted type is of: videos, images or sound."""
+    return MediaKind(content_type.partition("/")[0])
 
 
 def family_of(content_type: str) -> str | None:
@@ -194,14 +247,10 @@ def family_of(content_type: str) -> str | None:
     return _FAMILY_OF_TYPE.get(content_type)
 
 
-def kind_of_family(family: str) -> MediaKind:
-    """Return whether a family's files are videos or images."""
-    return next(one.kind for one in FORMATS if one.family == family)
-
-
-def type_of_family(family: str) -> str:
-    """Return the first MIME type of a family."""
-    return next(name for one in FORMATS if one.family == family for name in one.types)
+def type_of_family(family: str, kind: MediaKind) -> str | None:
+    """Return the first MIME type of a family for files of a kind; None where it has no such."""
+    (found,) = (one for one in FORMATS if one.family == family)
+    return next(iter(found.types_of(kind)), None)
 
 
 def family_of_reader(name: str) -> str | None:
@@ -209,6 +258,7 @@ def family_of_reader(name: str) -> str | None:
     return _FAMILY_OF_READER.get(name)
 
 
-def readers(kind: MediaKind) -> tuple[str, ...]:
-    """Return the names of the readers that may open files of a kind."""
-    return tuple(name for one in FORMATS if one.kind is kind for name in one.readers)
+def readers(*kinds: MediaKind) -> tuple[str, ...]:
+    """Return the names of the readers that may open files of these kinds."""
+    found = (one for one in FORMATS if any(map(one.types_of, kinds)))
+    return tuple(name for one in found for name in one.readers)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from media_contracts.envelope import Data, Payload, Timestamp
 from media_contracts.files import Fit, MediaFile, MediaKind, Stream
 from media_contracts.probe import Probe
 from media_contracts.profiles import ProfileRef
 from pydantic import Field
+
+PlayedOrShown: TypeAlias = Literal[MediaKind.VIDEO, MediaKind.IMAGE]
+"""What is played, sound alone as well, or shown: who reads version 1 knows these two alone."""
+
+
+def played_or_shown(kind: MediaKind) -> PlayedOrShown:
+    """Return what events call an upload of a kind."""
+    return MediaKind.IMAGE if kind is MediaKind.IMAGE else MediaKind.VIDEO
 
 
 class AssetStatus(StrEnum):
@@ -99,13 +107,15 @@ class ThumbnailRequested(Payload):
     """
     Make these pictures of one uploaded object. ``duration_seconds`` is null for images.
 
+    ``kind`` is of a video also where a picture that goes with a sound is wanted.
+
     The answer repeats ``task``, which says what asked for them.
     """
 
     event_type: ClassVar[str] = "media.thumbnail.requested.v1"
 
     attempt: int = Field(ge=1)
-    kind: MediaKind
+    kind: PlayedOrShown
     content_type: str
     source: ObjectRef
     duration_seconds: float | None = Field(default=None, ge=0)
@@ -193,6 +203,9 @@ class MediaProcessed(Payload):
     wanted of it; ``files`` is all that was made of it, of which ``rendition`` is the one to play or
     show, and ``thumbnail`` the one for lists; ``streams`` are those of a video, whose files are too
     many to tell. ``warnings`` is what it is ready in spite of.
+
+    Sound alone is of kind ``video``, as what is played. It has no ``rendition``, which has a width
+    and a height: its file is the one of kind ``audio`` among ``files``.
     """
 
     event_type: ClassVar[str] = "media.asset.processed.v1"
@@ -202,7 +215,7 @@ class MediaProcessed(Payload):
     file_name: str
     content_type: str
     size: int = Field(ge=0)
-    kind: MediaKind
+    kind: PlayedOrShown
     profile: ProfileRef | None = None
     rendition: Rendition | None = None
     thumbnail: Picture | None = None

@@ -10,12 +10,12 @@ from typing import Annotated, Literal, TypeAlias
 
 from media_contracts.envelope import ContractError, Data
 from media_contracts.files import FileKind, Fit, MediaKind
-from pydantic import Field, ValidationError, field_serializer, model_validator
+from pydantic import Field, PlainSerializer, ValidationError, model_validator
 
 MAX_OUTPUTS = 32
 MAX_PROFILE_BYTES = 64 * 1024
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
-MAX_VIDEOS = 4
+MAX_STREAMS = 4
 MAX_VIDEO_SIDE = 8192
 MAX_SIZES = 8
 MAX_PICTURE_SIDE = 6144
@@ -33,6 +33,12 @@ Preset: TypeAlias = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
 ]
 """How libx264 trades time for size."""
+
+
+Sources: TypeAlias = Annotated[
+    frozenset[MediaKind], PlainSerializer(sorted, return_type=list[MediaKind])
+]
+"""Kinds of uploads, written in one order."""
 
 
 class Output(Data):
@@ -69,27 +75,41 @@ class VideoOutput(Output):
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
 
 
+class AudioOutput(Output):
+    """
+    Sound alone, AAC in stereo: a stream, and one MP4 file.
+
+    ``kbits_per_second`` is what it takes. ``loudness`` is that of the whole, in LUFS; null leaves
+    the sound as loud as it is.
+    """
+
+    type: Literal["audio"] = "audio"
+    codec: Literal["aac"] = "aac"
+    sources: Sources = Field(default=frozenset({MediaKind.AUDIO}), min_length=1)
+    """The kinds of uploads of which it is made; an image has no sound."""
+    kbits_per_second: int = Field(default=128, ge=32, le=320)
+    loudness: float | None = Field(default=-16, ge=-40, le=-5)
+
+
 class PictureOutput(Output):
     """
-    A picture of an image, or of a moment of a video, within a box in pixels.
+    A picture of an image, of a moment of a video, or the one that goes with a sound, in a box.
+
+    The box is in pixels.
 
     It is a JPEG, or a format with transparency where the source has some.
     """
 
     type: Literal["picture"] = "picture"
     kind: Literal[FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE] = FileKind.PICTURE
-    sources: frozenset[MediaKind] = Field(default=frozenset(MediaKind), min_length=1)
+    sources: Sources = Field(default=frozenset(MediaKind), min_length=1)
     """The kinds of uploads of which it is made."""
     width: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     height: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     fit: Fit = Fit.INSIDE
 
-    @field_serializer("sources")
-    def _in_one_order(self, sources: frozenset[MediaKind]) -> list[MediaKind]:
-        return sorted(sources)
 
-
-AnyOutput = Annotated[VideoOutput | PictureOutput, Field(discriminator="type")]
+AnyOutput = Annotated[VideoOutput | AudioOutput | PictureOutput, Field(discriminator="type")]
 
 
 class ProfileRef(Data):
@@ -116,11 +136,12 @@ class Profile(ProfileRef):
         if taken := sorted(_TAKEN.intersection(names)):
             raise ValueError(f"No output may be named {' or '.join(taken)}")
         videos = [output.name for output in self.outputs if isinstance(output, VideoOutput)]
-        # The pieces of a video, and the tasks that make them, have names of that form.
-        if any(name.startswith(f"{video}-") for name in names for video in videos):
-            raise ValueError("No name may begin with that of a video and a hyphen")
-        if len(videos) > MAX_VIDEOS:
-            raise ValueError(f"A profile has {MAX_VIDEOS} videos at most")
+        sounds = [output.name for output in self.outputs if isinstance(output, AudioOutput)]
+        # The pieces of a stream, and the tasks that make them, have names of that form.
+        if any(name.startswith(f"{stream}-") for name in names for stream in (*videos, *sounds)):
+            raise ValueError("No name may begin with that of a video or a sound and a hyphen")
+        if max(len(videos), len(sounds)) > MAX_STREAMS:
+            raise ValueError(f"A profile has {MAX_STREAMS} videos and as many sounds at most")
         return self
 
     @model_validator(mode="after")
@@ -207,6 +228,7 @@ DEFAULT = Profile(
     version=1,
     outputs=(
         VideoOutput(name="video"),
+        AudioOutput(name="audio"),
         PictureOutput(
             name="image",
             kind=FileKind.IMAGE,
@@ -219,4 +241,4 @@ DEFAULT = Profile(
         ),
     ),
 )
-"""What every upload gets: a video or an image to show, and a thumbnail for lists."""
+"""What every upload gets: a video, a sound or an image to show, and a thumbnail for lists."""

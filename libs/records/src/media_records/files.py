@@ -256,9 +256,9 @@ def outputs_of(files: Files) -> Mapping[str, AssetFile]:
 
 
 def media_of(files: Files) -> AssetFile | None:
-    """Return the file that shows the whole of what was uploaded."""
-    kinds = {FileKind.VIDEO, FileKind.IMAGE}
-    return next((file for file in files if file.kind in kinds), None)
+    """Return the file that plays or shows the whole of what was uploaded: one of sound last."""
+    kinds = FileKind.VIDEO, FileKind.IMAGE, FileKind.AUDIO
+    return next((file for kind in kinds for file in files if file.kind == kind), None)
 
 
 def thumbnail_of(files: Files) -> AssetFile | None:

@@ -24,6 +24,7 @@ from media_contracts import (
     ProfileRef,
     Rendition,
     Stream,
+    played_or_shown,
 )
 from media_contracts.formats import kind_of
 from media_records.files import (
@@ -104,7 +105,7 @@ async def _told(
         file_name=asset.file_name,
         content_type=asset.content_type,
         size=asset.size,
-        kind=kind_of(asset.content_type),
+        kind=played_or_shown(kind_of(asset.content_type)),
         profile=ProfileRef(name=asset.profile, version=asset.profile_version),
         rendition=_rendition(asset, files),
         thumbnail=_picture(asset, files),
@@ -123,7 +124,8 @@ async def _told(
 
 def _rendition(asset: Asset, files: Sequence[AssetFile]) -> Rendition | None:
     file = media_of(files)
-    return Rendition(bucket=asset.bucket, **_described(file)) if file else None
+    # One of sound alone has no width and height, which a Rendition has.
+    return Rendition(bucket=asset.bucket, **_described(file)) if file and file.width else None
 
 
 def _picture(asset: Asset, files: Sequence[AssetFile]) -> Picture | None:

@@ -84,7 +84,7 @@ def input_options(limits: InputLimits) -> dict[str, str | int]:
     """
     return {
         "protocol_whitelist": "file",
-        "format_whitelist": ",".join(readers(MediaKind.VIDEO)),
+        "format_whitelist": ",".join(readers(MediaKind.VIDEO, MediaKind.AUDIO)),
         "codec_whitelist": ",".join(_DECODERS),
         "max_streams": limits.carried,
         "max_pixels": limits.pixels,

@@ -96,7 +96,7 @@ class AudioStream:
 @dataclass(frozen=True)
 class MediaInfo:
     """
-    What ffprobe says of a file; its first video and audio stream, cover art left out.
+    What ffprobe says of a file; its first video and audio stream, and its first cover art.
 
     ``duration_seconds`` is that of picture and sound, as far as they say; ``claimed_seconds`` is
     the container's word, which subtitles may stretch. ``audio_streams`` are all sounds.
@@ -112,11 +112,14 @@ class MediaInfo:
     video_count: int = 1
     claimed_seconds: float | None = None
     start_seconds: float = 0.0
+    cover: VideoStream | None = None
+    cover_count: int = 0
 
     @property
     def carries_more(self) -> bool:
-        """Whether there are streams besides picture and sound."""
-        return self.stream_count > self.video_count + len(self.audio_streams)
+        """Whether there are streams besides picture and sound, and the covers of these."""
+        known = self.video_count + self.cover_count + len(self.audio_streams)
+        return self.stream_count > known
 
 
 def media_info(found: dict[str, Any]) -> MediaInfo | None:
@@ -125,7 +128,9 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
     about: dict[str, Any] = found.get("format", {})
     if not streams:
         return None
-    pictures = [_video(stream) for stream in streams if _is_video(stream)]
+    shown = [stream for stream in streams if stream.get("codec_type") == "video"]
+    pictures = [_video(stream) for stream in shown if not _is_cover(stream)]
+    covers = [_video(stream) for stream in shown if _is_cover(stream)]
     sounds = tuple(_audio(s) for s in streams if s.get("codec_type") == "audio")
     info = MediaInfo(
         format_name=about.get("format_name", ""),
@@ -139,6 +144,8 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
         video_count=len(pictures),
         claimed_seconds=_positive(about.get("duration")),
         start_seconds=_number(about.get("start_time")) or 0.0,
+        cover=next(iter(covers), None),
+        cover_count=len(covers),
     )
     return replace(info, duration_seconds=_duration(info, (*pictures, *sounds)))
 
@@ -152,9 +159,8 @@ def _duration(info: MediaInfo, streams: Iterable[VideoStream | AudioStream]) -> 
     return max(said, default=None)
 
 
-def _is_video(stream: dict[str, Any]) -> bool:
-    cover_art = bool(stream.get("disposition", {}).get("attached_pic"))
-    return stream.get("codec_type") == "video" and not cover_art
+def _is_cover(stream: dict[str, Any]) -> bool:
+    return bool(stream.get("disposition", {}).get("attached_pic"))
 
 
 def _video(stream: dict[str, Any]) -> VideoStream:

@@ -1,5 +1,5 @@
 """
-The time of a film as its packets tell it, where its head does not. Pure.
+The time of a film or a sound as its packets tell it, where its head does not. Pure.
 
 Invariant: what is kept of a packet is of a fixed size, however many there are.
 """
@@ -17,6 +17,8 @@ from media_runtime.media.info import MediaInfo
 PACKET_ENTRIES = "packet=stream_index,pts_time,dts_time,flags"
 # A recorder that starts anew jumps further than any frame lasts.
 _LONGEST_STEP_SECONDS = 10.0
+# These have no index: their length is estimated from the first frames.
+_BARE = frozenset({"mp3", "aac"})
 _TRANSPORTS = frozenset({"mpeg", "mpegts", "mpegvideo"})
 _FAST = 61.0
 
@@ -71,7 +73,7 @@ def needs_counting(info: MediaInfo) -> bool:
     """Return whether the head of the file does not tell how long it is, or how fast."""
     video = info.video
     if video is None:
-        return False
+        return info.format_name in _BARE or info.duration_seconds is None
     unknown = video.frame_rate is None or info.duration_seconds is None
     doubtful = (video.frame_rate or 0) > _FAST and not info.format_name.startswith("mov")
     stretched = info.carries_more and video.duration_seconds is None
@@ -81,12 +83,14 @@ def needs_counting(info: MediaInfo) -> bool:
 def counted(info: MediaInfo, paces: dict[int, Pace]) -> MediaInfo:
     """Return *info* with what was counted in place of what was said."""
     video = info.video
-    if video is None or video.index not in paces:
+    main = video or info.audio
+    if main is None or main.index not in paces:
         return info
-    pace = paces[video.index]
-    streams = {video.index, *(sound.index for sound in info.audio_streams)}
+    streams = {main.index, *(sound.index for sound in info.audio_streams)}
     seconds = max(pace.seconds for stream, pace in paces.items() if stream in streams)
-    video = replace(video, frame_rate=pace.rate, duration_seconds=pace.seconds)
+    if video:
+        pace = paces[video.index]
+        video = replace(video, frame_rate=pace.rate, duration_seconds=pace.seconds)
     return replace(info, video=video, duration_seconds=seconds or None)
 
 
