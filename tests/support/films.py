@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ingest.inspect import Inspect
+from ingest.outputs import audio, video
 from ingest.outputs.source import Source
 from ingest.outputs.transcode import Progress
-from ingest.outputs.video import plan
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_file
-from media_contracts import VideoOutput
+from media_contracts import AudioOutput, VideoOutput
 from media_contracts.formats import TYPE_OF_EXTENSION
 from media_runtime.media.ffmpeg import Ffmpeg, MediaInfo
 from media_runtime.media.picture_pool import PicturePool
@@ -77,10 +77,14 @@ async def made_of(path: Path, folder: Path, output: VideoOutput | None = None) -
     inspect = Inspect(settings, cast("Any", None), FFMPEG, cast("Any", None))
     source = await inspect._probe(asset, path, found, looked)
     making = Making(settings, FFMPEG, folder / "made")
-    made = await making.all(plan([output or VideoOutput(name="video")], source), path, asset)
-    info = await FFMPEG.probe(made.files["video"])
+    plan = video.plan([output or VideoOutput(name="video")], source) or audio.plan(
+        [AudioOutput(name="audio")], source
+    )
+    made = await making.all(plan, path, asset)
+    file = made.files["video" if source.video else "audio"]
+    info = await FFMPEG.probe(file)
     warnings = frozenset(code.value for code in (*source.warnings, *made.warnings))
-    return Film(made.files["video"], source, info, warnings, made)
+    return Film(file, source, info, warnings, made)
 
 
 async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:

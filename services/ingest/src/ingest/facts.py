@@ -9,12 +9,13 @@ from media_runtime.media.info import Colours, MediaInfo
 from media_runtime.media.pictures import ImageInfo
 
 
-def of_video(info: MediaInfo) -> Probe:
-    """Return the facts of a film."""
+def of_media(info: MediaInfo) -> Probe:
+    """Return the facts of a film, or of sound alone."""
     video = info.video
+    main = video or info.audio
     return Probe(
         container=info.format_name,
-        codec=video.codec if video else None,
+        codec=main.codec if main else None,
         width=video.width if video else None,
         height=video.height if video else None,
         rotation=video.rotation if video else None,

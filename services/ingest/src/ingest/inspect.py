@@ -7,13 +7,21 @@ from pathlib import Path
 
 from ingest import facts
 from ingest.film.scan import scan
-from ingest.film.sound import candidates, choose, listen
+from ingest.film.sound import Sound, candidates, choose, listen
 from ingest.look import look_closer
 from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
-from ingest.trust.gate import Found, check_file, check_image, check_video, whole_seconds
+from ingest.trust.gate import (
+    Found,
+    RefusedFileError,
+    check_audio,
+    check_file,
+    check_image,
+    check_video,
+    whole_seconds,
+)
 from media_contracts import MediaKind, Stage
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
@@ -80,8 +88,11 @@ class Inspect:
     async def _probe(self, asset: Asset, source: Path, found: Found, folder: Path) -> Source:
         limits = self._settings.limits
         kind = kind_of(found.content_type)
-        if kind is MediaKind.VIDEO:
+        if kind is not MediaKind.IMAGE:
             info = await look_closer(self._ffmpeg, source, await self._ffmpeg.probe(source))
+            if kind is MediaKind.AUDIO:
+                check_audio(info, asset, found, limits)
+                return await self._sound_alone(info, source, found, folder)
             video = check_video(info, asset, found, limits)
             return await self._film(info, video, source, found, folder)
         image = await self._pool.run(
@@ -101,8 +112,7 @@ class Inspect:
     async def _film(
         self, info: MediaInfo, video: VideoStream, source: Path, found: Found, folder: Path
     ) -> Source:
-        able = candidates(info.audio_streams)
-        sound = choose(able, await listen(self._ffmpeg, source, able, folder))
+        sound = await self._heard(info, source, folder)
         deaf = info.audio is not None and sound is None
         grid = await scan(
             self._ffmpeg, source, info, sound, most_seconds=self._settings.upload_max_seconds
@@ -117,10 +127,33 @@ class Inspect:
             has_sound=sound is not None,
             content_type=found.content_type,
             warnings=(*found.warnings, *((WarningCode.SOUND_LEFT_OUT,) if deaf else ())),
-            probe=facts.of_video(info),
+            probe=facts.of_media(info),
             video=video,
             sound=sound,
             grid=grid,
             starts_at=info.start_seconds,
             claimed_seconds=whole_seconds(info),
         )
+
+    async def _sound_alone(
+        self, info: MediaInfo, source: Path, found: Found, folder: Path
+    ) -> Source:
+        sound = await self._heard(info, source, folder)
+        if sound is None:
+            raise RefusedFileError(ErrorCode.UNSUPPORTED_CODEC)
+        return Source(
+            MediaKind.AUDIO,
+            info.cover.width if info.cover else 0,
+            info.cover.height if info.cover else 0,
+            duration_seconds=info.duration_seconds,
+            has_sound=True,
+            content_type=found.content_type,
+            warnings=found.warnings,
+            probe=facts.of_media(info),
+            sound=sound,
+            claimed_seconds=whole_seconds(info),
+        )
+
+    async def _heard(self, info: MediaInfo, source: Path, folder: Path) -> Sound | None:
+        able = candidates(info.audio_streams)
+        return choose(able, await listen(self._ffmpeg, source, able, folder))

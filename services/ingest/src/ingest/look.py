@@ -1,4 +1,4 @@
-"""A closer look at a film whose head does not tell all: its packets, the sizes of its pictures."""
+"""A closer look at what a head does not tell of a film or sound: its packets, its sizes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RESIZED_CODECS = frozenset({"vp8", "vp9", "av1", "h264", "hevc", "mpeg2video"})
 
 
 async def look_closer(ffmpeg: Ffmpeg, source: Path, info: MediaInfo) -> MediaInfo:
-    """Return *info* with what the film itself says, where its head may not be believed."""
+    """Return *info* with what the file itself says, where its head may not be believed."""
     if needs_counting(info):
         info = await _counted(ffmpeg, source, info)
     video = info.video

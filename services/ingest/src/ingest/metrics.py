@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from media_contracts import MediaKind
 from media_contracts.errors import SYSTEM_FAULTS
 from media_contracts.formats import kind_of
 from media_records.outcomes import Outcome
@@ -37,7 +38,7 @@ OUTCOME_SECONDS = Histogram(
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
 )
 # There from the beginning: a rate over what has never happened would be no number.
-for _kind in ("video", "image"):
+for _kind in MediaKind:
     for _outcome in ("ready", "refused", "failed"):
         OUTCOMES.labels(_kind, _outcome)
         OUTCOME_SECONDS.labels(_kind, _outcome)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.outputs import pictures, video
+from ingest.outputs import audio, pictures, video
 from ingest.outputs.source import Planner, Source
-from media_contracts import PictureOutput, Profile, VideoOutput
+from media_contracts import AudioOutput, PictureOutput, Profile, VideoOutput
 from media_contracts.errors import ErrorCode
 from media_contracts.profiles import Output
 from media_records.tasks import NewTask
@@ -18,6 +18,7 @@ from media_runtime.errors import PermanentError
 
 PLANNERS: Mapping[type[Output], Planner] = {
     VideoOutput: video.plan,
+    AudioOutput: audio.plan,
     PictureOutput: pictures.plan,
 }
 """Who plans the outputs of each type."""

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ingest import inspect
 from ingest.metrics import count_outcome
-from ingest.outputs import video
+from ingest.outputs import audio, video
+from ingest.outputs.audio import MakeAudio
 from ingest.outputs.package import Package, Results
 from ingest.outputs.source import Doer
 from ingest.outputs.stream import MakeChunk, MakeSound, MakeWhole, Pieces
@@ -46,6 +47,7 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
         video.SOUND: MakeSound(pieces, transcoder),
         video.WHOLE: MakeWhole(settings, pieces, transcoder),
         video.PACKAGE: Package(settings, store, ffmpeg, results),
+        audio.KIND: MakeAudio(settings, store, ffmpeg, transcoder, pieces),
     }
 
 

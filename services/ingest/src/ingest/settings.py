@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from ingest.trust.gate import Limits
-from media_contracts import FileKind, Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts import (
+    AudioOutput,
+    FileKind,
+    Fit,
+    MediaKind,
+    PictureOutput,
+    Profile,
+    VideoOutput,
+)
 from media_contracts.profiles import DEFAULT, MAX_PICTURE_SIDE, MAX_VIDEO_SIDE, Preset
 from media_runtime.media.cpus import cpu_count
 from media_runtime.settings import KafkaSettings, PostgresSettings, SandboxSettings, StorageSettings
@@ -74,7 +82,9 @@ class IngestSettings(
     video_preset: Preset = "veryfast"
     video_crf: int = Field(default=23, ge=0, le=51)
     video_loudness: float | None = Field(default=-16, ge=-40, le=-5)
-    """Of a whole film, in LUFS; null leaves the sound as loud as it is."""
+    """Of a whole film or sound, in LUFS; null leaves it as loud as it is."""
+    audio_kbits_per_second: int = Field(default=128, ge=32, le=320)
+    """Of sound alone."""
     image_max_side: int = Field(default=4096, ge=1, le=MAX_PICTURE_SIDE)
     thumbnail_width: int = Field(default=320, ge=1, le=_MAX_THUMBNAIL_SIDE)
     thumbnail_height: int = Field(default=240, ge=1, le=_MAX_THUMBNAIL_SIDE)
@@ -97,6 +107,11 @@ class IngestSettings(
                     max_short_side=self.video_max_short_side,
                     crf=self.video_crf,
                     preset=self.video_preset,
+                    loudness=self.video_loudness,
+                ),
+                AudioOutput(
+                    name="audio",
+                    kbits_per_second=self.audio_kbits_per_second,
                     loudness=self.video_loudness,
                 ),
                 # What is served is re-encoded: no byte and no position of the upload leaks into it.

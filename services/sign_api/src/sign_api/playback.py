@@ -87,7 +87,7 @@ def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None
     sounds = {track: tracks.pop(track) for track in _SOUNDS if track in tracks}
     ladder, heard = _ladder(stream, tracks), _heard(stream, sounds)
     sound = heard.get(WHOLE_SOUND)
-    if not ladder:
+    if not (ladder or (is_whole and sound)):
         return None
     listed = sound if is_whole else heard.get(EARLY_SOUND)
     texts: dict[str, Callable[[], str]] = {

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.domain import MAX_NAME_CHARACTERS
 
-_SHOWN = frozenset({FileKind.VIDEO, FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE})
+_SHOWN = frozenset(FileKind) - {FileKind.ORIGINAL, FileKind.SEGMENT}
 
 
 class _View(BaseModel):
@@ -234,7 +234,13 @@ def _stream(asset: Asset, files: Files) -> str | None:
     if asset.status not in {AssetStatus.PROCESSING, AssetStatus.READY}:
         return None
     media = media_of(files)
-    streams = {file.stream for file in files if file.stream and file.track != TILES and file.width}
+    # The sound of a film may be there before its pictures: alone it is a stream once it is whole.
+    is_whole = asset.status == AssetStatus.READY
+    streams = {
+        file.stream
+        for file in files
+        if file.stream and file.track != TILES and (file.width or is_whole)
+    }
     name = media.name if media and media.name in streams else next(iter(sorted(streams)), None)
     return output_key(asset.company_id, asset.id, asset.attempt, name) if name else None
 

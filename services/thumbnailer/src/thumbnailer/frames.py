@@ -1,5 +1,5 @@
 """
-Chooses the frame that stands for a video.
+Chooses the frame that stands for a video, or the picture that goes with a sound.
 
 A frame is taken at several places until one shows something, sharply; the best is kept, so a video
 that is dark throughout has its picture too.
@@ -168,12 +168,11 @@ class FindFrame:
             _OVERSIZE * max(picture.width for picture in wanted),
             _OVERSIZE * max(picture.height for picture in wanted),
         )
-        video, has_index = await self._look_into(source)
+        video, where = await self._look_into(source, duration_seconds)
         best: tuple[Look, Path] | None = None
         killed: FfmpegKilledError | None = None
         out_of_cpu = 0
-        looks = self._in_time(places(duration_seconds, has_index=has_index))
-        for number, (place, seconds) in enumerate(looks):
+        for number, (place, seconds) in enumerate(self._in_time(where)):
             if place.exact and best is not None and best[0].shows_something:
                 break  # a sharper picture is not worth what these take
             frame = source.with_name(f"frame-{number}.png")
@@ -198,15 +197,19 @@ class FindFrame:
             raise killed or NoFrameError
         return best[1]
 
-    async def _look_into(self, source: Path) -> tuple[VideoStream, bool]:
+    async def _look_into(
+        self, source: Path, duration_seconds: float | None
+    ) -> tuple[VideoStream, Sequence[Place]]:
         try:
             info = await self._ffmpeg.probe(source)
         except UnreadableMediaError as error:
             log.info("no_frame_here", code=error.code, why=error.detail)
             raise NoFrameError from error
-        if info.video is None:
-            raise NoFrameError
-        return info.video, not has_jumps(info)
+        if info.video:
+            return info.video, places(duration_seconds, has_index=not has_jumps(info))
+        if info.cover:
+            return info.cover, [Place(0, exact=True, from_start=True)]
+        raise NoFrameError
 
     def _in_time(self, candidates: Sequence[Place]) -> Iterator[tuple[Place, float]]:
         clock = asyncio.get_running_loop().time

@@ -181,12 +181,18 @@ def hls_master(
     tiles: Tiles | None = None,
 ) -> str:
     """
-    Return the playlist of all sizes; each is ``<name>.m3u8``, and so are *tiles*.
+    Return the playlist of all sizes, or of sound alone; each is ``<name>.m3u8``, as *tiles* are.
 
     The keys of a stream that is whole are ``<name>.keys.m3u8``.
     """
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    if sound:
+    if sound and not ladder:
+        about = (
+            f"BANDWIDTH={sound.peak_bandwidth},AVERAGE-BANDWIDTH={sound.average_bandwidth},"
+            f'CODECS="{sound.codecs}"'
+        )
+        lines += [f"#EXT-X-STREAM-INF:{about}", f"{sound.name}.m3u8"]
+    elif sound:
         lines.append(
             f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_SOUND_GROUP}",NAME="Sound",DEFAULT=YES,'
             f'AUTOSELECT=YES,CHANNELS="2",URI="{sound.name}.m3u8"'
@@ -215,11 +221,17 @@ def hls_master(
 
 def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | None = None) -> str:
     """Return the manifest for DASH players."""
-    pictures = "".join(
+    sizes = "".join(
         f'<Representation id={quoteattr(one.name)} bandwidth="{one.peak_bandwidth}" '
         f'codecs="{one.codecs}" mimeType="video/mp4" width="{one.width}" height="{one.height}" '
         f'frameRate="{one.rate}" sar="1:1">{_segment_list(one)}</Representation>'
         for one in ladder
+    )
+    pictures = (
+        '<AdaptationSet contentType="video" segmentAlignment="true" startWithSAP="1">'
+        f"{sizes}</AdaptationSet>"
+        if ladder
+        else ""
     )
     heard = (
         '<AdaptationSet contentType="audio" segmentAlignment="true" startWithSAP="1">'
@@ -236,8 +248,7 @@ def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | No
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" minBufferTime="PT4S" '
         'profiles="urn:mpeg:dash:profile:isoff-main:2011" '
         f'mediaPresentationDuration="PT{seconds:.6f}S"><Period id="0" start="PT0S">'
-        '<AdaptationSet contentType="video" segmentAlignment="true" startWithSAP="1">'
-        f"{pictures}</AdaptationSet>{heard}{images}</Period></MPD>\n"
+        f"{pictures}{heard}{images}</Period></MPD>\n"
     )
 
 

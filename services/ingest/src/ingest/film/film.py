@@ -26,7 +26,7 @@ class Film:
     size of the source's pictures, ``starts_at`` when its container's clock begins, in seconds.
     ``loudness`` is how loud it becomes, in LUFS; None for as loud as it is.
     ``claimed_seconds`` is how long it must be to be whole. The grid of a film that is made in one
-    piece has no frames: nobody knows how many there will be.
+    piece has no frames: nobody knows how many there will be. Sound alone has an empty ladder.
     """
 
     track: int
@@ -92,6 +92,22 @@ class Film:
             claimed_seconds=params["claimed_seconds"],
             duration_seconds=params["duration_seconds"],
             frame_rate=params["frame_rate"],
+        )  # fmt: skip
+
+    @classmethod
+    def of_sound(
+        cls,
+        sound: Sound,
+        *,
+        loudness: float | None,
+        claimed_seconds: float | None,
+        duration_seconds: float | None,
+    ) -> Film:
+        """Return what is heard without any picture: its ladder is empty."""
+        return cls(
+            track=-1, filters=(), grid=Grid(Fraction(1), 0, Fraction(0), 0), ladder=(), preset="",
+            crf=0, seen=Size(0, 0), sound=sound, loudness=loudness,
+            claimed_seconds=claimed_seconds, duration_seconds=duration_seconds,
         )  # fmt: skip
 
     def cost(self, frames: int, ladder: Sequence[Rung]) -> float:

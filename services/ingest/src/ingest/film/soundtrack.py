@@ -12,12 +12,12 @@ from ingest.film.sound import LEAST_GAP_SECONDS, Sound
 from media_runtime.media.colour import Filter, apply
 
 RATE, PACKET = 48_000, 1024
-_BITS = "128k"
+_KBITS = 128
 _FRAGMENT_MICROSECONDS = 2_000_000
 _CMAF = "+cmaf+empty_moov+default_base_moof+frag_discont+skip_trailer"
 ENCODING: Mapping[str, object] = {
     "c:a": "aac",
-    "b:a": _BITS,
+    "b:a": f"{_KBITS}k",
     "bsf:a": "noise=drop='lt(pts,0)'",
     "avoid_negative_ts": "disabled",
     "fflags": "+bitexact",
@@ -70,6 +70,40 @@ def sound_command(
     return arguments
 
 
+def alone_command(
+    source: Path,
+    target: Path,
+    sound: Sound,
+    input_options: Mapping[str, object],
+    *,
+    kbits_per_second: int,
+    max_seconds: float,
+    louder: Sequence[Filter] = (),
+) -> list[str]:
+    """
+    Return ffmpeg's arguments that write a sound without a film as a CMAF track.
+
+    It begins with its first sample and ends with its last one, or after *max_seconds*. *louder*
+    are the filters that make it as loud as others.
+    """
+    media = ffmpeg.input(f"file:{source}", **input_options)
+    heard = apply(mixed(media, sound), from_its_start(louder))
+    arguments: list[str] = heard.output(
+        f"file:{target}",
+        **{**ENCODING, "b:a": f"{kbits_per_second}k", "t": f"{max_seconds:.3f}"},
+    ).get_args()
+    return arguments
+
+
+def from_its_start(louder: Sequence[Filter]) -> list[Filter]:
+    """Return the filters of a sound on a clock of its own: stereo, silent where there is none."""
+    return [
+        in_step(),
+        Filter("aformat", {"channel_layouts": "stereo"}),
+        *louder,
+    ]
+
+
 def mixed(media: ffmpeg.Stream, sound: Sound) -> ffmpeg.Stream:
     """Return what is heard of a source: its tracks together, in their channels or in two."""
     tracks = [media[str(track)] for track in sound.tracks]
@@ -87,9 +121,7 @@ def in_step() -> Filter:
 def _on_clock(grid: Grid, samples: int, louder: Sequence[Filter]) -> list[Filter]:
     return [
         Filter("asetpts", {"expr": f"PTS-round({float(grid.origin):.9f}/TB)"}),
-        in_step(),
-        Filter("aformat", {"channel_layouts": "stereo"}),
-        *louder,
+        *from_its_start(louder),
         Filter("apad", {}),
         Filter("atrim", {"end_pts": samples}),
     ]

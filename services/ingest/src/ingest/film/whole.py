@@ -13,7 +13,7 @@ import ffmpeg
 from ingest.film.chunk import TELLS_SSIM, encoding
 from ingest.film.film import Film
 from ingest.film.sound import Sound
-from ingest.film.soundtrack import ENCODING, in_step
+from ingest.film.soundtrack import ENCODING, from_its_start
 from media_runtime.media.colour import Filter, apply
 
 SOUND = "sound"
@@ -66,11 +66,7 @@ def _sound(
 ) -> tuple[ffmpeg.Stream, dict[str, object]]:
     """Return the sound to write, and the options that it needs."""
     tracks = [media[str(track)] for track in sound.tracks]
-    chain = [
-        in_step(),
-        Filter("aformat", {"channel_layouts": "stereo"}),
-        *louder,
-    ]
+    chain = from_its_start(louder)
     if sound.is_joined:
         return apply(ffmpeg.filter(tracks, "amerge", inputs=len(tracks)), chain), {}
     # In a graph of its own: that of the picture is made anew when its size changes.

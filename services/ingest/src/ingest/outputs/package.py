@@ -180,16 +180,10 @@ class Package:
             seen = await self._fetched(asset, pictures, folder / "pictures.mp4")
             sound = await self._fetched(asset, heard, folder / "sound.mp4") if heard else None
             target = folder / "joined.mp4"
-            most = sum(path.stat().st_size for path in (seen, sound) if path)
-            await self._ffmpeg.run(
-                join_command(seen, sound, target, self._ffmpeg.input_options),
-                reads=seen,
-                writes=folder,
-                timeout_seconds=_JOIN_SECONDS,
-                cpu_seconds=_JOIN_CPU_SECONDS,
-                # The index is written, and then the file once more behind it.
-                max_bytes=round(most * _BYTES_MORE) + 16 * 1024**2,
-                niceness=self._settings.transcode_niceness,
+            parts = [path for path in (seen, sound) if path]
+            samples = [some for some in map(samples_of, (pictures, heard)) if some]
+            await join(
+                self._ffmpeg, parts, target, samples, niceness=self._settings.transcode_niceness
             )
         return target
 
@@ -267,20 +261,54 @@ def sound_of(told: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return []
 
 
+async def join(
+    transcoder: Ffmpeg,
+    parts: Sequence[Path],
+    target: Path,
+    samples: Sequence[int],
+    *,
+    niceness: int,
+    ends_at: int | None = None,
+) -> None:
+    """
+    Write one file of *parts*, which have so many *samples*, to *target*, in the folder of both.
+
+    See join_command. Raises FfmpegError where one is lost, too.
+    """
+    most = sum(path.stat().st_size for path in parts)
+    await transcoder.run(
+        join_command(parts, target, transcoder.input_options, ends_at),
+        reads=parts[0],
+        writes=target.parent,
+        timeout_seconds=_JOIN_SECONDS,
+        cpu_seconds=_JOIN_CPU_SECONDS,
+        # The index is written, and then the file once more behind it.
+        max_bytes=round(most * _BYTES_MORE) + 16 * 1024**2,
+        niceness=niceness,
+    )
+    found = await asyncio.to_thread(samples_in, target)
+    if found != list(samples):
+        raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=f"joined to {found} samples")
+
+
 def join_command(
-    pictures: Path, sound: Path | None, target: Path, input_options: Mapping[str, object]
+    parts: Sequence[Path],
+    target: Path,
+    input_options: Mapping[str, object],
+    ends_at: int | None = None,
 ) -> list[str]:
-    """Return ffmpeg's arguments that put both into one MP4, as they are, its index first."""
-    streams = [ffmpeg.input(f"file:{pictures}", **input_options)["v:0"]]
-    if sound:
-        streams.append(ffmpeg.input(f"file:{sound}", **input_options)["a:0"])
+    """
+    Return ffmpeg's arguments that put tracks into one MP4, as they are, its index first.
+
+    Of sound alone the last packet may be a part of one: it *ends_at* so many samples.
+    """
+    # Copied, a packet of sound would last as long as any other.
+    end = {} if ends_at is None else {"bsf:a": f"setts=duration='min(DURATION,{ends_at}-PTS)'"}
+    streams = [ffmpeg.input(f"file:{part}", **input_options)["0"] for part in parts]
     arguments: list[str] = ffmpeg.output(
         *streams,
         f"file:{target}",
-        c="copy",
-        fflags="+bitexact",
-        movflags="+faststart",
-        f="mp4",
+        **{"c": "copy", **end, "fflags": "+bitexact", "movflags": "+faststart", "f": "mp4"},
     ).get_args()
     return arguments
 

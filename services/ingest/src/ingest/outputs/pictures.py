@@ -24,6 +24,7 @@ from media_contracts import (
     PictureSpec,
     ThumbnailMade,
     ThumbnailRequested,
+    played_or_shown,
 )
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
@@ -40,10 +41,10 @@ _SECONDS_OF_A_FRAME = 0.3
 def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
     """Return the task that makes these pictures; see Planner."""
     wanted = [one for one in outputs if source.kind in one.sources]
-    if not wanted:
+    if not (wanted and source.megapixels):
         return ()
     params = {
-        "kind": source.kind.value,
+        "kind": played_or_shown(source.kind).value,
         "content_type": source.content_type,
         "duration_seconds": source.duration_seconds,
         "pictures": [
@@ -57,7 +58,8 @@ def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
             _KIND,
             Pool.PICTURES,
             params,
-            required=any(one.required for one in wanted),
+            # A sound is heard without the picture that goes with it.
+            required=source.kind is not MediaKind.AUDIO and any(one.required for one in wanted),
             priority=min(one.priority for one in wanted),
             cost_seconds=_cost_seconds(source),
         ),
@@ -69,14 +71,14 @@ def _cost_seconds(source: Source) -> float:
     seconds = source.megapixels * (
         _SECONDS_A_MEGAPIXEL + further_scans * _SECONDS_A_MEGAPIXEL_AND_SCAN
     )
-    return seconds + (_SECONDS_OF_A_FRAME if source.kind is MediaKind.VIDEO else 0)
+    return seconds + (0 if source.kind is MediaKind.IMAGE else _SECONDS_OF_A_FRAME)
 
 
 def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
     """Return what the thumbnailer is asked for."""
     return ThumbnailRequested(
         attempt=asset.attempt,
-        kind=MediaKind(task.params["kind"]),
+        kind=played_or_shown(MediaKind(task.params["kind"])),
         # A task that was planned before sources told their type has none.
         content_type=task.params.get("content_type") or asset.content_type,
         source=source,

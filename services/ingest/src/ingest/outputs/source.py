@@ -21,9 +21,10 @@ class Source:
     """
     What the probe said of a checked upload.
 
-    ``width`` and ``height`` are in pixels as stored, ``pixel_aspect`` is the width of a shown
-    pixel over its height. ``frames`` are those of an image, ``scans`` what a decoder goes over.
-    ``content_type`` is of what the file is, whatever was declared.
+    ``width`` and ``height`` are in pixels as stored, those of the picture that goes with a sound,
+    0 without one. ``pixel_aspect`` is the width of a shown pixel over its height. ``frames`` are
+    those of an image, ``scans`` what a decoder goes over. ``content_type`` is of what the file
+    is, whatever was declared.
     ``claimed_seconds`` is how long the film must be to be whole, where that is known. ``grid``
     are the frames to make of a film; None where they cannot be told before it is decoded.
     ``starts_at`` is when its container's clock begins, in seconds.

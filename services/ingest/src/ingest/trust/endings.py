@@ -1,5 +1,5 @@
 """
-How much of a film is there, told by what its container says of its own length.
+How much of a film or a sound is there, told by what its container says of its own length.
 
 Invariant: reading is bounded in chunks and bytes, whatever the file claims.
 """
@@ -12,7 +12,9 @@ from pathlib import Path
 _MOST_CHUNKS = 10_000
 _HEAD_BYTES = 16
 _SEGMENT = b"\x18\x53\x80\x67"
-_NOT_CLOSED = frozenset({0, 0xFFFFFFFF})
+_UNKNOWN = 0xFFFFFFFF
+_NOT_CLOSED = frozenset({0, _UNKNOWN})
+_SOUND_DATA = frozenset({b"data", b"SSND"})
 
 
 def part_of_matroska(path: Path) -> float:
@@ -57,6 +59,26 @@ def part_of_avi(path: Path) -> float:
             start += 8 + length + length % 2
             end = start - length % 2
     return min(1.0, size / end) if end else 1.0
+
+
+def part_of_wav_or_aiff(path: Path) -> float:
+    """Return which part of the file at *path* is there, by the length of its sound."""
+    size, start, length_of_data = path.stat().st_size, 12, _UNKNOWN
+    with path.open("rb") as file:
+        order = ">" if file.read(4) == b"FORM" else "<"
+        for _ in range(_MOST_CHUNKS):
+            file.seek(start)
+            head = file.read(8)
+            if len(head) < 8:  # noqa: PLR2004 - a name and a length
+                break
+            kind, length = struct.unpack(f"{order}4sI", head)
+            if kind == b"ds64":  # the lengths of what has more than 4 GB: of all, and of the sound
+                length_of_data = int.from_bytes(file.read(16)[8:], "little")
+            if kind in _SOUND_DATA:
+                length = length_of_data if length == _UNKNOWN else length
+                return 1.0 if length in _NOT_CLOSED else min(1.0, size / (start + 8 + length))
+            start += 8 + length + length % 2
+    return 1.0
 
 
 def _element(head: bytes) -> tuple[bytes, int | None, int]:

@@ -13,14 +13,14 @@ from pathlib import Path
 from ingest.domain import HEADER_BYTES, sniff
 from ingest.trust import isobmff, sample_tables, transport
 from ingest.trust.encryption import is_encrypted
-from ingest.trust.endings import part_of_avi, part_of_matroska
+from ingest.trust.endings import part_of_avi, part_of_matroska, part_of_wav_or_aiff
 from ingest.trust.sample_tables import Tables
+from ingest.trust.tags import behind_tags
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import (
     family_of,
     family_of_reader,
     kind_of,
-    kind_of_family,
     type_of_family,
 )
 from media_contracts.warnings import WarningCode
@@ -37,7 +37,11 @@ _SHORT_SECONDS = 60.0
 _WHOLE_SLACK_SECONDS, _WHOLE_SLACK_PART = 0.5, 0.02
 # A camera's clock is never exactly right.
 _RATE_SLACK = 1.01
-_CLAIMS_LENGTH = frozenset({"matroska", "avi"})
+_CLAIMS_LENGTH = frozenset({"matroska", "avi", "flac"})
+# FLAC writes silence in so few. Hours of sound take minutes, and not hours as those of a video.
+_LEAST_BITS_PER_SECOND_OF_SOUND = 100
+# What may have the tags that MP3 has.
+_TAGGED = frozenset({"aac", "flac"})
 
 
 class RefusedFileError(PermanentError):
@@ -86,11 +90,7 @@ def check_file(
     size = path.stat().st_size
     if size != asset.size:
         raise RefusedFileError(ErrorCode.SIZE_MISMATCH, size=size, declared=asset.size)
-    with path.open("rb") as file:
-        header = file.read(transport.HEAD_BYTES)
-    family = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
-    if family is None and transport.packets(header):
-        family = "mpeg"
+    family = _family(path)
     if family is None:
         raise _other_type(asset)
     found = _as_declared(family, asset, accept_other_types=accept_other_types)
@@ -101,8 +101,20 @@ def check_file(
     return replace(found, warnings=(*found.warnings, *cut))
 
 
+def _family(path: Path) -> str | None:
+    """Return the family that the file's bytes prove, or None."""
+    with path.open("rb") as file:
+        header = file.read(transport.HEAD_BYTES)
+        file.seek(behind_tags(file))
+        tagged = sniff(file.read(HEADER_BYTES))
+    family = sniff(header[:HEADER_BYTES], at_188=header[_TS_PACKET:])
+    if family is None and transport.packets(header):
+        return "mpeg"
+    return tagged if family == "mp3" and tagged in _TAGGED else family
+
+
 def _part_that_is_there(path: Path, family: str, size: int) -> float:
-    """Return how much of a film of its claimed length is there; raises RefusedFileError."""
+    """Return how much of a film or sound of its claimed length is there; or RefusedFileError."""
     if family == "isobmff":
         part = _check_boxes(path)
         _check_tables(sample_tables.read_isobmff(path), size)
@@ -111,6 +123,8 @@ def _part_that_is_there(path: Path, family: str, size: int) -> float:
         part = part_of_avi(path)
         _check_tables(sample_tables.read_avi(path), size)
         return part
+    if family in {"wav", "aiff"}:
+        return part_of_wav_or_aiff(path)
     if family in {"matroska", "mpeg"} and is_encrypted(path, family):
         raise _encrypted()
     return part_of_matroska(path) if family == "matroska" else 1.0
@@ -120,9 +134,10 @@ def _as_declared(family: str, asset: Asset, *, accept_other_types: bool) -> Foun
     declared = asset.content_type
     if family == family_of(declared):
         return Found(family, declared)
-    if not accept_other_types or kind_of_family(family) is not kind_of(declared):
+    content_type = type_of_family(family, kind_of(declared))
+    if not accept_other_types or content_type is None:
         raise _other_type(asset)
-    return Found(family, type_of_family(family), (WarningCode.TYPE_DIFFERS,))
+    return Found(family, content_type, (WarningCode.TYPE_DIFFERS,))
 
 
 def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> VideoStream:
@@ -143,9 +158,27 @@ def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> 
     return info.video
 
 
+def check_audio(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> None:
+    """Raise RefusedFileError unless the sound is what was *found* and within *limits*."""
+    if family_of_reader(info.format_name) != found.family:
+        raise _other_type(asset)
+    if info.video is not None:
+        raise RefusedFileError(
+            ErrorCode.TYPE_MISMATCH,
+            f"The file holds a video, and {asset.content_type} is of sound alone.",
+        )
+    if info.audio is None:
+        raise RefusedFileError(ErrorCode.NO_AUDIO_STREAM)
+    seconds = info.duration_seconds or 0
+    _check_duration(seconds, limits)
+    least = seconds * min(limits.bits_per_second, _LEAST_BITS_PER_SECOND_OF_SOUND)
+    if seconds > _SHORT_SECONDS and asset.size * 8 < least:
+        raise RefusedFileError(ErrorCode.BITRATE_TOO_LOW)
+
+
 def whole_seconds(info: MediaInfo) -> float | None:
     """
-    Return how long a film must be to be whole, or None where its container does not tell.
+    Return how long a film or sound must be to be whole, or None where its container does not tell.
 
     A box that ends too early tells at once that an MP4 was cut; a stream is made to be cut.
     """
