@@ -19,6 +19,10 @@ from media_contracts.profiles import (
 )
 
 VIDEO = {"type": "video", "name": "video"}
+AUDIO = {
+    "type": "audio", "name": "audio", "sources": ["video", "audio"], "kbitsPerSecond": 96,
+    "loudness": None,
+}  # fmt: skip
 CARD = {"type": "picture", "name": "card", "width": 640, "height": 640}
 
 
@@ -47,13 +51,17 @@ def test_what_is_shown_can_be_set_again_and_gets_a_version_of_its_own():
 
 def test_what_is_stored_says_all_that_a_later_default_could_change():
     profile = read_profile(written(VIDEO, CARD))
+    assert json.loads(read_profile(written(AUDIO)).body())["outputs"] == [
+        {"name": "audio", "required": True, "priority": 0, "type": "audio", "codec": "aac",
+         "sources": ["audio", "video"], "kbitsPerSecond": 96, "loudness": None}
+    ]  # fmt: skip
     (video, card) = json.loads(profile.body())["outputs"]
     assert set(video) == {
         "name", "required", "priority", "type", "codec", "maxLongSide", "maxShortSide", "crf",
         "preset", "shortSides", "loudness",
     }  # fmt: skip
     assert (card["kind"], card["fit"], card["sources"]) == (
-        "picture", "inside", ["image", "video"],
+        "picture", "inside", ["audio", "image", "video"],
     )  # fmt: skip
     assert stored_profile("web", 3, profile.body()) == profile.model_copy(update={"version": 3})
 
@@ -91,7 +99,16 @@ REFUSED = {
         written({**CARD, "width": MAX_PICTURE_SIDE + 1}), "outputs.0.picture.width",
     ),
     "with more films than are made": (
-        written(*({**VIDEO, "name": f"v{n}"} for n in range(5))), "4 videos at most",
+        written(*({**VIDEO, "name": f"v{n}"} for n in range(5))), "4 videos and as many",
+    ),
+    "with more sounds than are made": (
+        written(*({**AUDIO, "name": f"a{n}"} for n in range(5))), "as many sounds at most",
+    ),
+    "with a sound of too few bits": (
+        written({**AUDIO, "kbitsPerSecond": 8}), "outputs.0.audio.kbitsPerSecond",
+    ),
+    "with the name of a sound's piece": (
+        written(AUDIO, {**CARD, "name": "audio-sound"}), "begin with that of a video or a sound",
     ),
     "with the name of a film's piece": (
         written(VIDEO, {**CARD, "name": "video-early"}), "begin with that of a video",

@@ -72,7 +72,7 @@ async def made_of(path: Path, folder: Path, output: VideoOutput | None = None) -
     type_ = TYPE_OF_EXTENSION[path.suffix]
     asset = an_asset(type_, _size(path))
     looked = folder / "looked"
-    looked.mkdir(exist_ok=True)
+    looked.mkdir(parents=True, exist_ok=True)
     found = check_file(path, asset, whole_part=settings.min_whole_part)
     inspect = Inspect(settings, cast("Any", None), FFMPEG, cast("Any", None))
     source = await inspect._probe(asset, path, found, looked)

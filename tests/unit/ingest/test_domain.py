@@ -15,7 +15,7 @@ from ingest.domain import (
     transcode_limit_seconds,
 )
 from media_contracts import MediaKind
-from media_contracts.formats import ACCEPTED_TYPES, family_of, kind_of
+from media_contracts.formats import ACCEPTED_TYPES, family_of, kind_of, readers, type_of_family
 
 LONG, SHORT = 1920, 1080
 
@@ -55,6 +55,20 @@ HEADERS = [
     ("image/avif", ftyp(b"mif1", b"mif1", b"avif")),
     ("image/tiff", b"II*\0\x08\0\0\0"),
     ("image/tiff", b"MM\0*\0\0\0\x08"),
+    ("audio/mpeg", b"ID3\x04\0\0\0\0\0\x23"),
+    ("audio/mpeg", b"\xff\xfb\x90\x64"),
+    ("audio/mpeg", b"\xff\xf3\x40\xc0"),
+    ("audio/mpeg", b"\xff\xfd\xe0\x04"),
+    ("audio/mp4", ftyp(b"M4A ", b"M4A ", b"isom")),
+    ("audio/aac", b"\xff\xf1\x50\x80"),
+    ("audio/aac", b"\xff\xf9\x50\x80"),
+    ("audio/flac", b"fLaC\0\0\0\x22"),
+    ("audio/ogg", b"OggS\0\x02"),
+    ("audio/wav", b"RIFF\x10\0\0\0WAVEfmt "),
+    ("audio/wav", b"RF64\xff\xff\xff\xffWAVEds64"),
+    ("audio/webm", b"\x1aE\xdf\xa3\x9fB\x86\x81\x01"),
+    ("audio/aiff", b"FORM\0\0\x10\0AIFFCOMM"),
+    ("audio/aiff", b"FORM\0\0\x10\0AIFCFVER"),
 ]
 
 
@@ -84,10 +98,11 @@ def test_every_type_that_may_be_uploaded_has_a_family_and_a_header_here():
         pytest.param(b"PK\x03\x04", id="zip"),
         pytest.param(b"\x7fELF", id="elf"),
         pytest.param(b"BM\x36\0", id="bmp"),
-        pytest.param(b"ID3\x04", id="mp3"),
-        pytest.param(b"OggS", id="ogg"),
+        pytest.param(b"\xff\xfe<\0!\0", id="text in UTF-16"),
         pytest.param(b"FLV\x01", id="flv"),
-        pytest.param(b"RIFF\x10\0\0\0WAVEfmt ", id="wav"),
+        pytest.param(b"RIFF\x10\0\0\0RMIDdata", id="midi"),
+        pytest.param(b"FORM\x10\0\0\x108SVXVHDR", id="8svx"),
+        pytest.param(b"#!AMR\n", id="amr"),
         pytest.param(b"\0\0\0\x14evil" + b"isom", id="another box first"),
         pytest.param(b"\x00\x00\x00\x18", id="a box without a name"),
     ],
@@ -119,15 +134,31 @@ def test_a_brand_counts_only_within_its_box():
 def test_no_bytes_break_the_sniffer(header, at_188):
     assert sniff(header, at_188=at_188) in {
         None, "isobmff", "matroska", "avi", "mpeg", "jpeg", "png", "webp", "gif", "heif", "avif",
-        "tiff",
+        "tiff", "wav", "aiff", "flac", "ogg", "aac", "mp3",
     }  # fmt: skip
 
 
-def test_a_type_is_of_a_video_or_of_an_image():
+def test_a_type_is_of_a_video_an_image_or_sound():
     kinds = {content_type: kind_of(content_type) for content_type in ACCEPTED_TYPES}
-    assert {name for name, kind in kinds.items() if kind is MediaKind.VIDEO} == {
-        name for name in ACCEPTED_TYPES if name.startswith("video/")
-    }
+    assert set(kinds.values()) == set(MediaKind)
+    assert all(name.startswith(f"{kind}/") for name, kind in kinds.items())
+
+
+def test_a_container_of_films_and_sound_has_types_of_both():
+    for family in ("isobmff", "matroska"):
+        film, sound = (type_of_family(family, kind) for kind in (MediaKind.VIDEO, MediaKind.AUDIO))
+        assert film in {"video/mp4", "video/webm"}
+        assert sound in {"audio/mp4", "audio/webm"}
+    assert type_of_family("flac", MediaKind.VIDEO) is None
+    assert type_of_family("jpeg", MediaKind.AUDIO) is None
+
+
+def test_what_reads_images_reads_nothing_else():
+    images, others = readers(MediaKind.IMAGE), readers(MediaKind.VIDEO, MediaKind.AUDIO)
+    assert not set(images) & set(others)
+    assert {"JPEG", "PNG"} <= set(images)
+    assert {"mp3", "flac", "avi"} <= set(others)
+    assert len(others) == len(set(others))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +16,7 @@ from ingest.trust.gate import (
     Found,
     Limits,
     RefusedFileError,
+    check_audio,
     check_file,
     check_image,
     check_made,
@@ -22,14 +24,15 @@ from ingest.trust.gate import (
     whole_seconds,
 )
 from ingest.trust.isobmff import Layout
+from ingest.trust.tags import behind_tags
 from media_contracts.formats import family_of
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
-from media_runtime.media.info import DolbyVision, MediaInfo, VideoStream
+from media_runtime.media.info import AudioStream, DolbyVision, MediaInfo, VideoStream
 from media_runtime.media.pictures import ImageInfo
 from media_runtime.media.sandbox import Sandbox
 
-from support.media_files import make_photo, make_video, run_ffmpeg
+from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
 from support.tripwires import box
 
 LIMITS = Limits(
@@ -238,6 +241,10 @@ def test_an_image_may_be_as_long_as_its_pixels_allow():
         ("mkv", "video/mp4", "matroska", "video/webm"),
         ("mov", "video/webm", "isobmff", "video/mp4"),
         ("ts", "video/x-msvideo", "mpeg", "video/mpeg"),
+        ("m4a", "audio/mpeg", "isobmff", "audio/mp4"),
+        ("flac", "audio/wav", "flac", "audio/flac"),
+        ("wav", "audio/mp4", "wav", "audio/wav"),
+        ("mka", "audio/ogg", "matroska", "audio/webm"),
     ],
 )
 def test_another_type_of_the_same_kind_is_taken_as_what_it_is(
@@ -246,6 +253,8 @@ def test_another_type_of_the_same_kind_is_taken_as_what_it_is(
     path = tmp_path / f"a.{suffix}"
     if declared.startswith("image/"):
         make_photo(path, size=(64, 64))
+    elif declared.startswith("audio/"):
+        make_sound(path)
     else:
         make_video(path, size="64x64", seconds=0.5)
     sent = upload(declared, size=path.stat().st_size)
@@ -261,12 +270,116 @@ def test_what_a_file_is_decides_on_its_checks(tmp_path):
     assert refusal(check_file, path, cut) == "truncated_file"
 
 
-@pytest.mark.parametrize(("suffix", "declared"), [("jpg", "video/mp4"), ("mp4", "image/heic")])
-def test_an_image_is_never_a_video(tmp_path, suffix, declared):
+@pytest.mark.parametrize(
+    ("suffix", "declared"),
+    [
+        ("jpg", "video/mp4"),
+        ("mp4", "image/heic"),
+        ("flac", "video/mp4"),
+        ("mp3", "image/jpeg"),
+        ("jpg", "audio/mpeg"),
+        ("avi", "audio/wav"),
+    ],
+)
+def test_no_kind_is_ever_another(tmp_path, suffix, declared):
     path = tmp_path / f"a.{suffix}"
-    make_photo(path) if suffix == "jpg" else make_video(path, size="64x64", seconds=0.2)
+    if suffix == "jpg":
+        make_photo(path)
+    elif suffix in {"flac", "mp3"}:
+        make_sound(path)
+    else:
+        make_video(path, size="64x64", seconds=0.2)
     sent = upload(declared, size=path.stat().st_size)
     assert refusal(check_file, path, sent) == "type_mismatch"
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff"])
+def test_a_sound_that_is_cut_is_refused_before_it_is_opened(tmp_path, suffix):
+    whole = make_sound(tmp_path / f"whole.{suffix}").read_bytes()
+    path = tmp_path / "upload"
+
+    def checked(data: bytes) -> tuple[str, ...]:
+        path.write_bytes(data)
+        return check_file(path, upload(f"audio/{suffix}", size=len(data))).warnings
+
+    assert checked(whole) == checked(whole + b"appended") == ()
+    assert checked(whole[: len(whole) * 95 // 100]) == ("file_truncated",)
+    assert refusal(checked, whole[: len(whole) * 85 // 100]) == "truncated_file"
+    # Programs that write into a pipe do not know the length.
+    at = whole.index(b"data" if suffix == "wav" else b"SSND") + 4
+    assert checked(whole[:at] + b"\xff" * 4 + whole[at + 4 :]) == ()
+    assert checked(whole[:at] + bytes(4) + whole[at + 4 :]) == ()
+    assert refusal(checked, whole[:at] + b"\x7f" * 4 + whole[at + 4 :]) == "truncated_file"
+
+
+def test_the_length_of_a_sound_of_many_gigabytes_stands_elsewhere(tmp_path):
+    path = tmp_path / "large.wav"
+    options = ("-rf64", "always", str(path))
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", *options)
+    data = path.read_bytes()
+    assert check_file(path, upload("audio/wav", size=len(data))).warnings == ()
+    path.write_bytes(data[: len(data) // 2])
+    assert refusal(check_file, path, upload("audio/wav", size=len(data) // 2)) == "truncated_file"
+
+
+def tag(size: int, flags: int = 0) -> bytes:
+    """Return an ID3 tag of nothing, as large as that without its header."""
+    sizes = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    footer = b"3DI\x04\0" + bytes([flags]) + sizes if flags & 0x10 else b""
+    return b"ID3\x04\0" + bytes([flags]) + sizes + bytes(size) + footer
+
+
+@pytest.mark.parametrize(
+    ("suffix", "declared"), [("mp3", "mpeg"), ("aac", "aac"), ("flac", "flac")]
+)
+@pytest.mark.parametrize("tags", [tag(300), tag(70_000, 0x10) + tag(0)])
+def test_tags_before_a_sound_hide_nothing(tmp_path, suffix, declared, tags):
+    path = tmp_path / f"a.{suffix}"
+    run_ffmpeg(
+        "-f", "lavfi", "-i", "sine=duration=0.1", "-id3v2_version", "0", str(path)
+    ) if suffix == "mp3" else make_sound(path)
+    path.write_bytes(tags + path.read_bytes())
+    size = path.stat().st_size
+    found = check_file(path, upload(f"audio/{declared}", size=size))
+    assert (found.content_type, found.warnings) == (f"audio/{declared}", ())
+
+
+def test_a_tag_makes_no_sound_of_anything_else(tmp_path):
+    path = make_photo(tmp_path / "a.jpg", size=(64, 64))
+    path.write_bytes(tag(10) + path.read_bytes())
+    size = path.stat().st_size
+    assert refusal(check_file, path, upload("image/jpeg", size=size)) == "type_mismatch"
+
+
+@given(st.binary(max_size=40))
+def test_no_bytes_break_the_reader_of_tags(data):
+    assert 0 <= behind_tags(BytesIO(b"ID3" + data)) <= 8 * (20 + 2**28)
+
+
+AUDIO = AudioStream("flac", 2)
+SOUND = MediaInfo("flac", 600.0, None, AUDIO, 1, (AUDIO,))
+
+
+def test_sound_within_the_limits_passes():
+    found = Found("flac", "audio/flac")
+    check_audio(SOUND, upload("audio/flac", size=7_500), found, LIMITS)
+    check_audio(replace(SOUND, duration_seconds=60.0), upload("audio/flac", size=9), found, LIMITS)
+    check_audio(replace(SOUND, duration_seconds=None), upload("audio/flac", size=9), found, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("info", "size", "code"),
+    [
+        (replace(SOUND, format_name="mp3"), 10**7, "type_mismatch"),
+        (replace(SOUND, video=VIDEO), 10**7, "type_mismatch"),
+        (replace(SOUND, audio=None, audio_streams=()), 10**7, "no_audio_stream"),
+        (replace(SOUND, duration_seconds=3601.0), 10**7, "duration_too_long"),
+        (SOUND, 7_499, "bitrate_too_low"),
+    ],
+)
+def test_a_sound_beyond_a_limit_has_its_own_code(info, size, code):
+    found, sent = Found("flac", "audio/flac"), upload("audio/flac", size=size)
+    assert refusal(check_audio, info, sent, found, LIMITS) == code
 
 
 def test_a_camera_s_type_of_its_family_is_as_declared(tmp_path):

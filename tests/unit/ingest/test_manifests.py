@@ -168,6 +168,16 @@ def test_a_film_without_sound_has_manifests_without_it():
     assert (RATE, PACKET) == (48_000, 1024)
 
 
+def test_sound_alone_has_manifests_without_pictures():
+    sound = replace(a_rendition("audio.sound", 1000), codecs="mp4a.40.2")
+    master = hls_master([], sound)
+    assert 'CODECS="mp4a.40.2"\naudio.sound.m3u8' in master
+    assert "RESOLUTION" not in master
+    assert "EXT-X-MEDIA:" not in master
+    (adaptation,) = ET.fromstring(dash([], sound)).iter(f"{MPD}AdaptationSet")
+    assert adaptation.get("contentType") == "audio"
+
+
 async def test_dash_names_the_same_bytes(tmp_path, source):
     folder = tmp_path / "made"
     folder.mkdir()

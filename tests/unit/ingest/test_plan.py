@@ -13,7 +13,7 @@ from ingest.film.sound import Sound
 from ingest.outputs.source import Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
-from media_contracts import Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts import AudioOutput, Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_contracts.profiles import DEFAULT, Output
 from media_records.tasks import NewTask, Pool
 from media_runtime.errors import PermanentError
@@ -27,6 +27,10 @@ FILM = Source(
     grid=Grid(Fraction(30), 1800, Fraction(0), 0, keys=tuple(map(Fraction, range(60)))),
 )  # fmt: skip
 PHOTO = Source(MediaKind.IMAGE, 4000, 3000)
+SONG = Source(
+    MediaKind.AUDIO, 0, 0, duration_seconds=200.0, has_sound=True,
+    sound=Sound((0,), "aresample=async=1"), content_type="audio/mpeg",
+)  # fmt: skip
 
 
 def by_name(tasks):
@@ -52,6 +56,34 @@ def test_an_image_gets_an_image_and_a_thumbnail_in_one_task():
     wanted = {one["name"]: (one["width"], one["height"], one["fit"])
               for one in task.params["pictures"]}  # fmt: skip
     assert wanted == {"image": (4096, 4096, "inside"), "thumbnail": (320, 240, "cover")}
+
+
+def test_a_sound_gets_a_sound_and_a_picture_if_one_goes_with_it():
+    (task,) = plan(DEFAULT, SONG)
+    assert (task.name, task.pool, task.required) == ("audio", Pool.ENCODE, True)
+    assert (task.params["stream"], task.params["kbits_per_second"]) == ("audio", 128)
+    tasks = by_name(plan(DEFAULT, replace(SONG, width=600, height=600)))
+    assert set(tasks) == {"audio", "pictures"}
+    pictures = tasks["pictures"]
+    assert [one["name"] for one in pictures.params["pictures"]] == ["thumbnail"]
+    assert pictures.params["kind"] == "video", "events know no third kind"
+    assert not pictures.required, "a picture that cannot be made silences no sound"
+
+
+def test_the_sound_of_a_film_is_made_alone_where_it_is_wanted():
+    both = frozenset({MediaKind.AUDIO, MediaKind.VIDEO})
+    outputs = (*DEFAULT.outputs, AudioOutput(name="sound", sources=both, kbits_per_second=96))
+    profile = Profile(name="p", version=1, outputs=outputs)
+    assert by_name(plan(profile, FILM))["sound"].params["kbits_per_second"] == 96
+    assert set(by_name(plan(profile, SONG))) == {"audio", "sound"}
+    silent = replace(FILM, sound=None, has_sound=False)
+    assert "sound" not in by_name(plan(profile, silent))
+    assert "sound" not in by_name(plan(profile, PHOTO))
+
+
+def test_a_longer_sound_costs_more():
+    costs = [plan(DEFAULT, replace(SONG, duration_seconds=s))[0].cost_seconds for s in (60, 3600)]
+    assert 0 < costs[0] < costs[1] / 10
 
 
 def test_the_settings_profile_is_the_built_in_one(tmp_path):

@@ -54,6 +54,18 @@ async def test_bright_video_needs_one_look(find_frame, tmp_path):
     assert frame.name == "frame-0.png"
 
 
+@pytest.mark.parametrize("name", ["song.mp3", "song.m4a", "song.flac"])
+async def test_the_picture_that_goes_with_a_sound_stands_for_it(find_frame, tmp_path, name):
+    cover, plain = tmp_path / "cover.png", tmp_path / f"plain-{name}"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=480x270:d=0.04", "-frames:v", "1", cover)
+    ffmpeg("-f", "lavfi", "-i", "sine=d=2", plain)
+    ffmpeg("-i", plain, "-i", cover, "-map", "0", "-map", "1", "-c", "copy",
+           "-disposition:v", "attached_pic", tmp_path / name)  # fmt: skip
+    assert brightness(await find_frame(tmp_path / name, 2.0, THUMBNAIL)) > BRIGHT_ENOUGH
+    with pytest.raises(NoFrameError):
+        await find_frame(plain, 2.0, THUMBNAIL)
+
+
 async def test_black_start_is_passed_over(find_frame, tmp_path):
     source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2", COLOURS)
     assert look(await find_frame(source, 6.0, THUMBNAIL)).shows_something

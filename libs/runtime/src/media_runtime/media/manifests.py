@@ -187,11 +187,11 @@ def hls_master(
     """
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
     if sound and not ladder:
-        about = (
+        alone = (
             f"BANDWIDTH={sound.peak_bandwidth},AVERAGE-BANDWIDTH={sound.average_bandwidth},"
             f'CODECS="{sound.codecs}"'
         )
-        lines += [f"#EXT-X-STREAM-INF:{about}", f"{sound.name}.m3u8"]
+        lines += [f"#EXT-X-STREAM-INF:{alone}", f"{sound.name}.m3u8"]
     elif sound:
         lines.append(
             f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_SOUND_GROUP}",NAME="Sound",DEFAULT=YES,'

@@ -87,7 +87,9 @@ def alone_command(
     are the filters that make it as loud as others.
     """
     media = ffmpeg.input(f"file:{source}", **input_options)
-    heard = apply(mixed(media, sound), from_its_start(louder))
+    # Some containers begin before their first sample, with what a decoder leaves out.
+    begun = Filter("asetpts", {"expr": "PTS-STARTPTS"})
+    heard = apply(mixed(media, sound), [begun, *from_its_start(louder)])
     arguments: list[str] = heard.output(
         f"file:{target}",
         **{**ENCODING, "b:a": f"{kbits_per_second}k", "t": f"{max_seconds:.3f}"},
@@ -96,7 +98,7 @@ def alone_command(
 
 
 def from_its_start(louder: Sequence[Filter]) -> list[Filter]:
-    """Return the filters of a sound on a clock of its own: stereo, silent where there is none."""
+    """Return the filters that make a sound stereo, from time 0 on, silent where there is none."""
     return [
         in_step(),
         Filter("aformat", {"channel_layouts": "stereo"}),
