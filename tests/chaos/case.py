@@ -101,7 +101,8 @@ class Case:
         of_stream = [one for one in self.files[file["asset_id"]] if one.get("stream") == stream]
         sizes = [int(one["track"]) for one in of_stream if one["track"].isdecimal()]
         if track in {"sound", "tiles"}:
-            return [f"{stream}-sound" if track == "sound" else stream]
+            # Sound alone is made by the task of its name.
+            return [f"{stream}-sound", stream] if track == "sound" else [stream]
         chunk = f"{stream}-{part:04}"
         # The smallest size of the beginning may have been made before the others.
         is_early = track == "early" or (not part and track == str(min(sizes)))

@@ -146,7 +146,7 @@ def _agrees(case: Case, asset: Mapping[str, Any], data: Mapping[str, Any]) -> Fi
 
 
 def _facts(file: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
-    return tuple(file[fact] for fact in _FACTS) if file else None
+    return tuple(file.get(fact) for fact in _FACTS) if file else None
 
 
 def _status_told(case: Case, asset_id: str) -> Findings:
@@ -187,7 +187,8 @@ def outputs_are_whole(case: Case, *, garbage_allowed: bool) -> Findings:
     for asset_id, asset in case.assets.items():
         outputs = case.recorded_outputs(asset_id)
         if asset["status"] == "ready":
-            kinds = {"video" if _is_video(asset) else "image", "thumbnail"}
+            kind = asset["content_type"].partition("/")[0]
+            kinds = {"audio"} if kind == "audio" else {kind, "thumbnail"}
             for kind in sorted(kinds - {file["kind"] for file in outputs}):
                 yield asset_id, f"is ready without its {kind}"
             for problem in chain(_not_done(case, asset), _streams_end(outputs)):
@@ -203,25 +204,22 @@ def outputs_are_whole(case: Case, *, garbage_allowed: bool) -> Findings:
             yield asset_id, f"{found.key} is left, and nothing refers to it"
 
 
-def _is_video(asset: Mapping[str, Any]) -> bool:
-    return bool(asset["content_type"].startswith("video/"))
-
-
 def _streams_end(outputs: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Tell of each size of a stream whether it is there from its beginning to its end."""
     tracks: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for file in outputs:
         if file["kind"] == "segment" and file["track"] not in {"early", "tiles"}:
             tracks.setdefault((file["stream"], file["track"]), []).append(file)
-    lasts = {file["name"]: file["duration_seconds"] for file in outputs if file["kind"] == "video"}
+    played = [file for file in outputs if file["kind"] in {"video", "audio"}]
+    lasts = {file["name"]: file["duration_seconds"] for file in played}
     for (stream, track), parts in tracks.items():
         if sorted(one["part"] for one in parts) != list(range(len(parts))):
             yield f"{stream} {track} has a gap"
         seconds = sum(one["duration_seconds"] for one in parts)
         if abs(seconds - (lasts.get(stream) or 0)) > _SECONDS_OFF:
-            yield f"{stream} {track} lasts {seconds} s, and the video {lasts.get(stream)}"
+            yield f"{stream} {track} lasts {seconds} s, and the file {lasts.get(stream)}"
     for stream in {name for name, _ in tracks} ^ set(lasts):
-        yield f"{stream} is no stream and a video"
+        yield f"{stream} is no stream and a file"
 
 
 def _outlived(

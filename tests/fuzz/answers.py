@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ingest.inspect import Inspect
+from ingest.outputs import audio
 from ingest.outputs.source import Source
 from ingest.outputs.video import plan
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_file
-from media_contracts import MediaKind, VideoOutput
+from media_contracts import AudioOutput, MediaKind, VideoOutput
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
@@ -62,6 +63,9 @@ class Pipeline:
         probed.probe.model_dump_json()
         if probed.kind is MediaKind.VIDEO:
             await self._film(source, asset, probed, folder)
+        elif probed.kind is MediaKind.AUDIO:
+            tasks = audio.plan([AudioOutput(name="audio")], probed)
+            await Making(self._settings, self._ffmpeg, folder / "made").all(tasks, source, asset)
         else:
             await self._pool.run(render, source, WANTED, timeout_seconds=_SECONDS)
 

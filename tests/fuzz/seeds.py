@@ -44,9 +44,23 @@ _FILMS: dict[str, tuple[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 
+_SOUNDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "song.mp3": ("audio/mpeg", ("-c:a", "libmp3lame")),
+    "song.m4a": ("audio/mp4", ("-c:a", "aac")),
+    "radio.aac": ("audio/aac", ("-c:a", "aac")),
+    "studio.flac": ("audio/flac", ("-c:a", "flac")),
+    "talk.opus": ("audio/ogg", ("-c:a", "libopus")),
+    "old.ogg": ("audio/ogg", ("-c:a", "libvorbis")),
+    "plain.wav": ("audio/wav", ("-c:a", "pcm_s16le")),
+    "phone.wav": ("audio/wav", ("-c:a", "adpcm_ms")),
+    "browser.weba": ("audio/webm", ("-c:a", "libopus", "-f", "webm")),
+    "plain.aiff": ("audio/aiff", ("-c:a", "pcm_s16be")),
+}
+
+
 def honest_files(folder: Path) -> list[Seed]:
     """Return one of each kind; *folder* is for what is made on the way."""
-    return [*_films(folder), *_images(folder)]
+    return [*_films(folder), *_images(folder), *_sounds(folder)]
 
 
 def _films(folder: Path) -> Iterator[Seed]:
@@ -57,6 +71,14 @@ def _films(folder: Path) -> Iterator[Seed]:
             *("-f", "lavfi", "-i", "sine=frequency=440:duration=0.6"), *options,
             *("-fflags", "+bitexact", str(path)),
         )  # fmt: skip
+        yield Seed(name, content_type, path.read_bytes())
+
+
+def _sounds(folder: Path) -> Iterator[Seed]:
+    for name, (content_type, options) in _SOUNDS.items():
+        path = folder / name
+        tone = ("-f", "lavfi", "-i", "sine=frequency=440:duration=0.6")
+        run_ffmpeg(*tone, *options, "-fflags", "+bitexact", str(path))
         yield Seed(name, content_type, path.read_bytes())
 
 

@@ -35,7 +35,7 @@ from rich.progress import (
 DEMO_COMPANY = "00000000-0000-4000-8000-00000000de30"
 _REFRESHES_PER_SECOND = 10
 
-Files = Annotated[list[Path], typer.Argument(help="Videos and images.")]
+Files = Annotated[list[Path], typer.Argument(help="Videos, images and sound.")]
 Wait = Annotated[float, typer.Option(metavar="SECONDS", help="How long to wait for outcomes.")]
 
 
