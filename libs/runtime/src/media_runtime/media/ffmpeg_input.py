@@ -20,7 +20,7 @@ from media_runtime.settings import SandboxSettings
 _PICTURES = (
     *("h264", "hevc", "vp8", "vp9", "libdav1d", "libaom-av1", "av1", "theora", "vp3"),
     *("mpeg1video", "mpeg2video", "mpeg4", "h263", "msmpeg4v2", "msmpeg4", "mjpeg", "mjpegb"),
-    *("prores", "dnxhd", "dvvideo", "rawvideo", "png"),
+    *("prores", "dnxhd", "dvvideo", "rawvideo", "png", "gif", "bmp", "webp"),
     *("h261", "flv", "svq1", "svq3", "vc1", "wmv1", "wmv2", "wmv3"),
 )
 # By the name of the codec that each decodes, where it has another.
