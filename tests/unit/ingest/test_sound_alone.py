@@ -88,7 +88,7 @@ async def test_a_sound_is_heard_at_its_times(tmp_path, name, options):
 
 async def test_the_stream_of_a_sound_is_the_same_sound(tmp_path):
     made = await made_of(beep(tmp_path / "a.wav"), tmp_path)
-    piece = made.files["made-sound-0000"]
+    piece = made.made.files["audio-sound-0000"]
     track = cmaf.read(piece.read_bytes())
     assert track.ticks == round(SECONDS * 48_000)
     one = rendition("sound", [(piece.name, track.layout())])
