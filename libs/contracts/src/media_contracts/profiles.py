@@ -18,6 +18,7 @@ NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 MAX_STREAMS = 4
 MAX_VIDEO_SIDE = 8192
 MAX_SIZES = 8
+MAX_FRAME_RATE = 60
 MAX_PICTURE_SIDE = 6144
 MAX_PICTURE_PIXELS = 48_000_000
 """Of all pictures of one upload together: what a thumbnailer makes, and holds, at once."""
@@ -33,6 +34,8 @@ Preset: TypeAlias = Literal[
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
 ]
 """How libx264 trades time for size."""
+Codec: TypeAlias = Literal["h264", "hevc", "av1"]
+"""What the pictures of a video are encoded by."""
 
 
 Sources: TypeAlias = Annotated[
@@ -59,20 +62,32 @@ class VideoOutput(Output):
     A video, H.264 with AAC: a stream in several sizes, and one MP4 file of the largest.
 
     Its sides, in pixels, are those of the source at most. Smaller sizes are those of
-    ``short_sides`` that are clearly smaller. ``crf`` is libx264's quality: 0 is lossless, 51 the
-    worst. ``loudness`` is that of the whole, in LUFS; null leaves the sound as loud as it is.
+    ``short_sides`` that are clearly smaller. The stream has each size in each of ``codecs``, of
+    which H.264, which all players know, is the first. ``crf`` is libx264's quality: 0 is lossless,
+    51 the worst; other codecs have what looks alike. A source of more than ``max_frame_rate``
+    pictures a second has each second one, third one, and so on. ``loudness`` is that of the whole,
+    in LUFS; null leaves the sound as loud as it is.
     """
 
     type: Literal["video"] = "video"
-    codec: Literal["h264"] = "h264"
+    codecs: tuple[Codec, ...] = ("h264",)
     max_long_side: int = Field(default=1920, ge=2, le=MAX_VIDEO_SIDE)
     max_short_side: int = Field(default=1080, ge=2, le=MAX_VIDEO_SIDE)
     short_sides: tuple[Annotated[int, Field(ge=2, le=MAX_VIDEO_SIDE)], ...] = Field(
         default=(240, 360, 480, 720, 1080), max_length=MAX_SIZES
     )
+    max_frame_rate: int = Field(default=MAX_FRAME_RATE, ge=10, le=MAX_FRAME_RATE)
     crf: int = Field(default=23, ge=0, le=51)
     preset: Preset = "veryfast"
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
+
+    @model_validator(mode="after")
+    def _every_player_has_one(self) -> VideoOutput:
+        if self.codecs[:1] != ("h264",):
+            raise ValueError("The first codec of a video is h264, which all players know")
+        if len(set(self.codecs)) < len(self.codecs):
+            raise ValueError("A video has each codec once")
+        return self
 
 
 class AudioOutput(Output):

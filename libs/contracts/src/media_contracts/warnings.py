@@ -28,4 +28,5 @@ class WarningCode(StrEnum):
     FILE_DAMAGED = "file_damaged", "Parts of the file are damaged; what can be decoded was used."
     TYPE_DIFFERS = "type_differs", "The file is of another type than declared, and was taken as what it is."
     FRAME_RATE_REDUCED = "frame_rate_reduced", "The video was made with fewer frames a second than the file has."
+    CODECS_LEFT_OUT = "codecs_left_out", "The video was not made in all codecs that were wanted."
     # fmt: on

@@ -8,6 +8,7 @@ from contextlib import aclosing, asynccontextmanager
 from faststream.asgi import AsgiFastStream
 from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
+from ingest.film.codecs import ENCODERS
 from ingest.intake import MOST, TURNS, Intake
 from ingest.outputs.transcode import SERVICE
 from ingest.run import RunTask, all_doers, results_in
@@ -38,6 +39,8 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         empty_folder(settings.scratch_dir)
+        # Any worker may get any task: what one cannot encode would fail films by chance.
+        await ffmpeg.require_encoders(ENCODERS)
         async with (
             aclosing(producer),
             Work.connect(settings, producer, service=SERVICE) as work,

@@ -14,7 +14,14 @@ from media_contracts import (
     Profile,
     VideoOutput,
 )
-from media_contracts.profiles import DEFAULT, MAX_PICTURE_SIDE, MAX_VIDEO_SIDE, Preset
+from media_contracts.profiles import (
+    DEFAULT,
+    MAX_FRAME_RATE,
+    MAX_PICTURE_SIDE,
+    MAX_VIDEO_SIDE,
+    Codec,
+    Preset,
+)
 from media_runtime.media.cpus import cpu_count
 from media_runtime.settings import KafkaSettings, PostgresSettings, SandboxSettings, StorageSettings
 from pydantic import Field
@@ -81,6 +88,9 @@ class IngestSettings(
     video_max_short_side: int = Field(default=1080, ge=2, le=MAX_VIDEO_SIDE)
     video_preset: Preset = "veryfast"
     video_crf: int = Field(default=23, ge=0, le=51)
+    video_codecs: tuple[Codec, ...] = ("h264",)
+    """As JSON: ``["h264", "hevc", "av1"]``."""
+    video_max_frame_rate: int = Field(default=MAX_FRAME_RATE, ge=10, le=MAX_FRAME_RATE)
     video_loudness: float | None = Field(default=-16, ge=-40, le=-5)
     """Of a whole film or sound, in LUFS; null leaves it as loud as it is."""
     audio_kbits_per_second: int = Field(default=128, ge=32, le=320)
@@ -105,6 +115,8 @@ class IngestSettings(
                     name="video",
                     max_long_side=self.video_max_long_side,
                     max_short_side=self.video_max_short_side,
+                    codecs=self.video_codecs,
+                    max_frame_rate=self.video_max_frame_rate,
                     crf=self.video_crf,
                     preset=self.video_preset,
                     loudness=self.video_loudness,

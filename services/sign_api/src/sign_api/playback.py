@@ -37,9 +37,10 @@ from media_runtime.media.tiles import Board, Tiles, hls_images, webvtt
 from sign_api.routes import router as api
 from sign_api.routes import services_of
 
-_NAME = re.compile(r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.[a-z0-9]+){0,2}\.(?P<form>m3u8|mpd|vtt)")
+_NAME = re.compile(r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.[a-z0-9-]+){0,2}\.(?P<form>m3u8|mpd|vtt)")
 _SOUNDS = (WHOLE_SOUND, EARLY_SOUND)
 _FOLDER = 3
+_FIRST_FAMILY = "avc1"
 _TYPES = {"m3u8": "application/vnd.apple.mpegurl", "mpd": "application/dash+xml", "vtt": "text/vtt"}
 # What grows is asked for again and again; what is whole never changes.
 _CACHE = {False: "no-cache", True: "public, max-age=3600"}
@@ -85,7 +86,7 @@ def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None
     tracks = {track: list(parts) for track, parts in groupby(files, key=lambda file: file.track)}
     tiles = _tiles(stream, tracks.pop(TILES, []))
     sounds = {track: tracks.pop(track) for track in _SOUNDS if track in tracks}
-    ladder, heard = _ladder(stream, tracks), _heard(stream, sounds)
+    ladder, heard = _ladder(stream, tracks, is_whole=is_whole), _heard(stream, sounds)
     sound = heard.get(WHOLE_SOUND)
     if not (ladder or (is_whole and sound)):
         return None
@@ -105,14 +106,29 @@ def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None
     return write() if write else None
 
 
-def _ladder(stream: str, tracks: Mapping[str | None, Sequence[AssetFile]]) -> list[Rendition]:
-    """Return the sizes of a stream, the smallest first, as far as they go."""
+def _ladder(
+    stream: str, tracks: Mapping[str | None, Sequence[AssetFile]], *, is_whole: bool
+) -> list[Rendition]:
+    """
+    Return the sizes of a stream as far as they go: H.264's, the smallest first, then others'.
+
+    Another codec is told of when there is all of it: it is made last, and who followed it would
+    wait for it, or see it end too soon.
+    """
     whole = {track or "": _without_gaps(parts) for track, parts in tracks.items()}
-    return [
-        _rendition(f"{stream}.{track}", parts)
-        for track, parts in sorted(whole.items(), key=lambda one: _height(one[0]))
-        if parts
+    found: dict[str, list[Rendition]] = {}
+    for track, parts in sorted(whole.items(), key=lambda one: _height(one[0])):
+        if parts:
+            one = _rendition(f"{stream}.{track}", parts)
+            found.setdefault(one.family, []).append(one)
+    first = found.pop(_FIRST_FAMILY, [])
+    longest = max((one.seconds for one in first), default=0.0)
+    others = [
+        sizes
+        for sizes in found.values()
+        if is_whole and all(one.seconds == longest for one in sizes)
     ]
+    return [*first, *(one for sizes in others for one in sizes)]
 
 
 def _heard(stream: str, sounds: Mapping[str, Sequence[AssetFile]]) -> dict[str, Rendition]:
@@ -163,4 +179,5 @@ def _relative(key: str) -> str:
 
 
 def _height(track: str) -> int:
-    return int(track) if track.isdecimal() else 0
+    side = track.partition("-")[0]
+    return int(side) if side.isdecimal() else 0

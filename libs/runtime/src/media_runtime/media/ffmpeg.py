@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -68,6 +68,7 @@ _CORES = os.cpu_count() or 1
 _MAX_CPU_SECONDS = 2**31
 # Of a probe, which decodes no more than the first few frames.
 _PROBE_CPU_SECONDS, _PROBE_CPU_SECONDS_A_MEGAPIXEL = 5, 0.25
+_ENCODERS_CPU_SECONDS = 10
 # What libavcodec, libavutil and libavformat say when a file exceeds an input's options.
 _EXCEEDED = {
     "exceeds specified max pixel count": ErrorCode.TOO_MANY_PIXELS,
@@ -195,6 +196,22 @@ class Ffmpeg:
         if not holds_regular_files(writes):
             raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail="no plain file")
         return stderr
+
+    async def require_encoders(self, wanted: Collection[str]) -> None:
+        """Raise FfmpegInterruptedError where this machine's ffmpeg lacks one of these encoders."""
+        limits = Limits(cpu_seconds=_ENCODERS_CPU_SECONDS, file_bytes=0)
+        command = self._sandbox.command(
+            _find("ffmpeg"), ("-v", "error", "-hide_banner", "-encoders"), limits=limits
+        )
+        async with _started(command) as running:
+            said = (await running.output.read()).decode(errors="replace")
+        # " V....D libx264    ..."; what comes first explains the letters.
+        there = {words[1] for line in said.splitlines() if len(words := line.split()) > 1}
+        if missing := sorted(set(wanted) - there):
+            raise FfmpegInterruptedError(
+                f"This machine's ffmpeg cannot encode by {', '.join(missing)}: profiles may ask"
+                " for it. Install one that can, such as Debian's."
+            )
 
     async def probe(
         self, path: Path, *, cpu_seconds: int | None = None, timeout_seconds: float = 120

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
@@ -73,7 +73,7 @@ class Part:
 @dataclass(frozen=True)
 class Rendition:
     """
-    One size of a film, or its sound: where its head is, and its fragments in order.
+    One size of a film in one codec, or its sound: where its head is, and its fragments in order.
 
     ``codecs`` are as RFC 6381 writes them.
     """
@@ -87,6 +87,11 @@ class Rendition:
     width: int = 0
     height: int = 0
     rate: Fraction | None = None
+
+    @property
+    def family(self) -> str:
+        """What it is encoded by, whatever profile and level: players switch within it."""
+        return self.codecs.partition(".")[0]
 
     @property
     def segments(self) -> list[Part]:
@@ -183,6 +188,7 @@ def hls_master(
     """
     Return the playlist of all sizes, or of sound alone; each is ``<name>.m3u8``, as *tiles* are.
 
+    Players begin with the first one that they can play, and hear the same sound with all.
     The keys of a stream that is whole are ``<name>.keys.m3u8``.
     """
     lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-INDEPENDENT-SEGMENTS"]
@@ -220,19 +226,8 @@ def hls_master(
 
 
 def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | None = None) -> str:
-    """Return the manifest for DASH players."""
-    sizes = "".join(
-        f'<Representation id={quoteattr(one.name)} bandwidth="{one.peak_bandwidth}" '
-        f'codecs="{one.codecs}" mimeType="video/mp4" width="{one.width}" height="{one.height}" '
-        f'frameRate="{one.rate}" sar="1:1">{_segment_list(one)}</Representation>'
-        for one in ladder
-    )
-    pictures = (
-        '<AdaptationSet contentType="video" segmentAlignment="true" startWithSAP="1">'
-        f"{sizes}</AdaptationSet>"
-        if ladder
-        else ""
-    )
+    """Return the manifest for DASH players; *ladder* has sizes of one codec side by side."""
+    seen = "".join(_dash_pictures(list(sizes)) for _, sizes in groupby(ladder, _family))
     heard = (
         '<AdaptationSet contentType="audio" segmentAlignment="true" startWithSAP="1">'
         f'<Representation id={quoteattr(sound.name)} bandwidth="{sound.peak_bandwidth}" '
@@ -248,7 +243,24 @@ def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | No
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" minBufferTime="PT4S" '
         'profiles="urn:mpeg:dash:profile:isoff-main:2011" '
         f'mediaPresentationDuration="PT{seconds:.6f}S"><Period id="0" start="PT0S">'
-        f"{pictures}{heard}{images}</Period></MPD>\n"
+        f"{seen}{heard}{images}</Period></MPD>\n"
+    )
+
+
+def _family(one: Rendition) -> str:
+    return one.family
+
+
+def _dash_pictures(sizes: Sequence[Rendition]) -> str:
+    pictures = "".join(
+        f'<Representation id={quoteattr(one.name)} bandwidth="{one.peak_bandwidth}" '
+        f'codecs="{one.codecs}" mimeType="video/mp4" width="{one.width}" height="{one.height}" '
+        f'frameRate="{one.rate}" sar="1:1">{_segment_list(one)}</Representation>'
+        for one in sizes
+    )
+    return (
+        '<AdaptationSet contentType="video" segmentAlignment="true" startWithSAP="1">'
+        f"{pictures}</AdaptationSet>"
     )
 
 

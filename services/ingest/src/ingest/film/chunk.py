@@ -16,6 +16,7 @@ from pathlib import Path
 
 import ffmpeg
 from ingest.domain import Size
+from ingest.film.codecs import CODECS
 from ingest.film.grid import Grid
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from media_runtime.media.colour import Filter, apply, picture_filters, whole_frames
@@ -53,7 +54,7 @@ class ChunkPlan:
 def chunk_command(
     source: Path, folder: Path, plan: ChunkPlan, input_options: Mapping[str, object]
 ) -> list[str]:
-    """Return ffmpeg's arguments that write ``<short side>.mp4`` of each size, and ``seam``."""
+    """Return ffmpeg's arguments that write ``<track>.mp4`` of each size, and ``seam``."""
     chunk, ladder = plan.chunk, plan.ladder
     options: dict[str, object] = {**input_options, "copyts": None, "threads": 1}
     if chunk.seek is not None:
@@ -65,7 +66,7 @@ def chunk_command(
         streams[number]
         .filter("trim", end_pts=chunk.first + chunk.frames)
         .filter("scale", rung.size.width, rung.size.height, flags="bicubic")
-        .output(f"file:{folder / f'{rung.short_side}.mp4'}", **_encoding(plan, rung))
+        .output(f"file:{folder / f'{rung.track}.mp4'}", **_encoding(plan, rung))
         for number, rung in enumerate(ladder)
     ]
     at_the_ends = streams[len(ladder)].filter("select", f"eq(n,0)+eq(n,{chunk.frames})")
@@ -146,24 +147,11 @@ def _encoding(plan: ChunkPlan, rung: Rung) -> dict[str, object]:
 def encoding(rung: Rung, rate: Fraction, *, preset: str, crf: int) -> dict[str, object]:
     """Return the options of an output that is one size of a film, in fragments."""
     group = gop_frames(rate)
-    kbits = f"{rung.kbits_per_second}k"
     return {
-        "c:v": "libx264",
-        "preset": preset,
-        "profile:v": "high",
+        **CODECS[rung.codec].words(group, crf, preset, rung.kbits_per_second),
         "pix_fmt": "yuv420p",
-        "crf": crf,
-        # What encoding has lost; it neither takes time nor changes a byte.
-        "ssim": 1,
-        "maxrate": kbits,
-        "bufsize": kbits,
-        # Each chunk begins with half a buffer, or what the last one left might not be enough.
-        "x264-params": "vbv-init=0.5",
         "g": group,
-        "keyint_min": group,
-        "sc_threshold": 0,
         "fflags": "+bitexact",
-        "flags:v": "+bitexact+cgop",
         "map_metadata": -1,
         "map_chapters": -1,
         "movflags": f"{_CMAF}+skip_trailer",

@@ -8,6 +8,7 @@ equal heads are joined by appending the fragments of one to those of the other.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -17,6 +18,7 @@ from ingest.trust.isobmff import Box, Reader
 from media_runtime.media.manifests import Layout
 
 _AAC_LC = "mp4a.40.2"
+_CONSTRAINTS = 6
 _MOST_BOXES = 100_000
 _NOT_SYNC = 0x10000
 # Flags of a track fragment's header and of its run (ISO/IEC 14496-12, 8.8.7 and 8.8.8), each with
@@ -71,10 +73,12 @@ class Track:
 
     @property
     def codecs(self) -> str:
-        """What a track of H.264 or AAC is called by RFC 6381, from its own configuration."""
-        at = self.head.find(b"avcC")
-        # After the version: profile, compatibility, level.
-        return f"avc1.{self.head[at + 5 : at + 8].hex()}" if at >= 0 else _AAC_LC
+        """What a track is called by RFC 6381, from its own configuration; AAC where it has none."""
+        for box, name in _NAMES.items():
+            at = self.head.find(box)
+            if at >= 0:
+                return name(self.head[at + len(box) :])
+        return _AAC_LC
 
     @property
     def samples(self) -> int:
@@ -90,6 +94,35 @@ class Track:
     def has_edits(self) -> bool:
         """Whether players are told to leave out or to wait."""
         return b"elst" in self.head
+
+
+def _avc(box: bytes) -> str:
+    # After the version: profile, compatibility, level.
+    return f"avc1.{box[1:4].hex()}"
+
+
+def _hevc(box: bytes) -> str:
+    """Return what ISO/IEC 14496-15, annex E.3, makes of a configuration."""
+    space = ("", "A", "B", "C")[box[1] >> 6]
+    tier = "H" if box[1] & 0x20 else "L"
+    # The flags are written in the other direction, and bytes of nothing at the end not at all.
+    compatible = int(f"{int.from_bytes(box[2:6], 'big'):032b}"[::-1], 2)
+    constraints = box[6 : 6 + _CONSTRAINTS].rstrip(b"\0")
+    words = [f"{space}{box[1] & 0x1F}", f"{compatible:X}", f"{tier}{box[12]}"]
+    return ".".join(["hvc1", *words, *(f"{byte:X}" for byte in constraints)])
+
+
+def _av1(box: bytes) -> str:
+    """Return what "AV1 Codec ISO Media File Format Binding", 5, makes of a configuration."""
+    profile, level = box[1] >> 5, box[1] & 0x1F
+    tier = "H" if box[2] & 0x80 else "M"
+    depth = (12 if box[2] & 0x20 else 10) if box[2] & 0x40 else 8
+    return f"av01.{profile}.{level:02}{tier}.{depth:02}"
+
+
+_NAMES: Mapping[bytes, Callable[[bytes], str]] = {
+    b"avcC": _avc, b"hvcC": _hevc, b"av1C": _av1,
+}  # fmt: skip
 
 
 def read(data: bytes) -> Track:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from ingest.domain import Size
+from ingest.film.codecs import CODECS
 from ingest.film.grid import Grid
 from ingest.film.ladder import Chunk, Rung
 from ingest.film.sound import Sound
@@ -22,11 +23,12 @@ class Film:
     """
     What to make of a source: its frames on *grid*, in the sizes of *ladder*, the smallest first.
 
-    ``track`` is the stream of pictures, ``filters`` make them in the largest size. ``seen`` is the
-    size of the source's pictures, ``starts_at`` when its container's clock begins, in seconds.
-    ``loudness`` is how loud it becomes, in LUFS; None for as loud as it is.
-    ``claimed_seconds`` is how long it must be to be whole. The grid of a film that is made in one
-    piece has no frames: nobody knows how many there will be. Sound alone has an empty ladder.
+    *ladder* is H.264, *further* are the same sizes in other codecs. ``track`` is the stream of
+    pictures, ``filters`` make them in the largest size. ``seen`` is the size of the source's
+    pictures, ``starts_at`` when its container's clock begins, in seconds. ``loudness`` is how loud
+    it becomes, in LUFS; None for as loud as it is. ``claimed_seconds`` is how long it must be to be
+    whole. The grid of a film that is made in one piece has no frames: nobody knows how many there
+    will be. Sound alone has an empty ladder.
     """
 
     track: int
@@ -42,6 +44,12 @@ class Film:
     claimed_seconds: float | None = None
     duration_seconds: float | None = None
     frame_rate: float | None = None
+    further: Sequence[Rung] = ()
+
+    @property
+    def rungs(self) -> Sequence[Rung]:
+        """All sizes in all codecs, H.264 first."""
+        return [*self.ladder, *self.further]
 
     def params(self) -> dict[str, Any]:
         """Return it as JSON of a task."""
@@ -66,6 +74,10 @@ class Film:
             "claimed_seconds": self.claimed_seconds,
             "duration_seconds": self.duration_seconds,
             "frame_rate": self.frame_rate,
+            "further": [
+                [one.short_side, one.size.width, one.size.height, one.kbits_per_second, one.codec]
+                for one in self.further
+            ],
         }
 
     @classmethod
@@ -92,6 +104,11 @@ class Film:
             claimed_seconds=params["claimed_seconds"],
             duration_seconds=params["duration_seconds"],
             frame_rate=params["frame_rate"],
+            # Tasks that were planned by an earlier release have none.
+            further=[
+                Rung(side, Size(width, height), kbits, codec)
+                for side, width, height, kbits, codec in params.get("further", ())
+            ],
         )  # fmt: skip
 
     @classmethod
@@ -112,7 +129,7 @@ class Film:
 
     def cost(self, frames: int, ladder: Sequence[Rung]) -> float:
         """Return what it takes to make so many frames in these sizes, in seconds of one core."""
-        pixels = sum(one.size.width * one.size.height for one in ladder)
+        pixels = sum(one.pixels * CODECS[one.codec].times for one in ladder)
         megapixels = frames * (pixels + self.seen.width * self.seen.height) / 1_000_000
         return _LEAST_SECONDS + megapixels * _SECONDS_A_MEGAPIXEL
 

@@ -30,6 +30,7 @@ _PHASES = (0, 1, -1, 2, -2, 3, -3)
 _ON_GRID = 0.1
 _LONGEST_GAP_SECONDS = 10
 _LEAST_STEP = Fraction(1, 1000)
+_JITTER = 61 / 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,21 @@ class Grid:
         """How long the film lasts."""
         return self.frames / self.rate
 
+    def at_most(self, rate: float) -> Grid:
+        """Return the grid of every second frame, or third, and so on: of so many a second."""
+        each = every(self.rate, rate)
+        return replace(self, rate=self.rate / each, frames=-(-self.frames // each))
+
     def until(self, time: float) -> Grid:
         """Return the grid with its last picture held until *time*, of the source's clock."""
         frames = math.ceil((Fraction(time) - self.origin) * self.rate)
         return replace(self, frames=max(self.frames, frames))
+
+
+def every(rate: Fraction, most: float) -> int:
+    """Return which frames of *rate* make no more than *most* a second: 2 is every second one."""
+    # 59.94 and 60 come with a little jitter of their clocks.
+    return max(1, math.ceil(rate / Fraction(most * _JITTER)))
 
 
 def fit(packets: Sequence[Packet], time_base: Fraction, *, lead: Fraction = Fraction(0)) -> Grid:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ingest.domain import Size
+from ingest.film.codecs import CODECS, H264
 from ingest.film.grid import Grid
 
 # The most that a rung takes, in kbit/s: what HLS players on phones, tablets and screens expect
@@ -29,11 +30,22 @@ _MOST_SECONDS_A_KEY = 30
 
 @dataclass(frozen=True)
 class Rung:
-    """One size of a film, and the most bits that it takes."""
+    """One size of a film in one codec, and the most bits that it takes."""
 
     short_side: int
     size: Size
     kbits_per_second: int
+    codec: str = H264
+
+    @property
+    def track(self) -> str:
+        """What it is called in its stream: by its short side, and by a codec that not all know."""
+        return f"{self.short_side}" if self.codec == H264 else f"{self.short_side}-{self.codec}"
+
+    @property
+    def pixels(self) -> int:
+        """Those of one picture."""
+        return self.size.width * self.size.height
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,19 @@ def rungs(largest: Size, short_sides: Iterable[int], rate: Fraction) -> list[Run
     smaller = sorted({side for side in short_sides if side <= short * _CLEARLY_SMALLER})
     sizes = [(side, _scaled(largest, side, short)) for side in smaller] + [(short, largest)]
     return [Rung(side, size, _kbits(side, rate)) for side, size in sizes]
+
+
+def further_rungs(ladder: Iterable[Rung], codecs: Iterable[str]) -> list[Rung]:
+    """Return the sizes of *ladder*, which is H.264, in each other codec that takes them."""
+    return [
+        replace(
+            rung, codec=codec, kbits_per_second=round(rung.kbits_per_second * CODECS[codec].share)
+        )
+        for codec in codecs
+        if codec != H264
+        for rung in ladder
+        if CODECS[codec].takes(rung.size)
+    ]
 
 
 def gop_frames(rate: Fraction) -> int:

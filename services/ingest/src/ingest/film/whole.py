@@ -30,7 +30,7 @@ def whole_command(
     louder: Sequence[Filter] = (),
 ) -> list[str]:
     """
-    Return ffmpeg's arguments that write ``<short side>.mp4`` of each size, and ``sound.mp4``.
+    Return ffmpeg's arguments that write ``<track>.mp4`` of each size, and ``sound.mp4``.
 
     They end after *max_seconds*, whatever the source claims to last. *louder* are the filters that
     make the sound as loud as others.
@@ -50,7 +50,7 @@ def whole_command(
         streams[number]
         .filter("scale", rung.size.width, rung.size.height, flags="bicubic")
         .output(
-            f"file:{folder / f'{rung.short_side}.mp4'}",
+            f"file:{folder / f'{rung.track}.mp4'}",
             **encoding(rung, rate, preset=film.preset, crf=film.crf), **clock, **until,
         )
         for number, rung in enumerate(film.ladder)

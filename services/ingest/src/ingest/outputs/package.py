@@ -78,7 +78,7 @@ class Package:
         ]
         if found := faults(film, told):
             return _in_one_piece(task, found)
-        pictures, heard = pieces_of(told, str(film.ladder[-1].short_side)), sound_of(told)
+        pictures, heard = pieces_of(told, film.ladder[-1].track), sound_of(told)
         seconds = seconds_of(film, pictures, heard)
         warnings = check_made(seconds, film.claimed_seconds, self._settings.limits)
         is_deaf = film.sound is not None and not heard
@@ -116,7 +116,7 @@ class Package:
     ) -> Sequence[Segment]:
         """Store sheets of small pictures of the smallest size; a film can do without them."""
         rung = film.ladder[0]
-        pieces = pieces_of(told, str(rung.short_side))
+        pieces = pieces_of(told, rung.track)
         grid = replace(film.grid, frames=samples_of(pieces))
         board = board_of(grid, rung.size)
         if board.count < _LEAST_TILES:
@@ -222,15 +222,15 @@ def faults(film: Film, told: Sequence[Mapping[str, Any]]) -> list[str]:
     for (number, (_, after)), (following, (first, _)) in pairwise(sorted(seams.items())):
         if following != number + 1 or after != first:
             found.append(f"chunk {number} does not meet chunk {following}")
-    for rung in film.ladder:
-        pieces = pieces_of(told, str(rung.short_side))
+    for track in (rung.track for rung in film.rungs):
+        pieces = pieces_of(told, track)
         if len(pieces) != len(seams):
-            found.append(f"{len(pieces)} pieces of {rung.short_side}, not {len(seams)}")
+            found.append(f"{len(pieces)} pieces of {track}, not {len(seams)}")
         if len({piece["head"] for piece in pieces}) > 1:
-            found.append(f"the heads of {rung.short_side} differ")
+            found.append(f"the heads of {track} differ")
         frames = samples_of(pieces)
         if film.grid.frames and frames != film.grid.frames:
-            found.append(f"{frames} pictures of {rung.short_side}, not {film.grid.frames}")
+            found.append(f"{frames} pictures of {track}, not {film.grid.frames}")
     return found
 
 

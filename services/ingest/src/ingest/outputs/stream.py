@@ -12,6 +12,7 @@ from typing import Any
 
 from ingest.film import cmaf
 from ingest.film.chunk import ChunkPlan, chunk_command, seam_of, ssims_in
+from ingest.film.codecs import CODECS, H264
 from ingest.film.film import Film, chunk_of
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of, sound_command
@@ -27,6 +28,7 @@ from media_contracts.warnings import WarningCode
 from media_records.files import EARLY_SOUND, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
+from media_runtime.errors import PermanentError
 from media_runtime.media.colour import Filter
 from media_runtime.media.ffmpeg import FfmpegError
 from media_runtime.storage.keys import output_key
@@ -116,12 +118,14 @@ class MakeChunk:
         """Make and store the chunk; what does not fit leads to the film in one piece."""
         job = Job(asset, Film.of(task.params["film"]), source, folder)
         chunk = chunk_of(task.params["chunk"])
-        ladder = job.film.ladder[slice(*task.params["rungs"])]
+        ladder = job.film.rungs[slice(*task.params["rungs"])]
         try:
             with timed("transcode"):
                 said = await self._encode(job, chunk, ladder)
-        except FfmpegError as error:
-            if error.code != ErrorCode.TRANSCODE_FAILED:
+        except PermanentError as error:
+            # Whatever another codec fails at, H.264 is there to be watched.
+            is_further = any(rung.codec != H264 for rung in ladder)
+            if not is_further and error.code != ErrorCode.TRANSCODE_FAILED:
                 raise
             return _in_one_piece(task, "failed")
         pieces, faults = await asyncio.to_thread(_read, job, chunk, ladder, said)
@@ -160,6 +164,8 @@ class MakeChunk:
             chunk_command(job.source, job.folder, plan, self._transcoder.input_options),
             seconds=float(chunk.frames / rate),
             begins_at=float(chunk.first / rate),
+            tells=ladder[0].codec == H264,
+            times=max(CODECS[rung.codec].times for rung in ladder),
         )
 
 
@@ -285,10 +291,10 @@ def _read_whole(job: Job, said: str) -> list[Piece]:
 
 
 def _piece(job: Job, rung: Rung, ssim: float | None) -> Piece:
-    path = job.folder / f"{rung.short_side}.mp4"
+    path = job.folder / f"{rung.track}.mp4"
     found = cmaf.read(path.read_bytes())
     seconds = found.ticks / found.timescale
-    return Piece(str(rung.short_side), path, found, seconds, rung, job.film.grid.rate, ssim)
+    return Piece(rung.track, path, found, seconds, rung, job.film.grid.rate, ssim)
 
 
 def _playable(task: Task, job: Job, chunk: Chunk) -> Sequence[AssetPlayable]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,7 @@ _MOST_ATTEMPTS = 1000
 # Decoding begins this much before what is asked for, at most.
 _RUN_UP_SECONDS = 30.0
 _CORES = 3
+_STALL_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,14 @@ class Transcoder:
         seconds: float | None,
         begins_at: float = 0.0,
         tells: bool = True,
+        times: float = 1,
     ) -> str:
         """
         Run ffmpeg's *command*, which makes *seconds* of the film, from *begins_at* on.
 
-        Return its last words. Clients are told how much there is of pictures. Raises as
-        Ffmpeg.run() does, but PermanentError for what takes too long: a second try would take as
-        long.
+        Return its last words. Clients are told how much there is of pictures. It may take so many
+        *times* as long as H.264. Raises as Ffmpeg.run() does, but PermanentError for what takes too
+        long: a second try would take as long.
         """
         settings, asset, film = self._settings, job.asset, job.film
         started = time.monotonic()
@@ -89,11 +92,17 @@ class Transcoder:
                 writes=job.folder,
                 # The limit is meant for all cores, and a chunk has one.
                 timeout_seconds=min(
-                    _CORES * transcode_limit_seconds(seconds), settings.transcode_max_seconds
+                    _CORES * times * transcode_limit_seconds(seconds),
+                    settings.transcode_max_seconds,
                 ),
-                cpu_seconds=transcode_cpu_seconds(
-                    min(whole, lasts + _RUN_UP_SECONDS), film.frame_rate, film.seen
+                cpu_seconds=math.ceil(
+                    times
+                    * transcode_cpu_seconds(
+                        min(whole, lasts + _RUN_UP_SECONDS), film.frame_rate, film.seen
+                    )
                 ),
+                # Its first packet comes when it has seen many pictures.
+                stall_seconds=_STALL_SECONDS * times,
                 # All sizes together take about twice what the largest does.
                 max_bytes=2 * most_output_bytes(asset.size),
                 niceness=settings.transcode_niceness,

@@ -6,16 +6,17 @@ One whose packets cannot be believed is made in one piece, and so is one whose c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from ingest.domain import Size, fit_video
 from ingest.film.chunk import film_filters
+from ingest.film.codecs import H264
 from ingest.film.film import Film, chunk_params
-from ingest.film.grid import Grid
-from ingest.film.ladder import Chunk, cut, rungs
+from ingest.film.grid import Grid, every
+from ingest.film.ladder import Chunk, Rung, cut, further_rungs, rungs
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of
 from ingest.outputs.source import Source
 from media_contracts import MediaKind, VideoOutput
@@ -31,9 +32,11 @@ _PRIORITIES = 10
 _LONG_SECONDS = 1.5
 _SOUND_COST, _PACKAGE_COST = 0.015, 0.2
 _UNKNOWN_FRAME_RATE = Fraction(30)
-_MOST_RATE = 60
 # 59.94 and 60 come with a little jitter of their clocks.
 _FAST = 61.0
+# What sizes of one codec have together to be made with one decode: 1080p. More would take more
+# memory than a worker has, and be lost with it.
+_PIXELS_A_TASK = 1920 * 1080
 
 
 def plan(outputs: Sequence[VideoOutput], source: Source) -> Sequence[NewTask]:
@@ -52,8 +55,16 @@ def whole_task(name: str, params: dict[str, Any], *, required: bool, priority: i
     film = Film.of(params["film"])
     seconds = film.duration_seconds or 0
     frames = round(seconds * film.grid.rate)
+    params = {**params, "name": name}
+    if film.further:
+        # Two decodes of it could not be proven to be one film.
+        left_out = WarningCode.CODECS_LEFT_OUT.value
+        params |= {
+            "film": replace(film, further=()).params(),
+            "warnings": [*params["warnings"], left_out],
+        }
     return NewTask(
-        f"{name}-whole", WHOLE, Pool.ENCODE, {**params, "name": name},
+        f"{name}-whole", WHOLE, Pool.ENCODE, params,
         required=required, priority=priority, cost_seconds=film.cost(frames, film.ladder),
     )  # fmt: skip
 
@@ -81,14 +92,17 @@ class _Planner:
             max_long_side=output.max_long_side,
             max_short_side=output.max_short_side,
         )
-        rate = source.grid.rate if source.grid else _rate(source.frame_rate)
+        grid = source.grid.at_most(output.max_frame_rate) if source.grid else None
+        rate = grid.rate if grid else _rate(source.frame_rate, output.max_frame_rate)
+        ladder = rungs(size, output.short_sides, rate)
         self._output = output
-        self._grid = source.grid
+        self._grid = grid
         self.film = Film(
             track=video.index,
             filters=film_filters(video, size),
-            grid=source.grid or Grid(rate, 0, Fraction(0), 0),
-            ladder=rungs(size, output.short_sides, rate),
+            grid=grid or Grid(rate, 0, Fraction(0), 0),
+            ladder=ladder,
+            further=further_rungs(ladder, output.codecs),
             preset=output.preset,
             crf=output.crf,
             seen=Size(source.width, source.height),
@@ -104,14 +118,23 @@ class _Planner:
             "film": self.film.params(),
             "tells": tells,
             "changes_size": video.changes_size,
-            "warnings": [WarningCode.FRAME_RATE_REDUCED.value]
-            if (source.frame_rate or 0) > _FAST
-            else [],
+            "warnings": [code.value for code in self._warnings(source)],
         }
         self._priority = output.priority * _PRIORITIES
 
+    def _warnings(self, source: Source) -> Iterator[WarningCode]:
+        if (source.frame_rate or 0) > _FAST:
+            yield WarningCode.FRAME_RATE_REDUCED
+        if {H264, *(one.codec for one in self.film.further)} != set(self._output.codecs):
+            yield WarningCode.CODECS_LEFT_OUT
+
     def tasks(self) -> Sequence[NewTask]:
-        """Return its tasks."""
+        """
+        Return its tasks, in the order in which they are done.
+
+        All of one film come before those of the next one: that films become ready one by one is
+        worth more than H.264 of all of them before any other codec.
+        """
         output, grid = self._output, self._grid
         if grid is None or grid.faults:
             return [
@@ -119,10 +142,16 @@ class _Planner:
                     output.name, self._params, required=output.required, priority=self._priority
                 )
             ]
-        first, *others = cut(grid)
+        chunks = cut(grid)
+        first, *others = chunks
         made = [*self._beginning(first), *(self._chunk(one) for one in others)]
         if self.film.sound and packets_of(grid) > EARLY_PACKETS:
             made.append(self._sound(float(grid.seconds)))
+        made += [
+            self._chunk(chunk, rungs_from=begin, rungs_to=end)
+            for begin, end in _together(self.film)
+            for chunk in chunks
+        ]
         package = package_task(
             output.name, self._params, tuple(one.name for one in made),
             required=output.required, priority=self._priority,
@@ -146,6 +175,7 @@ class _Planner:
         is_early: bool = False,
     ) -> NewTask:
         end = len(self.film.ladder) if rungs_to is None else rungs_to
+        ladder = self.film.rungs[rungs_from:end]
         params = {
             **self._params,
             "chunk": chunk_params(chunk),
@@ -153,11 +183,14 @@ class _Planner:
             "is_early": is_early,
         }
         kind = "early" if is_early else CHUNK
+        name = "early" if is_early else f"{chunk.number:04}"
+        if rungs_from >= len(self.film.ladder):
+            name = f"{ladder[-1].track}-{name}"
         return NewTask(
-            f"{self._output.name}-{'early' if is_early else f'{chunk.number:04}'}",
+            f"{self._output.name}-{name}",
             CHUNK, Pool.ENCODE, params,
             required=self._output.required, priority=self._priority + _STEPS[kind],
-            cost_seconds=self.film.cost(chunk.frames, self.film.ladder[rungs_from:end]),
+            cost_seconds=self.film.cost(chunk.frames, ladder),
         )  # fmt: skip
 
     def _sound(self, seconds: float) -> NewTask:
@@ -175,14 +208,27 @@ def _square_size(source: Source, video: VideoStream) -> Size:
     return Size(max(1, round(source.width * source.pixel_aspect)), max(1, source.height))
 
 
-def _rate(frame_rate: float | None) -> Fraction:
+def _together(film: Film) -> list[tuple[int, int]]:
+    """Return from where to where sizes of the same further codec are made with one decode."""
+    first, found, pixels = len(film.ladder), list[tuple[int, int]](), 0
+    before: Rung | None = None
+    for number, rung in enumerate(film.further, start=first):
+        pixels += rung.pixels
+        if before is None or before.codec != rung.codec or pixels > _PIXELS_A_TASK:
+            found.append((number, number + 1))
+            pixels = rung.pixels
+        else:
+            found[-1] = (found[-1][0], number + 1)
+        before = rung
+    return found
+
+
+def _rate(frame_rate: float | None, most: int) -> Fraction:
     """Return how many frames a second are made of a film whose packets say nothing."""
-    if not frame_rate:
-        return _UNKNOWN_FRAME_RATE
-    rate = Fraction(frame_rate).limit_denominator(1001)
-    while rate > _FAST:
-        rate /= 2
-    return min(rate, Fraction(_MOST_RATE))
+    rate = _UNKNOWN_FRAME_RATE
+    if frame_rate:
+        rate = Fraction(frame_rate).limit_denominator(1001)
+    return min(rate / every(rate, most), Fraction(most))
 
 
 def without_sound(film: Film) -> Film:
@@ -191,5 +237,5 @@ def without_sound(film: Film) -> Film:
 
 
 def in_one_piece(film: Film) -> Film:
-    """Return *film* as it is made without a grid."""
-    return replace(film, grid=Grid(film.grid.rate, 0, Fraction(0), 0))
+    """Return *film* as it is made without a grid, in H.264 alone."""
+    return replace(film, grid=Grid(film.grid.rate, 0, Fraction(0), 0), further=())
