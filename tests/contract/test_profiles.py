@@ -57,8 +57,8 @@ def test_what_is_stored_says_all_that_a_later_default_could_change():
     ]  # fmt: skip
     (video, card) = json.loads(profile.body())["outputs"]
     assert set(video) == {
-        "name", "required", "priority", "type", "codec", "maxLongSide", "maxShortSide", "crf",
-        "preset", "shortSides", "loudness",
+        "name", "required", "priority", "type", "codecs", "maxLongSide", "maxShortSide", "crf",
+        "preset", "shortSides", "loudness", "maxFrameRate",
     }  # fmt: skip
     assert (card["kind"], card["fit"], card["sources"]) == (
         "picture", "inside", ["audio", "image", "video"],
@@ -113,6 +113,14 @@ REFUSED = {
     "with the name of a film's piece": (
         written(VIDEO, {**CARD, "name": "video-early"}), "begin with that of a video",
     ),
+    "without the codec that all know": (
+        written({**VIDEO, "codecs": ["av1", "h264"]}), "The first codec of a video is h264",
+    ),
+    "without any codec": (written({**VIDEO, "codecs": []}), "The first codec of a video is h264"),
+    "with a codec twice": (written({**VIDEO, "codecs": ["h264", "av1", "av1"]}), "codec once"),
+    "with an unknown codec": (written({**VIDEO, "codecs": ["h264", "vp9"]}), "codecs.1"),
+    "with a rate of nothing": (written({**VIDEO, "maxFrameRate": 0}), "maxFrameRate"),
+    "with a rate too high": (written({**VIDEO, "maxFrameRate": 120}), "maxFrameRate"),
     "with more sizes than are made": (
         written({**VIDEO, "shortSides": [*range(100, 109)]}), "shortSides",
     ),

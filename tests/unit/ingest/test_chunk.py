@@ -110,6 +110,22 @@ async def test_joined_chunks_have_each_picture_once(tmp_path, name, rate, option
     assert all(before[1] == after[0] for before, after in pairwise(seams))
 
 
+async def test_joined_chunks_of_a_lower_rate_have_every_second_picture(tmp_path):
+    path = film(tmp_path / "film.mkv", "50", "-bf", "2", "-g", "30", seconds=5)
+    grid = fit(*scanned(path)).at_most(30)
+    chunks = chunks_of(grid, 50)
+    assert (grid.rate, len(chunks)) == (25, 2)
+    folders = await made(path, tmp_path, grid, chunks)
+    wanted = pictures(path)[::2]
+    shown = [one for folder in folders for one in pictures(folder / "64.mp4")]
+    assert len(shown) == len(wanted) == 125
+    for number, seen in enumerate(shown):
+        nearest = min(range(len(wanted)), key=lambda n: apart(seen, wanted[n]))
+        assert nearest == number or apart(seen, wanted[number]) < 1
+    seams = [seam_of((folder / "seam").read_text()) for folder in folders]
+    assert all(before[1] == after[0] for before, after in pairwise(seams))
+
+
 async def test_the_same_chunk_has_the_same_bytes(tmp_path):
     path = film(tmp_path / "film.mp4", "25", seconds=5)
     grid = fit(*scanned(path))

@@ -177,3 +177,23 @@ def test_a_ladder_ends_with_its_film_and_has_what_is_clearly_smaller(size, sides
 def test_more_pictures_a_second_take_more_bits():
     usual, fast = (rungs(Size(640, 360), SIDES, Fraction(rate)) for rate in (30, 60))
     assert all(a.kbits_per_second < b.kbits_per_second for a, b in zip(usual, fast, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rate", "most", "made"),
+    [
+        ("50", 25, Fraction(25)),
+        ("60000/1001", 30, Fraction(30000, 1001)),
+        ("60", 24, Fraction(20)),
+        ("25", 24, Fraction(25, 2)),
+        ("25", 60, Fraction(25)),
+        ("30", 30, Fraction(30)),
+    ],
+)
+def test_a_lower_rate_is_every_second_frame_or_third(tmp_path, rate, most, made):
+    path = film(tmp_path / "film.mp4", rate)
+    whole = grid_of(path)
+    grid = whole.at_most(most)
+    assert grid.rate == made
+    assert abs(grid.seconds - whole.seconds) < 1 / made
+    assert made_by_ffmpeg(path, grid) == (grid.frames, grid.frames)

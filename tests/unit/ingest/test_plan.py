@@ -51,6 +51,61 @@ def test_a_film_gets_a_video_and_a_thumbnail():
     assert all(not task.needs for task in tasks.values() if task is not video)
 
 
+def with_video(**wanted):
+    return Profile(name="p", version=1, outputs=(VideoOutput(name="video", **wanted),))
+
+
+def test_other_codecs_are_made_after_h264_by_tasks_of_their_own():
+    tasks = plan(with_video(codecs=("h264", "hevc", "av1")), FILM)
+    usual = plan(with_video(), FILM)
+    names = [task.name for task in tasks]
+    further = [
+        f"video-{track}-{number:04}"
+        for track in ("720-hevc", "1080-hevc", "720-av1", "1080-av1")
+        for number in range(len(usual) - 3)
+    ]
+    assert names == [*(task.name for task in usual[:-1]), *further, "video"]
+    assert tasks[-1].needs == tuple(names[:-1])
+    by = by_name(tasks)
+    costs = [by[f"video-{track}0003"].cost_seconds for track in ("", "1080-hevc-", "1080-av1-")]
+    assert costs == sorted(costs)
+    assert max(task.priority for task in tasks) == by["video-0003"].priority
+    film = tasks[0].params["film"]
+    assert [track[4] for track in film["further"]] == ["hevc"] * 5 + ["av1"] * 5
+    assert by["video-1080-av1-0002"].params["rungs"] == [14, 15]
+    assert all(task.params["warnings"] == [] for task in tasks)
+
+
+def test_what_is_made_in_one_piece_is_h264_alone_and_says_so():
+    (task,) = plan(with_video(codecs=("h264", "hevc")), replace(FILM, grid=None))
+    assert task.params["film"]["further"] == []
+    assert task.params["warnings"] == ["codecs_left_out"]
+    (usual,) = plan(with_video(), replace(FILM, grid=None))
+    assert (usual.params["warnings"], usual.cost_seconds) == ([], task.cost_seconds)
+
+
+def test_a_film_too_small_for_a_codec_says_so():
+    tiny = replace(FILM, width=48, height=48)
+    tasks = plan(with_video(codecs=("h264", "av1")), tiny)
+    assert not any("av1" in task.name for task in tasks)
+    assert all(task.params["warnings"] == ["codecs_left_out"] for task in tasks)
+
+
+def test_a_lower_frame_rate_is_that_of_the_whole_plan():
+    (usual, slow) = (plan(with_video(**more), FILM) for more in ({}, {"max_frame_rate": 25}))
+    assert (usual[0].params["film"]["rate"], slow[0].params["film"]["rate"]) == ("30", "15")
+    frames = [sum(task.params["chunk"][2] for task in tasks
+                  if task.kind == "chunk" and task.params["rungs"][1] == 5)
+              for tasks in (usual, slow)]  # fmt: skip
+    assert frames == [1800, 900]
+    assert slow[0].params["warnings"] == [], "it is what was asked for"
+    (whole,) = plan(with_video(max_frame_rate=25), replace(FILM, grid=None))
+    assert whole.params["film"]["rate"] == "15"
+    (fast,) = plan(with_video(), replace(FILM, grid=None, frame_rate=120.0))
+    assert fast.params["film"]["rate"] == "60"
+    assert fast.params["warnings"] == ["frame_rate_reduced"]
+
+
 def test_an_image_gets_an_image_and_a_thumbnail_in_one_task():
     (task,) = plan(DEFAULT, PHOTO)
     wanted = {one["name"]: (one["width"], one["height"], one["fit"])

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ingest.film import cmaf
+from ingest.film import chunk as chunks
+from ingest.film import cmaf, codecs
 from ingest.film.film import Film, chunk_of, chunk_params
 from ingest.film.ladder import Chunk
 from ingest.film.scan import scan
@@ -20,6 +21,7 @@ from ingest.outputs.source import Source
 from ingest.outputs.video import plan
 from ingest.settings import IngestSettings
 from media_contracts import MediaKind, VideoOutput
+from media_contracts.warnings import WarningCode
 from media_records.files import Segment
 from media_records.tasks import NewTask
 from media_runtime.errors import PermanentError
@@ -66,9 +68,11 @@ async def source_of(path: Path) -> Source:
     )  # fmt: skip
 
 
-async def made_of(path: Path, folder: Path, source: Source | None = None) -> Made:
+async def made_of(
+    path: Path, folder: Path, source: Source | None = None, output: VideoOutput = OUTPUT
+) -> Made:
     making = Making(settings_in(folder), FFMPEG, folder / "made")
-    tasks = plan([OUTPUT], source or await source_of(path))
+    tasks = plan([output], source or await source_of(path))
     return await making.all(tasks, path, an_asset("video/mp4", 1_000_000))
 
 
@@ -82,7 +86,7 @@ def frames_of(made: Made, track: str) -> list[int]:
         for done in made.done.values()
         for file in done.files
         if isinstance(file, Segment) and file.track == track
-        for path in [made.files[file.name]]
+        if (path := made.files.get(file.name))
     )
     assert [number for number, _ in parts] == list(range(len(parts)))
     return [cmaf.read(path.read_bytes()).samples for _, path in parts]
@@ -101,6 +105,36 @@ async def test_the_pieces_of_a_film_are_all_of_it(tmp_path):
     assert info.duration_seconds == pytest.approx(26, abs=0.05)
     (told,) = made.done["video-early"].tells
     assert (told.seconds, told.duration_seconds) == (8, 26)
+
+
+EVERY = OUTPUT.model_copy(update={"codecs": ("h264", "hevc", "av1"), "short_sides": (64,)})
+
+
+async def test_a_film_in_every_codec_is_proven_in_every_codec(tmp_path):
+    path = filmed(tmp_path / "film.mp4", "-s", "176x98", "-an", seconds=11)
+    source = await source_of(path)
+    made = await made_of(path, tmp_path, source, EVERY)
+    assert kinds(made) == [
+        "video-early", "video-0001", "video-98-hevc-0000", "video-98-hevc-0001",
+        "video-98-av1-0000", "video-98-av1-0001", "video",
+    ]  # fmt: skip
+    for track in ("64", "98", "64-hevc", "98-hevc", "64-av1", "98-av1"):
+        assert frames_of(made, track) == [200, 75]
+    assert not made.warnings
+    assert (await FFMPEG.probe(made.files["video"])).video.codec == "h264"
+
+
+async def test_a_codec_that_fails_leads_to_the_film_in_h264(tmp_path, monkeypatch):
+    words = codecs.CODECS["av1"]
+    broken = replace(words, words=lambda *_: {"c:v": "libsvtav1", "preset": 99})
+    monkeypatch.setattr(codecs, "CODECS", {**codecs.CODECS, "av1": broken})
+    monkeypatch.setattr(chunks, "CODECS", codecs.CODECS)
+    path = filmed(tmp_path / "film.mp4", "-s", "176x98", seconds=3)
+    made = await made_of(path, tmp_path, await source_of(path), EVERY)
+    assert kinds(made)[-3:] == ["video-98-av1-0000", "video-whole", "video-whole-package"]
+    assert made.warnings == [WarningCode.CODECS_LEFT_OUT]
+    assert [frames_of(made, track) for track in ("64", "98")] == [[75], [75]]
+    assert not any("hevc" in name or "av1" in name for name in made.files)
 
 
 async def test_a_film_whose_clock_cannot_be_believed_is_made_in_one_piece(tmp_path):
@@ -179,14 +213,14 @@ def told(number: int, first: str, after: str | None, **tracks: int) -> dict[str,
     return {"number": number, "seam": [first, after], "files": files}
 
 
-def a_film() -> Film:
+def a_film(**more: Any) -> Film:
     params = {
         "track": 0, "filters": [], "rate": "25", "frames": 100, "origin": "0", "tick": 0,
         "ladder": [[48, 86, 48, 350], [72, 128, 72, 350]], "preset": "ultrafast", "crf": 23,
         "seen": [128, 72], "starts_at": 0.0, "sound": None, "loudness": -16.0,
         "claimed_seconds": None, "duration_seconds": 4.0, "frame_rate": 25.0,
     }  # fmt: skip
-    return Film.of(params)
+    return Film.of({**params, **more})
 
 
 WHOLE = [
@@ -222,8 +256,25 @@ def test_another_head_is_told():
     assert package.faults(a_film(), pieces) == ["the heads of 72 differ"]
 
 
+def test_pieces_of_every_codec_must_fit():
+    film = a_film(further=[[72, 128, 72, 192, "av1"]])
+    assert package.faults(film, WHOLE) == [
+        "0 pieces of 72-av1, not 2",
+        "0 pictures of 72-av1, not 100",
+    ]
+
+    def of_av1(number: int, first: str, after: str | None) -> dict[str, Any]:
+        return {"number": number, "seam": [first, after],
+                "files": {"72-av1": {"head": "h", "samples": 50}}}  # fmt: skip
+
+    assert package.faults(film, [*WHOLE, of_av1(0, "a", "b"), of_av1(1, "b", None)]) == []
+    assert package.faults(film, [*WHOLE, of_av1(0, "a", "x"), of_av1(1, "b", None)])[0] == (
+        "two decodes of one chunk differ"
+    )
+
+
 def test_what_tasks_know_of_a_film_survives_as_json():
-    film = a_film()
+    film = a_film(further=[[72, 128, 72, 192, "av1"]])
     assert Film.of(json.loads(json.dumps(film.params()))) == film
     for chunk in (Chunk(0, 0, 50), Chunk(3, 150, 50, Fraction(1001, 30))):
         assert chunk_of(json.loads(json.dumps(chunk_params(chunk)))) == chunk

@@ -43,8 +43,9 @@ class FileKind(StrEnum):
 
 class Track(Data):
     """
-    One size of a stream's pictures, or its sound, which has no width and height.
+    One size of a stream's pictures in one codec, or its sound, which has no width and height.
 
+    Its name says a codec that is not H.264: ``720-av1``.
     ``codec`` is as RFC 6381 writes it, sizes are in pixels and bytes, ``bits_per_second`` is the
     mean. ``ssim`` is how near its luma is to what was encoded, 1 of equal pictures: their mean.
     """
