@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 from media_contracts import MediaFile
@@ -17,7 +18,7 @@ def rows_of(made: Made) -> list[AssetFile]:
     """Return the rows of all segments, as the database returns them."""
     files: Sequence[MediaFile] = [one for done in made.done.values() for one in done.files]
     segments = [one for one in files if isinstance(one, Segment) and one.name in made.files]
-    ids = {"asset_id": uuid4(), "company_id": uuid4(), "attempt": 1}
+    ids: dict[str, Any] = {"asset_id": uuid4(), "company_id": uuid4(), "attempt": 1}
     return [
         AssetFile(**ids, **one.model_dump())
         for one in sorted(segments, key=lambda one: (one.track, one.part))

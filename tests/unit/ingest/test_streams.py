@@ -188,8 +188,8 @@ async def test_a_join_that_loses_pictures_is_no_film(tmp_path, monkeypatch, time
     """It is made in one piece instead, and where that fails as well it is none."""
     command, left = package.join_command, [times]
 
-    def losing(*arguments):
-        words = command(*arguments)
+    def losing(*arguments, **options):
+        words = command(*arguments, **options)
         left[0] -= 1
         return words if left[0] < 0 else [*words[:-1], "-frames:v", "90", words[-1]]
 

@@ -87,10 +87,12 @@ class MakeAudio:
         piece = await self._encoded(task, job)
         target = folder / "joined.mp4"
         with timed("join"):
-            await join(
-                self._ffmpeg, [piece.path], target, [piece.found.samples],
+            held = await join(
+                self._ffmpeg, [piece.path], target,
                 niceness=self._settings.transcode_niceness, ends_at=piece.found.ticks,
             )  # fmt: skip
+        if held != [piece.found.samples]:
+            raise PermanentError(ErrorCode.TRANSCODE_FAILED, detail=f"joined to {held} samples")
         warnings = check_made(piece.seconds, job.film.claimed_seconds, self._settings.limits)
         segments, _ = await self._pieces.stored(task, asset, [piece], 0)
         stream = task.params["stream"]
