@@ -8,20 +8,21 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import httpx
 from mediactl.client import MediaClient
 
+from bench.playable import playable
 from bench.report import Row
-from bench.stack import client, token, variable
+from bench.stack import client, drop
 from support.costly import jpeg_of_scans
-from support.media_files import make_photo, make_video
+from support.media_files import make_photo, make_video, run_ffmpeg
 from support.surroundings import Parts
 
 _FLOOD = 2000
 _CONNECTIONS = 12
 _SECONDS = 300
+_CHUNKS_SECONDS = 5
 Beside = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -30,7 +31,7 @@ def run(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = _files(folder)
-        return [
+        rows = [
             asyncio.run(_row(about, files[wanted], beside(files), rounds, target))
             for about, wanted, beside, target in (
                 ("a photo beside six progressive JPEGs of 100 scans", "photo", _scans, 10),
@@ -38,6 +39,7 @@ def run(rounds: int) -> list[Row]:
                 ("a photo after a pause of ingest, beside 2000 uploads", "photo", _flood, 3),
             )
         ]
+        return [*rows, asyncio.run(_long_film(files, rounds))]
 
 
 async def _row(about: str, file: Path, beside: Beside, rounds: int, target: float) -> Row:
@@ -56,6 +58,25 @@ async def _row(about: str, file: Path, beside: Beside, rounds: int, target: floa
     )
 
 
+async def _long_film(files: dict[str, Path], rounds: int) -> Row:
+    alone, crowded = [], []
+    for _ in range(rounds):
+        async with playable(files["clip"]) as waited:
+            alone.append(waited)
+        async with playable(files["hours"]):
+            # From then on its chunks are made by all workers.
+            await asyncio.sleep(_CHUNKS_SECONDS)
+            async with playable(files["clip"]) as waited:
+                crowded.append(waited)
+    return Row(
+        name="fairness: a clip is playable beside another's film of 2 h",
+        ours=f"{max(crowded):.1f} s at worst",
+        other=f"{sorted(alone)[len(alone) // 2]:.1f} s alone",
+        ratios=[one / other for one, other in zip(crowded, alone, strict=True)],
+        target="1.5 and a chunk's time",
+    )
+
+
 def _files(folder: Path) -> dict[str, Path]:
     scans = folder / "scans.jpg"
     scans.write_bytes(jpeg_of_scans(100))
@@ -65,7 +86,15 @@ def _files(folder: Path) -> dict[str, Path]:
         "video": make_video(folder / "video.mp4", size="640x360", seconds=2),
         "film": make_video(folder / "film.mp4", size="1920x1080", seconds=60),
         "scans": scans,
+        "clip": make_video(folder / "clip.mp4", size="1920x1080", seconds=10),
+        "hours": _hours(folder),
     }
+
+
+def _hours(folder: Path) -> Path:
+    minute = make_video(folder / "minute.mp4", size="1280x720", seconds=60)
+    run_ffmpeg("-stream_loop", "119", "-i", str(minute), "-c", "copy", str(folder / "hours.mp4"))
+    return folder / "hours.mp4"
 
 
 def _scans(files: dict[str, Path]) -> Beside:
@@ -75,7 +104,7 @@ def _scans(files: dict[str, Path]) -> Beside:
         async with client(company) as media:
             sent = [await _send(media, files["scans"]) for _ in range(6)]
             yield
-        await _drop(company, sent)
+        await drop(company, sent)
 
     return beside
 
@@ -90,7 +119,7 @@ def _films(files: dict[str, Path]) -> Beside:
                 await _until(media, sent[company], "processing")
         yield
         for company, asset_id in sent.items():
-            await _drop(company, [asset_id])
+            await drop(company, [asset_id])
 
     return beside
 
@@ -112,7 +141,7 @@ def _flood(files: dict[str, Path]) -> Beside:
             finally:
                 parts.start("ingest")
             yield
-        await _drop(company, sent)
+        await drop(company, sent)
 
     return beside
 
@@ -140,16 +169,3 @@ async def _until(media: MediaClient, asset_id: str, status: str) -> None:
             if found == "failed":
                 raise AssertionError(f"{asset_id} failed")
             await asyncio.sleep(0.02)
-
-
-async def _drop(company: UUID, assets: list[str]) -> None:
-    """Delete what is left, so that the next round begins with nothing."""
-    at_once = asyncio.Semaphore(_CONNECTIONS)
-    headers = {"Authorization": f"Bearer {token(company)}"}
-    async with httpx.AsyncClient(base_url=variable("MEDIA_URL"), headers=headers) as http:
-
-        async def drop(asset_id: str) -> None:
-            async with at_once:
-                (await http.delete(f"/api/media/assets/{asset_id}")).raise_for_status()
-
-        await asyncio.gather(*map(drop, assets))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import httpx
 from mediactl.client import MediaClient
 from mediactl.tokens import mint_token
+
+_CONNECTIONS = 12
 
 
 def token(company: UUID) -> str:
@@ -32,3 +37,16 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+async def drop(company: UUID, assets: Iterable[str]) -> None:
+    """Delete what is left, so that the next round begins with nothing."""
+    at_once = asyncio.Semaphore(_CONNECTIONS)
+    headers = {"Authorization": f"Bearer {token(company)}"}
+    async with httpx.AsyncClient(base_url=variable("MEDIA_URL"), headers=headers) as http:
+
+        async def one(asset_id: str) -> None:
+            async with at_once:
+                (await http.delete(f"/api/media/assets/{asset_id}")).raise_for_status()
+
+        await asyncio.gather(*map(one, assets))
