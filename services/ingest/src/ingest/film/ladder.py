@@ -20,7 +20,7 @@ _USUAL_RATE, _MORE = 33, 1.5
 _CLEARLY_SMALLER = 0.8
 _GOP_SECONDS = 2
 # The first is short, so that a film can be watched soon.
-_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS, _LEAST_CHUNKS = 8, 24, 6
+_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS, _LEAST_CHUNKS = 4, 24, 6
 # Decoding begins at a picture that stands alone, this much before the chunk: of open groups the
 # pictures right after it need those before.
 _RUN_UP_SECONDS = Fraction(1, 2)
