@@ -39,7 +39,7 @@ def by_name(tasks):
 
 def test_a_film_gets_a_video_and_a_thumbnail():
     tasks = by_name(plan(DEFAULT, FILM))
-    chunks = [f"video-{number:04}" for number in range(6)]
+    chunks = [f"video-{number:04}" for number in range(7)]
     assert set(tasks) == {"video-early", *chunks, "video-sound", "video", "pictures"}
     video, pictures = tasks["video"], tasks["pictures"]
     assert (video.pool, video.params["film"]["ladder"][-1][1:3]) == (Pool.ENCODE, [1920, 1080])

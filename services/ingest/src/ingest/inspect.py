@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from ingest import facts
+from ingest.film.grid import Grid
 from ingest.film.scan import scan
 from ingest.film.sound import Sound, candidates, choose, listen
 from ingest.look import look_closer
@@ -112,11 +113,8 @@ class Inspect:
     async def _film(
         self, info: MediaInfo, video: VideoStream, source: Path, found: Found, folder: Path
     ) -> Source:
-        sound = await self._heard(info, source, folder)
+        sound, grid = await self._read(info, source, folder)
         deaf = info.audio is not None and sound is None
-        grid = await scan(
-            self._ffmpeg, source, info, sound, most_seconds=self._settings.upload_max_seconds
-        )
         return Source(
             MediaKind.VIDEO,
             video.width,
@@ -134,6 +132,21 @@ class Inspect:
             starts_at=info.start_seconds,
             claimed_seconds=whole_seconds(info),
         )
+
+    async def _read(
+        self, info: MediaInfo, source: Path, folder: Path
+    ) -> tuple[Sound | None, Grid | None]:
+        """Return what can be heard, and the grid; both are found at the same time."""
+        most_seconds = self._settings.upload_max_seconds
+        try:
+            async with asyncio.TaskGroup() as both:
+                hearing = both.create_task(self._heard(info, source, folder))
+                scanning = both.create_task(
+                    scan(self._ffmpeg, source, info, hearing, most_seconds=most_seconds)
+                )
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
+        return hearing.result(), scanning.result()
 
     async def _sound_alone(
         self, info: MediaInfo, source: Path, found: Found, folder: Path

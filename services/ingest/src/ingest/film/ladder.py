@@ -20,7 +20,8 @@ _USUAL_RATE, _MORE = 33, 1.5
 _CLEARLY_SMALLER = 0.8
 _GOP_SECONDS = 2
 # The first is short, so that a film can be watched soon.
-_FIRST_CHUNK_SECONDS, _CHUNK_SECONDS, _LEAST_CHUNKS = 4, 24, 6
+_FIRST_CHUNK_SECONDS = 4
+_LEAST_CHUNK_SECONDS, _CHUNK_SECONDS, _LEAST_CHUNKS = 8, 24, 6
 # Decoding begins at a picture that stands alone, this much before the chunk: of open groups the
 # pictures right after it need those before.
 _RUN_UP_SECONDS = Fraction(1, 2)
@@ -97,7 +98,7 @@ def cut(grid: Grid) -> list[Chunk]:
     """Return the chunks of a film: one alone where its packets cannot be believed."""
     gop = gop_frames(grid.rate)
     # Of a short film they are short as well, so that no worker waits long for the last one.
-    usual = min(_CHUNK_SECONDS, max(_FIRST_CHUNK_SECONDS, int(grid.seconds / _LEAST_CHUNKS)))
+    usual = min(_CHUNK_SECONDS, max(_LEAST_CHUNK_SECONDS, int(grid.seconds / _LEAST_CHUNKS)))
     steps = [round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in
              (_FIRST_CHUNK_SECONDS, usual)]  # fmt: skip
     cuts = [0]

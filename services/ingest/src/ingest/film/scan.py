@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,12 +24,18 @@ _OUTLASTS_SECONDS = 0.25
 
 
 async def scan(
-    ffmpeg: Ffmpeg, source: Path, info: MediaInfo, sound: Sound | None, *, most_seconds: float
+    ffmpeg: Ffmpeg,
+    source: Path,
+    info: MediaInfo,
+    sound: Awaitable[Sound | None],
+    *,
+    most_seconds: float,
 ) -> Grid | None:
     """
     Return the grid of a film's frames; None where its packets cannot tell.
 
-    It lasts as long as picture and sound, and *most_seconds* and a little more at most.
+    It lasts as long as picture and *sound*, which may still be listened to meanwhile, and
+    *most_seconds* and a little more at most.
     """
     if info.video is None or info.video.changes_size:
         return None
@@ -59,7 +66,7 @@ async def scan(
         grid = await asyncio.to_thread(fit, packets, bases[0], lead=_lead(packets, bases[0], info))
     except ValueError:
         return None
-    end = _sound_ends(info, sound)
+    end = _sound_ends(info, await sound)
     if end is not None and end > grid.origin + grid.seconds + Fraction(_OUTLASTS_SECONDS):
         grid = grid.until(min(end, float(grid.origin) + most_seconds + 1))
     return None if grid.seconds > most_seconds + 1 else grid
