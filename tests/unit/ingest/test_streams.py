@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from dataclasses import replace
 from fractions import Fraction
@@ -14,7 +13,7 @@ from ingest.film import chunk as chunks
 from ingest.film import cmaf, codecs
 from ingest.film.film import Film, chunk_of, chunk_params
 from ingest.film.ladder import Chunk
-from ingest.film.scan import scan
+from ingest.film.scan import grid_of, packets_in
 from ingest.film.sound import candidates, choose
 from ingest.outputs import package
 from ingest.outputs import stream as streams
@@ -61,7 +60,8 @@ async def source_of(path: Path) -> Source:
     info = await FFMPEG.probe(path)
     assert info.video is not None
     sound = choose(candidates(info.audio_streams), {})
-    grid = await scan(FFMPEG, path, info, asyncio.sleep(0, sound), most_seconds=3600)
+    packets = await packets_in(FFMPEG, path, info)
+    grid = packets and grid_of(packets, info, sound, most_seconds=3600)
     return Source(
         MediaKind.VIDEO, info.video.width, info.video.height, frame_rate=info.video.frame_rate,
         duration_seconds=info.duration_seconds, video=info.video, sound=sound, grid=grid,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ingest import facts
 from ingest.film.grid import Grid
-from ingest.film.scan import scan
+from ingest.film.scan import grid_of, packets_in
 from ingest.film.sound import Sound, candidates, choose, listen
 from ingest.look import look_closer
 from ingest.metrics import timed
@@ -31,6 +31,7 @@ from media_records.profiles import profile_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_records.work import Reader
+from media_runtime import background
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.info import MediaInfo, VideoStream
@@ -137,16 +138,15 @@ class Inspect:
         self, info: MediaInfo, source: Path, folder: Path
     ) -> tuple[Sound | None, Grid | None]:
         """Return what can be heard, and the grid; both are found at the same time."""
+        reading = packets_in(self._ffmpeg, source, info)
+        hearing = self._heard(info, source, folder)
+        async with background.running(reading=reading, hearing=hearing) as both:
+            packets, sound = await asyncio.gather(*both)
+        if packets is None:
+            return sound, None
         most_seconds = self._settings.upload_max_seconds
-        try:
-            async with asyncio.TaskGroup() as both:
-                hearing = both.create_task(self._heard(info, source, folder))
-                scanning = both.create_task(
-                    scan(self._ffmpeg, source, info, hearing, most_seconds=most_seconds)
-                )
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from failed
-        return hearing.result(), scanning.result()
+        grid = await asyncio.to_thread(grid_of, packets, info, sound, most_seconds=most_seconds)
+        return sound, grid
 
     async def _sound_alone(
         self, info: MediaInfo, source: Path, found: Found, folder: Path

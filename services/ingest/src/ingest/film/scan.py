@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Awaitable
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,20 +22,16 @@ _TIME_BASE = re.compile(r"(\d+)/([1-9]\d*)")
 _OUTLASTS_SECONDS = 0.25
 
 
-async def scan(
-    ffmpeg: Ffmpeg,
-    source: Path,
-    info: MediaInfo,
-    sound: Awaitable[Sound | None],
-    *,
-    most_seconds: float,
-) -> Grid | None:
-    """
-    Return the grid of a film's frames; None where its packets cannot tell.
+@dataclass(frozen=True)
+class Packets:
+    """All packets of a film's pictures, with times in units of ``base`` seconds."""
 
-    It lasts as long as picture and *sound*, which may still be listened to meanwhile, and
-    *most_seconds* and a little more at most.
-    """
+    packets: list[Packet]
+    base: Fraction
+
+
+async def packets_in(ffmpeg: Ffmpeg, source: Path, info: MediaInfo) -> Packets | None:
+    """Return the packets of a film's pictures; None where they do not tell of a grid."""
     if info.video is None or info.video.changes_size:
         return None
     packets: list[Packet] = []
@@ -60,13 +55,22 @@ async def scan(
         cpu_seconds=_cpu_seconds(source),
         most_lines=_MOST_PACKETS,
     )  # fmt: skip
-    if not is_all or not bases or not bases[0]:
-        return None
+    return Packets(packets, bases[0]) if is_all and bases and bases[0] else None
+
+
+def grid_of(
+    found: Packets, info: MediaInfo, sound: Sound | None, *, most_seconds: float
+) -> Grid | None:
+    """
+    Return the grid of a film's frames; None where its packets cannot tell.
+
+    It lasts as long as picture and sound, and *most_seconds* and a little more at most.
+    """
     try:
-        grid = await asyncio.to_thread(fit, packets, bases[0], lead=_lead(packets, bases[0], info))
+        grid = fit(found.packets, found.base, lead=_lead(found.packets, found.base, info))
     except ValueError:
         return None
-    end = _sound_ends(info, await sound)
+    end = _sound_ends(info, sound)
     if end is not None and end > grid.origin + grid.seconds + Fraction(_OUTLASTS_SECONDS):
         grid = grid.until(min(end, float(grid.origin) + most_seconds + 1))
     return None if grid.seconds > most_seconds + 1 else grid

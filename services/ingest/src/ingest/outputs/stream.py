@@ -28,6 +28,7 @@ from media_contracts.warnings import WarningCode
 from media_records.files import EARLY_SOUND, WHOLE_SOUND, Segment
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
+from media_runtime import background
 from media_runtime.errors import PermanentError
 from media_runtime.media.colour import Filter
 from media_runtime.media.ffmpeg import FfmpegError
@@ -119,9 +120,13 @@ class MakeChunk:
         job = Job(asset, Film.of(task.params["film"]), source, folder)
         chunk = chunk_of(task.params["chunk"])
         ladder = job.film.rungs[slice(*task.params["rungs"])]
+        is_early = task.params["is_early"]
+        encoding = self._encode(job, chunk, ladder)
+        sounding = self._early_sound(job, is_wanted=is_early)
         try:
             with timed("transcode"):
-                said = await self._encode(job, chunk, ladder)
+                async with background.running(encoding=encoding, sounding=sounding) as both:
+                    said, sound = await asyncio.gather(*both)
         except PermanentError as error:
             # Whatever another codec fails at, H.264 is there to be watched.
             is_further = any(rung.codec != H264 for rung in ladder)
@@ -131,16 +136,9 @@ class MakeChunk:
         pieces, faults = await asyncio.to_thread(_read, job, chunk, ladder, said)
         if faults:
             return _in_one_piece(task, "unproven", faults)
-        warnings: Sequence[WarningCode] = ()
-        if task.params["is_early"] and job.film.sound:
-            is_all = packets_of(job.film.grid) <= EARLY_PACKETS
-            # How loud all of a long film is would take too long to hear.
-            louder = await self._transcoder.louder(job) if is_all else ()
-            sound = await make_sound(
-                self._transcoder, job, EARLY_SOUND, packets=EARLY_PACKETS, louder=louder
-            )
-            pieces += [sound] if sound else []
-            warnings = (WarningCode.SOUND_LEFT_OUT,) if is_all and not sound else ()
+        pieces += [sound] if sound else []
+        is_deaf = is_early and job.film.sound and not sound and _is_heard_early(job.film)
+        warnings = (WarningCode.SOUND_LEFT_OUT,) if is_deaf else ()
         segments, told = await self._pieces.stored(task, asset, pieces, chunk.number)
         result = {
             "stream": task.params["stream"],
@@ -150,6 +148,15 @@ class MakeChunk:
         }
         return Done(
             segments, result=result, tells=_playable(task, job, chunk), warnings=warnings, more=True
+        )
+
+    async def _early_sound(self, job: Job, *, is_wanted: bool) -> Piece | None:
+        if not is_wanted or job.film.sound is None:
+            return None
+        # How loud all of a long film is would take too long to hear.
+        louder = await self._transcoder.louder(job) if _is_heard_early(job.film) else ()
+        return await make_sound(
+            self._transcoder, job, EARLY_SOUND, packets=EARLY_PACKETS, louder=louder
         )
 
     async def _encode(self, job: Job, chunk: Chunk, ladder: Sequence[Rung]) -> str:
@@ -259,6 +266,11 @@ async def make_sound(
         return None
     found = await asyncio.to_thread(lambda: cmaf.read(target.read_bytes()))
     return Piece(track, target, found, found.ticks / found.timescale) if found.samples else None
+
+
+def _is_heard_early(film: Film) -> bool:
+    """Whether the sound that goes with the first chunk is all of it."""
+    return packets_of(film.grid) <= EARLY_PACKETS
 
 
 def _read(
