@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
 import subprocess
 import tempfile
@@ -12,10 +13,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 from mediactl.client import Event
 
 from bench.report import Row
-from bench.stack import client, drop
+from bench.stack import client, drop, variable
+from support.eventually import eventually
 
 _PICTURES = "testsrc2=size=1920x1080:rate=30:duration=10,noise=alls=8:allf=t"
 _SHORT = (
@@ -26,6 +29,7 @@ _SHORT = (
 _LONG_TIMES = 180
 _LONG_EACH = 3
 _SECONDS = 300
+_RUNNING = re.compile(r"^ingest_tasks_running\{.*\} [1-9]", re.MULTILINE)
 
 
 def run(rounds: int) -> list[Row]:
@@ -44,6 +48,7 @@ def run(rounds: int) -> list[Row]:
 async def _row(about: str, film: Path, rounds: int) -> Row:
     waits = []
     for _ in range(rounds):
+        await _until_idle()
         async with playable(film) as waited:
             waits.append(waited)
     waits.sort()
@@ -79,6 +84,16 @@ async def playable(film: Path) -> AsyncIterator[float]:
         listening.cancel()
     yield taken
     await drop(company, [str(grant["assetId"])])
+
+
+async def _until_idle() -> None:
+    """Wait until no worker of ingest is left with what was deleted."""
+    async with httpx.AsyncClient() as http:
+
+        async def is_idle() -> bool:
+            return not _RUNNING.search((await http.get(variable("INGEST_METRICS_URL"))).text)
+
+        await eventually(is_idle, timeout=_SECONDS)
 
 
 async def _until(told: asyncio.Queue[Event], wanted: Callable[[Event], bool]) -> None:
