@@ -528,8 +528,7 @@ async def killed_in_mid_chunk(run: Run) -> None:
     clip = media.long_clip(16.0)
     kills, lost, made = run.scale.of(50, 2), 0, dict[int, int]()
     await run.harness.restart("ingest", usual)
-    done = 0
-    while done < kills:
+    while run.hits.total() < kills:
         if not await _unfinished(run):
             await run.load(1, samples=[clip])
         pieces = await _pieces(run)
@@ -542,7 +541,6 @@ async def killed_in_mid_chunk(run: Run) -> None:
         pieces = await _pieces(run)
         made |= {one["id"]: one["fence"] for one in pieces if one["state"] == "done"}
         lost += sum(one["state"] == "running" for one in pieces)
-        done += 1
         await run.harness.start("ingest", usual)
     await run.settled(600)
     await run.harness.restart("ingest")
