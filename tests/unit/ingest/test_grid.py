@@ -122,6 +122,21 @@ def test_times_that_cannot_be_believed_are_told(tmp_path):
         fit([], Fraction(1, 25))
 
 
+@pytest.mark.parametrize(
+    ("rate", "made"),
+    [
+        ("120000/1001", "60000/1001"), ("240000/1001", "60000/1001"), ("90", "45"), ("144", "48"),
+        ("180", "60"), ("27", "27"), ("25/2", "25/2"), ("30000/1001", "30000/1001"),
+    ],
+)  # fmt: skip
+def test_a_clock_of_milliseconds_does_not_change_the_rate(rate, made):
+    times = [round(n / Fraction(rate) * 1000) for n in range(round(19 * Fraction(rate)))]
+    packets = [Packet(time, time, 0, is_key=n % 50 == 0) for n, time in enumerate(times)]
+    grid = fit(packets, Fraction(1, 1000))
+    assert (grid.rate, grid.doubled) == (Fraction(made), 0)
+    assert grid.frames + grid.dropped == len(times)
+
+
 def test_an_hour_is_reckoned_in_a_moment(tmp_path):
     packets = [Packet(n * 3003, n * 3003, 3003, is_key=n % 250 == 0) for n in range(108_000)]
     grid = fit(packets, Fraction(1, 90_000))

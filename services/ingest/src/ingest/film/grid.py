@@ -19,6 +19,7 @@ from statistics import median_low
 _USUAL = (
     Fraction(24000, 1001), Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(30),
     Fraction(48), Fraction(50), Fraction(60000, 1001), Fraction(60),
+    Fraction(100), Fraction(120000, 1001), Fraction(120), Fraction(240000, 1001), Fraction(240),
 )  # fmt: skip
 _MOST_FRAMES_A_SECOND = 60
 # A usual rate is that of a film whose step, or whose average, is so close to it.
@@ -155,32 +156,65 @@ def _best(
     times: Sequence[int], end: int, time_base: Fraction, step: Fraction
 ) -> tuple[Fraction, Fraction, _Counted]:
     """Return the rate, by how much it is shifted, and what becomes of the pictures."""
-    found = []
     ticks = [time - times[0] for time in times]
-    for rate in _candidates(times, time_base, step):
-        for eighths in _PHASES:
-            phase = Fraction(eighths, 8) / rate
-            counted, off = _count(ticks, end, rate * time_base, phase * rate)
-            on_grid = round(off, 2) if off < _ON_GRID else 1.0
-            changed = counted.doubled + counted.dropped
-            found.append(((on_grid, changed, round(off, 2), abs(eighths)), rate, phase, counted))
-    _, rate, phase, counted = min(found, key=lambda one: one[0])
-    return rate, phase, counted
+    usual, others = _candidates(times, time_base, step)
+    tried = [one for rate in usual or others for one in _tries(ticks, end, time_base, rate)]
+    if not any(one.is_on_grid for one in tried):
+        # Nobody's rate, but this film's: where all of it is there, and not on average alone.
+        more = [one for rate in others for one in _tries(ticks, end, time_base, rate)]
+        tried += [one for one in more if one.is_on_grid]
+    best = min(tried, key=lambda one: one.order)
+    each = every(best.rate, _MOST_FRAMES_A_SECOND)
+    rate = best.rate / each
+    if each == 1:
+        return rate, best.phase, best.counted
+    counted, _ = _count(ticks, end, rate * time_base, best.phase * rate)
+    return rate, best.phase, counted
 
 
-def _candidates(times: Sequence[int], time_base: Fraction, step: Fraction) -> list[Fraction]:
+@dataclass(frozen=True)
+class _Try:
+    rate: Fraction
+    phase: Fraction
+    counted: _Counted
+    off: float
+
+    @property
+    def is_on_grid(self) -> bool:
+        return self.off < _ON_GRID
+
+    @property
+    def order(self) -> tuple[float, int, float, Fraction]:
+        on_grid = round(self.off, 2) if self.is_on_grid else 1.0
+        changed = self.counted.doubled + self.counted.dropped
+        return on_grid, changed, round(self.off, 2), abs(self.phase * self.rate)
+
+
+def _tries(ticks: Sequence[int], end: int, time_base: Fraction, rate: Fraction) -> Iterator[_Try]:
+    for eighths in _PHASES:
+        phase = Fraction(eighths, 8) / rate
+        counted, off = _count(ticks, end, rate * time_base, phase * rate)
+        yield _Try(rate, phase, counted, off)
+
+
+def _candidates(
+    times: Sequence[int], time_base: Fraction, step: Fraction
+) -> tuple[list[Fraction], list[Fraction]]:
+    """Return the usual rates that this may be, and its very own."""
     span = (times[-1] - times[0]) * time_base
     average = Fraction(len(times) - 1) / span if span else Fraction(25)
     step = max(step, _LEAST_STEP)
-    near = [
+    usual = [
         rate
         for rate in _USUAL
         if abs(rate * step - 1) < _NEAR_STEP or abs(rate / average - 1) < _NEAR_AVERAGE
     ]
-    found = near or [(1 / step).limit_denominator(1001)]
-    while min(found) > _MOST_FRAMES_A_SECOND:
-        found = [rate / 2 for rate in found]
-    return found
+    others = [1 / step]
+    # A clock that counts milliseconds has no steps of 8.34 of them.
+    if span and abs(1 / average - step) <= time_base:
+        others.append(average)
+    whole = [Fraction(round(rate)) for rate in others if rate >= 1]
+    return usual, [*whole, *(rate.limit_denominator(1001) for rate in others)]
 
 
 def _count(
