@@ -14,7 +14,7 @@ from media_contracts.envelope import (
     derived_id,
     new_event,
 )
-from media_contracts.files import FileKind, Fit, MediaFile, MediaKind, Stream, Track
+from media_contracts.files import FileKind, Fit, MediaFile, MediaKind, Stream, Text, Track
 from media_contracts.messages import (
     AssetPlayable,
     AssetProgressed,
@@ -33,7 +33,7 @@ from media_contracts.messages import (
     WarningInfo,
     played_or_shown,
 )
-from media_contracts.probe import Colour, Probe, SoundTrack
+from media_contracts.probe import Colour, Probe, SoundTrack, TextTrack
 from media_contracts.profiles import AudioOutput, PictureOutput, Profile, ProfileRef, VideoOutput
 from media_contracts.topics import (
     DLQ_MAX_MESSAGE_BYTES,
@@ -86,6 +86,8 @@ __all__ = [
     "SoundTrack",
     "Stage",
     "Stream",
+    "Text",
+    "TextTrack",
     "ThumbnailFailed",
     "ThumbnailMade",
     "ThumbnailRequested",

@@ -37,6 +37,8 @@ class FileKind(StrEnum):
     AUDIO = "audio"
     THUMBNAIL = "thumbnail"
     PICTURE = "picture"
+    TEXT = "text"
+    """What is said or written in a video, as WebVTT in one language."""
     SEGMENT = "segment"
     """A piece of a stream, which players find in its manifests."""
 
@@ -67,12 +69,27 @@ class Stream(Data):
     tracks: list[Track] = Field(min_length=1)
 
 
+class Text(Data):
+    """
+    What a text of a video is, as its file says.
+
+    ``language`` is a tag of BCP 47, ``und`` where it is unknown. A text that is ``forced`` is for
+    all who watch, whatever they have chosen; a ``default`` one is shown unless they choose another.
+    """
+
+    language: str = Field(default="und", min_length=2, max_length=35, examples=["en"])
+    title: str | None = Field(default=None, min_length=1)
+    forced: bool = False
+    default: bool = False
+    hearing_impaired: bool = False
+
+
 class MediaFile(Data):
     """
     One stored file. Its name is unique within an attempt. Sizes are in bytes and pixels.
 
     ``kind`` is one of FileKind, to which later versions add. ``sha256`` (hexadecimal) is set where
-    the bytes were hashed.
+    the bytes were hashed, ``text`` where it is one.
     """
 
     name: str = Field(min_length=1, examples=["video"])
@@ -84,3 +101,4 @@ class MediaFile(Data):
     width: int | None = Field(default=None, gt=0)
     height: int | None = Field(default=None, gt=0)
     duration_seconds: float | None = Field(default=None, ge=0)
+    text: Text | None = None

@@ -27,6 +27,13 @@ class SoundTrack(Data):
     layout: str | None = None
 
 
+class TextTrack(Data):
+    """One track of text, or of pictures of text. ``language`` is a tag of BCP 47."""
+
+    codec: str
+    language: str = "und"
+
+
 class Probe(Data):
     """
     What a file is. ``width`` and ``height`` are in pixels as people see it.
@@ -45,3 +52,4 @@ class Probe(Data):
     frames: int | None = Field(default=None, ge=0)
     colour: Colour | None = None
     sound: list[SoundTrack] | None = None
+    text: list[TextTrack] | None = None

@@ -66,7 +66,8 @@ class VideoOutput(Output):
     which H.264, which all players know, is the first. ``crf`` is libx264's quality: 0 is lossless,
     51 the worst; other codecs have what looks alike. A source of more than ``max_frame_rate``
     pictures a second has each second one, third one, and so on. ``loudness`` is that of the whole,
-    in LUFS; null leaves the sound as loud as it is.
+    in LUFS; null leaves the sound as loud as it is. With ``text``, subtitles of the source that are
+    text become WebVTT, which the stream offers.
     """
 
     type: Literal["video"] = "video"
@@ -80,6 +81,7 @@ class VideoOutput(Output):
     crf: int = Field(default=23, ge=0, le=51)
     preset: Preset = "veryfast"
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
+    text: bool = True
 
     @model_validator(mode="after")
     def _every_player_has_one(self) -> VideoOutput:

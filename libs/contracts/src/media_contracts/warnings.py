@@ -29,4 +29,5 @@ class WarningCode(StrEnum):
     TYPE_DIFFERS = "type_differs", "The file is of another type than declared, and was taken as what it is."
     FRAME_RATE_REDUCED = "frame_rate_reduced", "The video was made with fewer frames a second than the file has."
     CODECS_LEFT_OUT = "codecs_left_out", "The video was not made in all codecs that were wanted."
+    TEXT_LEFT_OUT = "text_left_out", "Some subtitles are pictures, too long or too many, or cannot be read, and were left out."
     # fmt: on

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef, Stream, Track
+from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef, Stream, Text, Track
 from media_records.tables import Asset, AssetFile
 from media_records.work import Reader, Tx
 from media_runtime.database.postgres import Connection, Database
@@ -28,8 +28,11 @@ _ADD = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
     ON CONFLICT DO NOTHING
 """
-# Layouts are as long as films: only who writes a manifest reads them.
-_WITHOUT_LAYOUT = ", ".join(name for name in AssetFile.model_fields if name != "layout")
+# Layouts are as long as films, but for those of texts: only who writes a manifest reads them.
+_WITHOUT_LAYOUT = ", ".join(
+    "CASE WHEN kind = 'text' THEN layout END AS layout" if name == "layout" else name
+    for name in AssetFile.model_fields
+)
 _OF = f"""
     SELECT {_WITHOUT_LAYOUT} FROM asset_files WHERE asset_id = $1 ORDER BY attempt, name
 """  # noqa: S608 - our own words
@@ -93,9 +96,9 @@ Files = Sequence[AssetFile]
 
 class Segment(MediaFile):
     """
-    One part of one *track* of a *stream*: a size of its pictures, or its sound.
+    One part of one *track* of a *stream*: a size of its pictures, its sound, or a text.
 
-    ``layout`` is JSON of what a manifest says of it.
+    ``layout`` is JSON of what a manifest says of it, of a text that of Text.
     """
 
     kind: str = FileKind.SEGMENT
@@ -146,7 +149,7 @@ async def add_outputs(
                 attempt=asset.attempt,
                 company_id=asset.company_id,
                 fence=fence,
-                **file.model_dump(),
+                **file.model_dump(exclude={"text"}),
             )
             for file in made
         ],
@@ -253,6 +256,18 @@ def original_of(files: Files) -> AssetFile | None:
 def outputs_of(files: Files) -> Mapping[str, AssetFile]:
     """Return what was made of an asset, by name."""
     return {file.name: file for file in files if file.kind != FileKind.ORIGINAL}
+
+
+def told(file: AssetFile) -> MediaFile:
+    """Return what others are told of a file."""
+    return MediaFile.model_validate(
+        {**file.model_dump(include=set(MediaFile.model_fields)), "text": text_of(file)}
+    )
+
+
+def text_of(file: AssetFile) -> Text | None:
+    """Return what a text is; None for what is none."""
+    return Text.model_validate_json(file.layout or "{}") if file.kind == FileKind.TEXT else None
 
 
 def media_of(files: Files) -> AssetFile | None:

@@ -18,7 +18,6 @@ from media_contracts import (
     AssetStatus,
     ErrorInfo,
     FileKind,
-    MediaFile,
     MediaProcessed,
     Picture,
     ProfileRef,
@@ -34,6 +33,7 @@ from media_records.files import (
     outputs_of,
     streams_of,
     thumbnail_of,
+    told,
 )
 from media_records.lifecycle import change, probe_of, tell, warnings_of
 from media_records.tables import Asset, AssetFile
@@ -109,7 +109,7 @@ async def _told(
         profile=ProfileRef(name=asset.profile, version=asset.profile_version),
         rendition=_rendition(asset, files),
         thumbnail=_picture(asset, files),
-        files=[MediaFile.model_validate(file, from_attributes=True) for file in files] or None,
+        files=[told(file) for file in files] or None,
         streams=list(streams) or None,
         probe=probe_of(asset),
         warnings=warnings_of(asset) or None,

@@ -338,7 +338,7 @@ class AssetFile(_Row, table=True):
     (hexadecimal) is that of the bytes that were checked: nobody reads others later. Sizes are
     in bytes, pixels and seconds. ``fence`` is that of the task that made it, for audits.
     Of a segment, ``stream`` is what it belongs to, ``track`` which of its sizes or sounds it is a
-    part of, ``part`` which one, and ``layout`` where its fragments stand.
+    part of, ``part`` which one, and ``layout`` where its fragments stand, or what a text is.
     """
 
     __tablename__ = "asset_files"

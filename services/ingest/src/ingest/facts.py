@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from media_contracts import Colour, Probe, SoundTrack
+from media_contracts import Colour, Probe, SoundTrack, TextTrack
 from media_runtime.media.info import Colours, MediaInfo
 from media_runtime.media.pictures import ImageInfo
 
@@ -26,6 +26,8 @@ def of_media(info: MediaInfo) -> Probe:
             SoundTrack(codec=one.codec, channels=one.channels, layout=one.layout)
             for one in info.audio_streams
         ],
+        text=[TextTrack(codec=one.codec, language=one.language) for one in info.text_streams]
+        or None,
     )
 
 

@@ -130,6 +130,7 @@ class Inspect:
             video=video,
             sound=sound,
             grid=grid,
+            texts=info.text_streams,
             starts_at=info.start_seconds,
             claimed_seconds=whole_seconds(info),
         )

@@ -14,6 +14,7 @@ from ingest.outputs.audio import MakeAudio
 from ingest.outputs.package import Package, Results
 from ingest.outputs.source import Doer
 from ingest.outputs.stream import MakeChunk, MakeSound, MakeWhole, Pieces
+from ingest.outputs.text import MakeText
 from ingest.outputs.transcode import Transcoder
 from ingest.settings import IngestSettings
 from ingest.sources import Sources
@@ -45,6 +46,7 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
         inspect.KIND: inspect.Inspect(settings, pool, ffmpeg, profiles),
         video.CHUNK: MakeChunk(pieces, transcoder),
         video.SOUND: MakeSound(pieces, transcoder),
+        video.TEXT: MakeText(settings, store, ffmpeg),
         video.WHOLE: MakeWhole(settings, pieces, transcoder),
         video.PACKAGE: Package(settings, store, ffmpeg, results),
         audio.KIND: MakeAudio(settings, store, ffmpeg, transcoder, pieces),

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from media_runtime.media.languages import tag_of
+
 PROBE_ENTRIES = (
     "format=format_name,duration,start_time,nb_streams"
     ":stream=index,codec_type,codec_name,width,height,pix_fmt,avg_frame_rate,r_frame_rate,"
     "start_time,duration,nb_frames,channels,channel_layout,sample_rate,sample_aspect_ratio,"
     "field_order,color_range,color_space,color_transfer,color_primaries"
-    ":stream_disposition=attached_pic,default:stream_tags=rotate,duration:stream_side_data"
+    ":stream_disposition=attached_pic,default,forced,hearing_impaired"
+    ":stream_tags=rotate,duration,language,title,name:stream_side_data"
 )
 """What to ask for, as ffprobe's ``-show_entries``."""
 
@@ -94,12 +97,30 @@ class AudioStream:
 
 
 @dataclass(frozen=True)
+class TextStream:
+    """
+    Subtitles of a file, as text or as pictures of it; ``index`` counts all streams.
+
+    ``language`` is a tag of BCP 47, ``und`` where it is unknown. ``title`` is as the file has it.
+    """
+
+    codec: str
+    index: int = 0
+    language: str = "und"
+    title: str | None = None
+    is_forced: bool = False
+    is_default: bool = False
+    is_for_hearing_impaired: bool = False
+
+
+@dataclass(frozen=True)
 class MediaInfo:
     """
     What ffprobe says of a file; its first video and audio stream, and its first cover art.
 
     ``duration_seconds`` is that of picture and sound, as far as they say; ``claimed_seconds`` is
-    the container's word, which subtitles may stretch. ``audio_streams`` are all sounds.
+    the container's word, which subtitles may stretch. ``audio_streams`` are all sounds,
+    ``text_streams`` all subtitles.
     ``start_seconds`` is where the container's clock begins: places in it count from there.
     """
 
@@ -109,6 +130,7 @@ class MediaInfo:
     audio: AudioStream | None
     stream_count: int
     audio_streams: tuple[AudioStream, ...] = ()
+    text_streams: tuple[TextStream, ...] = ()
     video_count: int = 1
     claimed_seconds: float | None = None
     start_seconds: float = 0.0
@@ -141,6 +163,7 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
         audio=next(iter(sounds), None),
         stream_count=int(about.get("nb_streams", len(streams))),
         audio_streams=sounds,
+        text_streams=tuple(_text(s) for s in streams if s.get("codec_type") == "subtitle"),
         video_count=len(pictures),
         claimed_seconds=_positive(about.get("duration")),
         start_seconds=_number(about.get("start_time")) or 0.0,
@@ -201,8 +224,11 @@ def _frame_rate(stream: dict[str, Any]) -> float | None:
 
 def _stream_seconds(stream: dict[str, Any]) -> float | None:
     # Matroska has the length of a stream as text, and that as hours, minutes and seconds.
-    tags = {name.lower(): text for name, text in stream.get("tags", {}).items()}
-    return _positive(stream.get("duration")) or _clock(tags.get("duration"))
+    return _positive(stream.get("duration")) or _clock(_tags(stream).get("duration"))
+
+
+def _tags(stream: dict[str, Any]) -> dict[str, str]:
+    return {name.lower(): text for name, text in stream.get("tags", {}).items()}
 
 
 def _clock(text: str | None) -> float | None:
@@ -259,6 +285,19 @@ def _audio(stream: dict[str, Any]) -> AudioStream:
         is_default=bool(stream.get("disposition", {}).get("default", 1)),
         start_seconds=_number(stream.get("start_time")),
         duration_seconds=_stream_seconds(stream),
+    )
+
+
+def _text(stream: dict[str, Any]) -> TextStream:
+    tags, said = _tags(stream), stream.get("disposition", {})
+    return TextStream(
+        stream.get("codec_name", "unknown"),
+        index=int(stream.get("index", 0)),
+        language=tag_of(tags.get("language")),
+        title=tags.get("title") or tags.get("name"),
+        is_forced=bool(said.get("forced")),
+        is_default=bool(said.get("default")),
+        is_for_hearing_impaired=bool(said.get("hearing_impaired")),
     )
 
 

@@ -26,7 +26,7 @@ from ingest.outputs.source import Done
 from ingest.outputs.stream import (
     CACHE_CONTROL,
     PICTURES_TYPE,
-    in_one_piece_task,
+    in_one_piece_tasks,
     warnings_in,
 )
 from ingest.settings import IngestSettings
@@ -209,7 +209,7 @@ def _in_one_piece(task: Task, found: Sequence[str]) -> Done:
         raise PermanentError(ErrorCode.TRANSCODE_FAILED, detail="; ".join(found))
     WHOLE_FILMS.labels("joins").inc()
     return Done(
-        then=[in_one_piece_task(task)], instead_of=task.params["stream"],
+        then=in_one_piece_tasks(task), instead_of=task.params["stream"],
         result={"faults": list(found)},
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from media_contracts import MediaFile, MediaKind, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
-from media_runtime.media.info import VideoStream
+from media_runtime.media.info import TextStream, VideoStream
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Source:
     is, whatever was declared.
     ``claimed_seconds`` is how long the film must be to be whole, where that is known. ``grid``
     are the frames to make of a film; None where they cannot be told before it is decoded.
-    ``starts_at`` is when its container's clock begins, in seconds.
+    ``starts_at`` is when its container's clock begins, in seconds. ``texts`` are its subtitles.
     """
 
     kind: MediaKind
@@ -44,6 +44,7 @@ class Source:
     grid: Grid | None = None
     starts_at: float = 0.0
     claimed_seconds: float | None = None
+    texts: tuple[TextStream, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
     probe: Probe | None = None
 

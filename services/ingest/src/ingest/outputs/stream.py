@@ -227,7 +227,7 @@ class MakeWhole:
         result = {"stream": stream, "number": 0, "seam": [None, None], "files": told}
         params = {**task.params, "film": job.film.params()}
         package = video.package_task(
-            stream, params, (task.name,), required=task.required, priority=0
+            stream, params, (task.name,), required=task.required, priority=0, is_whole=True
         )
         return Done(segments, then=[package], result=result, warnings=warnings)
 
@@ -324,16 +324,18 @@ def _playable(task: Task, job: Job, chunk: Chunk) -> Sequence[AssetPlayable]:
 def _in_one_piece(task: Task, why: str, faults: Sequence[str] = ()) -> Done:
     """Have the film made in one piece, instead of all that was planned of this stream."""
     WHOLE_FILMS.labels(why).inc()
-    whole = in_one_piece_task(task)
     return Done(
-        then=[whole], instead_of=task.params["stream"], more=True, result={"faults": list(faults)}
+        then=in_one_piece_tasks(task),
+        instead_of=task.params["stream"],
+        more=True,
+        result={"faults": list(faults)},
     )
 
 
-def in_one_piece_task(task: Task) -> NewTask:
+def in_one_piece_tasks(task: Task) -> list[NewTask]:
     """Return what makes the film that *task* is of in one piece."""
     params: Mapping[str, Any] = task.params
-    return video.whole_task(params["stream"], dict(params), required=task.required, priority=0)
+    return video.whole_tasks(params["stream"], dict(params), required=task.required, priority=0)
 
 
 def warnings_in(params: Mapping[str, Any]) -> list[WarningCode]:

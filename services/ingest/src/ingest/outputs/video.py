@@ -18,19 +18,22 @@ from ingest.film.film import Film, chunk_params
 from ingest.film.grid import Grid, every
 from ingest.film.ladder import Chunk, Rung, cut, further_rungs, rungs
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of
+from ingest.film.text import readable, text_params
 from ingest.outputs.source import Source
 from media_contracts import MediaKind, VideoOutput
 from media_contracts.warnings import WarningCode
 from media_records.tasks import NewTask, Pool
 from media_runtime.media.info import VideoStream
 
-CHUNK, SOUND, WHOLE, PACKAGE = "chunk", "sound", "whole", "package"
+CHUNK, SOUND, TEXT, WHOLE, PACKAGE = "chunk", "sound", "text", "whole", "package"
 # Of the tasks of one output: the last one, which is short, and then what can be watched soon.
-_STEPS = {PACKAGE: -9, "early": -8, SOUND: -5, CHUNK: 0, WHOLE: 0}
+_STEPS = {PACKAGE: -9, "early": -8, TEXT: -6, SOUND: -5, CHUNK: 0, WHOLE: 0}
 _PRIORITIES = 10
 # With a chunk that takes longer, its smallest size is made apart from it, and before.
 _LONG_SECONDS = 1.5
 _SOUND_COST, _PACKAGE_COST = 0.015, 0.2
+# All of the file is read.
+_LEAST_TEXT_COST, _TEXT_COST = 0.1, 0.001
 _UNKNOWN_FRAME_RATE = Fraction(30)
 # 59.94 and 60 come with a little jitter of their clocks.
 _FAST = 61.0
@@ -50,8 +53,10 @@ def plan(outputs: Sequence[VideoOutput], source: Source) -> Sequence[NewTask]:
     ]
 
 
-def whole_task(name: str, params: dict[str, Any], *, required: bool, priority: int) -> NewTask:
-    """Return what makes the film of a chunk's *params* in one piece."""
+def whole_tasks(
+    name: str, params: dict[str, Any], *, required: bool, priority: int
+) -> list[NewTask]:
+    """Return what makes the film of a chunk's *params* in one piece, and its texts anew."""
     film = Film.of(params["film"])
     seconds = film.duration_seconds or 0
     frames = round(seconds * film.grid.rate)
@@ -63,17 +68,52 @@ def whole_task(name: str, params: dict[str, Any], *, required: bool, priority: i
             "film": replace(film, further=()).params(),
             "warnings": [*params["warnings"], left_out],
         }
-    return NewTask(
+    whole = NewTask(
         f"{name}-whole", WHOLE, Pool.ENCODE, params,
         required=required, priority=priority, cost_seconds=film.cost(frames, film.ladder),
     )  # fmt: skip
+    return [*text_tasks(name, params, required=required, priority=priority, is_whole=True), whole]
+
+
+def text_tasks(
+    name: str, params: dict[str, Any], *, required: bool, priority: int, is_whole: bool = False
+) -> list[NewTask]:
+    """
+    Return what makes the texts of a film, if it has any.
+
+    Its package needs it, so that all hear of texts when they hear of the film. It never fails of
+    what is in a file.
+    """
+    # Tasks that were planned by an earlier release have none.
+    if not params.get("texts"):
+        return []
+    seconds = params["film"]["duration_seconds"] or 0
+    task = NewTask(
+        text_name(name, is_whole=is_whole),
+        TEXT, Pool.ENCODE, {**params, "is_whole": is_whole},
+        required=required, priority=priority + _STEPS[TEXT],
+        cost_seconds=_LEAST_TEXT_COST + seconds * _TEXT_COST,
+    )  # fmt: skip
+    return [task]
+
+
+def text_name(name: str, *, is_whole: bool = False) -> str:
+    """Return what the task is called that makes the texts of a film."""
+    return f"{name}-whole-text" if is_whole else f"{name}-text"
 
 
 def package_task(
-    name: str, params: dict[str, Any], needs: tuple[str, ...], *, required: bool, priority: int
+    name: str,
+    params: dict[str, Any],
+    needs: tuple[str, ...],
+    *,
+    required: bool,
+    priority: int,
+    is_whole: bool = False,
 ) -> NewTask:
     """Return what proves that all that these tasks made fits, and makes one file of it."""
-    is_whole = needs == (f"{name}-whole",)
+    if is_whole and params.get("texts"):
+        needs = (*needs, text_name(name, is_whole=True))
     return NewTask(
         f"{name}-whole-package" if is_whole else name,
         PACKAGE, Pool.ENCODE, {**params, "is_whole": is_whole}, needs,
@@ -120,6 +160,8 @@ class _Planner:
             "changes_size": video.changes_size,
             "warnings": [code.value for code in self._warnings(source)],
         }
+        if output.text and (texts := readable(source.texts)):
+            self._params["texts"] = text_params(texts)
         self._priority = output.priority * _PRIORITIES
 
     def _warnings(self, source: Source) -> Iterator[WarningCode]:
@@ -127,6 +169,8 @@ class _Planner:
             yield WarningCode.FRAME_RATE_REDUCED
         if {H264, *(one.codec for one in self.film.further)} != set(self._output.codecs):
             yield WarningCode.CODECS_LEFT_OUT
+        if self._output.text and len(readable(source.texts)) < len(source.texts):
+            yield WarningCode.TEXT_LEFT_OUT
 
     def tasks(self) -> Sequence[NewTask]:
         """
@@ -137,16 +181,17 @@ class _Planner:
         """
         output, grid = self._output, self._grid
         if grid is None or grid.faults:
-            return [
-                whole_task(
-                    output.name, self._params, required=output.required, priority=self._priority
-                )
-            ]
+            return whole_tasks(
+                output.name, self._params, required=output.required, priority=self._priority
+            )
         chunks = cut(grid)
         first, *others = chunks
         made = [*self._beginning(first), *(self._chunk(one) for one in others)]
         if self.film.sound and packets_of(grid) > EARLY_PACKETS:
             made.append(self._sound(float(grid.seconds)))
+        made += text_tasks(
+            output.name, self._params, required=output.required, priority=self._priority
+        )
         made += [
             self._chunk(chunk, rungs_from=begin, rungs_to=end)
             for begin, end in _together(self.film)
