@@ -20,7 +20,7 @@ def rows_of(made: Made) -> list[AssetFile]:
     segments = [one for one in files if isinstance(one, Segment) and one.name in made.files]
     ids: dict[str, Any] = {"asset_id": uuid4(), "company_id": uuid4(), "attempt": 1}
     return [
-        AssetFile(**ids, **one.model_dump())
+        AssetFile(**ids, **one.model_dump(exclude={"text"}))
         for one in sorted(segments, key=lambda one: (one.track, one.part))
     ]
 

@@ -17,7 +17,7 @@ from media_contracts import AudioOutput, Fit, MediaKind, PictureOutput, Profile,
 from media_contracts.profiles import DEFAULT, Output
 from media_records.tasks import NewTask, Pool
 from media_runtime.errors import PermanentError
-from media_runtime.media.info import VideoStream
+from media_runtime.media.info import TextStream, VideoStream
 from pydantic import ValidationError
 
 VIDEO = VideoStream("h264", 3840, 2160, 0, 30.0, "yuv420p", 1.0)
@@ -104,6 +104,30 @@ def test_a_lower_frame_rate_is_that_of_the_whole_plan():
     (fast,) = plan(with_video(), replace(FILM, grid=None, frame_rate=120.0))
     assert fast.params["film"]["rate"] == "60"
     assert fast.params["warnings"] == ["frame_rate_reduced"]
+
+
+def test_a_film_waits_for_its_texts_which_are_made_by_a_task_of_their_own():
+    found = (
+        TextStream("subrip", 2, "en", 'A\n"title"\0', is_default=True),
+        TextStream("hdmv_pgs_subtitle", 3, "en"),
+        *(TextStream("ass", number, "fr") for number in range(4, 30)),
+    )
+    tasks = by_name(plan(with_video(), replace(FILM, texts=found)))
+    text = tasks["video-text"]
+    assert (text.kind, text.pool, text.required, text.needs) == ("text", Pool.ENCODE, True, ())
+    assert "video-text" in tasks["video"].needs
+    assert len(text.params["texts"]) == 16
+    assert text.params["texts"][:2] == [
+        [2, "subrip", {"language": "en", "title": 'A "title"', "default": True}],
+        [4, "ass", {"language": "fr"}],
+    ]
+    assert text.params["warnings"] == ["text_left_out"]
+    without = plan(with_video(text=False), replace(FILM, texts=found))
+    assert "video-text" not in by_name(without)
+    assert without[0].params["warnings"] == []
+    whole = by_name(plan(with_video(), replace(FILM, texts=found[:1], grid=None)))
+    assert set(whole) == {"video-whole", "video-whole-text"}
+    assert whole["video-whole-text"].params["is_whole"]
 
 
 def test_an_image_gets_an_image_and_a_thumbnail_in_one_task():

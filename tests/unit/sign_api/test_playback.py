@@ -7,6 +7,7 @@ from uuid import uuid4
 from xml.etree import ElementTree as ET
 
 import pytest
+from media_contracts import Text
 from media_records.tables import AssetFile
 from media_runtime.media.manifests import Layout
 from sign_api.playback import _NAME, _text
@@ -99,3 +100,88 @@ def test_a_codec_that_is_not_whole_is_not_told_of():
     assert master is not None
     assert listed(master) == ["240", "720", "240-hevc", "720-hevc"]
     assert "av01" not in (text("video.mpd", files) or "")
+
+
+def written(number: int, about: Text) -> AssetFile:
+    """Return the row of a text."""
+    name = f"video-text-{number}"
+    return AssetFile(
+        asset_id=uuid4(), attempt=1, name=name, company_id=uuid4(), kind="text",
+        key=f"c/o/1/1-2/{name}.vtt", content_type="text/vtt", size=1000, stream="video",
+        track=f"text-{number}", part=0, layout=about.model_dump_json(),
+    )  # fmt: skip
+
+
+TEXTS = [
+    written(10, Text(language="en", forced=True)),
+    written(0, Text(language="en", title='Full "E" & <x>', default=True)),
+    written(1, Text(language="en", hearing_impaired=True, default=True)),
+    written(2, Text(language="und", title="en")),
+]
+
+
+def test_hls_lists_each_text_with_what_is_known_of_it():
+    master = text("video.m3u8", [*a_stream(), *TEXTS])
+    assert master is not None
+    told = re.findall(r"^#EXT-X-MEDIA:TYPE=SUBTITLES,(.*)$", master, re.MULTILINE)
+    group, usual = 'GROUP-ID="text"', "DEFAULT=NO,AUTOSELECT=YES,FORCED=NO"
+    for_deaf = (
+        "public.accessibility.transcribes-spoken-dialog,"
+        "public.accessibility.describes-music-and-sound"
+    )
+    title = "Full 'E' & <x>"
+    wanted = [
+        [f'NAME="{title}",LANGUAGE="en",DEFAULT=YES,AUTOSELECT=YES,FORCED=NO', "0"],
+        [f'NAME="en",LANGUAGE="en",{usual},CHARACTERISTICS="{for_deaf}"', "1"],
+        [f'NAME="en (2)",{usual}', "2"],
+        ['NAME="en (3)",LANGUAGE="en",DEFAULT=NO,AUTOSELECT=YES,FORCED=YES', "10"],
+    ]
+    assert told == [f'{group},{words},URI="video.text-{name}.m3u8"' for words, name in wanted]
+    about = re.findall(r"^#EXT-X-STREAM-INF:(.*)$", master, re.MULTILINE)
+    assert all('SUBTITLES="text"' in one for one in about)
+    assert listed(master)[:2] == ["240", "720"]
+
+
+def test_the_playlist_of_a_text_is_one_segment_as_long_as_the_film():
+    playlist = text("video.text-1.m3u8", [*a_stream(), *TEXTS])
+    assert playlist is not None
+    assert playlist.splitlines()[2:] == [
+        "#EXT-X-TARGETDURATION:8", "#EXT-X-PLAYLIST-TYPE:VOD", "#EXTINF:8.000000,",
+        "../1-2/video-text-1.vtt", "#EXT-X-ENDLIST",
+    ]  # fmt: skip
+
+
+def test_dash_has_an_adaptation_set_of_each_text():
+    manifest = text("video.mpd", [*a_stream(), *TEXTS])
+    assert manifest is not None
+    found = [
+        one for one in ET.fromstring(manifest).iter(f"{MPD}AdaptationSet")
+        if one.get("contentType") == "text"
+    ]  # fmt: skip
+    assert [one.get("lang") for one in found] == ["en", "en", "und", "en"]
+    assert {one.get("mimeType") for one in found} == {"text/vtt"}
+    roles = [[role.get("value") for role in one.iter(f"{MPD}Role")] for one in found]
+    assert roles == [
+        ["subtitle", "main"],
+        ["caption"],
+        ["subtitle"],
+        ["subtitle", "forced-subtitle"],
+    ]
+    assert [one.text for one in found[0].iter(f"{MPD}Label")] == ['Full "E" & <x>']
+    assert [one.text for one in found[1].iter(f"{MPD}BaseURL")] == ["../1-2/video-text-1.vtt"]
+    assert found[0][-1].get("bandwidth") == "1000"
+
+
+def test_a_film_without_text_offers_none():
+    master = text("video.m3u8", a_stream())
+    assert master is not None
+    assert "SUBTITLES" not in master
+    assert text("video.text-0.m3u8", a_stream()) is None
+
+
+def test_who_follows_a_film_while_it_is_made_is_told_of_no_text():
+    files = [*a_stream(), *TEXTS]
+    master = text("video.m3u8", files, is_whole=False)
+    assert master is not None
+    assert "SUBTITLES" not in master
+    assert text("video.text-0.m3u8", files, is_whole=False) is None

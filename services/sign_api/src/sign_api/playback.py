@@ -16,10 +16,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, FileKind
 from media_contracts.errors import ErrorCode
 from media_records.actions import AssetNotFoundError
-from media_records.files import EARLY_SOUND, TILES, WHOLE_SOUND, Files
+from media_records.files import EARLY_SOUND, TILES, WHOLE_SOUND, Files, text_of
 from media_records.tables import AssetFile
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkRefusedError
@@ -33,6 +33,7 @@ from media_runtime.media.manifests import (
     hls_media,
     rendition,
 )
+from media_runtime.media.texts import TextFile, hls_text
 from media_runtime.media.tiles import Board, Tiles, hls_images, webvtt
 from sign_api.routes import router as api
 from sign_api.routes import services_of
@@ -83,6 +84,8 @@ async def manifest(
 
 def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None:
     """Return the manifest of this name; None where the stream has none of it."""
+    texts_of_film = _texts_of_film(stream, files) if is_whole else []
+    files = [file for file in files if file.kind != FileKind.TEXT]
     tracks = {track: list(parts) for track, parts in groupby(files, key=lambda file: file.track)}
     tiles = _tiles(stream, tracks.pop(TILES, []))
     sounds = {track: tracks.pop(track) for track in _SOUNDS if track in tracks}
@@ -92,13 +95,17 @@ def _text(name: str, stream: str, files: Files, *, is_whole: bool) -> str | None
         return None
     listed = sound if is_whole else heard.get(EARLY_SOUND)
     texts: dict[str, Callable[[], str]] = {
-        f"{stream}.m3u8": partial(hls_master, ladder, listed, is_whole=is_whole, tiles=tiles)
+        f"{stream}.m3u8": partial(
+            hls_master, ladder, listed, is_whole=is_whole, tiles=tiles, texts=texts_of_film
+        )
     }
     for one in [*ladder, *heard.values()]:
         texts[f"{one.name}.m3u8"] = partial(hls_media, one, is_whole=is_whole)
     if is_whole:
-        texts[f"{stream}.mpd"] = partial(dash, ladder, sound, tiles)
+        texts[f"{stream}.mpd"] = partial(dash, ladder, sound, tiles, texts_of_film)
         texts |= {f"{one.name}.keys.m3u8": partial(hls_keys, one) for one in ladder}
+    seconds = max(one.seconds for one in [*ladder, *heard.values()])
+    texts |= {f"{one.name}.m3u8": partial(hls_text, one, seconds) for one in texts_of_film}
     if tiles:
         texts[f"{tiles.name}.m3u8"] = partial(hls_images, tiles)
         texts[f"{tiles.name}.vtt"] = partial(webvtt, tiles)
@@ -147,6 +154,20 @@ def _heard(stream: str, sounds: Mapping[str, Sequence[AssetFile]]) -> dict[str, 
     return {WHOLE_SOUND: whole, EARLY_SOUND: continued(begun, whole)}
 
 
+def _texts_of_film(stream: str, files: Files) -> list[TextFile]:
+    """
+    Return what is written in a film, in the order of its tracks.
+
+    It is told of when there is all of a film: a text has an end, and who follows what grows would
+    take that for the film's.
+    """
+    found = [(file, about) for file in files if file.track and (about := text_of(file)) is not None]
+    return [
+        TextFile(f"{stream}.{file.track}", _relative(file.key), file.size, about)
+        for file, about in sorted(found, key=lambda one: _number(one[0]))
+    ]
+
+
 def _tiles(stream: str, sheets: Sequence[AssetFile]) -> Tiles | None:
     """Return the sheets of small pictures, where there are all of them."""
     if not sheets:
@@ -176,6 +197,11 @@ def _rendition(name: str, parts: Sequence[AssetFile]) -> Rendition:
 def _relative(key: str) -> str:
     """Return how a manifest, in its attempt's folder, names the object under *key*."""
     return "../" + "/".join(key.split("/")[_FOLDER:])
+
+
+def _number(file: AssetFile) -> int:
+    number = (file.track or "").rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0
 
 
 def _height(track: str) -> int:

@@ -14,7 +14,7 @@ from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
 from media_contracts.profiles import NAME_PATTERN
 from media_contracts.warnings import WarningCode
-from media_records.files import TILES, Files, media_of, thumbnail_of
+from media_records.files import TILES, Files, media_of, text_of, thumbnail_of
 from media_records.lifecycle import warnings_of
 from media_records.tables import Asset, AssetFile
 from media_runtime.http.app import ApiError
@@ -112,6 +112,13 @@ class SoundView(_View):
     layout: str | None = Field(default=None, examples=["stereo"])
 
 
+class TextTrackView(_View):
+    """One track of text, or of pictures of text."""
+
+    codec: str = Field(examples=["subrip"])
+    language: str = Field(examples=["en"])
+
+
 class ProbeView(_View):
     """
     What the uploaded file is. ``width`` and ``height`` are in pixels as people see it.
@@ -129,6 +136,7 @@ class ProbeView(_View):
     frames: int | None = None
     colour: ColourView | None = None
     sound: list[SoundView] | None = None
+    text: list[TextTrackView] | None = None
 
 
 class ProfileView(_View):
@@ -136,6 +144,20 @@ class ProfileView(_View):
 
     name: str = Field(examples=["default"])
     version: int
+
+
+class TextView(_View):
+    """
+    What a text of a video is. ``language`` is a tag of BCP 47, ``und`` where it is unknown.
+
+    A text that is ``forced`` is for all who watch; a ``default`` one is shown unless they choose.
+    """
+
+    language: str = Field(examples=["en"])
+    title: str | None = Field(default=None, examples=["English for those who cannot hear"])
+    forced: bool = False
+    default: bool = False
+    hearing_impaired: bool = False
 
 
 class FileView(_View):
@@ -149,6 +171,7 @@ class FileView(_View):
     width: int | None = None
     height: int | None = None
     duration_seconds: float | None = None
+    text: TextView | None = None
 
 
 class AssetView(_View):
@@ -247,6 +270,7 @@ def _stream(asset: Asset, files: Files) -> str | None:
 
 def _file_view(file: AssetFile, links: LinkSigner) -> FileView:
     is_thumbnail = file.kind == FileKind.THUMBNAIL
+    text = text_of(file)
     return FileView(
         name=file.name,
         kind=file.kind,
@@ -256,6 +280,7 @@ def _file_view(file: AssetFile, links: LinkSigner) -> FileView:
         width=file.width,
         height=file.height,
         duration_seconds=file.duration_seconds,
+        text=TextView(**text.model_dump()) if text else None,
     )
 
 

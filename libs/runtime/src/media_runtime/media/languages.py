@@ -8,7 +8,7 @@ UNKNOWN = "und"
 """What BCP 47 calls a language that nobody has told."""
 _MOST_CHARACTERS = 35
 # A language with what further says which: a script, a region.
-_TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*", re.IGNORECASE)
+_TAG = re.compile(r"[a-z]{2,3}(-[a-z0-9]{2,8})*", re.ASCII | re.IGNORECASE)
 # ISO 639-2, both of its codes where a language has two, to ISO 639-1: BCP 47 wants the shortest.
 _SHORTER = dict(
     re.findall(

@@ -18,6 +18,7 @@ from itertools import accumulate, groupby
 from typing import Self
 from xml.sax.saxutils import quoteattr
 
+from media_runtime.media.texts import TextFile, dash_texts, hls_text_lines, hls_text_words
 from media_runtime.media.tiles import Tiles, dash_images, hls_images_line
 
 # Two groups of pictures: players ask for fewer, larger pieces.
@@ -184,9 +185,12 @@ def hls_master(
     *,
     is_whole: bool = True,
     tiles: Tiles | None = None,
+    texts: Sequence[TextFile] = (),
 ) -> str:
     """
-    Return the playlist of all sizes, or of sound alone; each is ``<name>.m3u8``, as *tiles* are.
+    Return the playlist of all sizes, or of sound alone.
+
+    Each is ``<name>.m3u8``, as *tiles* and *texts* are.
 
     Players begin with the first one that they can play, and hear the same sound with all.
     The keys of a stream that is whole are ``<name>.keys.m3u8``.
@@ -203,6 +207,7 @@ def hls_master(
             f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="{_SOUND_GROUP}",NAME="Sound",DEFAULT=YES,'
             f'AUTOSELECT=YES,CHANNELS="2",URI="{sound.name}.m3u8"'
         )
+    lines += hls_text_lines(texts)
     for one in ladder:
         both = [one, sound] if sound else [one]
         about = [
@@ -212,6 +217,7 @@ def hls_master(
             f"RESOLUTION={one.width}x{one.height}",
             f"FRAME-RATE={float(one.rate or 0):.3f}",
             *([f'AUDIO="{_SOUND_GROUP}"'] if sound else []),
+            *hls_text_words(texts),
             "CLOSED-CAPTIONS=NONE",
         ]
         lines += [f"#EXT-X-STREAM-INF:{','.join(about)}", f"{one.name}.m3u8"]
@@ -225,7 +231,12 @@ def hls_master(
     return _lines(lines)
 
 
-def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | None = None) -> str:
+def dash(
+    ladder: Sequence[Rendition],
+    sound: Rendition | None,
+    tiles: Tiles | None = None,
+    texts: Sequence[TextFile] = (),
+) -> str:
     """Return the manifest for DASH players; *ladder* has sizes of one codec side by side."""
     seen = "".join(_dash_pictures(list(sizes)) for _, sizes in groupby(ladder, _family))
     heard = (
@@ -238,12 +249,13 @@ def dash(ladder: Sequence[Rendition], sound: Rendition | None, tiles: Tiles | No
     )
     images = dash_images(tiles) if tiles else ""
     seconds = max(one.seconds for one in [*ladder, *([sound] if sound else [])])
+    written = dash_texts(texts, seconds)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" minBufferTime="PT4S" '
         'profiles="urn:mpeg:dash:profile:isoff-main:2011" '
         f'mediaPresentationDuration="PT{seconds:.6f}S"><Period id="0" start="PT0S">'
-        f"{seen}{heard}{images}</Period></MPD>\n"
+        f"{seen}{heard}{written}{images}</Period></MPD>\n"
     )
 
 
