@@ -12,6 +12,7 @@ from support.clients import Company
 from support.clock import make_clock
 from support.company_fixtures import http
 from support.edges import another_edge
+from support.media_files import run_ffmpeg
 from support.player import Browser, Played, installed
 from support.surroundings import variable
 
@@ -48,6 +49,29 @@ async def stage(tmp_path_factory):
 def clock(tmp_path_factory) -> Path:
     """A film of a minute, 1280x720."""
     return make_clock(tmp_path_factory.mktemp("clock") / "clock.mp4")
+
+
+@pytest.fixture(scope="session")
+def subtitled(tmp_path_factory) -> Path:
+    """A film of eight seconds, 320x180, with text in two languages, whose clock begins late."""
+    folder = tmp_path_factory.mktemp("subtitled")
+    film = make_clock(folder / "clock.mp4", size="320x180", seconds=8)
+    inputs, words = [], []
+    for number, (language, said) in enumerate({"en": "second", "de": "Sekunde"}.items()):
+        text = folder / f"{language}.srt"
+        text.write_text(
+            "\n".join(
+                f"{at}\n00:00:0{at},000 --> 00:00:0{at},500\n{said} {at}\n" for at in range(1, 8)
+            )
+        )
+        inputs += ["-i", str(text)]
+        words += ["-map", str(number + 1), f"-metadata:s:s:{number}", f"language={language}"]
+    path = folder / "film.mkv"
+    run_ffmpeg(
+        "-i", str(film), *inputs, "-map", "0", *words, "-c:v", "copy", "-c:a", "copy",
+        "-c:s", "srt", "-output_ts_offset", "3.2", str(path),
+    )  # fmt: skip
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -123,6 +123,31 @@ function force(height) {
   }
 }
 
+/** Show the text of a language where the film stands still at a time; returns what there is of it. */
+async function textIn(language, time) {
+  const offered = (hls ? hls.subtitleTracks : player.getTextTracks())
+    .map((one) => ({ language: hls ? one.lang : one.language, label: hls ? one.name : one.label }));
+  const number = offered.findIndex((one) => one.language === language);
+  if (hls) {
+    hls.subtitleDisplay = true;
+    hls.subtitleTrack = number;
+  } else {
+    player.selectTextTrack(player.getTextTracks()[number]);
+    await player.setTextTrackVisibility(true);
+  }
+  video.pause();
+  video.currentTime = time;
+  const tracks = () => [...video.textTracks].filter((one) => one.mode === 'showing');
+  const active = () => tracks().flatMap((one) => [...(one.activeCues ?? [])]);
+  await until(() => !video.seeking && active().length, 30);
+  const cues = tracks().flatMap((one) => [...(one.cues ?? [])]);
+  return {
+    offered,
+    cues: cues.map(({ startTime, endTime, text }) => [startTime, endTime, text]),
+    shown: active().map(({ text }) => text),
+  };
+}
+
 async function toTheEnd(seconds) {
   await video.play();
   return (await until(() => video.ended || fatal.length, seconds)) !== null && video.ended;

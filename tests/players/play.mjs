@@ -48,7 +48,8 @@ async function play(page) {
   await page.goto(`http://127.0.0.1:${asked.port}/`);
   const run = (name, ...words) => page.evaluate(([name, words]) => globalThis[name](...words), [name, words]);
   const found = { ...(await run('watch', asked.kind, asked.url)), progress: {}, stills: {} };
-  if (asked.tour) await tour(page, run, found);
+  if (asked.language) found.text = await run('textIn', asked.language, asked.at);
+  else if (asked.tour) await tour(page, run, found);
   else await through(page, run, found);
   return { ...found, ...(await run('state')), requests, logged };
 }

@@ -71,6 +71,8 @@ class MakeText:
                     reads=source,
                     writes=folder,
                     timeout_seconds=_READ_SECONDS,
+                    # For minutes of a film nobody may say a word.
+                    stall_seconds=_READ_SECONDS,
                     cpu_seconds=_LEAST_CPU_SECONDS + asset.size // _BYTES_A_CPU_SECOND,
                     max_bytes=_MOST_BYTES,
                     niceness=self._settings.transcode_niceness,
