@@ -55,6 +55,7 @@ RIGHTS = {
     ("media_sign_api", "outbox"): "INSERT",
     ("media_sign_api", "bucket_requests"): "INSERT",
     ("media_sign_api", "profiles"): "SELECT",
+    ("media_sign_api", "tasks"): "INSERT SELECT",
     ("media_internal", "alembic_version"): "SELECT",
     ("media_internal", "asset_files"): "INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
@@ -146,6 +147,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
         ("forget_relayed", "media_relay"),
         ("forget_files", "media_sign_api"),
         ("forget_files", "media_internal"),
+        ("forget_named", "media_internal"),
         ("forget_stream", "media_internal"),
         ("redeem_ticket", "media_notifier"),
     }

@@ -147,6 +147,89 @@ async def test_large_frame_comes_reduced(find_frame, tmp_path):
         assert frame.size == (853, 480)
 
 
+# Each frame tells its number by its grey: 30 a second, of 2 seconds.
+NUMBERED = "color=black:s=64x48:r=30:d=2,geq=lum='16+3*N':cb=128:cr=128"
+
+
+def number_of(frame: Path) -> int:
+    """Return which frame of a film of NUMBERED this is."""
+    with Image.open(frame) as image:
+        grey = image.convert("L").resize((1, 1)).getpixel((0, 0))
+    assert isinstance(grey, int)
+    return round(grey * 219 / 255 / 3)
+
+
+def numbered(path: Path, *options: str, sound: bool = False) -> Path:
+    """Write a film whose frames tell their numbers, with two keyframes."""
+    heard = ("-f", "lavfi", "-i", "sine=d=3") if sound else ()
+    ffmpeg("-f", "lavfi", "-i", NUMBERED, *heard, "-pix_fmt", "yuv420p", "-q:v", "2", "-g", "30",
+           "-bf", "2", *options, path)  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize(
+    ("suffix", "shown"),
+    [
+        ("mp4", {0.0: 0, 0.99: 29, 1.0: 30, 1.31: 39, 604_800.0: 59}),
+        ("mkv", {1.3: 39, 2.0: 59}),
+        # Not all of its pictures have a time: what a decoder makes of that is some frames off.
+        ("mpg", {0.5: 15, 2.5: 59}),
+        ("avi", {1.3: 39, 2.0: 59}),
+    ],
+)
+async def test_a_chosen_moment_has_the_frame_that_is_shown_then(
+    find_frame, tmp_path, suffix, shown
+):
+    # An AVI does not tell when pictures are shown that are stored in another order.
+    options = ("-bf", "0") if suffix == "avi" else ()
+    source = numbered(tmp_path / f"source.{suffix}", *options)
+    found = {at: number_of(await find_frame(source, 2.0, THUMBNAIL, at_seconds=at)) for at in shown}
+    assert found == shown
+
+
+async def test_while_sound_outlasts_the_pictures_the_last_one_is_shown(find_frame, tmp_path):
+    source = numbered(tmp_path / "source.mp4", sound=True)
+    assert number_of(await find_frame(source, 3.0, THUMBNAIL, at_seconds=2.5)) == 59
+
+
+async def test_the_clock_begins_with_the_first_picture(find_frame, tmp_path):
+    late = numbered(tmp_path / "late.mkv", "-output_ts_offset", "7")
+    assert number_of(await find_frame(late, 2.0, THUMBNAIL, at_seconds=1.3)) == 39
+
+
+async def test_the_clock_begins_with_sound_that_is_clearly_earlier(find_frame, tmp_path):
+    source = tmp_path / "source.mkv"
+    ffmpeg("-f", "lavfi", "-i", "sine=d=3", "-itsoffset", "0.5", "-f", "lavfi", "-i", NUMBERED,
+           "-pix_fmt", "yuv420p", "-g", "30", source)  # fmt: skip
+    assert number_of(await find_frame(source, 3.0, THUMBNAIL, at_seconds=0.3)) == 0
+    assert number_of(await find_frame(source, 3.0, THUMBNAIL, at_seconds=1.82)) == 39
+
+
+async def test_a_frame_that_stands_still_is_shown_for_as_long_as_it_does(find_frame, tmp_path):
+    plain, source = numbered(tmp_path / "plain.mp4"), tmp_path / "source.mkv"
+    stands = "select='lt(n,10)+gte(n,50)'"
+    ffmpeg("-i", plain, "-vf", stands, "-fps_mode", "passthrough", "-g", "300", source)
+    assert number_of(await find_frame(source, 2.0, THUMBNAIL, at_seconds=1.3)) == 9
+
+
+async def test_what_a_film_leaves_out_by_its_edit_list_is_no_time(find_frame, tmp_path):
+    plain, source = numbered(tmp_path / "plain.mp4"), tmp_path / "source.mp4"
+    ffmpeg("-ss", "0.5", "-i", plain, "-c", "copy", source)
+    assert number_of(await find_frame(source, 1.5, THUMBNAIL, at_seconds=0.3)) == 24
+
+
+async def test_a_chosen_moment_may_show_nothing(find_frame, tmp_path):
+    source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2", COLOURS)
+    frame = await find_frame(source, 6.0, THUMBNAIL, at_seconds=1.0)
+    assert not look(frame).shows_something
+
+
+async def test_where_the_moment_cannot_be_decoded_a_film_has_another_picture(find_frame, tmp_path):
+    source = numbered(tmp_path / "source.mp4", "-movflags", "+faststart")
+    source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
+    assert (await find_frame(source, 2.0, THUMBNAIL, at_seconds=1.9)).exists()
+
+
 async def test_sound_alone_has_no_frame(find_frame, tmp_path):
     source = tmp_path / "source.mp4"
     ffmpeg("-f", "lavfi", "-i", "sine=d=1", source)

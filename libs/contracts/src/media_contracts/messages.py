@@ -70,13 +70,18 @@ class ObjectRef(Data):
 
 
 class PictureSpec(Data):
-    """A picture that is wanted: its name, its box in pixels, and the key to store it under."""
+    """
+    A picture that is wanted: its name, its box in pixels, and the key to store it under.
+
+    ``at_seconds`` is the moment of a video that it shows; null chooses one that shows something.
+    """
 
     name: str = Field(min_length=1, examples=["thumbnail"])
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     fit: Fit
     key: str = Field(min_length=1)
+    at_seconds: float | None = Field(default=None, ge=0)
 
 
 class Picture(Data):

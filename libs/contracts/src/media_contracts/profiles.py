@@ -19,6 +19,8 @@ MAX_STREAMS = 4
 MAX_VIDEO_SIDE = 8192
 MAX_SIZES = 8
 MAX_FRAME_RATE = 60
+MAX_MOMENT_SECONDS = 604_800
+MAX_MOMENTS = 8
 MAX_PICTURE_SIDE = 6144
 MAX_PICTURE_PIXELS = 48_000_000
 """Of all pictures of one upload together: what a thumbnailer makes, and holds, at once."""
@@ -112,7 +114,9 @@ class PictureOutput(Output):
     """
     A picture of an image, of a moment of a video, or the one that goes with a sound, in a box.
 
-    The box is in pixels.
+    The box is in pixels. ``at_seconds`` is the moment of a video, on the clock that it is played
+    by: its picture is the one that is shown then, after the end the last one. Null chooses a
+    moment that shows something.
 
     It is a JPEG, or a format with transparency where the source has some.
     """
@@ -124,6 +128,7 @@ class PictureOutput(Output):
     width: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     height: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     fit: Fit = Fit.INSIDE
+    at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
 
 
 AnyOutput = Annotated[VideoOutput | AudioOutput | PictureOutput, Field(discriminator="type")]
@@ -181,6 +186,8 @@ class Profile(ProfileRef):
                     f"The pictures of one {kind} have {pixels} pixels together, "
                     f"more than {MAX_PICTURE_PIXELS}"
                 )
+        if len({one.at_seconds for one in self.pictures}) > MAX_MOMENTS:
+            raise ValueError(f"The pictures of a video are of {MAX_MOMENTS} moments at most")
         return self
 
     @property

@@ -20,6 +20,7 @@ from media_runtime.database.postgres import Connection, Database
 from media_runtime.storage.store import StoredObject, attempt_of, upload_key
 
 _ORIGINAL_ATTEMPT = 0
+_PICTURES = frozenset({FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE})
 _OUTPUTS = [kind for kind in FileKind if kind is not FileKind.ORIGINAL]
 _ADD = """
     INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
@@ -228,6 +229,11 @@ async def forget_stream(tx: Tx, asset_id: UUID, stream: str) -> None:
     await tx.execute("SELECT forget_stream($1, $2)", asset_id, stream)
 
 
+async def forget_named(tx: Tx, asset: Asset, names: Collection[str]) -> None:
+    """Forget what was made of an asset under these names."""
+    await tx.execute("SELECT forget_named($1, $2, $3)", asset.id, asset.attempt, list(names))
+
+
 async def pin_original(reader: Reader, asset_id: UUID, sha256: str) -> str | None:
     """Record what is checked now, for all who read it later; return what counts."""
     row = await reader.fetchrow(_PIN, asset_id, sha256)
@@ -302,9 +308,22 @@ def is_garbage(asset: Asset, files: Files, stored: StoredObject) -> bool:
         may_be_announced = asset.uploaded_at is None
         return not may_be_announced or stored.key != upload_key(asset.company_id, asset.id)
     attempt = attempt_of(stored.key)
-    if attempt is None or attempt > asset.attempt:
-        return False
-    return attempt < asset.attempt or asset.status != AssetStatus.PROCESSING
+    if attempt is None or attempt != asset.attempt:
+        return attempt is not None and attempt < asset.attempt
+    return asset.status != AssetStatus.PROCESSING and not _is_to_come(files, stored)
+
+
+def _is_to_come(files: Files, stored: StoredObject) -> bool:
+    """Return whether it is a later edition of a picture than the one that a row names."""
+    name, edition = _edition(stored.key)
+    named = (_edition(file.key) for file in files if file.kind in _PICTURES)
+    return any(name == other and edition > before for other, before in named)
+
+
+def _edition(key: str) -> tuple[str, int]:
+    folder, _, name = key.rpartition("/")
+    number = folder.rpartition("/")[2].partition("-")[2]
+    return name, int(number) if number.isdecimal() else 0
 
 
 async def _fetched(connection: Connection) -> AsyncIterator[Needed]:

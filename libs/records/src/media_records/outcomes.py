@@ -46,7 +46,8 @@ _CLAIMS = """
     SELECT max(fence + (state = 'cancelled')::int) FROM tasks WHERE asset_id = $1 AND attempt = $2
 """
 # The thumbnailer may still answer a request of the attempt that has just ended.
-_SWEEP_AFTER = timedelta(minutes=1)
+SWEEP_AFTER = timedelta(minutes=1)
+"""After how long what an asset no longer refers to is removed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ async def ready(tx: Tx, asset: Asset) -> Outcome | None:
     claims = await tx.fetchval(_CLAIMS, asset.id, asset.attempt)
     once = asset.attempt == 1 and (claims or 0) <= 1
     # A sweep that is due already, say of a grant that was used again, stays due.
-    sweep_at = asset.sweep_at if once else now + _SWEEP_AFTER
+    sweep_at = asset.sweep_at if once else now + SWEEP_AFTER
     facts = {"processed_at": now, "sweep_at": sweep_at}
     ended = await change(tx, asset, AssetStatus.READY, at=now, facts=facts)
     if ended is None:
@@ -81,7 +82,7 @@ async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
         "error_code": error.code,
         "error_message": error.message,
         "processed_at": now,
-        "sweep_at": now + _SWEEP_AFTER,
+        "sweep_at": now + SWEEP_AFTER,
     }
     ended = await change(tx, asset, AssetStatus.FAILED, at=now, facts=facts)
     if ended is None:

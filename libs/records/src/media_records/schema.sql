@@ -382,9 +382,14 @@ CREATE FUNCTION forget_stream(p_asset uuid, p_stream text) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     DELETE FROM public.asset_files WHERE asset_id = p_asset AND stream = p_stream
 $$;
+CREATE FUNCTION forget_named(p_asset uuid, p_attempt integer, p_names text[]) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.asset_files
+        WHERE asset_id = p_asset AND attempt = p_attempt AND name = ANY (p_names)
+$$;
 REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket, forget_files,
-    forget_stream FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION forget_stream TO media_internal;
+    forget_stream, forget_named FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_stream, forget_named TO media_internal;
 GRANT EXECUTE ON FUNCTION forget_files TO media_sign_api, media_internal;
 GRANT EXECUTE ON FUNCTION forget_lapsed_key TO media_sign_api;
 GRANT EXECUTE ON FUNCTION forget_relayed TO media_relay;
@@ -406,7 +411,7 @@ BEGIN
     END LOOP;
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
-        'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox', 'profiles']
+        'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox', 'profiles', 'tasks']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
@@ -479,6 +484,8 @@ GRANT SELECT, INSERT, UPDATE (
     state, waits_for, not_before, tries, preemptions, fence, owner, lease_until, last_error,
     claimed_at, finished_at, result
 ) ON tasks TO media_internal;
+-- Clients ask for pictures of another moment by a task.
+GRANT SELECT, INSERT ON tasks TO media_sign_api;
 GRANT SELECT, INSERT ON task_needs TO media_internal;
 GRANT SELECT, INSERT, UPDATE (seconds, at) ON company_work TO media_internal;
 

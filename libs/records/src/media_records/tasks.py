@@ -19,9 +19,9 @@ from uuid import UUID
 from media_contracts import AssetStatus, ErrorInfo, MediaFile, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records import outcomes
-from media_records.files import add_outputs, forget_stream
-from media_records.lifecycle import describe, lock_asset, progressed, tell
-from media_records.outcomes import Outcome
+from media_records.files import add_outputs, forget_named, forget_stream
+from media_records.lifecycle import describe, lock_asset, progressed, sweep, tell
+from media_records.outcomes import SWEEP_AFTER, Outcome
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
 from media_runtime.database.postgres import Record
@@ -403,13 +403,15 @@ async def finish(
     result: Mapping[str, Any] | None = None,
     tells: Collection[Payload] = (),
     instead_of: str | None = None,
+    replaces: bool = False,
 ) -> Outcome | None:
     """
     End *task* as done with its *files*, add what follows, and settle the attempt if it is complete.
 
     The asset keeps what was found of the upload, *probe* and *warnings*; *result* is for
     results_of(), and *tells* are events about the asset. What follows may come *instead_of* what
-    was planned of a stream: its open tasks are cancelled, and its segments forgotten.
+    was planned of a stream: its open tasks are cancelled, and its segments forgotten. Where it
+    *replaces* files, those that had the names of its own become garbage.
 
     Returns the attempt's outcome where this task was the last of the required ones. Clients are
     told of *stage*. *seconds* are those of the work where that is less than the lease lasted.
@@ -428,10 +430,13 @@ async def finish(
     await _end_each(tx, [end, *map(_cancelled, others)])
     if instead_of:
         await forget_stream(tx, asset.id, instead_of)
+    files, now = list(files), datetime.now(UTC)
+    if replaces:
+        await forget_named(tx, asset, [file.name for file in files])
+        await sweep(tx, asset.id, at=now + SWEEP_AFTER)
     await add_outputs(tx, asset, files, fence=task.fence)
     if probe is not None or warnings:
         await describe(tx, asset.id, probe, warnings)
-    now = datetime.now(UTC)
     if stage is not None:
         await progressed(tx, asset, stage, at=now)
     for payload in tells:

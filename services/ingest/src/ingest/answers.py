@@ -70,6 +70,7 @@ class OnAnswer:
                     stage=Stage.THUMBNAILED,
                     seconds=made.seconds,
                     warnings=[code for code in WarningCode if code in (made.warnings or ())],
+                    replaces=pictures.is_new_edition(task),
                 )
             case ThumbnailFailed() as failed:
                 return await tasks.fail(tx, task, failed.error, seconds=failed.seconds)

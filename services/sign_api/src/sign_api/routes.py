@@ -19,6 +19,12 @@ from media_records.actions import (
     OriginalGoneError,
     RetriedTooSoonError,
 )
+from media_records.posters import (
+    NoPicturesError,
+    NotAVideoError,
+    NotReadyError,
+    PosterUnderWayError,
+)
 from media_runtime.http.app import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from media_runtime.http.auth import Caller, TokenVerifier
 from media_runtime.http.links import LinkSigner
@@ -37,6 +43,7 @@ from sign_api.use_cases import (
 from sign_api.views import (
     AssetPage,
     AssetView,
+    PosterRequest,
     SignRequest,
     SignResponse,
     asset_view,
@@ -52,9 +59,16 @@ FIELD_CODES = {
     "status": ErrorCode.INVALID_STATUS,
     "limit": ErrorCode.INVALID_LIMIT,
     "asset_id": ErrorCode.INVALID_ASSET_ID,
+    "atSeconds": ErrorCode.INVALID_TIME,
 }
 """The code of an invalid input, by the name of its field or parameter."""
 
+_NO_POSTER = {
+    NotAVideoError: ErrorCode.NOT_A_VIDEO,
+    NotReadyError: ErrorCode.NOT_READY,
+    NoPicturesError: ErrorCode.NO_PICTURES,
+    PosterUnderWayError: ErrorCode.POSTER_UNDER_WAY,
+}
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 _SIGN_INPUT: dict[str, Any] = {
@@ -244,6 +258,37 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
             headers=limit_headers('"asset-retries";q=1', seconds=math.ceil(error.seconds)),
         ) from error
     return asset_view(asset, (), services.links)
+
+
+@router.post(
+    "/assets/{asset_id}/poster",
+    status_code=202,
+    response_model=AssetView,
+    responses=documented(400, 401, 403, 404, 409, 415, 429, 503),
+    openapi_extra=BEARER_ONLY,
+    summary="Choose the moment that a video's pictures show",
+)
+async def choose_poster(
+    request: Request, asset_id: UUID, body: PosterRequest, caller: Uploader
+) -> AssetView:
+    """
+    Make all pictures of a ready video anew, of one moment.
+
+    Those that it has are served until the new ones are there, which a ``thumbnailed`` event tells.
+    The same request again changes nothing.
+    """
+    services = services_of(request)
+    try:
+        asset, files = await services.assets.choose_poster(
+            caller.company_id, asset_id, body.at_seconds
+        )
+    except AssetNotFoundError as error:
+        raise _not_found() from error
+    except OriginalGoneError as error:
+        raise ApiError(ErrorCode.ORIGINAL_GONE, "The uploaded file is no longer kept.") from error
+    except tuple(_NO_POSTER) as error:
+        raise ApiError(_NO_POSTER[type(error)]) from error
+    return asset_view(asset, files, services.links)
 
 
 @router.delete(

@@ -13,7 +13,7 @@ import structlog
 from media_contracts import AssetStatus
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
-from media_records import actions
+from media_records import actions, posters
 from media_records.actions import AssetNotFoundError
 from media_records.companies import has_bucket, want_bucket
 from media_records.files import Files, files_of_each, segments_of
@@ -243,6 +243,18 @@ class Assets:
         """
         async with self._work.begin(company_id) as tx:
             return await actions.retry(tx, asset_id, after=self._retry_after)
+
+    async def choose_poster(
+        self, company_id: UUID, asset_id: UUID, at_seconds: float | None
+    ) -> tuple[Asset, Files]:
+        """
+        Have the pictures of a ready video made anew; returns it as it is until then.
+
+        Raises AssetNotFoundError, NotAVideoError, NotReadyError, OriginalGoneError,
+        NoPicturesError and PosterUnderWayError.
+        """
+        async with self._work.begin(company_id) as tx:
+            return await posters.choose(tx, asset_id, at_seconds)
 
     async def delete(self, company_id: UUID, asset_id: UUID) -> None:
         """

@@ -12,7 +12,7 @@ from media_contracts import AssetStatus, FileKind
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
-from media_contracts.profiles import NAME_PATTERN
+from media_contracts.profiles import MAX_MOMENT_SECONDS, NAME_PATTERN
 from media_contracts.warnings import WarningCode
 from media_records.files import TILES, Files, media_of, text_of, thumbnail_of
 from media_records.lifecycle import warnings_of
@@ -20,7 +20,7 @@ from media_records.tables import Asset, AssetFile
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.storage.keys import output_key
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.domain import MAX_NAME_CHARACTERS
 
@@ -79,6 +79,19 @@ class SignResponse(_View):
 
     asset_id: UUID
     upload: Upload
+
+
+class PosterRequest(_View):
+    """The moment of a video that its pictures shall show; null chooses one that shows something."""
+
+    at_seconds: StrictFloat | None = Field(
+        ge=0,
+        le=MAX_MOMENT_SECONDS,
+        allow_inf_nan=False,
+        description="On the clock that the video is played by. After its end the last picture "
+        "counts.",
+        examples=[12.5],
+    )
 
 
 class AssetError(_View):

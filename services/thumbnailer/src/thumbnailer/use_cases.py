@@ -92,18 +92,24 @@ class MakePictures:
         return Made(pictures, tuple(code for code in WarningCode if code in said))
 
     async def _render(self, request: ThumbnailRequested, source: Path) -> list[RenderedPicture]:
-        wanted = [
-            WantedPicture(spec.name, spec.width, spec.height, spec.fit.value)
-            for spec in request.pictures
-        ]
-        if request.kind is MediaKind.VIDEO:
+        if request.kind is not MediaKind.VIDEO:
+            return await self._rendered(source, request.pictures)
+        made: dict[str, RenderedPicture] = {}
+        for at_seconds, specs in _by_moment(request.pictures).items():
             with tracing.span("find_frame"):
-                source = await self._find_frame(source, request.duration_seconds, wanted)
+                frame = await self._find_frame(
+                    source, request.duration_seconds, _wanted(specs), at_seconds=at_seconds
+                )
+            rendered = await self._rendered(frame, specs)
+            made |= {spec.name: one for spec, one in zip(specs, rendered, strict=True)}
+        return [made[spec.name] for spec in request.pictures]
+
+    async def _rendered(self, source: Path, specs: Sequence[PictureSpec]) -> list[RenderedPicture]:
         with tracing.span("render"):
             return await self._pool.run(
                 render,
                 source,
-                wanted,
+                _wanted(specs),
                 timeout_seconds=self._settings.thumbnailer_render_timeout_seconds,
             )
 
@@ -130,6 +136,17 @@ class MakePictures:
             height=picture.height,
             size=len(picture.data),
         )
+
+
+def _wanted(specs: Sequence[PictureSpec]) -> list[WantedPicture]:
+    return [WantedPicture(spec.name, spec.width, spec.height, spec.fit.value) for spec in specs]
+
+
+def _by_moment(specs: Sequence[PictureSpec]) -> dict[float | None, list[PictureSpec]]:
+    found: dict[float | None, list[PictureSpec]] = {}
+    for spec in specs:
+        found.setdefault(spec.at_seconds, []).append(spec)
+    return found
 
 
 def _warnings(rendered: Sequence[RenderedPicture]) -> tuple[WarningCode, ...]:

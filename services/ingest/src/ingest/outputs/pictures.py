@@ -26,6 +26,7 @@ from media_contracts import (
     ThumbnailRequested,
     played_or_shown,
 )
+from media_records.posters import EDITION
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.storage.keys import output_key
@@ -36,6 +37,7 @@ _KIND = "pictures"
 # Measured with Pillow 12: a baseline JPEG, and each further scan of a progressive one.
 _SECONDS_A_MEGAPIXEL, _SECONDS_A_MEGAPIXEL_AND_SCAN = 0.02, 0.012
 _SECONDS_OF_A_FRAME = 0.3
+_OF_A_PICTURE = {"name", "kind", "width", "height", "fit", "at_seconds"}
 
 
 def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
@@ -47,11 +49,9 @@ def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
         "kind": played_or_shown(source.kind).value,
         "content_type": source.content_type,
         "duration_seconds": source.duration_seconds,
-        "pictures": [
-            one.model_dump(mode="json", include={"name", "kind", "width", "height", "fit"})
-            for one in wanted
-        ],
+        "pictures": [one.model_dump(mode="json", include=_OF_A_PICTURE) for one in wanted],
     }
+    moments = len({one.at_seconds for one in wanted})
     return (
         NewTask(
             TASK,
@@ -61,17 +61,17 @@ def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
             # A sound is heard without the picture that goes with it.
             required=source.kind is not MediaKind.AUDIO and any(one.required for one in wanted),
             priority=min(one.priority for one in wanted),
-            cost_seconds=_cost_seconds(source),
+            cost_seconds=_cost_seconds(source, moments),
         ),
     )
 
 
-def _cost_seconds(source: Source) -> float:
+def _cost_seconds(source: Source, moments: int) -> float:
     further_scans = source.scans - 1
     seconds = source.megapixels * (
         _SECONDS_A_MEGAPIXEL + further_scans * _SECONDS_A_MEGAPIXEL_AND_SCAN
     )
-    return seconds + (0 if source.kind is MediaKind.IMAGE else _SECONDS_OF_A_FRAME)
+    return seconds + (0 if source.kind is MediaKind.IMAGE else moments * _SECONDS_OF_A_FRAME)
 
 
 def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
@@ -89,7 +89,8 @@ def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
                 width=one["width"],
                 height=one["height"],
                 fit=Fit(one["fit"]),
-                key=_key(asset.company_id, asset.id, asset.attempt, one),
+                key=_key(task, asset.company_id, asset.id, asset.attempt, one),
+                at_seconds=one.get("at_seconds"),
             )
             for one in task.params["pictures"]
         ],
@@ -116,7 +117,7 @@ async def confirmed(
     one of them is not there. Raises StorageUnavailableError.
     """
     made = event.data
-    of = event.companyid, event.subject, made.attempt
+    of = task, event.companyid, event.subject, made.attempt
     wanted = {one["name"]: _key(*of, one) for one in task.params["pictures"]}
     told = [(one.name, one.bucket, one.key) for one in made.pictures]
     bucket = store.bucket_of(event.companyid)
@@ -129,10 +130,17 @@ async def confirmed(
     return made.model_copy(update={"pictures": pictures})
 
 
-def _key(company_id: Any, asset_id: Any, attempt: int, picture: Mapping[str, Any]) -> str:
-    # Without a fence: whoever asks again for an attempt's pictures gets those that are there.
+def is_new_edition(task: Task) -> bool:
+    """Return whether the pictures take the place of others."""
+    return EDITION in task.params
+
+
+def _key(
+    task: Task, company_id: Any, asset_id: Any, attempt: int, picture: Mapping[str, Any]
+) -> str:
+    # Without the fence of a try: whoever asks again for pictures gets those that are there.
     name = picture["name"] + (".jpg" if picture["fit"] == Fit.COVER else "")
-    return output_key(company_id, asset_id, attempt, name)
+    return output_key(company_id, asset_id, attempt, name, fence=task.params.get(EDITION))
 
 
 async def _as_stored(store: ObjectStore, picture: Picture) -> Picture:

@@ -1,0 +1,224 @@
+"""Pictures of another moment: who may ask for them, and what takes the place of what."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from media_contracts import AssetStatus, FileKind, MediaFile
+from media_records import posters, tasks
+from media_records.actions import AssetNotFoundError, OriginalGoneError
+from media_records.files import add_originals, is_garbage
+from media_records.lifecycle import lock_asset
+from media_records.posters import (
+    NoPicturesError,
+    NotAVideoError,
+    NotReadyError,
+    PosterUnderWayError,
+)
+from media_records.tasks import NewTask, Pool, Turns
+from media_records.work import Work
+from media_runtime.database.outbox import Outbox
+from media_runtime.database.postgres import Database
+from media_runtime.kafka.producer import Producer
+from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import StoredObject
+
+from support.assets import asset_now, files_now, sign_asset, stored
+from support.databases import service_url
+
+COMPANY, OTHER = UUID(int=1), UUID(int=2)
+PICTURES = NewTask(
+    "pictures", "pictures", Pool.PICTURES, {"pictures": [{"name": "thumbnail"}]}, cost_seconds=3
+)
+
+
+def work_of(database: Database, kafka_settings, service: str) -> Work:
+    return Work(database, Outbox(database, Producer(kafka_settings, name="t"), service=service))
+
+
+@pytest.fixture
+async def ingest(database_name, kafka_settings):
+    async with Database.connect(service_url(database_name, "ingest"), name="t", size=4) as db:
+        yield work_of(db, kafka_settings, "ingest")
+
+
+@pytest.fixture
+async def sign_api(database_name, kafka_settings):
+    async with Database.connect(service_url(database_name, "sign_api"), name="t", size=4) as db:
+        yield work_of(db, kafka_settings, "sign_api")
+
+
+@pytest.fixture
+def choose(sign_api):
+    async def one(asset_id, at_seconds, company=COMPANY):
+        async with sign_api.begin(company) as tx:
+            return await posters.choose(tx, asset_id, at_seconds)
+
+    return one
+
+
+@pytest.fixture
+def finish(ingest):
+    """Claim the pictures that are due, and store them with so many bytes."""
+
+    async def one(size, *, replaces=True):
+        async with ingest.begin() as tx:
+            turns = Turns([Pool.PICTURES], slow_seconds=10)
+            task = await tasks.claim(tx, turns, owner="t", lease_seconds=30)
+        assert task is not None
+        async with ingest.begin() as tx:
+            await tasks.finish(tx, task, [thumbnail(task, size)], replaces=replaces)
+        return task
+
+    return one
+
+
+def thumbnail(task, size):
+    edition = task.params.get("edition")
+    return MediaFile(
+        name="thumbnail",
+        kind=FileKind.THUMBNAIL,
+        key=output_key(task.company_id, task.asset_id, 1, "thumbnail.jpg", fence=edition),
+        content_type="image/jpeg",
+        size=size,
+        width=4,
+        height=3,
+    )
+
+
+@pytest.fixture
+def signed(ingest, sign_api, admin):
+    async def one(*wanted, status="processing", **facts):
+        _, asset_id = await sign_asset(sign_api.database, COMPANY, **facts)
+        async with ingest.begin() as tx:
+            await add_originals(tx, {asset_id: stored(COMPANY, asset_id)})
+            asset = await lock_asset(tx, asset_id)
+            await tasks.add(tx, asset, wanted)
+        await admin.execute(
+            "UPDATE media_assets SET status = $2, uploaded_at = now() WHERE id = $1",
+            asset_id, status,
+        )  # fmt: skip
+        return asset_id
+
+    return one
+
+
+@pytest.fixture
+async def ready(signed, finish, ingest):
+    """A ready video with a thumbnail of 10 bytes."""
+    asset_id = await signed(PICTURES)
+    await finish(10, replaces=False)
+    assert (await asset_now(ingest.database, asset_id)).status == AssetStatus.READY
+    return asset_id
+
+
+async def usage(admin) -> int:
+    return await admin.fetchval("SELECT sum(bytes) FROM company_usage")
+
+
+async def test_new_pictures_take_the_place_of_those_before(ready, choose, finish, ingest, admin):
+    before = await files_now(ingest.database, ready)
+    used = await usage(admin)
+    asset, files = await choose(ready, 12.5)
+    assert asset.status == AssetStatus.READY
+    assert {file.key for file in files} == {file.key for file in before.values()}
+
+    task = await finish(25)
+    assert (task.params["pictures"], task.cost_seconds, task.required) == (
+        [{"name": "thumbnail", "at_seconds": 12.5}], 3, False,
+    )  # fmt: skip
+    after = await files_now(ingest.database, ready)
+    assert set(after) == {"original", "thumbnail"}
+    assert after["thumbnail"].key != before["thumbnail"].key
+    assert await usage(admin) == used + 15
+    assert (await asset_now(ingest.database, ready)).sweep_at is not None
+    ended = await admin.fetchval("SELECT count(*) FROM asset_transitions WHERE to_status = 'ready'")
+    assert ended == 1
+
+
+async def test_what_was_replaced_is_garbage_and_what_comes_next_is_not(
+    ready, choose, finish, ingest
+):
+    await choose(ready, 1)
+    await finish(9)
+    asset, files = (
+        await asset_now(ingest.database, ready),
+        list((await files_now(ingest.database, ready)).values()),
+    )
+
+    def garbage(edition, name="thumbnail.jpg"):
+        key = output_key(COMPANY, ready, 1, name, fence=edition)
+        return is_garbage(asset, files, StoredObject(asset.bucket, key, None, 1, ""))
+
+    assert garbage(None)
+    assert not garbage(2)
+    assert not garbage(3), "a thumbnailer may have stored it just now"
+    assert garbage(3, "video.mp4")
+
+
+async def test_the_same_request_again_changes_nothing(ready, choose, finish, admin):
+    for at_seconds in (1.0, None):
+        await choose(ready, at_seconds)
+        await choose(ready, at_seconds)
+        await finish(9)
+        await choose(ready, at_seconds)
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 3
+
+
+async def test_one_moment_is_made_at_a_time(ready, choose, finish):
+    await choose(ready, 1)
+    with pytest.raises(PosterUnderWayError):
+        await choose(ready, 2)
+    await finish(9)
+    await choose(ready, 2)
+    await finish(9)
+    await choose(ready, 1)
+
+
+async def test_what_could_not_be_made_is_asked_for_again(ready, choose, finish, ingest, admin):
+    await choose(ready, 1)
+    await admin.execute("UPDATE tasks SET state = 'failed', waits_for = 0 WHERE name <> 'pictures'")
+    assert (await files_now(ingest.database, ready))["thumbnail"].size == 10
+    await choose(ready, 1)
+    assert (await finish(9)).params["edition"] == 3
+
+
+@pytest.mark.parametrize(
+    ("facts", "error"),
+    [
+        ({"status": "processing"}, NotReadyError),
+        ({"status": "failed"}, NotReadyError),
+        ({"status": "ready", "content_type": "image/jpeg"}, NotAVideoError),
+        ({"status": "ready", "content_type": "audio/mpeg"}, NotAVideoError),
+    ],
+)
+async def test_only_a_ready_video_has_moments(signed, choose, facts, error):
+    asset_id = await signed(PICTURES, **facts)
+    with pytest.raises(error):
+        await choose(asset_id, 1)
+
+
+async def test_a_video_without_pictures_has_none_to_choose(signed, choose):
+    asset_id = await signed(status="ready")
+    with pytest.raises(NoPicturesError):
+        await choose(asset_id, 1)
+
+
+async def test_without_its_original_there_is_no_other_moment(ready, choose, admin):
+    await admin.execute("DELETE FROM asset_files WHERE kind = 'original'")
+    with pytest.raises(OriginalGoneError):
+        await choose(ready, 1)
+    await admin.execute("UPDATE media_assets SET status = 'deleted', retired = true")
+    with pytest.raises(OriginalGoneError):
+        await choose(ready, 1)
+
+
+async def test_another_companys_video_looks_like_none(ready, choose, admin):
+    with pytest.raises(AssetNotFoundError):
+        await choose(ready, 1, company=OTHER)
+    await admin.execute("DELETE FROM asset_files")
+    await admin.execute("UPDATE media_assets SET status = 'deleted'")
+    with pytest.raises(AssetNotFoundError):
+        await choose(ready, 1)
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 1
