@@ -48,7 +48,7 @@ _KEYFRAMES = 3
 # What one look may take on the CPU. The clock is not the file's alone: it has more of it.
 _LOOK_CPU_SECONDS = 10
 # A chosen frame may be far from the keyframe before it, and no other will do.
-_CHOSEN_CPU_SECONDS = 60
+_CHOSEN_CPU_SECONDS = 30
 # A file that ran out of it so often is given no further look.
 _MOST_OUT_OF_CPU = 2
 _LOOK_SECONDS = 30.0
