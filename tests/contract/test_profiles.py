@@ -98,6 +98,26 @@ REFUSED = {
     "with a side too long": (
         written({**CARD, "width": MAX_PICTURE_SIDE + 1}), "outputs.0.picture.width",
     ),
+    "with a moment before the beginning": (
+        written({**CARD, "atSeconds": -1}), "outputs.0.picture.atSeconds",
+    ),
+    "with a moment that never comes": (
+        written({**CARD, "atSeconds": 604_801}), "outputs.0.picture.atSeconds",
+    ),
+    "with a moment that is no number": (
+        written({**CARD, "atSeconds": 1}).replace(b'"atSeconds": 1', b'"atSeconds": NaN'),
+        "outputs.0.picture.atSeconds",
+    ),
+    "with more moments than are looked for": (
+        written(*({**CARD, "name": f"p{n}", "atSeconds": n} for n in range(9))),
+        "are of 8 moments at most",
+    ),
+    "with a preview of no video": (
+        written(CARD, {"type": "preview", "name": "preview"}), "of a video that the profile has",
+    ),
+    "with a preview of too many moments": (
+        written(VIDEO, {"type": "preview", "name": "p", "moments": 7}), "outputs.1.preview.moments",
+    ),
     "with more films than are made": (
         written(*({**VIDEO, "name": f"v{n}"} for n in range(5))), "4 videos and as many",
     ),

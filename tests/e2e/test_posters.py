@@ -135,3 +135,17 @@ async def test_while_there_is_no_thumbnailer_the_old_picture_is_served(
         assert (other.status_code, other.json()["code"]) == (409, "poster_under_way")
     after = await changed(company, before)
     assert await number_at(company, after["thumbnailUrl"]) == 15
+
+
+async def test_a_profile_asks_for_a_preview(company, publish, film):
+    publish(company, "moving", VIDEO, {"type": "preview", "name": "moving", "moments": 3})
+    asset = await company.ready(await uploaded(company, film, "video/mp4", profile="moving"))
+    served = await company.fetch(asset["previewUrl"])
+    assert served.headers["content-type"] == "image/webp"
+    image = Image.open(io.BytesIO(served.content))
+    assert image.size == (160, 120)
+    assert getattr(image, "n_frames", 1) > 3
+    (event,) = await eventually(lambda: events_on(MEDIA_PROCESSED, [asset["assetId"]]))
+    assert {(one.name, one.kind) for one in event.data.files} == {
+        ("video", "video"), ("moving", "preview"),
+    }  # fmt: skip

@@ -13,7 +13,15 @@ from ingest.film.sound import Sound
 from ingest.outputs.source import Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
-from media_contracts import AudioOutput, Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts import (
+    AudioOutput,
+    Fit,
+    MediaKind,
+    PictureOutput,
+    PreviewOutput,
+    Profile,
+    VideoOutput,
+)
 from media_contracts.profiles import DEFAULT, Output
 from media_records.tasks import NewTask, Pool
 from media_runtime.errors import PermanentError
@@ -49,6 +57,30 @@ def test_a_film_gets_a_video_and_a_thumbnail():
     )  # fmt: skip
     assert all(task.required for task in tasks.values())
     assert all(not task.needs for task in tasks.values() if task is not video)
+
+
+def test_each_distinct_moment_of_a_film_costs_a_look():
+    def cost(*moments):
+        outputs = (
+            PictureOutput(name=f"p{number}", width=9, height=9, at_seconds=at)
+            for number, at in enumerate(moments)
+        )
+        (pictures,) = plan(Profile(name="p", version=1, outputs=tuple(outputs)), FILM)
+        assert [one["at_seconds"] for one in pictures.params["pictures"]] == list(moments)
+        return pictures.cost_seconds
+
+    assert cost(1, 1, 1) == cost(None) < cost(1, 2)
+
+
+def test_a_preview_follows_its_video():
+    preview = PreviewOutput(name="moving", moments=3)
+    profile = Profile(name="p", version=1, outputs=(preview, VideoOutput(name="video")))
+    tasks = by_name(plan(profile, FILM))
+    assert "moving" not in tasks
+    assert [one["name"] for one in tasks["video"].params["previews"]] == ["moving"]
+    other = (VideoOutput(name="other"), VideoOutput(name="video"), preview)
+    tasks = by_name(plan(Profile(name="p", version=1, outputs=other), FILM))
+    assert "previews" not in tasks["other"].params
 
 
 def with_video(**wanted):

@@ -225,7 +225,8 @@ async def test_a_chosen_moment_may_show_nothing(find_frame, tmp_path):
 
 
 async def test_where_the_moment_cannot_be_decoded_a_film_has_another_picture(find_frame, tmp_path):
-    source = numbered(tmp_path / "source.mp4", "-movflags", "+faststart")
+    options = ("-g", "25", "-movflags", "+faststart")
+    source = make_video(tmp_path / "source.mp4", "testsrc2=s=160x120:d=2", options=options)
     source.write_bytes(source.read_bytes()[: source.stat().st_size * 2 // 3])
     assert (await find_frame(source, 2.0, THUMBNAIL, at_seconds=1.9)).exists()
 

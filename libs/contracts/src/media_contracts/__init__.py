@@ -34,7 +34,14 @@ from media_contracts.messages import (
     played_or_shown,
 )
 from media_contracts.probe import Colour, Probe, SoundTrack, TextTrack
-from media_contracts.profiles import AudioOutput, PictureOutput, Profile, ProfileRef, VideoOutput
+from media_contracts.profiles import (
+    AudioOutput,
+    PictureOutput,
+    PreviewOutput,
+    Profile,
+    ProfileRef,
+    VideoOutput,
+)
 from media_contracts.topics import (
     DLQ_MAX_MESSAGE_BYTES,
     DLQ_PARTITIONS,
@@ -79,6 +86,7 @@ __all__ = [
     "Picture",
     "PictureOutput",
     "PictureSpec",
+    "PreviewOutput",
     "Probe",
     "Profile",
     "ProfileRef",

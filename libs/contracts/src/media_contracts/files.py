@@ -37,6 +37,8 @@ class FileKind(StrEnum):
     AUDIO = "audio"
     THUMBNAIL = "thumbnail"
     PICTURE = "picture"
+    PREVIEW = "preview"
+    """A moving picture of a few moments."""
     TEXT = "text"
     """What is said or written in a video, as WebVTT in one language."""
     SEGMENT = "segment"

@@ -131,7 +131,23 @@ class PictureOutput(Output):
     at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
 
 
-AnyOutput = Annotated[VideoOutput | AudioOutput | PictureOutput, Field(discriminator="type")]
+class PreviewOutput(Output):
+    """
+    A silent moving picture of a few moments of a video: an animated WebP, which lists show.
+
+    It is made of the smallest size of the output ``video``, no side longer than ``max_long_side``,
+    in pixels.
+    """
+
+    type: Literal["preview"] = "preview"
+    video: Name = "video"
+    moments: int = Field(default=5, ge=3, le=6)
+    max_long_side: int = Field(default=320, ge=64, le=480)
+
+
+AnyOutput = Annotated[
+    VideoOutput | AudioOutput | PictureOutput | PreviewOutput, Field(discriminator="type")
+]
 
 
 class ProfileRef(Data):
@@ -164,6 +180,17 @@ class Profile(ProfileRef):
             raise ValueError("No name may begin with that of a video or a sound and a hyphen")
         if max(len(videos), len(sounds)) > MAX_STREAMS:
             raise ValueError(f"A profile has {MAX_STREAMS} videos and as many sounds at most")
+        return self
+
+    @model_validator(mode="after")
+    def _previews_are_of_its_videos(self) -> Profile:
+        videos = {output.name for output in self.outputs if isinstance(output, VideoOutput)}
+        previews = [output for output in self.outputs if isinstance(output, PreviewOutput)]
+        for one in previews:
+            if one.video not in videos:
+                raise ValueError(f"The preview {one.name} is of a video that the profile has not")
+        if len(previews) > MAX_STREAMS:
+            raise ValueError(f"A profile has {MAX_STREAMS} previews at most")
         return self
 
     @model_validator(mode="after")

@@ -125,7 +125,7 @@ CREATE TABLE asset_files (
     name              text NOT NULL,
     company_id        uuid NOT NULL,
     kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'audio', 'thumbnail',
-                          'picture', 'text', 'segment')),
+                          'picture', 'preview', 'text', 'segment')),
     key               text COLLATE "C" NOT NULL,
     version_id        text,
     content_type      text NOT NULL,

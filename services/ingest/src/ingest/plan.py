@@ -10,18 +10,18 @@ from collections.abc import Mapping
 
 from ingest.outputs import audio, pictures, video
 from ingest.outputs.source import Planner, Source
-from media_contracts import AudioOutput, PictureOutput, Profile, VideoOutput
+from media_contracts import AudioOutput, PictureOutput, PreviewOutput, Profile, VideoOutput
 from media_contracts.errors import ErrorCode
 from media_contracts.profiles import Output
 from media_records.tasks import NewTask
 from media_runtime.errors import PermanentError
 
-PLANNERS: Mapping[type[Output], Planner] = {
-    VideoOutput: video.plan,
+PLANNERS: Mapping[type[Output] | tuple[type[Output], ...], Planner] = {
+    (VideoOutput, PreviewOutput): video.plan,
     AudioOutput: audio.plan,
     PictureOutput: pictures.plan,
 }
-"""Who plans the outputs of each type."""
+"""Who plans the outputs of which types."""
 
 
 def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
@@ -32,8 +32,8 @@ def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
     """
     tasks = tuple(
         task
-        for kind, planner in PLANNERS.items()
-        for task in planner([one for one in profile.outputs if isinstance(one, kind)], source)
+        for types, planner in PLANNERS.items()
+        for task in planner([one for one in profile.outputs if isinstance(one, types)], source)
     )
     if len({task.name for task in tasks}) < len(tasks):
         raise PermanentError(

@@ -12,6 +12,7 @@ from ingest.metrics import count_outcome
 from ingest.outputs import audio, video
 from ingest.outputs.audio import MakeAudio
 from ingest.outputs.package import Package, Results
+from ingest.outputs.preview import MakePreview
 from ingest.outputs.source import Doer
 from ingest.outputs.stream import MakeChunk, MakeSound, MakeWhole, Pieces
 from ingest.outputs.text import MakeText
@@ -49,6 +50,7 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
         video.TEXT: MakeText(settings, store, ffmpeg),
         video.WHOLE: MakeWhole(settings, pieces, transcoder),
         video.PACKAGE: Package(settings, store, ffmpeg, results),
+        video.PREVIEW: MakePreview(settings, store, ffmpeg),
         audio.KIND: MakeAudio(settings, store, ffmpeg, transcoder, pieces),
     }
 

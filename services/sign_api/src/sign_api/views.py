@@ -209,6 +209,7 @@ class AssetView(_View):
     dash_url: str | None = None
     storyboard_url: str | None = None
     thumbnail_url: str | None = None
+    preview_url: str | None = None
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
@@ -234,6 +235,7 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
     if asset.status not in {AssetStatus.READY, AssetStatus.DELETED}:
         shown = ()  # an attempt that is not decided yet shows its beginning alone
     media, thumbnail = media_of(shown), thumbnail_of(shown)
+    preview = next((file for file in shown if file.kind == FileKind.PREVIEW), None)
     stream = _stream(asset, files)
     return AssetView(
         asset_id=asset.id,
@@ -250,6 +252,7 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         if stream and media and any(file.track == TILES for file in files)
         else None,
         thumbnail_url=links.link(thumbnail.key, LinkKind.THUMBNAIL) if thumbnail else None,
+        preview_url=links.link(preview.key, LinkKind.MEDIA) if preview else None,
         duration_seconds=media.duration_seconds if media else None,
         width=media.width if media else None,
         height=media.height if media else None,

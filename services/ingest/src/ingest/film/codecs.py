@@ -104,5 +104,5 @@ CODECS: Mapping[str, Codec] = {
     AV1: Codec("libsvtav1", 0.55, 6, _av1, least_side=64, most_pixels=_MOST_PIXELS),
 }
 """By their names in profiles, in the order in which players are told of them."""
-ENCODERS = frozenset({*(one.encoder for one in CODECS.values()), "aac", "mjpeg"})
+ENCODERS = frozenset({*(one.encoder for one in CODECS.values()), "aac", "mjpeg", "libwebp_anim"})
 """What ffmpeg needs for any task."""

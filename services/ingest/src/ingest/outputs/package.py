@@ -106,9 +106,11 @@ class Package:
             height=film.ladder[-1].size.height,
             duration_seconds=seconds,
         )
+        previews = video.preview_tasks(task, film, pieces_of(told, film.ladder[0].track))
         return Done(
-            [file, *tiles], stage=Stage.TRANSCODED, warnings=[*warnings_in(task.params), *warnings]
-        )
+            [file, *tiles], previews, stage=Stage.TRANSCODED,
+            warnings=[*warnings_in(task.params), *warnings],
+        )  # fmt: skip
 
     async def _storyboard(
         self, task: Task, asset: Asset, film: Film, told: Sequence[Mapping[str, Any]], folder: Path

@@ -6,7 +6,7 @@ One whose packets cannot be believed is made in one piece, and so is one whose c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -17,21 +17,24 @@ from ingest.film.codecs import H264
 from ingest.film.film import Film, chunk_params
 from ingest.film.grid import Grid, every
 from ingest.film.ladder import Chunk, Rung, cut, further_rungs, rungs
+from ingest.film.preview import clips_of, size_of
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of
 from ingest.film.text import readable, text_params
 from ingest.outputs.source import Source
-from media_contracts import MediaKind, VideoOutput
+from media_contracts import MediaKind, PreviewOutput, VideoOutput
 from media_contracts.warnings import WarningCode
-from media_records.tasks import NewTask, Pool
+from media_records.tasks import NewTask, Pool, Task
 from media_runtime.media.info import VideoStream
 
-CHUNK, SOUND, TEXT, WHOLE, PACKAGE = "chunk", "sound", "text", "whole", "package"
+CHUNK, SOUND, TEXT, WHOLE, PACKAGE, PREVIEW = (
+    "chunk", "sound", "text", "whole", "package", "preview",
+)  # fmt: skip
 # Of the tasks of one output: the last one, which is short, and then what can be watched soon.
 _STEPS = {PACKAGE: -9, "early": -8, TEXT: -6, SOUND: -5, CHUNK: 0, WHOLE: 0}
 _PRIORITIES = 10
 # With a chunk that takes longer, its smallest size is made apart from it, and before.
 _LONG_SECONDS = 1.5
-_SOUND_COST, _PACKAGE_COST = 0.015, 0.2
+_SOUND_COST, _PACKAGE_COST, _PREVIEW_COST = 0.015, 0.2, 1.5
 # All of the file is read.
 _LEAST_TEXT_COST, _TEXT_COST = 0.1, 0.001
 _UNKNOWN_FRAME_RATE = Fraction(30)
@@ -42,15 +45,20 @@ _FAST = 61.0
 _PIXELS_A_TASK = 1920 * 1080
 
 
-def plan(outputs: Sequence[VideoOutput], source: Source) -> Sequence[NewTask]:
-    """Return the tasks of each video; see Planner."""
+def plan(outputs: Sequence[VideoOutput | PreviewOutput], source: Source) -> Sequence[NewTask]:
+    """Return the tasks of each video, which previews of it follow; see Planner."""
     if source.kind is not MediaKind.VIDEO or source.video is None:
         return ()
+    videos = [one for one in outputs if isinstance(one, VideoOutput)]
+    previews = [one for one in outputs if isinstance(one, PreviewOutput)]
     return [
         task
-        for number, output in enumerate(outputs)
-        for task in _Planner(output, source, source.video, tells=not number).tasks()
-    ]
+        for number, output in enumerate(videos)
+        for task in _Planner(
+            output, source, source.video,
+            [one for one in previews if one.video == output.name], tells=not number,
+        ).tasks()
+    ]  # fmt: skip
 
 
 def whole_tasks(
@@ -121,11 +129,41 @@ def package_task(
     )  # fmt: skip
 
 
+def preview_tasks(package: Task, film: Film, pieces: Sequence[Mapping[str, Any]]) -> list[NewTask]:
+    """Return what makes the previews of a video that is there, of *pieces* of its smallest size."""
+    keys = [piece["key"] for piece in pieces]
+    lengths = [float(piece["samples"] / film.grid.rate) for piece in pieces]
+    return [
+        NewTask(
+            one["name"],
+            PREVIEW,
+            Pool.ENCODE,
+            {
+                "clips": [
+                    {"key": keys[number], "at": at, "seconds": seconds, "of": lengths[number]}
+                    for number, at, seconds in clips_of(lengths, one["moments"])
+                ],
+                "size": list(size_of(film.ladder[0].size, one["max_long_side"])),
+            },
+            required=one["required"] and package.required,
+            priority=one["priority"] * _PRIORITIES,
+            cost_seconds=_PREVIEW_COST,
+        )
+        for one in package.params.get("previews", ())
+    ]
+
+
 class _Planner:
     """Plans one video."""
 
     def __init__(
-        self, output: VideoOutput, source: Source, video: VideoStream, *, tells: bool
+        self,
+        output: VideoOutput,
+        source: Source,
+        video: VideoStream,
+        previews: Sequence[PreviewOutput],
+        *,
+        tells: bool,
     ) -> None:
         size = fit_video(
             _square_size(source, video),
@@ -162,6 +200,8 @@ class _Planner:
         }
         if output.text and (texts := readable(source.texts)):
             self._params["texts"] = text_params(texts)
+        if previews:
+            self._params["previews"] = [one.model_dump(mode="json") for one in previews]
         self._priority = output.priority * _PRIORITIES
 
     def _warnings(self, source: Source) -> Iterator[WarningCode]:
