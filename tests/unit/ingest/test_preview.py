@@ -95,7 +95,8 @@ async def test_a_preview_shows_moments_of_its_film(tmp_path, monkeypatch, in_one
     assert file.size == made.files["moving"].stat().st_size <= MOST_BYTES
     times = [(grey - 16) / 0.8 / 25 for grey in greys(made.files["moving"])]
     wanted = [one.at + step / 10 for one in moments_of(10, 3) for step in range(6)]
-    assert times == pytest.approx(wanted, abs=0.2)
+    # Pictures that look alike are one.
+    assert times == pytest.approx(wanted, abs=0.5)
 
 
 async def test_a_short_film_is_shown_whole(tmp_path):
