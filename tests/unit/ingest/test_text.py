@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,8 +12,9 @@ from ingest.film import text as texts
 from ingest.film.text import Cue, Packet, clean, cues, packets, webvtt
 from ingest.outputs import text as doing
 from ingest.outputs import video
+from ingest.outputs.source import Source
 from ingest.settings import IngestSettings
-from media_contracts import FileKind, Text, VideoOutput
+from media_contracts import FileKind, MediaKind, Text, VideoOutput
 from media_contracts.warnings import WarningCode
 from media_records.files import Segment
 from media_runtime.media.languages import tag_of
@@ -141,19 +141,26 @@ async def test_cues_are_shown_with_the_pictures_that_they_were_shown_with(tmp_pa
 
 async def test_a_film_in_one_piece_has_its_texts_by_its_own_clock(tmp_path):
     path = subtitled(tmp_path / "film.mkv", "-output_ts_offset", "1.48", texts={"en.srt": ENGLISH})
-    film = await made_of(path, tmp_path / "made", OUTPUT)
+    info = await FFMPEG.probe(path)
+    assert info.video is not None
+    source = Source(
+        MediaKind.VIDEO, 64, 48, video=info.video, texts=info.text_streams,
+        duration_seconds=SECONDS, starts_at=info.start_seconds,
+    )  # fmt: skip
     settings = IngestSettings(
         kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
         s3_access_key="k", s3_secret_key="s", scratch_dir=tmp_path,
     )  # fmt: skip
-    tasks = video.plan([OUTPUT], replace(film.source, grid=None))
-    made = await Making(settings, FFMPEG, tmp_path / "whole").all(
-        tasks, path, an_asset("video/x-matroska", 1_000_000)
-    )
-    assert list(made.done) == ["video-whole-text", "video-whole", "video-whole-package"]
-    ((_, said),) = texts_of(film).values()
-    assert made.files["video-text-0"].read_text().split("\n\n") == said
-    assert "00:00:00.123" in said[1]
+    text, whole = video.plan([OUTPUT], source)
+    assert (text.name, whole.name) == ("video-whole-text", "video-whole")
+    asset = an_asset("video/x-matroska", 1_000_000)
+    made = await Making(settings, FFMPEG, tmp_path / "made").all([text], path, asset)
+    assert not made.warnings
+    assert made.files["video-text-0"].read_text().split("\n\n")[1:] == [
+        "00:00:00.123 --> 00:00:01.457\nHello there &amp; you\ntwo &lt;3",
+        "00:00:01.500 --> 00:00:02.000\nC:\\new --&gt; x",
+        "00:00:01.900 --> 00:00:02.000\nFin.\n",
+    ]
 
 
 async def test_texts_that_cannot_be_read_never_fail_a_film(tmp_path, monkeypatch):
