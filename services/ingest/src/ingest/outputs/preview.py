@@ -38,7 +38,7 @@ class MakePreview:
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:  # noqa: ARG002 - a Doer
         """Make and store it; see Doer."""
-        wanted, size = task.params["clips"], Size(*task.params["size"])
+        wanted, size = task.params["clips"], Size(**task.params["size"])
         with timed("preview"):
             files = {
                 piece["key"]: await self._fetched(asset, piece, folder / f"{number}.mp4")

@@ -7,7 +7,7 @@ One whose packets cannot be believed is made in one piece, and so is one whose c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
+from dataclasses import asdict, replace
 from fractions import Fraction
 from typing import Any
 
@@ -143,7 +143,7 @@ def preview_tasks(package: Task, film: Film, pieces: Sequence[Mapping[str, Any]]
                     {"key": keys[number], "at": at, "seconds": seconds, "of": lengths[number]}
                     for number, at, seconds in clips_of(lengths, one["moments"])
                 ],
-                "size": list(astuple(size_of(film.ladder[0].size, one["max_long_side"]))),
+                "size": asdict(size_of(film.ladder[0].size, one["max_long_side"])),
             },
             required=one["required"] and package.required,
             priority=one["priority"] * _PRIORITIES,
