@@ -16,6 +16,7 @@ from media_contracts.envelope import (
 )
 from media_contracts.files import FileKind, Fit, MediaFile, MediaKind, Stream, Text, Track
 from media_contracts.messages import (
+    AssetEstimated,
     AssetPlayable,
     AssetProgressed,
     AssetStatus,
@@ -65,6 +66,7 @@ __all__ = [
     "MEDIA_THUMBNAIL",
     "MEDIA_THUMBNAILED",
     "TOPICS",
+    "AssetEstimated",
     "AssetPlayable",
     "AssetProgressed",
     "AssetStatus",

@@ -200,6 +200,22 @@ class AssetPlayable(Payload):
     duration_seconds: float = Field(gt=0)
 
 
+class AssetEstimated(Payload):
+    """
+    An asset that is not ready yet has this ``place`` among those of its company: 1 is ready next.
+
+    ``ready_in_seconds`` is from the event's time on, by what such work took lately; it is not there
+    where nothing tells. Best effort: an asset hears it once in a few seconds at most, when it is
+    another one than a client would count down to.
+    """
+
+    event_type: ClassVar[str] = "media.asset.estimated.v1"
+
+    attempt: int = Field(ge=1)
+    place: int = Field(ge=1)
+    ready_in_seconds: int | None = Field(default=None, ge=1)
+
+
 class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.

@@ -12,6 +12,7 @@ from typing import Any
 
 from media_contracts.envelope import CloudEvent, Payload, parse_event
 from media_contracts.messages import (
+    AssetEstimated,
     AssetPlayable,
     AssetProgressed,
     AssetStatusChanged,
@@ -95,7 +96,7 @@ MEDIA_STATUS = Topic(
     key="asset id",
     producers=("sign_api", "ingest", "watcher"),
     consumers=("notifier",),
-    messages=(AssetStatusChanged, AssetProgressed, AssetPlayable),
+    messages=(AssetStatusChanged, AssetProgressed, AssetPlayable, AssetEstimated),
     group="notifier_links",
 )
 MEDIA_PROCESSED = Topic(

@@ -184,6 +184,7 @@ CREATE INDEX tasks_open ON tasks (pool, company_id, priority, id)
     WHERE state IN ('queued', 'running');
 CREATE INDEX tasks_running ON tasks (pool, company_id) WHERE state = 'running';
 CREATE INDEX tasks_blocked ON tasks (company_id) WHERE state = 'blocked';
+CREATE INDEX tasks_done ON tasks (kind, finished_at) WHERE state = 'done';
 
 -- What a task waits for: others of the same attempt.
 CREATE TABLE task_needs (
@@ -205,6 +206,17 @@ CREATE TABLE company_work (
     at          timestamptz NOT NULL,
     PRIMARY KEY (company_id, pool)
 ) WITH (fillfactor = 50);
+
+-- What a company was told last of how long an asset has to wait.
+CREATE TABLE asset_waits (
+    asset_id    uuid PRIMARY KEY,
+    company_id  uuid NOT NULL,
+    attempt     integer NOT NULL,
+    place       integer NOT NULL CHECK (place > 0),
+    ready_at    timestamptz,
+    told_at     timestamptz NOT NULL DEFAULT now(),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
 
 -------------------------------------------------------------------------------- the services
 
@@ -411,15 +423,16 @@ BEGIN
     END LOOP;
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
-        'asset_files', 'asset_transitions', 'idempotency_keys', 'outbox', 'profiles', 'tasks']
+        'asset_files', 'asset_transitions', 'asset_waits', 'idempotency_keys', 'outbox', 'profiles',
+        'tasks']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
     END LOOP;
     -- Ingest and the watcher serve all companies.
     FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
-        'asset_files', 'asset_transitions', 'tasks', 'task_needs', 'company_work', 'outbox',
-        'profiles']
+        'asset_files', 'asset_transitions', 'asset_waits', 'tasks', 'task_needs', 'company_work',
+        'outbox', 'profiles']
     LOOP
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
@@ -488,6 +501,8 @@ GRANT SELECT, INSERT, UPDATE (
 GRANT SELECT, INSERT ON tasks TO media_sign_api;
 GRANT SELECT, INSERT ON task_needs TO media_internal;
 GRANT SELECT, INSERT, UPDATE (seconds, at) ON company_work TO media_internal;
+GRANT SELECT ON asset_waits TO media_sign_api;
+GRANT SELECT, INSERT, UPDATE (attempt, place, ready_at, told_at) ON asset_waits TO media_internal;
 
 GRANT SELECT, INSERT ON idempotency_keys TO media_sign_api;
 GRANT SELECT, DELETE ON idempotency_keys TO media_watcher;

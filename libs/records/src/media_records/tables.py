@@ -272,6 +272,7 @@ class TaskRow(SQLModel, table=True):
             postgresql_where=text("state = 'running'"),
         ),
         Index("tasks_blocked", "company_id", postgresql_where=text("state = 'blocked'")),
+        Index("tasks_done", "kind", "finished_at", postgresql_where=text("state = 'done'")),
     )
 
     id: int | None = Field(default=None, sa_column=_serial())
@@ -328,6 +329,24 @@ class CompanyWork(SQLModel, table=True):
     pool: str = Field(sa_column=Column(Text, primary_key=True))
     seconds: float
     at: datetime = Field(sa_column=_moment(null=False))
+
+
+class AssetWait(_Row, table=True):
+    """
+    What a company was told last of how long an asset has to wait.
+
+    ``place`` is one among its company's own assets. ``ready_at`` is null where nothing tells.
+    """
+
+    __tablename__ = "asset_waits"
+    __table_args__ = (_of_asset(),)
+
+    asset_id: UUID = Field(primary_key=True)
+    company_id: UUID
+    attempt: int
+    place: int
+    ready_at: datetime | None = Field(sa_column=_moment())
+    told_at: datetime = Field(sa_column=_moment(now=True))
 
 
 class AssetFile(_Row, table=True):

@@ -33,8 +33,8 @@ FENCE_REJECTIONS = Counter(
 )
 
 _OPEN_STATES = "('blocked', 'queued', 'running')"
-_IS_OPEN = "state IN ('queued', 'running')"
-_IS_RUNNING = "(state = 'running' AND lease_until >= now())"
+IS_OPEN = "state IN ('queued', 'running')"
+IS_RUNNING = "(state = 'running' AND lease_until >= now())"
 _IS_DUE = """(
     (t.state = 'queued' AND t.not_before <= now())
     OR (t.state = 'running' AND t.lease_until < now()))
@@ -42,14 +42,14 @@ _IS_DUE = """(
 # What was used lately halves each minute.
 _DECAYED = "w.seconds * power(0.5, extract(epoch FROM now() - w.at) / 60)"
 # Companies with open tasks are found by steps through the index: no queue's length costs time.
-_LINES = f"""
+LINES = f"""
     lines AS (
-        (SELECT pool, company_id FROM tasks WHERE {_IS_OPEN} AND pool = ANY($1)
+        (SELECT pool, company_id FROM tasks WHERE {IS_OPEN} AND pool = ANY($1)
          ORDER BY pool, company_id LIMIT 1)
         UNION ALL
         SELECT following.* FROM lines l, LATERAL (
             SELECT t.pool, t.company_id FROM tasks t
-            WHERE {_IS_OPEN} AND t.pool = ANY($1)
+            WHERE {IS_OPEN} AND t.pool = ANY($1)
                 AND (t.pool, t.company_id) > (l.pool, l.company_id)
             ORDER BY t.pool, t.company_id LIMIT 1
         ) following
@@ -58,7 +58,7 @@ _LINES = f"""
             count(*) FILTER (WHERE cost_seconds >= $2) AS slow,
             sum(greatest(
                 cost_seconds, extract(epoch FROM clock_timestamp() - claimed_at))) AS seconds
-        FROM tasks WHERE {_IS_RUNNING} AND pool = ANY($1) GROUP BY pool, company_id
+        FROM tasks WHERE {IS_RUNNING} AND pool = ANY($1) GROUP BY pool, company_id
     ), used AS (
         SELECT l.pool, l.company_id, coalesce(load.running, 0) AS running, w.at,
             coalesce({_DECAYED}, 0) + coalesce(load.seconds, 0) AS seconds
@@ -70,14 +70,14 @@ _LINES = f"""
 # included: nobody's queue, and nobody's slow file, holds another company up. The asset is locked
 # before the task, as everywhere. Another claim may have come first: then candidate is set alone.
 _CLAIM = f"""
-    WITH RECURSIVE {_LINES}, next AS (
+    WITH RECURSIVE {LINES}, next AS (
         SELECT task.* FROM (
             SELECT * FROM used WHERE running < $5
             ORDER BY seconds, running, at NULLS FIRST, company_id
         ) line, LATERAL (
             SELECT t.id, t.state = 'running' AS expired
             FROM tasks t JOIN media_assets a ON a.id = t.asset_id
-            WHERE t.pool = line.pool AND t.company_id = line.company_id AND t.{_IS_OPEN}
+            WHERE t.pool = line.pool AND t.company_id = line.company_id AND t.{IS_OPEN}
                 AND {_IS_DUE}
                 AND (t.cost_seconds < $2 OR (SELECT coalesce(sum(slow), 0) FROM load) < $6)
             ORDER BY t.priority, t.id FOR NO KEY UPDATE OF a SKIP LOCKED LIMIT 1
@@ -105,7 +105,7 @@ _IS_DONE = "SELECT 1 FROM tasks WHERE id = $1 AND fence = $2 AND state = 'done'"
 # one is the newest of the company that used the most. Each time that a task made way it may run
 # twice as long before it does so again: what is begun anew each time must come to its end.
 _SHOULD_YIELD = f"""
-    WITH RECURSIVE {_LINES}, mine AS (
+    WITH RECURSIVE {LINES}, mine AS (
         SELECT t.*, used.seconds AS used FROM tasks t JOIN used USING (pool, company_id)
         WHERE t.id = $3 AND t.fence = $4 AND t.state = 'running'
             AND t.claimed_at < now() - make_interval(secs => $5 * power(2, t.preemptions))
@@ -122,7 +122,7 @@ _SHOULD_YIELD = f"""
                     AND waiting.seconds < mine.used / 2
                     AND (SELECT t.not_before < now() - make_interval(secs => $5) FROM tasks t
                          WHERE t.pool = waiting.pool AND t.company_id = waiting.company_id
-                             AND t.{_IS_OPEN} ORDER BY t.priority, t.id LIMIT 1))
+                             AND t.{IS_OPEN} ORDER BY t.priority, t.id LIMIT 1))
     )
 """  # noqa: S608 - our own words
 # What is over at the claim of $2, and what it took. Nobody else ends it meanwhile.
@@ -199,7 +199,7 @@ _RESULTS = """
 """
 _NAMED = f"""
     SELECT *, 0.0::float8 AS age_seconds FROM tasks
-    WHERE company_id = $1 AND asset_id = $2 AND attempt = $3 AND name = $4 AND {_IS_OPEN}
+    WHERE company_id = $1 AND asset_id = $2 AND attempt = $3 AND name = $4 AND {IS_OPEN}
 """  # noqa: S608 - our own words
 _CLAIM_AGAIN = 5
 

@@ -14,6 +14,7 @@ from ingest.outputs.transcode import SERVICE
 from ingest.run import RunTask, all_doers, results_in
 from ingest.settings import IngestSettings
 from ingest.sources import Sources
+from ingest.tell import TellWaits
 from ingest.worker import Workers
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAILED
 from media_records.work import Work
@@ -68,7 +69,11 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
                 turns=BY_COMPANY,
             )
             workers = Workers(settings, work, run)
-            async with AskForPictures(settings, work).running(), workers.running():
+            async with (
+                AskForPictures(settings, work).running(),
+                TellWaits(settings, work).running(),
+                workers.running(),
+            ):
                 yield
 
     routes = ops_routes(readiness, about={"sandbox": settings.sandbox})

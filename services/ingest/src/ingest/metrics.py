@@ -55,6 +55,12 @@ ENCODE_SPEED = Histogram(
 WHOLE_FILMS = Counter(
     "ingest_whole_films_total", "Films made in one piece, as their chunks did not fit.", ["reason"]
 )
+ESTIMATES = Counter("ingest_estimates_total", "Assets whose place and time clients were told.")
+ESTIMATE_SECONDS = Histogram(
+    "ingest_estimate_seconds",
+    "Time of one look at all that stands in line.",
+    buckets=_STAGE_BUCKETS,
+)
 BYTES = Counter(
     "ingest_bytes_total", "Bytes of files fetched from storage, and put there.", ["direction"]
 )

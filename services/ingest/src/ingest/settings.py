@@ -57,6 +57,11 @@ class IngestSettings(
     """Pictures that have not come by then are asked for again."""
     preempt_after_seconds: float = Field(default=30, gt=0)
     """How long a company without any work under way waits until the busiest one gives way."""
+    estimate_seconds: float = Field(default=3, gt=0)
+    """How often clients hear, at most, of the place of an asset and of when it will be ready."""
+    most_estimates: int = Field(default=200, ge=1)
+    """Of so many assets at a time, of all companies together."""
+    company_most_estimates: int = Field(default=20, ge=1)
     lease_seconds: float = Field(default=30, gt=0)
     heartbeat_seconds: float = Field(default=10, gt=0)
     task_poll_seconds: float = Field(default=1, gt=0)

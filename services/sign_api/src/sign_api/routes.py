@@ -200,10 +200,10 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
     """Return the asset; its URLs are made anew with each read and lapse."""
     services = services_of(request)
     try:
-        asset, files = await services.assets.get(caller.company_id, asset_id)
+        found = await services.assets.get(caller.company_id, asset_id)
     except AssetNotFoundError as error:
         raise _not_found() from error
-    return asset_view(asset, files, services.links)
+    return asset_view(found.asset, found.files, services.links, found.wait)
 
 
 @router.get(
@@ -228,8 +228,8 @@ async def list_assets(
     )
     page = found[:limit]
     return AssetPage(
-        items=[asset_view(asset, files, services.links) for asset, files in page],
-        next_cursor=encode_cursor(page[-1][0]) if len(found) > limit else None,
+        items=[asset_view(one.asset, one.files, services.links, one.wait) for one in page],
+        next_cursor=encode_cursor(page[-1].asset) if len(found) > limit else None,
     )
 
 

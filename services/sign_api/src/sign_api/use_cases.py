@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -19,7 +20,8 @@ from media_records.companies import has_bucket, want_bucket
 from media_records.files import Files, files_of_each, segments_of
 from media_records.grants import sign
 from media_records.lifecycle import find_asset, page_of_assets
-from media_records.tables import Asset
+from media_records.tables import Asset, AssetWait
+from media_records.waits import told_of_each
 from media_records.work import Work
 from media_runtime.database.postgres import Database
 from media_runtime.errors import PermanentError
@@ -192,6 +194,15 @@ class SignUpload:
         return answer
 
 
+@dataclass(frozen=True)
+class Known:
+    """An asset with its files, and what was told last of how long it has to wait, if it has."""
+
+    asset: Asset
+    files: Files
+    wait: AssetWait | None = None
+
+
 class Assets:
     """A company's assets: look, list, retry, delete."""
 
@@ -199,15 +210,16 @@ class Assets:
         self._work = work
         self._retry_after = timedelta(seconds=retry_seconds)
 
-    async def get(self, company_id: UUID, asset_id: UUID) -> tuple[Asset, Files]:
-        """Return the asset with its files; raises AssetNotFoundError, for deleted ones too."""
+    async def get(self, company_id: UUID, asset_id: UUID) -> Known:
+        """Return the asset; raises AssetNotFoundError, for deleted ones too."""
         async with self._work.begin(company_id) as tx:
             asset = await find_asset(tx, asset_id)
             files = (await files_of_each(tx, [asset_id]))[asset_id]
+            waits = await told_of_each(tx, _waiting([asset]))
         # Of one that its age deleted, a picture may be kept.
         if asset is None or (asset.status == AssetStatus.DELETED and not files):
             raise AssetNotFoundError
-        return asset, files
+        return Known(asset, files, waits.get(asset_id))
 
     async def segments(
         self, company_id: UUID, asset_id: UUID, attempt: int, stream: str
@@ -228,12 +240,13 @@ class Assets:
         status: AssetStatus | None,
         limit: int,
         after: tuple[datetime, UUID] | None,
-    ) -> list[tuple[Asset, Files]]:
+    ) -> list[Known]:
         """Return up to *limit* assets, newest first, that come after the position *after*."""
         async with self._work.begin(company_id) as tx:
             assets = await page_of_assets(tx, company_id, status=status, limit=limit, after=after)
             files = await files_of_each(tx, [asset.id for asset in assets])
-        return [(asset, files[asset.id]) for asset in assets]
+            waits = await told_of_each(tx, _waiting(assets))
+        return [Known(asset, files[asset.id], waits.get(asset.id)) for asset in assets]
 
     async def retry(self, company_id: UUID, asset_id: UUID) -> Asset:
         """
@@ -264,6 +277,10 @@ class Assets:
         """
         async with self._work.begin(company_id) as tx:
             await actions.delete(tx, asset_id)
+
+
+def _waiting(assets: Iterable[Asset | None]) -> list[UUID]:
+    return [one.id for one in assets if one is not None and one.status == AssetStatus.PROCESSING]
 
 
 def grant_json(asset_id: UUID, grant: UploadGrant) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
@@ -16,7 +17,7 @@ from media_contracts.profiles import MAX_MOMENT_SECONDS, NAME_PATTERN
 from media_contracts.warnings import WarningCode
 from media_records.files import TILES, Files, media_of, text_of, thumbnail_of
 from media_records.lifecycle import warnings_of
-from media_records.tables import Asset, AssetFile
+from media_records.tables import Asset, AssetFile, AssetWait
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.storage.keys import output_key
@@ -195,6 +196,10 @@ class AssetView(_View):
     ``durationSeconds`` describe the processed file, ``probe`` the uploaded one. URLs are null and
     ``files`` is empty until the asset is ready, but for ``hlsUrl``: it is there as soon as a
     video's beginning can be played, and its playlists grow.
+
+    ``place`` is one among the company's own assets that are not ready yet: 1 is ready next.
+    ``readyInSeconds`` goes by what such work took lately and by who waits as well; it is null
+    where nothing tells, and both are once the asset is ready.
     """
 
     asset_id: UUID
@@ -204,6 +209,8 @@ class AssetView(_View):
     size: int
     status: AssetStatus
     profile: ProfileView
+    place: int | None = Field(default=None, ge=1)
+    ready_in_seconds: int | None = Field(default=None, ge=1)
     processed_url: str | None = None
     hls_url: str | None = None
     dash_url: str | None = None
@@ -229,8 +236,12 @@ class AssetPage(_View):
     next_cursor: str | None = None
 
 
-def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
-    """Return the asset with its files as its company sees it."""
+def asset_view(
+    asset: Asset, files: Files, links: LinkSigner, wait: AssetWait | None = None
+) -> AssetView:
+    """Return the asset with its files as its company sees it, and *wait*, what it was told last."""
+    if wait and (asset.status != AssetStatus.PROCESSING or wait.attempt != asset.attempt):
+        wait = None
     shown = files
     if asset.status not in {AssetStatus.READY, AssetStatus.DELETED}:
         shown = ()  # an attempt that is not decided yet shows its beginning alone
@@ -245,6 +256,8 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         size=asset.size,
         status=AssetStatus(asset.status),
         profile=ProfileView(name=asset.profile, version=asset.profile_version),
+        place=wait.place if wait else None,
+        ready_in_seconds=_seconds_until(wait.ready_at) if wait else None,
         processed_url=links.link(media.key, LinkKind.MEDIA) if media else None,
         hls_url=links.link(f"{stream}.m3u8", LinkKind.MEDIA) if stream else None,
         dash_url=links.link(f"{stream}.mpd", LinkKind.MEDIA) if stream and media else None,
@@ -266,6 +279,12 @@ def asset_view(asset: Asset, files: Files, links: LinkSigner) -> AssetView:
         updated_at=asset.updated_at,
         processed_at=asset.processed_at,
     )
+
+
+def _seconds_until(moment: datetime | None) -> int | None:
+    """Return how many seconds are left; None when they are over, and nobody has said more."""
+    left = (moment - datetime.now(UTC)).total_seconds() if moment else 0.0
+    return math.ceil(left) if left > 0 else None
 
 
 def _stream(asset: Asset, files: Files) -> str | None:
