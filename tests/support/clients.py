@@ -79,8 +79,9 @@ class Listener:
         return [event for event in self.events if event.asset_id == asset_id]
 
     def stages(self, asset_id: str) -> list[str]:
-        """Return status and stages of an asset in order, repetitions left out."""
+        """Return status and stages of an asset in order; repetitions and estimates left out."""
         told = [event.what for event in self.of(asset_id) if event.kind == "media_status"]
+        told = [what for what in told if what != "estimated"]
         return list(dict.fromkeys(told))
 
     async def heard(self, asset_id: str, *words: str, timeout: float = 60) -> Event:  # noqa: ASYNC109

@@ -33,6 +33,7 @@ TENANT_TABLES = {
     "companies",
     "media_assets",
     "asset_transitions",
+    "asset_waits",
     "tasks",
     "task_needs",
     "company_work",
@@ -89,7 +90,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
-        "company_usage", "bucket_requests", "asset_files", "profiles",
+        "company_usage", "bucket_requests", "asset_files", "profiles", "asset_waits",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]

@@ -64,7 +64,7 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
             (table, "media_internal")
             for table in (
                 "companies", "media_assets", "asset_transitions", "asset_files", "tasks",
-                "task_needs", "company_work", "outbox", "company_usage", "profiles",
+                "task_needs", "company_work", "outbox", "company_usage", "profiles", "asset_waits",
             )
         ),
     }  # fmt: skip
@@ -171,6 +171,7 @@ async def test_an_idempotency_key_of_one_company_tells_another_nothing(one_conne
             "1, 'video', 'video', 'k', 'video/mp4', 1",
         ),
         ("asset_transitions", "attempt, to_status, service", "1, 'ready', 'x'"),
+        ("asset_waits", "attempt, place", "1, 1"),
     ],
 )
 async def test_not_even_internal_rows_join_two_companies(

@@ -26,6 +26,7 @@ UPDATES = (
     ("media_internal", "tasks"),
     ("media_internal", "company_work"),
     ("media_internal", "asset_files"),
+    ("media_internal", "asset_waits"),
     ("media_watcher", "dead_letters"),
 )
 # All but those that say which row it is, and whose.
@@ -41,6 +42,7 @@ COLUMNS = {
         finished_at result
     """,
     "company_work": "seconds at",
+    "asset_waits": "attempt place ready_at told_at",
     "asset_files": "key version_id sha256",
     "dead_letters": "state settled_at",
 }
@@ -48,6 +50,7 @@ RIGHTS = {
     ("media_sign_api", "alembic_version"): "SELECT",
     ("media_sign_api", "asset_files"): "SELECT",
     ("media_sign_api", "asset_transitions"): "INSERT SELECT",
+    ("media_sign_api", "asset_waits"): "SELECT",
     ("media_sign_api", "companies"): "SELECT",
     ("media_sign_api", "company_usage"): "INSERT SELECT",
     ("media_sign_api", "idempotency_keys"): "INSERT SELECT",
@@ -59,6 +62,7 @@ RIGHTS = {
     ("media_internal", "alembic_version"): "SELECT",
     ("media_internal", "asset_files"): "INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
+    ("media_internal", "asset_waits"): "INSERT SELECT",
     ("media_internal", "companies"): "SELECT",
     ("media_internal", "company_usage"): "INSERT SELECT",
     ("media_internal", "company_work"): "INSERT SELECT",
