@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,6 +13,7 @@ from media_records import files
 from media_runtime.storage import store as storage
 from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import upload_key
+from watcher.cleanup import orphans
 from watcher.cleanup.orphans import find_orphans, remove_orphans
 from watcher.cleanup.sweep import Sweep
 
@@ -248,3 +250,22 @@ async def test_a_company_whose_bucket_is_gone_is_all_missing_files(
     await add_file(asset, "thumbnail", "k")
     await admin.execute("UPDATE media_assets SET updated_at = $1", datetime.now(UTC))
     assert await found(database, store) == {("file", "k")}, f"{asset} has lost its picture"
+
+
+async def test_no_part_of_a_stream_is_an_orphan_while_a_row_names_it(database, add, admin):
+    company = uuid4()
+    (asset,) = await add("ready", minutes=9, company=company)
+    keys = [output_key(company, asset, 1, f"video-240-000{part}.mp4", fence=1) for part in (0, 1)]
+    for part, key in enumerate(keys):
+        await admin.execute(
+            "INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, content_type,"
+            " size, stream, track, part) VALUES ($1, 1, $2, $3, 'segment', $4, 'v', 1, 'video',"
+            " '240', $5)", asset, f"video-240-000{part}", company, key, part,
+        )  # fmt: skip
+    page = [
+        storage.StoredObject(bucket="b", key=key, version_id="v", size=1, etag="e") for key in keys
+    ]
+    walk = orphans._Company(database, None, company, "b")
+    assert await walk._unexplained(page, None) == []
+    stray = replace(page[1], key=output_key(company, asset, 1, "video-240-0002.mp4", fence=1))
+    assert [one.key for one in await walk._unexplained([*page, stray], None)] == [stray.key]

@@ -41,6 +41,10 @@ _FIRST_OF_EACH = f"""
     SELECT {_WITHOUT_LAYOUT} FROM asset_files
     WHERE asset_id = ANY($1::uuid[]) AND (kind <> 'segment' OR part = 0) ORDER BY attempt, name
 """  # noqa: S608 - our own words
+_ALL_OF_EACH = f"""
+    SELECT {_WITHOUT_LAYOUT} FROM asset_files WHERE asset_id = ANY($1::uuid[])
+    ORDER BY attempt, name
+"""  # noqa: S608 - our own words
 _SEGMENTS = """
     SELECT * FROM asset_files
     WHERE asset_id = $1 AND attempt = $2 AND stream = $3 ORDER BY track, part
@@ -164,8 +168,19 @@ async def files_of(reader: Reader, asset_id: UUID) -> Files:
 
 async def files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[UUID, Files]:
     """Return the files of each of these assets; of a stream's tracks the first part alone."""
+    return await _of_each(reader, _FIRST_OF_EACH, asset_ids)
+
+
+async def all_files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[UUID, Files]:
+    """Return the files of each of these assets, all of them: what is garbage depends on each."""
+    return await _of_each(reader, _ALL_OF_EACH, asset_ids)
+
+
+async def _of_each(
+    reader: Reader, query: str, asset_ids: Collection[UUID]
+) -> Mapping[UUID, list[AssetFile]]:
     found: dict[UUID, list[AssetFile]] = {asset_id: [] for asset_id in asset_ids}
-    for row in await reader.fetch(_FIRST_OF_EACH, list(asset_ids)) if asset_ids else []:
+    for row in await reader.fetch(query, list(asset_ids)) if asset_ids else []:
         found[row["asset_id"]].append(AssetFile.of(row))
     return found
 

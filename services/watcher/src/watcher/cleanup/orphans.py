@@ -16,7 +16,15 @@ from uuid import UUID
 
 from media_contracts import ObjectRef
 from media_records.companies import buckets
-from media_records.files import Files, Needed, files_of, files_of_each, is_garbage, needed_by, needs
+from media_records.files import (
+    Files,
+    Needed,
+    all_files_of_each,
+    files_of,
+    is_garbage,
+    needed_by,
+    needs,
+)
 from media_records.lifecycle import find_assets
 from media_records.tables import Asset
 from media_runtime.database.postgres import Database
@@ -119,7 +127,7 @@ class _Company:
         old = [stored for stored in page if not _is_young(stored, began)]
         ids = {owner[1] for stored in old if (owner := _owner(stored))}
         assets = await find_assets(self.database, self.id, ids)
-        files = await files_of_each(self.database, ids)
+        files = await all_files_of_each(self.database, ids)
         return [
             Orphan(
                 kind="object",
