@@ -133,7 +133,6 @@ async function textIn(language, time) {
     hls.subtitleTrack = number;
   } else {
     player.selectTextTrack(player.getTextTracks()[number]);
-    await player.setTextTrackVisibility(true);
   }
   video.pause();
   video.currentTime = time;
