@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -120,6 +121,24 @@ async def test_an_attempt_is_complete_when_all_its_required_tasks_are_done(
     extra = await claim()
     assert await finish(extra, file("extra")) is None
     assert set(await files_now(work.database, asset)) == {"video", "still", "extra"}
+
+
+async def test_an_outcome_has_the_hashes_of_the_upload_and_of_what_was_made(
+    attempt, claim, finish, work, admin
+):
+    asset_id = await attempt(new("make"))
+    await admin.execute(
+        """
+        INSERT INTO asset_files (company_id, asset_id, attempt, name, kind, key, content_type, size,
+            sha256) VALUES ($1, $2, 0, 'original', 'original', 'k', 'v', 9, $3)
+        """,
+        BIG, asset_id, "a" * 64,
+    )  # fmt: skip
+    await finish(await claim(), file().model_copy(update={"sha256": "b" * 64}))
+    rows = await admin.fetch("SELECT value FROM outbox WHERE topic LIKE '%media_processed'")
+    (told,) = [json.loads(row["value"])["data"] for row in rows]
+    assert told["sha256"] == "a" * 64
+    assert [one["sha256"] for one in told["files"]] == ["b" * 64]
 
 
 async def test_an_asset_keeps_what_its_tasks_found_until_its_next_attempt(attempt, claim, work):

@@ -198,4 +198,5 @@ async def test_clients_are_told_once_and_so_many_at_a_time(tell, attempt, seen, 
     assert [await tell() for _ in range(3)] == [3, 1, 0]
     places = [[one["place"] for one in await told_of(admin, asset)] for asset in (*mine, others)]
     assert places == [[1], [2], [3], [1]]
-    assert all((await told_of(admin, one))[0]["readyInSeconds"] >= 20 for one in (*mine, others))
+    times = [(await told_of(admin, asset))[0]["readyInSeconds"] for asset in (*mine, others)]
+    assert min(times) >= 20

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from media_contracts import AssetStatus, FileKind
+from media_contracts import AssetStatus, FileKind, Stream, Track
 from media_records.files import WHOLE_SOUND, media_of
 from media_records.tables import Asset, AssetFile
 from media_runtime.http.links import LinkSigner
@@ -70,6 +70,26 @@ def test_sound_alone_is_no_stream_before_it_is_whole(content_type):
     view = seen(content_type, AssetStatus.PROCESSING, PIECE)
     assert view.hls_url is None
     assert _text("audio.m3u8", "audio", [PIECE], is_whole=False) is None
+
+
+def test_files_and_the_upload_are_told_with_their_hashes():
+    original = a_file("original", FileKind.ORIGINAL, sha256="a" * 64)
+    made = a_file("audio", FileKind.AUDIO, sha256="b" * 64)
+    view = seen("audio/mpeg", AssetStatus.READY, original, made)
+    assert view.sha256 == "a" * 64
+    assert [(file.name, file.sha256) for file in view.files] == [("audio", "b" * 64)]
+
+
+def test_each_track_of_a_stream_is_told():
+    track = Track(
+        name="720", codec="avc1.64001f", size=9, bits_per_second=8, duration_seconds=9.0,
+        width=1280, height=720, ssim=0.98,
+    )  # fmt: skip
+    streams = [Stream(name="video", tracks=[track])]
+    view = asset_view(
+        an_asset("video/mp4", AssetStatus.READY), [FILM], LINKS, streams=streams
+    ).model_dump(by_alias=True)
+    assert view["streams"] == [{"name": "video", "tracks": [track.model_dump(by_alias=True)]}]
 
 
 def test_of_a_film_with_its_sound_alone_the_film_is_played():

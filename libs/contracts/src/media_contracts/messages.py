@@ -85,7 +85,11 @@ class PictureSpec(Data):
 
 
 class Picture(Data):
-    """A picture that was made and stored. Sizes are in pixels and bytes."""
+    """
+    A picture that was made and stored. Sizes are in pixels and bytes.
+
+    ``sha256`` (hexadecimal) is that of its bytes.
+    """
 
     name: str = Field(min_length=1)
     bucket: str
@@ -94,6 +98,7 @@ class Picture(Data):
     width: int = Field(gt=0)
     height: int = Field(gt=0)
     size: int = Field(gt=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
 class Rendition(Data):
@@ -220,10 +225,11 @@ class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.
 
-    ``content_type``, ``size`` (bytes) and ``probe`` describe the upload, ``profile`` says what was
-    wanted of it; ``files`` is all that was made of it, of which ``rendition`` is the one to play or
-    show, and ``thumbnail`` the one for lists; ``streams`` are those of a video, whose files are too
-    many to tell. ``warnings`` is what it is ready in spite of.
+    ``content_type``, ``size`` (bytes), ``sha256`` (hexadecimal) and ``probe`` describe the upload,
+    ``profile`` says what was wanted of it; ``files`` is all that was made of it, of which
+    ``rendition`` is the one to play or show, and ``thumbnail`` the one for lists; ``streams`` are
+    those of a video, whose files are too many to tell. ``warnings`` is what it is ready in spite
+    of.
 
     Sound alone is of kind ``video``, as what is played. It has no ``rendition``, which has a width
     and a height: its file is the one of kind ``audio`` among ``files``.
@@ -236,6 +242,7 @@ class MediaProcessed(Payload):
     file_name: str
     content_type: str
     size: int = Field(ge=0)
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     kind: PlayedOrShown
     profile: ProfileRef | None = None
     rendition: Rendition | None = None

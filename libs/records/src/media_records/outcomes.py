@@ -30,6 +30,7 @@ from media_records.files import (
     files_of,
     forget_outputs,
     media_of,
+    original_of,
     outputs_of,
     streams_of,
     thumbnail_of,
@@ -70,9 +71,12 @@ async def ready(tx: Tx, asset: Asset) -> Outcome | None:
     if ended is None:
         return None
     # Of a stream there are too many to tell, and their names are its manifests' own.
-    made = outputs_of(await files_of(tx, asset.id)).values()
-    files = [file for file in made if file.kind != FileKind.SEGMENT]
-    return await _told(tx, ended, now, files=files, streams=await streams_of(tx, ended))
+    stored = await files_of(tx, asset.id)
+    files = [one for one in outputs_of(stored).values() if one.kind != FileKind.SEGMENT]
+    return await _told(
+        tx, ended, now,
+        original=original_of(stored), files=files, streams=await streams_of(tx, ended),
+    )  # fmt: skip
 
 
 async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
@@ -88,7 +92,8 @@ async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
     if ended is None:
         return None
     await forget_outputs(tx, asset.id)
-    return await _told(tx, ended, now, error=error)
+    original = original_of(await files_of(tx, asset.id))
+    return await _told(tx, ended, now, original=original, error=error)
 
 
 async def _told(
@@ -96,6 +101,7 @@ async def _told(
     asset: Asset,
     now: datetime,
     *,
+    original: AssetFile | None,
     files: Sequence[AssetFile] = (),
     streams: Sequence[Stream] = (),
     error: ErrorInfo | None = None,
@@ -106,6 +112,7 @@ async def _told(
         file_name=asset.file_name,
         content_type=asset.content_type,
         size=asset.size,
+        sha256=original.sha256 if original else None,
         kind=played_or_shown(kind_of(asset.content_type)),
         profile=ProfileRef(name=asset.profile, version=asset.profile_version),
         rendition=_rendition(asset, files),
@@ -135,7 +142,7 @@ def _picture(asset: Asset, files: Sequence[AssetFile]) -> Picture | None:
         return None
     facts = _described(file)
     del facts["duration_seconds"]
-    return Picture(name=file.name, bucket=asset.bucket, **facts)
+    return Picture(name=file.name, bucket=asset.bucket, sha256=file.sha256, **facts)
 
 
 def _described(file: AssetFile) -> dict[str, Any]:

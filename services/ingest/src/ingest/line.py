@@ -299,7 +299,8 @@ def _placed(view: View, ready: Mapping[UUID, float], speeds: _Speeds) -> Iterato
 
     for _, own in groupby(sorted(known, key=order), key=lambda asset: asset.company_id):
         for place, asset in enumerate(own, start=1):
-            kinds = {one.kind for one in (*tasks[asset.id], *asset.blocked)}
+            kinds = {one.kind for one in tasks[asset.id]}
+            kinds |= {one.kind for one in asset.blocked}
             seconds = ready.get(asset.id)
             if seconds is None or not (_is_seen(tasks[asset.id]) and speeds.know(kinds)):
                 yield Estimate(asset.id, asset.attempt, place, None)

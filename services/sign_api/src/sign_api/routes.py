@@ -203,7 +203,7 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
         found = await services.assets.get(caller.company_id, asset_id)
     except AssetNotFoundError as error:
         raise _not_found() from error
-    return asset_view(found.asset, found.files, services.links, found.wait)
+    return asset_view(found.asset, found.files, services.links, found.wait, found.streams)
 
 
 @router.get(

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from media_contracts import AssetStatus
+from media_contracts import AssetStatus, Stream
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_records import actions, posters
 from media_records.actions import AssetNotFoundError
 from media_records.companies import has_bucket, want_bucket
-from media_records.files import Files, files_of_each, segments_of
+from media_records.files import Files, files_of_each, segments_of, streams_of
 from media_records.grants import sign
 from media_records.lifecycle import find_asset, page_of_assets
 from media_records.tables import Asset, AssetWait
@@ -196,11 +196,16 @@ class SignUpload:
 
 @dataclass(frozen=True)
 class Known:
-    """An asset with its files, and what was told last of how long it has to wait, if it has."""
+    """
+    An asset with its files, and what was told last of how long it has to wait, if it has.
+
+    Streams are those of one asset that is ready and was asked for alone.
+    """
 
     asset: Asset
     files: Files
     wait: AssetWait | None = None
+    streams: Sequence[Stream] | None = None
 
 
 class Assets:
@@ -216,10 +221,12 @@ class Assets:
             asset = await find_asset(tx, asset_id)
             files = (await files_of_each(tx, [asset_id]))[asset_id]
             waits = await told_of_each(tx, _waiting([asset]))
+            is_ready = asset is not None and asset.status == AssetStatus.READY
+            streams = await streams_of(tx, asset) if asset and is_ready else None
         # Of one that its age deleted, a picture may be kept.
         if asset is None or (asset.status == AssetStatus.DELETED and not files):
             raise AssetNotFoundError
-        return Known(asset, files, waits.get(asset_id))
+        return Known(asset, files, waits.get(asset_id), streams)
 
     async def segments(
         self, company_id: UUID, asset_id: UUID, attempt: int, stream: str

@@ -5,17 +5,18 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from media_contracts import AssetStatus, FileKind
+from media_contracts import AssetStatus, FileKind, Stream
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
 from media_contracts.profiles import MAX_MOMENT_SECONDS, NAME_PATTERN
 from media_contracts.warnings import WarningCode
-from media_records.files import TILES, Files, media_of, text_of, thumbnail_of
+from media_records.files import TILES, Files, media_of, original_of, text_of, thumbnail_of
 from media_records.lifecycle import warnings_of
 from media_records.tables import Asset, AssetFile, AssetWait
 from media_runtime.http.app import ApiError
@@ -182,20 +183,45 @@ class FileView(_View):
     url: str
     content_type: str = Field(examples=["image/jpeg"])
     size: int
+    sha256: str | None = None
     width: int | None = None
     height: int | None = None
     duration_seconds: float | None = None
     text: TextView | None = None
 
 
+class TrackView(_View):
+    """
+    One size of a stream's pictures in one codec, or its sound, which has no width and height.
+
+    ``codec`` is as RFC 6381 writes it, ``ssim`` is how near its pictures are to what was encoded.
+    """
+
+    name: str = Field(examples=["720"])
+    codec: str = Field(examples=["avc1.64001f"])
+    size: int
+    bits_per_second: int
+    duration_seconds: float
+    width: int | None = None
+    height: int | None = None
+    ssim: float | None = Field(default=None, examples=[0.981])
+
+
+class StreamView(_View):
+    """What players get by HLS and DASH, track by track."""
+
+    name: str = Field(examples=["video"])
+    tracks: list[TrackView]
+
+
 class AssetView(_View):
     """
     An asset as its company sees it.
 
-    ``size`` and ``type`` are those declared for the upload; ``width``, ``height`` (pixels) and
-    ``durationSeconds`` describe the processed file, ``probe`` the uploaded one. URLs are null and
-    ``files`` is empty until the asset is ready, but for ``hlsUrl``: it is there as soon as a
-    video's beginning can be played, and its playlists grow.
+    ``size`` and ``type`` are those declared for the upload, ``sha256`` is that of its bytes;
+    ``width``, ``height`` (pixels) and ``durationSeconds`` describe the processed file, ``probe``
+    the uploaded one. URLs are null and ``files`` is empty until the asset is ready, but for
+    ``hlsUrl``: it is there as soon as a video's beginning can be played, and its playlists grow.
 
     ``place`` is one among the company's own assets that are not ready yet: 1 is ready next.
     ``readyInSeconds`` goes by what such work took lately and by who waits as well; it is null
@@ -207,6 +233,7 @@ class AssetView(_View):
     file_name: str
     type: str
     size: int
+    sha256: str | None = None
     status: AssetStatus
     profile: ProfileView
     place: int | None = Field(default=None, ge=1)
@@ -224,6 +251,9 @@ class AssetView(_View):
     probe: ProbeView | None = None
     warnings: list[AssetWarning] = Field(default_factory=list)
     files: list[FileView] = Field(default_factory=list)
+    streams: list[StreamView] | None = Field(
+        default=None, description="Of one asset that is ready; null in lists."
+    )
     created_at: Timestamp
     updated_at: Timestamp
     processed_at: Annotated[Timestamp | None, Field(default=None)] = None
@@ -237,9 +267,18 @@ class AssetPage(_View):
 
 
 def asset_view(
-    asset: Asset, files: Files, links: LinkSigner, wait: AssetWait | None = None
+    asset: Asset,
+    files: Files,
+    links: LinkSigner,
+    wait: AssetWait | None = None,
+    streams: Sequence[Stream] | None = None,
 ) -> AssetView:
-    """Return the asset with its files as its company sees it, and *wait*, what it was told last."""
+    """
+    Return the asset with its files as its company sees it.
+
+    *wait* is what was told last of how long it waits, *streams* are those of a ready one.
+    """
+    original = original_of(files)
     if wait and (asset.status != AssetStatus.PROCESSING or wait.attempt != asset.attempt):
         wait = None
     shown = files
@@ -254,6 +293,7 @@ def asset_view(
         file_name=asset.file_name,
         type=asset.content_type,
         size=asset.size,
+        sha256=original.sha256 if original else None,
         status=AssetStatus(asset.status),
         profile=ProfileView(name=asset.profile, version=asset.profile_version),
         place=wait.place if wait else None,
@@ -275,6 +315,9 @@ def asset_view(
         probe=ProbeView.model_validate_json(asset.probe) if asset.probe else None,
         warnings=[AssetWarning(code=one.code, message=one.message) for one in warnings_of(asset)],
         files=[_file_view(file, links) for file in shown if file.kind in _SHOWN],
+        streams=None
+        if streams is None
+        else [StreamView.model_validate(one.model_dump()) for one in streams],
         created_at=asset.created_at,
         updated_at=asset.updated_at,
         processed_at=asset.processed_at,
@@ -312,6 +355,7 @@ def _file_view(file: AssetFile, links: LinkSigner) -> FileView:
         url=links.link(file.key, LinkKind.THUMBNAIL if is_thumbnail else LinkKind.MEDIA),
         content_type=file.content_type,
         size=file.size,
+        sha256=file.sha256,
         width=file.width,
         height=file.height,
         duration_seconds=file.duration_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings
 
 CACHE_CONTROL = "public, max-age=3600"
-_WIDTH, _HEIGHT, _WARNINGS = "width", "height", "warnings"
+_WIDTH, _HEIGHT, _WARNINGS, _SHA256 = "width", "height", "warnings", "sha256"
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ class MakePictures:
             )
 
     async def _upload(self, bucket: str, spec: PictureSpec, picture: RenderedPicture) -> Picture:
+        sha256 = hashlib.sha256(picture.data).hexdigest()
         await self._store.upload_bytes(
             bucket,
             spec.key,
@@ -124,6 +126,7 @@ class MakePictures:
                 _WIDTH: str(picture.width),
                 _HEIGHT: str(picture.height),
                 _WARNINGS: " ".join(_warnings([picture])),
+                _SHA256: sha256,
             },
         )
         BYTES.labels("out").inc(len(picture.data))
@@ -135,6 +138,7 @@ class MakePictures:
             width=picture.width,
             height=picture.height,
             size=len(picture.data),
+            sha256=sha256,
         )
 
 
@@ -163,4 +167,5 @@ def _as_picture(spec: PictureSpec, stored: StoredObject) -> Picture:
         width=int(stored.about[_WIDTH]),
         height=int(stored.about[_HEIGHT]),
         size=stored.size,
+        sha256=stored.about.get(_SHA256),
     )

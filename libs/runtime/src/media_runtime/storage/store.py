@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Self, TypeVar, cast
 from urllib.parse import quote_plus, unquote_plus, urlsplit
 from uuid import UUID
 
@@ -139,6 +139,31 @@ class UnfinishedUpload:
     begun_at: datetime
 
 
+class Uploaded(NamedTuple):
+    """What was stored: its size in bytes, and their SHA-256 in hexadecimal."""
+
+    size: int
+    sha256: str
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is hashed while somebody reads it, once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
 def upload_key(company_id: UUID, asset_id: UUID) -> str:
     """Return the key under which the original of an asset is uploaded."""
     return f"{_uploads(company_id)}{asset_id}"
@@ -237,21 +262,22 @@ class ObjectStore:
 
     async def upload(
         self, bucket: str, key: str, path: Path, *, content_type: str, cache_control: str
-    ) -> int:
-        """Store the regular file at *path* and return its size in bytes."""
+    ) -> Uploaded:
+        """Store the regular file at *path*, which is read once, and return what was stored."""
 
-        def store() -> int:
+        def store() -> Uploaded:
             with open_regular(path) as file:
                 size = os.fstat(file.fileno()).st_size
+                hashed = _Hashed(file)
                 self._client.put_object(
                     bucket,
                     key,
-                    file,
+                    cast("BinaryIO", hashed),
                     size,
                     content_type=content_type,
                     metadata={"Cache-Control": cache_control},
                 )
-            return size
+            return Uploaded(size, hashed.sha256)
 
         return await self._run(store, key)
 

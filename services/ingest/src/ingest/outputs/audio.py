@@ -100,16 +100,17 @@ class MakeAudio:
             asset.company_id, asset.id, asset.attempt, f"{stream}.m4a", fence=task.fence
         )
         with timed("upload"):
-            size = await self._store.upload(
+            stored = await self._store.upload(
                 asset.bucket, key, target, content_type=SOUND_TYPE, cache_control=CACHE_CONTROL
             )
-        BYTES.labels("out").inc(size)
+        BYTES.labels("out").inc(stored.size)
         file = MediaFile(
             name=stream,
             kind=FileKind.AUDIO,
             key=key,
             content_type=SOUND_TYPE,
-            size=size,
+            size=stored.size,
+            sha256=stored.sha256,
             duration_seconds=piece.seconds,
         )
         # Of a video it is only a part that is there.

@@ -91,17 +91,18 @@ class Package:
             asset.company_id, asset.id, asset.attempt, f"{stream}.mp4", fence=task.fence
         )
         with timed("upload"):
-            size = await self._store.upload(
+            stored = await self._store.upload(
                 asset.bucket, key, target, content_type=PICTURES_TYPE, cache_control=CACHE_CONTROL
             )
-        BYTES.labels("out").inc(size)
+        BYTES.labels("out").inc(stored.size)
         tiles = await self._storyboard(task, asset, film, told, folder)
         file = MediaFile(
             name=stream,
             kind=FileKind.VIDEO,
             key=key,
             content_type=PICTURES_TYPE,
-            size=size,
+            size=stored.size,
+            sha256=stored.sha256,
             width=film.ladder[-1].size.width,
             height=film.ladder[-1].size.height,
             duration_seconds=seconds,
@@ -153,14 +154,15 @@ class Package:
             asset.company_id, asset.id, asset.attempt, f"{stream}-{TILES}-{number}.jpg",
             fence=task.fence,
         )  # fmt: skip
-        size = await self._store.upload(
+        stored = await self._store.upload(
             asset.bucket, key, sheet, content_type="image/jpeg", cache_control=CACHE_CONTROL
         )
         return Segment(
             name=f"{stream}-{TILES}-{number}",
             key=key,
             content_type="image/jpeg",
-            size=size,
+            size=stored.size,
+            sha256=stored.sha256,
             width=board.columns * board.width,
             height=board.rows * board.height,
             stream=stream,

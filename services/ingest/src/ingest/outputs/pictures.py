@@ -150,5 +150,6 @@ async def _as_stored(store: ObjectStore, picture: Picture) -> Picture:
         "content_type": stored.content_type or picture.content_type,
         "width": int(stored.about.get("width", picture.width)),
         "height": int(stored.about.get("height", picture.height)),
+        "sha256": stored.about.get("sha256", picture.sha256),
     }
     return picture.model_copy(update=facts)

@@ -87,15 +87,16 @@ class Pieces:
         name = f"{task.params['stream']}-{piece.track}-{label or f'{part:04}'}"
         key = output_key(asset.company_id, asset.id, asset.attempt, f"{name}.mp4", fence=task.fence)
         content_type = PICTURES_TYPE if piece.rung else SOUND_TYPE
-        size = await self._store.upload(
+        stored = await self._store.upload(
             asset.bucket, key, piece.path, content_type=content_type, cache_control=CACHE_CONTROL
         )
-        BYTES.labels("out").inc(size)
+        BYTES.labels("out").inc(stored.size)
         return Segment(
             name=name,
             key=key,
             content_type=content_type,
-            size=size,
+            size=stored.size,
+            sha256=stored.sha256,
             width=piece.rung.size.width if piece.rung else None,
             height=piece.rung.size.height if piece.rung else None,
             duration_seconds=piece.seconds,
