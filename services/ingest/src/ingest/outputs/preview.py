@@ -52,13 +52,14 @@ class MakePreview:
         stored = await self._store.upload(
             asset.bucket, key, target, content_type="image/webp", cache_control=CACHE_CONTROL
         )
-        BYTES.labels("out").inc(stored)
+        BYTES.labels("out").inc(stored.size)
         file = MediaFile(
             name=task.name,
             kind=FileKind.PREVIEW,
             key=key,
             content_type="image/webp",
-            size=stored,
+            size=stored.size,
+            sha256=stored.sha256,
             width=size.width,
             height=size.height,
             duration_seconds=round(sum(one.seconds for one in clips), 3),

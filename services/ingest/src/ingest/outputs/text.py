@@ -94,16 +94,17 @@ class MakeText:
         key = output_key(
             asset.company_id, asset.id, asset.attempt, f"{name}{label}.vtt", fence=task.fence
         )
-        size = await self._store.upload(
+        stored = await self._store.upload(
             asset.bucket, key, path, content_type=CONTENT_TYPE, cache_control=CACHE_CONTROL
         )
-        BYTES.labels("out").inc(size)
+        BYTES.labels("out").inc(stored.size)
         return Segment(
             name=name,
             kind=FileKind.TEXT,
             key=key,
             content_type=CONTENT_TYPE,
-            size=size,
+            size=stored.size,
+            sha256=stored.sha256,
             stream=stream,
             track=f"text-{number}",
             part=0,
