@@ -1,0 +1,33 @@
+"""What was made is told with the hashes of its bytes, to clients and to other teams."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from media_contracts import MEDIA_PROCESSED
+
+from support.clients import Company
+from support.media_files import make_photo, make_video
+from support.wire import events_on
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "photo.jpg"])
+async def test_hashes_are_those_of_what_is_served(company: Company, tmp_path, name):
+    path = tmp_path / name
+    made = make_photo(path) if name == "photo.jpg" else make_video(path, size="160x120", seconds=1)
+    data = made.read_bytes()
+    asset = await company.ready(await company.upload(made))
+
+    assert asset["sha256"] == hashlib.sha256(data).hexdigest()
+    for file in asset["files"]:
+        served = (await company.fetch(file["url"])).content
+        assert file["sha256"] == hashlib.sha256(served).hexdigest(), file["name"]
+    (event,) = await events_on(MEDIA_PROCESSED, [asset["assetId"]])
+    assert event.data.sha256 == asset["sha256"]
+    told = {file["name"]: file["sha256"] for file in asset["files"]}
+    assert {file.name: file.sha256 for file in event.data.files} == told
+    if name == "film.mp4":
+        tracks = asset["streams"][0]["tracks"]
+        assert [track["name"] for track in tracks] == ["120", "early"]
+        assert tracks[0]["ssim"] > 0.8
