@@ -30,8 +30,10 @@ from support.wire import events_on
 _BY_ID = {
     ("GET", "/api/media/assets/{asset_id}"),
     ("POST", "/api/media/assets/{asset_id}/retry"),
+    ("POST", "/api/media/assets/{asset_id}/poster"),
     ("DELETE", "/api/media/assets/{asset_id}"),
 }
+_BODIES = {"/assets/{asset_id}/poster": {"atSeconds": 1}}
 _OF_ITS_OWN = {
     ("POST", "/api/media/sign"),
     ("GET", "/api/media/assets"),
@@ -101,8 +103,10 @@ async def test_every_route_is_known_to_these_tests(http):
 async def test_anothers_asset_is_like_one_that_does_not_exist(victim, stranger, method, path):
     path = path.removeprefix("/api/media")
     for asset_id in victim.ids:
-        theirs = await stranger.call(method, path.replace("{asset_id}", asset_id))
-        nobodys = await stranger.call(method, path.replace("{asset_id}", str(uuid4())))
+        theirs, nobodys = [
+            await stranger.call(method, path.replace("{asset_id}", one), json=_BODIES.get(path))
+            for one in (asset_id, str(uuid4()))
+        ]
         assert told(theirs) == told(nobodys)
         assert theirs.status_code == 404
     now = [(await victim.company.asset(one))["status"] for one in victim.ids]
