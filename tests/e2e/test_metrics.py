@@ -7,7 +7,7 @@ import re
 
 import httpx
 import pytest
-from media_contracts import TOPICS, AssetStatus
+from media_contracts import TOPICS, AssetStatus, MediaKind
 from mediactl.devstack.services import SERVICES
 from mediactl.repository.metrics_table import instruments
 from prometheus_client.parser import text_string_to_metric_families
@@ -67,7 +67,7 @@ SETS = {
     "topic": {topic.name for topic in TOPICS},
 }
 KINDS = {"watcher": set(Kind)}
-TASKS = {"inspect", "chunk", "sound", "whole", "package"}
+TASKS = {"inspect", "chunk", "sound", "text", "whole", "package", "preview", "audio"}
 # What has not happened in a day without troubles has no values yet.
 RARE = {
     "tasks_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",
@@ -91,7 +91,7 @@ def is_of_its_set(service, metric, label, value):
     if label == "kind" and metric.startswith("ingest_tasks_"):
         return value in TASKS
     if label == "kind":
-        return value in KINDS.get(service, {"video", "image"})
+        return value in KINDS.get(service, set(MediaKind))
     if label == "status":
         return value in set(AssetStatus) or re.fullmatch(r"[1-5]\d\d", value)
     if label == "route":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import shutil
@@ -21,6 +22,7 @@ from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.storage.store import Uploaded
 
 
 def an_asset(content_type: str, size: int) -> Asset:
@@ -51,12 +53,13 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    async def upload(self, _bucket: str, key: str, path: Path, **_: str) -> int:
-        """Store a file and return its size."""
+    async def upload(self, _bucket: str, key: str, path: Path, **_: str) -> Uploaded:
+        """Store a file and return what it is."""
         target = self.path / key
         target.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(shutil.copyfile, path, target)
-        return target.stat().st_size
+        data = await asyncio.to_thread(target.read_bytes)
+        return Uploaded(len(data), hashlib.sha256(data).hexdigest())
 
     async def download(self, ref: ObjectRef, path: Path) -> str:
         """Copy what is stored."""

@@ -153,7 +153,7 @@ def _dedupe_off() -> None:
 
     tasks.lock_asset = as_if_processing
     tasks.wants = lambda *_: True
-    tasks._NAMED = tasks._NAMED.replace(f"AND {tasks._IS_OPEN}", "")
+    tasks._NAMED = tasks._NAMED.replace(f"AND {tasks.IS_OPEN}", "")
     tasks._END = tasks._END.replace(f"AND state IN {tasks._OPEN_STATES}", "")
     lifecycle._AS_IT_WAS_READ = lifecycle._AS_IT_WAS_READ.replace(
         "status = $2", "$2::text IS NOT NULL"
