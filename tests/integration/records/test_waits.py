@@ -64,10 +64,12 @@ async def seen(attempt, admin):
 
     async def done(kind: str, number: int = 3, owner: str = "worker"):
         asset_id = await attempt(*[chunk(f"{kind}{n}", kind=kind) for n in range(number)])
+        # However slow this machine is: whoever ended one is at work still.
         await admin.execute(
             """
             UPDATE tasks SET state = 'done', owner = $2,
-                claimed_at = now() - interval '20 s', finished_at = now()
+                claimed_at = now() + interval '1 h' - interval '20 s',
+                finished_at = now() + interval '1 h'
             WHERE asset_id = $1
             """,
             asset_id, owner,
@@ -190,13 +192,17 @@ def tell(work, tmp_path):
     return TellWaits(settings, work).once
 
 
-async def test_clients_are_told_once_and_so_many_at_a_time(tell, attempt, seen, admin):
+async def test_so_many_are_told_at_a_time_and_those_that_were_not_come_first(
+    tell, attempt, seen, admin
+):
     await seen("chunk")
     mine = [await attempt(chunk()) for _ in range(3)]
     others = await attempt(chunk(), company=OTHER)
 
-    assert [await tell() for _ in range(3)] == [3, 1, 0]
-    places = [[one["place"] for one in await told_of(admin, asset)] for asset in (*mine, others)]
-    assert places == [[1], [2], [3], [1]]
-    times = [(await told_of(admin, asset))[0]["readyInSeconds"] for asset in (*mine, others)]
+    assert await tell() == 3
+    assert await told_of(admin, mine[-1]) == []
+    assert await tell() >= 1
+    told = [await told_of(admin, asset) for asset in (*mine, others)]
+    assert [{one["place"] for one in events} for events in told] == [{1}, {2}, {3}, {1}]
+    times = [events[0]["readyInSeconds"] for events in told]
     assert min(times) >= 20
