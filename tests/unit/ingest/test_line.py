@@ -63,6 +63,12 @@ def test_another_company_takes_turns_and_has_places_of_its_own():
     assert found(view(*mine, *others)) == {1: (1, 40), 2: (1, 40)}
 
 
+def test_turns_go_by_seconds_and_not_by_tasks():
+    mine = [task(1, 30) for _ in range(2)]
+    others = [task(2, company=OTHER) for _ in range(6)]
+    assert found(view(*mine, *others), Lanes(1, 0, 2)) == {1: (1, 90), 2: (1, 120)}
+
+
 def test_who_used_much_lately_waits_for_who_did_not():
     mine = [task(1, used=100.0) for _ in range(2)]
     others = [task(2, company=OTHER) for _ in range(4)]
@@ -196,7 +202,7 @@ def test_so_many_are_told_at_a_time_and_of_each_company():
     others = [task(number, company=OTHER) for number in range(31, 34)]
     seen = view(*mine, *others)
     all_of_them = [estimate(number, number) for number in range(1, 34)]
-    told = news(seen, all_of_them, most=8, of_company=5)
+    told = news(seen, all_of_them, most=20, of_company=5)
     companies = [seen.assets[one.asset_id].company_id for one in told]
     assert (companies.count(ONE), companies.count(OTHER)) == (5, 3)
     assert len(news(seen, all_of_them, most=4, of_company=5)) == 4
