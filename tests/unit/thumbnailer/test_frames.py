@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
+from media_runtime.media.image_colours import of_png
 from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.looks import look
 from media_runtime.media.picture_pool import PicturePool
@@ -216,6 +217,14 @@ async def test_what_a_film_leaves_out_by_its_edit_list_is_no_time(find_frame, tm
     plain, source = numbered(tmp_path / "plain.mp4"), tmp_path / "source.mp4"
     ffmpeg("-ss", "0.5", "-i", plain, "-c", "copy", source)
     assert number_of(await find_frame(source, 1.5, THUMBNAIL, at_seconds=0.3)) == 24
+
+
+async def test_a_frame_is_not_lightened_by_what_its_png_says(find_frame, tmp_path):
+    """Whoever makes pictures of it takes its values as players do."""
+    source = numbered(tmp_path / "source.mp4")
+    with Image.open(await find_frame(source, 2.0, THUMBNAIL, at_seconds=1.3)) as frame:
+        frame.load()
+        assert of_png(frame.info) is None
 
 
 async def test_a_chosen_moment_may_show_nothing(find_frame, tmp_path):

@@ -264,7 +264,7 @@ async def retry_asset(request: Request, asset_id: UUID, caller: Uploader) -> Ass
     "/assets/{asset_id}/poster",
     status_code=202,
     response_model=AssetView,
-    responses=documented(400, 401, 403, 404, 409, 415, 429, 503),
+    responses=documented(400, 401, 403, 404, 409, 429, 503),
     openapi_extra=BEARER_ONLY,
     summary="Choose the moment that a video's pictures show",
 )

@@ -173,6 +173,8 @@ def frame_command(
     arguments: list[str] = (
         picture.filter("setpts", "PTS-STARTPTS")
         .filter("scale", in_color_matrix=matrix, in_range="tv")
+        # Players show these values as they are. A PNG that told of another curve would be changed.
+        .filter("setparams", color_trc="iec61966-2-1", color_primaries="bt709")
         .output(
             f"file:{target}",
             **{
