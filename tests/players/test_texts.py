@@ -29,7 +29,7 @@ async def test_a_text_is_shown_at_its_time(stage, film, kind, link, language, wo
     assert told["logged"] == []
     assert sorted(one["language"] for one in told["text"]["offered"]) == ["de", "en"]
     assert told["text"]["shown"] == [f"{word} 3"]
-    # hls.js shows pictures and texts later by what sound has before its first sample.
+    # hls.js says 21 ms more than is written, which is less than a picture lasts.
     assert told["text"]["cues"] == [
         [pytest.approx(at, abs=0.03), pytest.approx(at + 0.5, abs=0.03), f"{word} {at}"]
         for at in range(1, 8)
