@@ -212,3 +212,8 @@ def test_a_lower_rate_is_every_second_frame_or_third(tmp_path, rate, most, made)
     assert grid.rate == made
     assert abs(grid.seconds - whole.seconds) < 1 / made
     assert made_by_ffmpeg(path, grid) == (grid.frames, grid.frames)
+
+
+def test_no_chunk_is_without_a_picture_of_its_own():
+    chunks = cut(grid(300).until(60))
+    assert [(one.first, one.frames) for one in chunks] == [(0, 100), (100, 1_400)]

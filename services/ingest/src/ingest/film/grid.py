@@ -53,7 +53,8 @@ class Grid:
     ``origin`` is the time of frame 0 in seconds of the source's clock, ``tick`` the same in ticks
     of its stream. ``doubled`` frames show a picture once more, ``dropped`` pictures have no frame.
     ``keys`` are the times of pictures that can be decoded by themselves, in seconds. ``faults``
-    are reasons not to believe the packets' times.
+    are reasons not to believe the packets' times. The last picture is shown for ``held`` frames
+    more than it lasts.
     """
 
     rate: Fraction
@@ -64,6 +65,7 @@ class Grid:
     dropped: int = 0
     keys: tuple[Fraction, ...] = ()
     faults: tuple[str, ...] = field(default=())
+    held: int = 0
 
     @property
     def seconds(self) -> Fraction:
@@ -73,12 +75,15 @@ class Grid:
     def at_most(self, rate: float) -> Grid:
         """Return the grid of every second frame, or third, and so on: of so many a second."""
         each = every(self.rate, rate)
-        return replace(self, rate=self.rate / each, frames=-(-self.frames // each))
+        return replace(
+            self, rate=self.rate / each, frames=-(-self.frames // each), held=self.held // each
+        )
 
     def until(self, time: float) -> Grid:
         """Return the grid with its last picture held until *time*, of the source's clock."""
         frames = math.ceil((Fraction(time) - self.origin) * self.rate)
-        return replace(self, frames=max(self.frames, frames))
+        more = max(0, frames - self.frames)
+        return replace(self, frames=self.frames + more, held=self.held + more)
 
 
 def every(rate: Fraction, most: float) -> int:

@@ -101,10 +101,9 @@ def cut(grid: Grid) -> list[Chunk]:
     usual = min(_CHUNK_SECONDS, max(_LEAST_CHUNK_SECONDS, int(grid.seconds / _LEAST_CHUNKS)))
     steps = [round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in
              (_FIRST_CHUNK_SECONDS, usual)]  # fmt: skip
-    cuts = [0]
-    while (
-        not _is_one(grid) and grid.frames - cuts[-1] > (step := steps[min(1, len(cuts) - 1)]) + gop
-    ):
+    # A chunk without a picture of its own could not be decoded.
+    shown, cuts = grid.frames - grid.held, [0]
+    while not _is_one(grid) and shown - cuts[-1] > (step := steps[min(1, len(cuts) - 1)]) + gop:
         cuts.append(cuts[-1] + step)
     ends = [*cuts[1:], grid.frames]
     keys = sorted(grid.keys)
