@@ -90,7 +90,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     )
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
-        "company_usage", "bucket_requests", "asset_files", "profiles", "asset_waits",
+        "company_usage", "bucket_requests", "asset_files", "profiles", "asset_waits", "tasks",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]
@@ -132,6 +132,7 @@ async def test_another_companys_rows_can_be_neither_seen_nor_touched(sign_api, a
             "UPDATE media_assets SET file_name = 'stolen' WHERE id = $1 RETURNING 1",
             "SELECT 1 FROM asset_transitions WHERE asset_id = $1",
             "SELECT 1 FROM asset_files WHERE asset_id = $1",
+            "SELECT 1 FROM tasks WHERE asset_id = $1",
         ):
             assert await stranger.fetch(statement, asset) == []
         await stranger.execute("SELECT forget_files($1, ARRAY['original'])", asset)
@@ -162,9 +163,7 @@ async def test_no_row_points_at_another_companys_asset(sign_api):
             )
 
 
-@pytest.mark.parametrize(
-    "table", ["tasks", "task_needs", "company_work", "event_tickets", "outbox"]
-)
+@pytest.mark.parametrize("table", ["task_needs", "company_work", "event_tickets", "outbox"])
 async def test_sign_api_cannot_read_what_is_not_its_own(sign_api, table):
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await sign_api.fetch(f"SELECT 1 FROM {table}")
