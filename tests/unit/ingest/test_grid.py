@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -217,3 +218,5 @@ def test_a_lower_rate_is_every_second_frame_or_third(tmp_path, rate, most, made)
 def test_no_chunk_is_without_a_picture_of_its_own():
     chunks = cut(grid(300).until(60))
     assert [(one.first, one.frames) for one in chunks] == [(0, 100), (100, 1_400)]
+    late = cut(replace(grid(1_000), lead=249))
+    assert [(one.first, one.frames) for one in late][:2] == [(0, 250), (250, 200)]

@@ -140,6 +140,19 @@ async def test_a_codec_that_fails_leads_to_the_film_in_h264(tmp_path, monkeypatc
     assert not any("hevc" in name or "av1" in name for name in made.files)
 
 
+@pytest.mark.parametrize("lead", [6, 9])
+async def test_a_picture_that_comes_late_stands_still_before(tmp_path, lead):
+    path = tmp_path / "film.mkv"
+    run_ffmpeg(
+        "-itsoffset", str(lead), "-f", "lavfi", "-i", "testsrc2=s=128x72:r=25:d=14",
+        "-f", "lavfi", "-i", f"sine=frequency=440:duration={14 + lead}",
+        *X264, "-g", "25", "-c:a", "aac", str(path),
+    )  # fmt: skip
+    made = await made_of(path, tmp_path)
+    assert kinds(made)[-2:] == ["video-sound", "video"]
+    assert sum(frames_of(made, "72")) == pytest.approx((14 + lead) * 25, abs=2)
+
+
 async def test_a_film_whose_clock_cannot_be_believed_is_made_in_one_piece(tmp_path):
     parts = []
     for number, late in enumerate((0, 40_000)):

@@ -53,8 +53,8 @@ class Grid:
     ``origin`` is the time of frame 0 in seconds of the source's clock, ``tick`` the same in ticks
     of its stream. ``doubled`` frames show a picture once more, ``dropped`` pictures have no frame.
     ``keys`` are the times of pictures that can be decoded by themselves, in seconds. ``faults``
-    are reasons not to believe the packets' times. The last picture is shown for ``held`` frames
-    more than it lasts.
+    are reasons not to believe the packets' times. The first picture is shown for ``lead`` frames
+    before it comes, and the last one for ``held`` frames more than it lasts.
     """
 
     rate: Fraction
@@ -65,6 +65,7 @@ class Grid:
     dropped: int = 0
     keys: tuple[Fraction, ...] = ()
     faults: tuple[str, ...] = field(default=())
+    lead: int = 0
     held: int = 0
 
     @property
@@ -76,7 +77,11 @@ class Grid:
         """Return the grid of every second frame, or third, and so on: of so many a second."""
         each = every(self.rate, rate)
         return replace(
-            self, rate=self.rate / each, frames=-(-self.frames // each), held=self.held // each
+            self,
+            rate=self.rate / each,
+            frames=-(-self.frames // each),
+            lead=-(-self.lead // each),
+            held=self.held // each,
         )
 
     def until(self, time: float) -> Grid:
@@ -108,11 +113,11 @@ def fit(packets: Sequence[Packet], time_base: Fraction, *, lead: Fraction = Frac
     last = max(live, key=lambda one: _time(one) or 0)
     end = times[-1] - times[0] + (last.lasts or round(step / time_base))
     rate, phase, counted = _best(times, end, time_base, step)
-    held = int(lead * rate) if lead > Fraction(1, 10) else 0
-    origin = times[0] * time_base - phase - Fraction(held) / rate
+    before = int(lead * rate) if lead > Fraction(1, 10) else 0
+    origin = times[0] * time_base - phase - Fraction(before) / rate
     return Grid(
         rate=rate,
-        frames=counted.frames + held,
+        frames=counted.frames + before,
         origin=origin,
         tick=round(origin / time_base),
         doubled=counted.doubled,
@@ -121,6 +126,7 @@ def fit(packets: Sequence[Packet], time_base: Fraction, *, lead: Fraction = Frac
             one.shown * time_base for one in packets if one.is_key and one.shown is not None
         ),
         faults=faults,
+        lead=before,
     )
 
 

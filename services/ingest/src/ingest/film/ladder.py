@@ -99,11 +99,15 @@ def cut(grid: Grid) -> list[Chunk]:
     gop = gop_frames(grid.rate)
     # Of a short film they are short as well, so that no worker waits long for the last one.
     usual = min(_CHUNK_SECONDS, max(_LEAST_CHUNK_SECONDS, int(grid.seconds / _LEAST_CHUNKS)))
-    steps = [round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in
-             (_FIRST_CHUNK_SECONDS, usual)]  # fmt: skip
-    # A chunk without a picture of its own could not be decoded.
+    first, other = (
+        round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in (_FIRST_CHUNK_SECONDS, usual)
+    )
+    # What is decoded of a chunk has to begin with a picture, and so no chunk is without one.
+    first = max(first, (grid.lead // gop + 1) * gop)
     shown, cuts = grid.frames - grid.held, [0]
-    while not _is_one(grid) and shown - cuts[-1] > (step := steps[min(1, len(cuts) - 1)]) + gop:
+    while (
+        not _is_one(grid) and shown - cuts[-1] > (step := first if len(cuts) == 1 else other) + gop
+    ):
         cuts.append(cuts[-1] + step)
     ends = [*cuts[1:], grid.frames]
     keys = sorted(grid.keys)
