@@ -10,10 +10,11 @@ from ingest.film import cmaf
 from ingest.film.film import Film
 from ingest.film.sound import Sound
 from ingest.film.soundtrack import alone_command
-from ingest.metrics import BYTES, timed
+from ingest.metrics import timed
 from ingest.outputs.package import join
 from ingest.outputs.source import Done, Source
-from ingest.outputs.stream import CACHE_CONTROL, SOUND_TYPE, Piece, Pieces
+from ingest.outputs.stored import store_output
+from ingest.outputs.stream import SOUND_TYPE, Piece, Pieces
 from ingest.outputs.transcode import Job, Transcoder
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_made
@@ -24,7 +25,6 @@ from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
-from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
 
 KIND = "audio"
@@ -96,21 +96,13 @@ class MakeAudio:
         warnings = check_made(piece.seconds, job.film.claimed_seconds, self._settings.limits)
         segments, _ = await self._pieces.stored(task, asset, [piece], 0)
         stream = task.params["stream"]
-        key = output_key(
-            asset.company_id, asset.id, asset.attempt, f"{stream}.m4a", fence=task.fence
+        stored = await store_output(
+            self._store, task, asset, target, name=f"{stream}.m4a", content_type=SOUND_TYPE
         )
-        with timed("upload"):
-            stored = await self._store.upload(
-                asset.bucket, key, target, content_type=SOUND_TYPE, cache_control=CACHE_CONTROL
-            )
-        BYTES.labels("out").inc(stored.size)
         file = MediaFile(
+            **stored,
             name=stream,
             kind=FileKind.AUDIO,
-            key=key,
-            content_type=SOUND_TYPE,
-            size=stored.size,
-            sha256=stored.sha256,
             duration_seconds=piece.seconds,
         )
         # Of a video it is only a part that is there.

@@ -20,11 +20,11 @@ from ingest.film import cmaf
 from ingest.film.film import Film
 from ingest.film.soundtrack import PACKET, RATE
 from ingest.film.storyboard import board_of, sheets_command
-from ingest.metrics import BYTES, WHOLE_FILMS, timed
+from ingest.metrics import WHOLE_FILMS, timed
 from ingest.outputs import video
 from ingest.outputs.source import Done
+from ingest.outputs.stored import store_output
 from ingest.outputs.stream import (
-    CACHE_CONTROL,
     PICTURES_TYPE,
     in_one_piece_tasks,
     warnings_in,
@@ -41,7 +41,6 @@ from media_records.tasks import Task
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError
 from media_runtime.media.tiles import Board
-from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
 
 log = structlog.get_logger(__name__)
@@ -87,22 +86,14 @@ class Package:
         if held != [count for count in map(samples_of, (pictures, heard)) if count]:
             return _in_one_piece(task, [f"joined to {held} samples"])
         stream = task.params["stream"]
-        key = output_key(
-            asset.company_id, asset.id, asset.attempt, f"{stream}.mp4", fence=task.fence
+        stored = await store_output(
+            self._store, task, asset, target, name=f"{stream}.mp4", content_type=PICTURES_TYPE
         )
-        with timed("upload"):
-            stored = await self._store.upload(
-                asset.bucket, key, target, content_type=PICTURES_TYPE, cache_control=CACHE_CONTROL
-            )
-        BYTES.labels("out").inc(stored.size)
         tiles = await self._storyboard(task, asset, film, told, folder)
         file = MediaFile(
+            **stored,
             name=stream,
             kind=FileKind.VIDEO,
-            key=key,
-            content_type=PICTURES_TYPE,
-            size=stored.size,
-            sha256=stored.sha256,
             width=film.ladder[-1].size.width,
             height=film.ladder[-1].size.height,
             duration_seconds=seconds,
@@ -150,19 +141,13 @@ class Package:
         self, task: Task, asset: Asset, board: Board, number: int, sheet: Path
     ) -> Segment:
         stream = task.params["stream"]
-        key = output_key(
-            asset.company_id, asset.id, asset.attempt, f"{stream}-{TILES}-{number}.jpg",
-            fence=task.fence,
-        )  # fmt: skip
-        stored = await self._store.upload(
-            asset.bucket, key, sheet, content_type="image/jpeg", cache_control=CACHE_CONTROL
+        name = f"{stream}-{TILES}-{number}"
+        stored = await store_output(
+            self._store, task, asset, sheet, name=f"{name}.jpg", content_type="image/jpeg"
         )
         return Segment(
-            name=f"{stream}-{TILES}-{number}",
-            key=key,
-            content_type="image/jpeg",
-            size=stored.size,
-            sha256=stored.sha256,
+            **stored,
+            name=name,
             width=board.columns * board.width,
             height=board.rows * board.height,
             stream=stream,

@@ -8,16 +8,15 @@ from typing import Any
 
 from ingest.domain import Size
 from ingest.film.preview import MOST_BYTES, QUALITIES, Clip, preview_command
-from ingest.metrics import BYTES, timed
+from ingest.metrics import timed
 from ingest.outputs.package import join
 from ingest.outputs.source import Done
-from ingest.outputs.stream import CACHE_CONTROL
+from ingest.outputs.stored import store_output
 from ingest.settings import IngestSettings
 from media_contracts import FileKind, MediaFile, ObjectRef
 from media_records.tables import Asset
 from media_records.tasks import Task
 from media_runtime.media.ffmpeg import Ffmpeg
-from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
 
 _SECONDS, _CPU_SECONDS = 300, 120
@@ -46,20 +45,14 @@ class MakePreview:
             }
             clips = [Clip(files[one["key"]], one["at"], one["seconds"]) for one in wanted]
             target = await self._small_enough(clips, size, folder)
-        key = output_key(
-            asset.company_id, asset.id, asset.attempt, f"{task.name}.webp", fence=task.fence
-        )
-        stored = await self._store.upload(
-            asset.bucket, key, target, content_type="image/webp", cache_control=CACHE_CONTROL
-        )
-        BYTES.labels("out").inc(stored.size)
+        stored = await store_output(
+            self._store, task, asset, target,
+            name=f"{task.name}.webp", content_type="image/webp",
+        )  # fmt: skip
         file = MediaFile(
+            **stored,
             name=task.name,
             kind=FileKind.PREVIEW,
-            key=key,
-            content_type="image/webp",
-            size=stored.size,
-            sha256=stored.sha256,
             width=size.width,
             height=size.height,
             duration_seconds=round(sum(one.seconds for one in clips), 3),

@@ -17,9 +17,10 @@ from ingest.film.film import Film, chunk_of
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of, sound_command
 from ingest.film.whole import whole_command
-from ingest.metrics import BYTES, WHOLE_FILMS, timed
+from ingest.metrics import WHOLE_FILMS, timed
 from ingest.outputs import video
 from ingest.outputs.source import Done
+from ingest.outputs.stored import store_output
 from ingest.outputs.transcode import Job, Transcoder
 from ingest.settings import IngestSettings
 from media_contracts import AssetPlayable
@@ -32,10 +33,8 @@ from media_runtime import background
 from media_runtime.errors import PermanentError
 from media_runtime.media.colour import Filter
 from media_runtime.media.ffmpeg import FfmpegError
-from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
 
-CACHE_CONTROL = "public, max-age=3600"
 PICTURES_TYPE, SOUND_TYPE = "video/mp4", "audio/mp4"
 _WARNINGS = {code.value: code for code in WarningCode}
 
@@ -68,10 +67,9 @@ class Pieces:
         What is made in one piece needs a *label*: a chunk's task may have the same fence, and a
         worker that has lost it may still store something.
         """
-        with timed("upload"):
-            segments = await asyncio.gather(
-                *(self._one(task, asset, piece, part, label) for piece in pieces)
-            )
+        segments = await asyncio.gather(
+            *(self._one(task, asset, piece, part, label) for piece in pieces)
+        )
         told = {
             piece.track: {
                 "key": segment.key,
@@ -85,18 +83,13 @@ class Pieces:
 
     async def _one(self, task: Task, asset: Asset, piece: Piece, part: int, label: str) -> Segment:
         name = f"{task.params['stream']}-{piece.track}-{label or f'{part:04}'}"
-        key = output_key(asset.company_id, asset.id, asset.attempt, f"{name}.mp4", fence=task.fence)
         content_type = PICTURES_TYPE if piece.rung else SOUND_TYPE
-        stored = await self._store.upload(
-            asset.bucket, key, piece.path, content_type=content_type, cache_control=CACHE_CONTROL
+        stored = await store_output(
+            self._store, task, asset, piece.path, name=f"{name}.mp4", content_type=content_type
         )
-        BYTES.labels("out").inc(stored.size)
         return Segment(
+            **stored,
             name=name,
-            key=key,
-            content_type=content_type,
-            size=stored.size,
-            sha256=stored.sha256,
             width=piece.rung.size.width if piece.rung else None,
             height=piece.rung.size.height if piece.rung else None,
             duration_seconds=piece.seconds,
