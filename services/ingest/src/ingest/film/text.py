@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +23,10 @@ from media_runtime.media.info import TextStream
 
 MOST_TRACKS = 16
 """No film that people make has more languages of one kind."""
-MOST_TRACK_BYTES = 16 * 1024**2
-"""As stored, of one track. What is said in a film takes a hundredth of that; drawings take more."""
-_MOST_PACKETS_BYTES, _MOST_PACKETS = 32 * 1024**2, 200_000
+_MOST_TRACK_BYTES, _MOST_STORED_BYTES = 16 * 1024**2, 32 * 1024**2
+# Some 80,000 packets of all tracks: twice what films with drawn letters have. They are read here
+# and not in the sandbox, so that each costs all who work in this process.
+_MOST_PACKETS_BYTES = 4 * 1024**2
 _MOST_BYTES, _MOST_CUES = 4 * 1024**2, 50_000
 _MOST_CHARACTERS, _MOST_LINES, _MOST_TITLE = 1000, 12, 100
 _MOST_PACKET_BYTES = 64 * 1024
@@ -56,6 +57,15 @@ class Packet:
 def readable(found: Sequence[TextStream]) -> list[TextStream]:
     """Return those that become WebVTT: text and no pictures of it, and not too many."""
     return [one for one in found if one.codec in _READERS][:MOST_TRACKS]
+
+
+def most_bytes(tracks: int) -> int:
+    """
+    Return how many bytes are read of each of so many tracks.
+
+    What is said in a film takes a hundredth of that; drawings take more.
+    """
+    return min(_MOST_TRACK_BYTES, _MOST_STORED_BYTES // tracks)
 
 
 def text_params(found: Sequence[TextStream]) -> list[list[Any]]:
@@ -89,8 +99,9 @@ def text_command(
     times = ffmpeg.output(
         *streams, f"file:{folder / PACKETS}", c="copy", f="framecrc", fs=_MOST_PACKETS_BYTES
     )
+    most = most_bytes(len(tracks))
     stored = [
-        one.output(f"file:{data_path(folder, number)}", c="copy", f="data", fs=MOST_TRACK_BYTES)
+        one.output(f"file:{data_path(folder, number)}", c="copy", f="data", fs=most)
         for number, one in enumerate(streams)
     ]
     arguments: list[str] = ffmpeg.merge_outputs(times, *stored).get_args()
@@ -108,12 +119,11 @@ _TIME_BASE = re.compile(r"#tb (\d+): (\d+)/([1-9]\d*)")
 
 def packets(told: Iterable[str], stored: IO[bytes], number: int) -> Iterator[Packet]:
     """Yield the packets of one track, by what was *told* of all, as far as they are *stored*."""
-    return islice(_packets(told, stored, number), _MOST_PACKETS)
-
-
-def _packets(told: Iterable[str], stored: IO[bytes], number: int) -> Iterator[Packet]:
-    time_base = Fraction(1, _MILLIS)
+    time_base, own = Fraction(1, _MILLIS), f"{number},"
     for line in told:
+        # All tracks are told of in one file: most of its lines are others'.
+        if not line.startswith((own, "#")):
+            continue
         if base := _TIME_BASE.match(line):
             if int(base[1]) == number:
                 time_base = Fraction(int(base[2]), int(base[3]))

@@ -14,19 +14,19 @@ from pathlib import Path
 import structlog
 from ingest.film.film import Film
 from ingest.film.text import (
-    MOST_TRACK_BYTES,
     MOST_TRACKS,
     PACKETS,
     cues,
     data_path,
     has_cues,
+    most_bytes,
     packets,
     text_command,
     webvtt,
 )
-from ingest.metrics import BYTES, timed
+from ingest.metrics import timed
 from ingest.outputs.source import Done
-from ingest.outputs.stream import CACHE_CONTROL
+from ingest.outputs.stored import store_output
 from ingest.settings import IngestSettings
 from media_contracts import FileKind, Text
 from media_contracts.warnings import WarningCode
@@ -35,14 +35,13 @@ from media_records.tables import Asset
 from media_records.tasks import Task
 from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
-from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectStore
 
 log = structlog.get_logger(__name__)
 
 # All of the file is read, and nothing decoded.
 _READ_SECONDS, _LEAST_CPU_SECONDS, _BYTES_A_CPU_SECOND = 600, 20, 20_000_000
-_MOST_BYTES = (MOST_TRACKS + 1) * MOST_TRACK_BYTES
+_MOST_BYTES = (MOST_TRACKS + 1) * most_bytes(1)
 CONTENT_TYPE = "text/vtt"
 
 
@@ -91,20 +90,13 @@ class MakeText:
         name = f"{stream}-text-{number}"
         # Of a film that is made anew in one piece it is another file.
         label = "-whole" if task.params["is_whole"] else ""
-        key = output_key(
-            asset.company_id, asset.id, asset.attempt, f"{name}{label}.vtt", fence=task.fence
+        stored = await store_output(
+            self._store, task, asset, path, name=f"{name}{label}.vtt", content_type=CONTENT_TYPE
         )
-        stored = await self._store.upload(
-            asset.bucket, key, path, content_type=CONTENT_TYPE, cache_control=CACHE_CONTROL
-        )
-        BYTES.labels("out").inc(stored.size)
         return Segment(
+            **stored,
             name=name,
             kind=FileKind.TEXT,
-            key=key,
-            content_type=CONTENT_TYPE,
-            size=stored.size,
-            sha256=stored.sha256,
             stream=stream,
             track=f"text-{number}",
             part=0,
@@ -120,12 +112,13 @@ class MakeText:
             origin = Fraction(film.starts_at)
             seconds = Fraction(film.duration_seconds or self._settings.upload_max_seconds)
         found: dict[int, tuple[Text, Path]] = {}
+        most = most_bytes(len(task.params["texts"]))
         for number, (_, codec, about) in enumerate(task.params["texts"]):
             data = data_path(folder, number)
             with (folder / PACKETS).open(encoding="utf-8") as told, data.open("rb") as stored:
                 shown = cues(packets(told, stored, number), codec, origin=origin, seconds=seconds)
                 text, fits = webvtt(shown)
-                is_cut = stored.read(1) or data.stat().st_size >= MOST_TRACK_BYTES
+                is_cut = stored.read(1) or data.stat().st_size >= most
             is_all = is_all and fits and not is_cut
             if has_cues(text):
                 path = folder / f"{number}.vtt"
