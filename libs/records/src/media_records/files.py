@@ -34,9 +34,6 @@ _WITHOUT_LAYOUT = ", ".join(
     "CASE WHEN kind = 'text' THEN layout END AS layout" if name == "layout" else name
     for name in AssetFile.model_fields
 )
-_OF = f"""
-    SELECT {_WITHOUT_LAYOUT} FROM asset_files WHERE asset_id = $1 ORDER BY attempt, name
-"""  # noqa: S608 - our own words
 _FIRST_OF_EACH = f"""
     SELECT {_WITHOUT_LAYOUT} FROM asset_files
     WHERE asset_id = ANY($1::uuid[]) AND (kind <> 'segment' OR part = 0) ORDER BY attempt, name
@@ -163,7 +160,7 @@ async def add_outputs(
 
 async def files_of(reader: Reader, asset_id: UUID) -> Files:
     """Return all files of an asset, its original first."""
-    return [AssetFile.of(row) for row in await reader.fetch(_OF, asset_id)]
+    return (await all_files_of_each(reader, [asset_id]))[asset_id]
 
 
 async def files_of_each(reader: Reader, asset_ids: Collection[UUID]) -> Mapping[UUID, Files]:
