@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, pairwise
+from os import SEEK_CUR
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,14 +27,14 @@ MOST_TRACKS = 16
 _MOST_TRACK_BYTES, _MOST_STORED_BYTES = 16 * 1024**2, 32 * 1024**2
 # Some 80,000 packets of all tracks: twice what films with drawn letters have. They are read here
 # and not in the sandbox, so that each costs all who work in this process.
-_MOST_PACKETS_BYTES = 4 * 1024**2
+_MOST_TOLD = 4 * 1024**2
 _MOST_BYTES, _MOST_CUES = 4 * 1024**2, 50_000
 _MOST_CHARACTERS, _MOST_LINES, _MOST_TITLE = 1000, 12, 100
 _MOST_PACKET_BYTES = 64 * 1024
 # Of a cue that does not tell, where no other follows.
 _USUAL_SECONDS = 5
 _MILLIS = 1000
-PACKETS = "packets"
+_PACKETS = "packets"
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ def text_command(
     """
     media = ffmpeg.input(f"file:{source}", **input_options, copyts=None)
     streams = [media[str(track)] for track in tracks]
+    # ffmpeg ends when all outputs are full, and not each of them: who reads them has to stop too.
     times = ffmpeg.output(
-        *streams, f"file:{folder / PACKETS}", c="copy", f="framecrc", fs=_MOST_PACKETS_BYTES
+        *streams, f"file:{folder / _PACKETS}", c="copy", f="framecrc", fs=_MOST_TOLD
     )
     most = most_bytes(len(tracks))
     stored = [
@@ -117,8 +119,20 @@ _LINE = re.compile(r"(\d+), *(?:-?\d+|NOPTS), *(-?\d+|NOPTS), *(-?\d+), *(\d+),"
 _TIME_BASE = re.compile(r"#tb (\d+): (\d+)/([1-9]\d*)")
 
 
-def packets(told: Iterable[str], stored: IO[bytes], number: int) -> Iterator[Packet]:
-    """Yield the packets of one track, by what was *told* of all, as far as they are *stored*."""
+def told_in(folder: Path) -> list[str]:
+    """Return what is told of the packets of all tracks, as far as it is read."""
+    with (folder / _PACKETS).open(encoding="utf-8") as told:
+        return told.readlines(_MOST_TOLD)
+
+
+def packets(
+    told: Iterable[str], stored: IO[bytes], number: int, most: int = _MOST_TRACK_BYTES
+) -> Iterator[Packet]:
+    """
+    Yield the packets of one track, by what was *told* of all, as far as they are *stored*.
+
+    About as many bytes as *most* are read.
+    """
     time_base, own = Fraction(1, _MILLIS), f"{number},"
     for line in told:
         # All tracks are told of in one file: most of its lines are others'.
@@ -129,10 +143,12 @@ def packets(told: Iterable[str], stored: IO[bytes], number: int) -> Iterator[Pac
                 time_base = Fraction(int(base[2]), int(base[3]))
         elif (found := _LINE.match(line)) and int(found[1]) == number:
             at, lasts, size = found.groups()[1:]
-            if len(data := stored.read(int(size))) < int(size):
+            wanted = min(int(size), _MOST_PACKET_BYTES)
+            if stored.tell() >= most or len(data := stored.read(wanted)) < wanted:
                 return
+            stored.seek(int(size) - wanted, SEEK_CUR)
             if at != "NOPTS":
-                yield Packet(int(at) * time_base, int(lasts) * time_base, data[:_MOST_PACKET_BYTES])
+                yield Packet(int(at) * time_base, int(lasts) * time_base, data)
 
 
 def cues(

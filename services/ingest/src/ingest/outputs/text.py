@@ -15,13 +15,13 @@ import structlog
 from ingest.film.film import Film
 from ingest.film.text import (
     MOST_TRACKS,
-    PACKETS,
     cues,
     data_path,
     has_cues,
     most_bytes,
     packets,
     text_command,
+    told_in,
     webvtt,
 )
 from ingest.metrics import timed
@@ -112,12 +112,12 @@ class MakeText:
             origin = Fraction(film.starts_at)
             seconds = Fraction(film.duration_seconds or self._settings.upload_max_seconds)
         found: dict[int, tuple[Text, Path]] = {}
-        most = most_bytes(len(task.params["texts"]))
+        told, most = told_in(folder), most_bytes(len(task.params["texts"]))
         for number, (_, codec, about) in enumerate(task.params["texts"]):
             data = data_path(folder, number)
-            with (folder / PACKETS).open(encoding="utf-8") as told, data.open("rb") as stored:
-                shown = cues(packets(told, stored, number), codec, origin=origin, seconds=seconds)
-                text, fits = webvtt(shown)
+            with data.open("rb") as stored:
+                read = packets(told, stored, number, most)
+                text, fits = webvtt(cues(read, codec, origin=origin, seconds=seconds))
                 is_cut = stored.read(1) or data.stat().st_size >= most
             is_all = is_all and fits and not is_cut
             if has_cues(text):
