@@ -100,8 +100,7 @@ for name in Vary Strict-Transport-Security X-Xss-Protection X-Content-Type-Optio
     X-Amz-Replication-Status X-Amz-Restore X-Amz-Storage-Class X-Amz-Mp-Parts-Count \
     X-Amz-Object-Lock-Mode X-Amz-Object-Lock-Retain-Until-Date X-Amz-Object-Lock-Legal-Hold \
     X-Amz-Server-Side-Encryption X-Amz-Checksum-Type X-Minio-Deployment-Id X-Minio-Server-Status \
-    X-Minio-Compressed X-Minio-Transition X-Minio-Version X-Amz-Meta-Width X-Amz-Meta-Height \
-    X-Amz-Meta-Warnings; do
+    X-Minio-Compressed X-Minio-Transition X-Minio-Version X-Amz-Meta-About; do
     storages_own="${storages_own}proxy_hide_header $name; "
 done
 

@@ -45,10 +45,10 @@ def login_of(service: str) -> str:
 @asynccontextmanager
 async def template() -> AsyncIterator[str]:
     """Give the name of a migrated database; at the end it is dropped, as are the run's logins."""
-    async with _administrator() as admin, empty_database() as name:
+    async with empty_database() as name:
         await migrate(admin_url(name), {})
         for service in DATABASE_USERS:
-            await admin.execute(
+            await _execute(
                 f"CREATE ROLE {login_of(service)} LOGIN PASSWORD '{_PASSWORD}'"
                 f" IN ROLE media_{service}"
             )
@@ -56,7 +56,7 @@ async def template() -> AsyncIterator[str]:
             yield name
         finally:
             for service in DATABASE_USERS:
-                await admin.execute(f"DROP ROLE {login_of(service)}")
+                await _execute(f"DROP ROLE {login_of(service)}")
 
 
 @asynccontextmanager
@@ -70,18 +70,17 @@ async def empty_database() -> AsyncIterator[str]:
 async def clone_of(original: str) -> AsyncIterator[str]:
     """Give the name of a copy of *original*; it is dropped after."""
     name = f"t_{secrets.token_hex(5)}"
-    async with _administrator() as admin:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {original}")
-        try:
-            yield name
-        finally:
-            await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await _execute(f"CREATE DATABASE {name} TEMPLATE {original}")
+    try:
+        yield name
+    finally:
+        await _execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@asynccontextmanager
-async def _administrator() -> AsyncIterator[asyncpg.Connection]:
+async def _execute(statement: str) -> None:
+    """By a connection of its own: tests in between may take the server down."""
     connection = await asyncpg.connect(admin_url())
     try:
-        yield connection
+        await connection.execute(statement)
     finally:
         await connection.close()

@@ -38,6 +38,7 @@ OPERATIONS = [
     ("MEDIA_API_URL", "GET", "/api/media/assets/{asset_id}"),
     ("MEDIA_API_URL", "DELETE", "/api/media/assets/{asset_id}"),
     ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/retry"),
+    ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/poster"),
     ("MEDIA_EVENTS_URL", "POST", "/api/media/events/ticket"),
     STREAM,
 ]
@@ -48,6 +49,7 @@ MET = {
     ("GET", "/api/media/assets/{asset_id}"): {200, 400, 404},
     ("DELETE", "/api/media/assets/{asset_id}"): {204, 400, 404},
     ("POST", "/api/media/assets/{asset_id}/retry"): {202, 400, 404, 409},
+    ("POST", "/api/media/assets/{asset_id}/poster"): {400, 404, 409},
     ("POST", "/api/media/events/ticket"): {201},
 }
 CHECKS = [

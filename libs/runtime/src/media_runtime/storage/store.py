@@ -54,7 +54,8 @@ _MISSING = frozenset(
 _UPLOADS = "uploads"
 _QUARANTINE = "quarantine"
 _FULL = frozenset({"XMinioAdminBucketQuotaExceeded", "QuotaExceeded"})
-_META = "x-amz-meta-"
+# All facts are in one header, since nginx hides headers from clients by their whole names alone.
+_ABOUT = "x-amz-meta-about"
 
 
 class StorageUnavailableError(TransientError):
@@ -292,7 +293,7 @@ class ObjectStore:
         about: Mapping[str, str] | None = None,
     ) -> None:
         """Store *data* under *key*, with the facts *about* it, which stat() gives back."""
-        facts = {f"{_META}{name}": value for name, value in (about or {}).items()}
+        facts = {_ABOUT: json.dumps(dict(about))} if about else {}
         await self._run(
             lambda: self._client.put_object(
                 bucket,
@@ -331,11 +332,7 @@ class ObjectStore:
             etag=found.etag or "",
             modified_at=found.last_modified,
             content_type=found.content_type or "",
-            about={
-                name.lower().removeprefix(_META): value
-                for name, value in (found.metadata or {}).items()
-                if name.lower().startswith(_META)
-            },
+            about=_about(found.metadata or {}),
         )
 
     async def objects(
@@ -548,6 +545,11 @@ def parse_notification(value: bytes) -> list[StoredObject]:
         return list(_created_objects(json.loads(value)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedNotificationError(repr(error)) from error
+
+
+def _about(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    said = next((value for name, value in metadata.items() if name.lower() == _ABOUT), "{}")
+    return cast("Mapping[str, str]", json.loads(said))
 
 
 def _created_objects(notification: Any) -> Iterator[StoredObject]:
