@@ -152,6 +152,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
         ("forget_files", "media_sign_api"),
         ("forget_files", "media_internal"),
         ("forget_named", "media_internal"),
+        ("forget_attempts", "media_internal"),
         ("forget_stream", "media_internal"),
         ("redeem_ticket", "media_notifier"),
     }

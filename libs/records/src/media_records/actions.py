@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from media_contracts import MEDIA_INGEST, AssetStatus, FileKind
-from media_records.files import files_of, forget, original_of
+from media_records.files import all_files_of, files_of, forget, original_of
 from media_records.lifecycle import ALLOWED, change, lock_asset, thumbnail_removed
 from media_records.tables import Asset, AssetFile
 from media_records.work import Tx
@@ -101,7 +101,7 @@ async def delete(tx: Tx, asset_id: UUID) -> Asset:
     asset = await _locked(tx, asset_id)
     if asset.status != AssetStatus.DELETED:
         return await _end(tx, asset, AssetStatus.DELETED)
-    if await files_of(tx, asset.id):
+    if await all_files_of(tx, asset.id):
         await forget(tx, asset.id, tuple(FileKind))
         await tx.execute(_DELETED_AGAIN, asset.id)
         await thumbnail_removed(tx, asset, at=datetime.now(UTC))

@@ -81,14 +81,15 @@ _COUNT_UNUSED = """
         AND grant_expires_at < now()
 """
 _TASKS = """
-    SELECT count(*) FILTER (WHERE state = 'queued') AS queued,
+    SELECT count(*) FILTER (WHERE state = 'queued' AND NOT is_later) AS queued,
         count(*) FILTER (WHERE state = 'running') AS running,
         count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
         coalesce(extract(epoch FROM now() - min(lease_until) FILTER (
             WHERE state = 'running' AND lease_until < now())), 0)::float8 AS silent,
         coalesce(extract(epoch FROM now() - min(not_before) FILTER (
-            WHERE state = 'queued' AND not_before <= now())), 0)::float8 AS oldest
-    FROM tasks WHERE state IN ('queued', 'running') AND pool <> 'pictures'
+            WHERE state = 'queued' AND NOT is_later AND not_before <= now())), 0)::float8 AS oldest
+    FROM (SELECT *, right(pool, 6) = '_later' AS is_later FROM tasks) tasks
+    WHERE state IN ('queued', 'running') AND pool NOT IN ('pictures', 'pictures_later')
 """
 _OUTBOX = """
     SELECT producer, count(*) AS records,

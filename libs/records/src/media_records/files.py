@@ -2,7 +2,8 @@
 The files of assets: all that is stored, served, counted or kept, one row each.
 
 Invariant: what lies under an asset's prefix and has no row is garbage. The first file of a name
-counts; rows of outputs belong to the asset's current attempt, and go when it fails.
+counts; rows of outputs belong to the asset's attempt, to one that shall replace it, or to one that
+it has replaced, until that is swept. They go when their attempt fails.
 """
 
 from __future__ import annotations
@@ -34,9 +35,16 @@ _WITHOUT_LAYOUT = ", ".join(
     "CASE WHEN kind = 'text' THEN layout END AS layout" if name == "layout" else name
     for name in AssetFile.model_fields
 )
+_OF = f"""
+    SELECT {_WITHOUT_LAYOUT} FROM asset_files f WHERE asset_id = $1 AND attempt IN (0,
+        coalesce($2, (SELECT a.attempt FROM media_assets a WHERE a.id = f.asset_id)))
+    ORDER BY attempt, name
+"""  # noqa: S608 - our own words
 _FIRST_OF_EACH = f"""
-    SELECT {_WITHOUT_LAYOUT} FROM asset_files
-    WHERE asset_id = ANY($1::uuid[]) AND (kind <> 'segment' OR part = 0) ORDER BY attempt, name
+    SELECT {_WITHOUT_LAYOUT} FROM asset_files f
+    WHERE asset_id = ANY($1::uuid[]) AND (kind <> 'segment' OR part = 0)
+        AND attempt IN (0, (SELECT a.attempt FROM media_assets a WHERE a.id = f.asset_id))
+    ORDER BY attempt, name
 """  # noqa: S608 - our own words
 _ALL_OF_EACH = f"""
     SELECT {_WITHOUT_LAYOUT} FROM asset_files WHERE asset_id = ANY($1::uuid[])
@@ -85,6 +93,7 @@ _TRACKS = """
     FROM asset_files WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment' AND track <> 'tiles'
     GROUP BY stream, track ORDER BY stream, min(height), track
 """
+_FORGET_ATTEMPTS = "SELECT forget_attempts($1, $2, $3)"
 _SORT_SECONDS = 600.0
 _PAGE = 1000
 
@@ -158,8 +167,13 @@ async def add_outputs(
     )
 
 
-async def files_of(reader: Reader, asset_id: UUID) -> Files:
-    """Return all files of an asset, its original first."""
+async def files_of(reader: Reader, asset_id: UUID, attempt: int | None = None) -> Files:
+    """Return the files of an asset's attempt, or of another *attempt*; its original first."""
+    return [AssetFile.of(row) for row in await reader.fetch(_OF, asset_id, attempt)]
+
+
+async def all_files_of(reader: Reader, asset_id: UUID) -> Files:
+    """Return the files of an asset, also those of an attempt that shall replace its own."""
     return (await all_files_of_each(reader, [asset_id]))[asset_id]
 
 
@@ -236,9 +250,19 @@ async def forget_outputs(tx: Tx, asset_id: UUID) -> None:
     await forget(tx, asset_id, _OUTPUTS)
 
 
-async def forget_stream(tx: Tx, asset_id: UUID, stream: str) -> None:
-    """Forget the segments of one stream of an asset."""
-    await tx.execute("SELECT forget_stream($1, $2)", asset_id, stream)
+async def forget_attempt(tx: Tx, asset_id: UUID, attempt: int) -> None:
+    """Forget all that one attempt made of an asset."""
+    await tx.execute(_FORGET_ATTEMPTS, asset_id, attempt, attempt)
+
+
+async def forget_replaced(reader: Reader, asset: Asset) -> None:
+    """Forget what attempts before the asset's own have made, which nobody is served any more."""
+    await reader.fetch(_FORGET_ATTEMPTS, asset.id, 1, asset.attempt - 1)
+
+
+async def forget_stream(tx: Tx, asset_id: UUID, attempt: int, stream: str) -> None:
+    """Forget the segments of one stream of an asset's attempt."""
+    await tx.execute("SELECT forget_stream($1, $2, $3)", asset_id, attempt, stream)
 
 
 async def forget_named(tx: Tx, asset: Asset, names: Collection[str]) -> None:
@@ -320,8 +344,10 @@ def is_garbage(asset: Asset, files: Files, stored: StoredObject) -> bool:
         may_be_announced = asset.uploaded_at is None
         return not may_be_announced or stored.key != upload_key(asset.company_id, asset.id)
     attempt = attempt_of(stored.key)
-    if attempt is None or attempt != asset.attempt:
-        return attempt is not None and attempt < asset.attempt
+    if attempt != asset.attempt:
+        # Of attempts that were to replace this one all are over, up to the last that failed.
+        over = max(asset.attempt, asset.rerun_failed or 0)
+        return attempt is not None and attempt <= over
     return asset.status != AssetStatus.PROCESSING and not _is_to_come(files, stored)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -59,6 +59,9 @@ What may follow each status; ``failed`` to ``processing`` begins a new attempt.
 client was told that it is stored.
 """
 
+REPLACED_IS_KEPT = timedelta(seconds=3700)
+"""As long as links, which last for an hour; no lease of a task lasts for longer."""
+
 _FIND = "SELECT * FROM media_assets WHERE id = $1"
 _FIND_EACH = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"
 _PAGE = """
@@ -69,6 +72,7 @@ _PAGE = """
 """
 _HISTORY = {
     "transitions": "SELECT * FROM asset_transitions WHERE asset_id = $1 ORDER BY id",
+    "reruns": "SELECT * FROM reruns WHERE asset_id = $1 ORDER BY attempt",
     "tasks": "SELECT * FROM tasks WHERE asset_id = $1 ORDER BY attempt, id",
     "outbox": "SELECT id, producer, topic, created_at FROM outbox WHERE key = $1 ORDER BY id",
 }
@@ -84,6 +88,13 @@ _MARK_UPLOADED = """
     UPDATE media_assets SET uploaded_at = $2, updated_at = $2
     WHERE id = ANY($1::uuid[]) RETURNING *
 """
+_REPLACE = """
+    UPDATE media_assets SET attempt = $4, profile = $5, profile_version = $6, own_profile = $7,
+        probe = $8, warnings = $9, updated_at = $10, attempt_at = $10,
+        sweep_at = $11
+    WHERE id = $1 AND status = $2 AND attempt = $3 RETURNING *
+"""
+_GIVE_UP = "UPDATE media_assets SET rerun_failed = $2, sweep_at = $3 WHERE id = $1"
 _SWEEP = "UPDATE media_assets SET sweep_at = least(sweep_at, $2) WHERE id = ANY($1::uuid[])"
 _DESCRIBE = """
     UPDATE media_assets SET probe = coalesce($2::jsonb, probe),
@@ -178,6 +189,32 @@ async def change(
     )
     await tell(tx, changed, _status_changed(changed, before, thumbnail_kept=thumbnail_kept), at=at)
     return changed
+
+
+async def replace_attempt(tx: Tx, asset: Asset, by: Asset, *, at: datetime) -> Asset | None:
+    """
+    Let a ready *asset* be what it is *by* another attempt of it, tell, and return it as it is now.
+
+    What the old attempt has stored may go at that time, when nobody plays it any more. Returns None
+    as change() does.
+    """
+    terms = by.attempt, by.profile, by.profile_version, by.own_profile, by.probe, by.warnings
+    gone_at = at + REPLACED_IS_KEPT
+    row = await tx.fetchrow(_REPLACE, asset.id, asset.status, asset.attempt, *terms, at, gone_at)
+    if row is None:
+        return None
+    changed = Asset.of(row)
+    ready = AssetStatus.READY
+    await tx.execute(
+        _TRANSITION, asset.company_id, asset.id, by.attempt, ready.value, ready.value, tx.service
+    )
+    await tell(tx, changed, _status_changed(changed, ready), at=at)
+    return changed
+
+
+async def give_up_attempt(tx: Tx, asset: Asset, attempt: int, *, at: datetime) -> None:
+    """Record that an *attempt* that was to replace a locked asset's own has failed."""
+    await tx.execute(_GIVE_UP, asset.id, attempt, at + REPLACED_IS_KEPT)
 
 
 async def progressed(tx: Tx, asset: Asset, stage: Stage, *, at: datetime) -> None:

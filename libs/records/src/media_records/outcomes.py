@@ -26,8 +26,10 @@ from media_contracts import (
     played_or_shown,
 )
 from media_contracts.formats import kind_of
+from media_records import attempts
 from media_records.files import (
     files_of,
+    forget_attempt,
     forget_outputs,
     media_of,
     original_of,
@@ -36,11 +38,23 @@ from media_records.files import (
     thumbnail_of,
     told,
 )
-from media_records.lifecycle import change, probe_of, tell, warnings_of
+from media_records.lifecycle import (
+    change,
+    give_up_attempt,
+    probe_of,
+    replace_attempt,
+    tell,
+    warnings_of,
+)
 from media_records.tables import Asset, AssetFile
 from media_records.work import Tx
+from prometheus_client import Counter
 
 log = structlog.get_logger(__name__)
+
+RERUNS = Counter(
+    "reruns_total", "Attempts beside those that ready assets are served by, ended.", ["outcome"]
+)
 
 # A task that was claimed more than once, or cancelled, may have left objects that no row names.
 _CLAIMS = """
@@ -70,13 +84,7 @@ async def ready(tx: Tx, asset: Asset) -> Outcome | None:
     ended = await change(tx, asset, AssetStatus.READY, at=now, facts=facts)
     if ended is None:
         return None
-    # Of a stream there are too many to tell, and their names are its manifests' own.
-    stored = await files_of(tx, asset.id)
-    files = [one for one in outputs_of(stored).values() if one.kind != FileKind.SEGMENT]
-    return await _told(
-        tx, ended, now,
-        original=original_of(stored), files=files, streams=await streams_of(tx, ended),
-    )  # fmt: skip
+    return await _told_ready(tx, ended, now)
 
 
 async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
@@ -94,6 +102,41 @@ async def failed(tx: Tx, asset: Asset, error: ErrorInfo) -> Outcome | None:
     await forget_outputs(tx, asset.id)
     original = original_of(await files_of(tx, asset.id))
     return await _told(tx, ended, now, original=original, error=error)
+
+
+async def replaced(tx: Tx, asset: Asset, by: Asset) -> None:
+    """
+    Serve a locked, ready *asset* *by* an attempt beside its own that is complete.
+
+    What it was served by is swept later. Everybody hears of the new attempt as of any.
+    """
+    now = datetime.now(UTC)
+    if not await attempts.end(tx, by):
+        return
+    changed = await replace_attempt(tx, asset, by, at=now)
+    if changed is None:
+        return
+    RERUNS.labels("done").inc()
+    await _told_ready(tx, changed, now)
+
+
+async def not_replaced(tx: Tx, asset: Asset, by: Asset, error: ErrorInfo) -> None:
+    """Let a locked, ready *asset* be as it is: *by*, an attempt beside its own, has failed."""
+    if await attempts.end(tx, by, error):
+        await forget_attempt(tx, asset.id, by.attempt)
+        await give_up_attempt(tx, asset, by.attempt, at=datetime.now(UTC))
+        RERUNS.labels("failed").inc()
+        log.warning("rerun_failed", asset_id=str(asset.id), attempt=by.attempt, code=error.code)
+
+
+async def _told_ready(tx: Tx, asset: Asset, now: datetime) -> Outcome:
+    # Of a stream there are too many to tell, and their names are its manifests' own.
+    stored = await files_of(tx, asset.id)
+    files = [one for one in outputs_of(stored).values() if one.kind != FileKind.SEGMENT]
+    return await _told(
+        tx, asset, now,
+        original=original_of(stored), files=files, streams=await streams_of(tx, asset),
+    )  # fmt: skip
 
 
 async def _told(

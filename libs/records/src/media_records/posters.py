@@ -22,13 +22,15 @@ from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool
 from media_records.work import Tx
 
+_POOLS = [Pool.PICTURES.value, Pool.PICTURES_LATER.value]
 EDITION = "edition"
 """The parameter of a task that makes pictures anew: its number, from 2 on."""
-_AT_SECONDS = "at_seconds"
+AT_SECONDS = "at_seconds"
+"""The parameter of a task whose pictures are of a chosen moment; null is one that shows much."""
 _OF_PICTURES = """
     SELECT name, kind, params, priority, cost_seconds, state,
         state IN ('blocked', 'queued', 'running') AS is_open
-    FROM tasks WHERE asset_id = $1 AND attempt = $2 AND pool = $3 ORDER BY id
+    FROM tasks WHERE asset_id = $1 AND attempt = $2 AND pool = ANY($3) ORDER BY id
 """
 
 
@@ -67,11 +69,11 @@ async def choose(tx: Tx, asset_id: UUID, at_seconds: float | None) -> tuple[Asse
         raise NotReadyError
     if original_of(files) is None:
         raise OriginalGoneError
-    made = await tx.fetch(_OF_PICTURES, asset.id, asset.attempt, Pool.PICTURES.value)
+    made = await tx.fetch(_OF_PICTURES, asset.id, asset.attempt, _POOLS)
     if not made:
         raise NoPicturesError
     last, params = made[-1], json.loads(made[-1]["params"])
-    is_same = EDITION in params and params[_AT_SECONDS] == at_seconds
+    is_same = EDITION in params and params[AT_SECONDS] == at_seconds
     if is_same and (last["is_open"] or last["state"] == "done"):
         return asset, files
     if any(one["is_open"] for one in made):
@@ -82,7 +84,7 @@ async def choose(tx: Tx, asset_id: UUID, at_seconds: float | None) -> tuple[Asse
         f"{made[0]['name']}@{edition}",
         last["kind"],
         Pool.PICTURES,
-        _of_moment(params, at_seconds) | {EDITION: edition},
+        of_moment(params, at_seconds) | {EDITION: edition},
         required=False,
         priority=last["priority"],
         cost_seconds=last["cost_seconds"],
@@ -91,6 +93,14 @@ async def choose(tx: Tx, asset_id: UUID, at_seconds: float | None) -> tuple[Asse
     return asset, files
 
 
-def _of_moment(params: Mapping[str, Any], at_seconds: float | None) -> dict[str, Any]:
-    pictures = [{**one, _AT_SECONDS: at_seconds} for one in params["pictures"]]
-    return {**params, "pictures": pictures, _AT_SECONDS: at_seconds}
+async def chosen(tx: Tx, asset: Asset) -> Mapping[str, Any]:
+    """Return AT_SECONDS as it was chosen last for an asset's pictures, if it was; see of_moment."""
+    made = await tx.fetch(_OF_PICTURES, asset.id, asset.attempt, _POOLS)
+    params = json.loads(made[-1]["params"]) if made else {}
+    return {AT_SECONDS: params[AT_SECONDS]} if AT_SECONDS in params else {}
+
+
+def of_moment(params: Mapping[str, Any], at_seconds: float | None) -> dict[str, Any]:
+    """Return the parameters of a task that makes pictures, for those of another moment."""
+    pictures = [{**one, AT_SECONDS: at_seconds} for one in params["pictures"]]
+    return {**params, "pictures": pictures, AT_SECONDS: at_seconds}

@@ -84,6 +84,7 @@ CREATE TABLE media_assets (
     grant_swept        boolean NOT NULL DEFAULT false,
     probe              jsonb,
     warnings           text[] NOT NULL DEFAULT '{}',
+    rerun_failed       integer,
     -- With the company in the key, no row can point at another company's asset.
     UNIQUE (company_id, id)
 );
@@ -101,6 +102,28 @@ CREATE INDEX media_assets_by_age ON media_assets (company_id, created_at)
     WHERE status IN ('ready', 'failed', 'cancelled');
 CREATE INDEX media_assets_outcomes ON media_assets (processed_at)
     WHERE processed_at IS NOT NULL;
+
+-- An attempt beside the one that a ready asset is served by, which it replaces once it is complete.
+-- It has found its upload to be as probe and warnings say. Where it fails, nothing changes.
+CREATE TABLE reruns (
+    asset_id         uuid NOT NULL,
+    attempt          integer NOT NULL CHECK (attempt > 1),
+    company_id       uuid NOT NULL,
+    profile          text NOT NULL,
+    profile_version  integer NOT NULL,
+    own_profile      boolean NOT NULL,
+    state            text NOT NULL DEFAULT 'running' CHECK (state IN ('running', 'done', 'failed')),
+    probe            jsonb,
+    warnings         text[] NOT NULL DEFAULT '{}',
+    error_code       text,
+    error_message    text,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    ended_at         timestamptz,
+    PRIMARY KEY (asset_id, attempt),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+CREATE UNIQUE INDEX reruns_running ON reruns (asset_id) WHERE state = 'running';
+CREATE INDEX reruns_of_company ON reruns (company_id, profile, created_at);
 
 -- Each change of an asset's status, for audits.
 CREATE TABLE asset_transitions (
@@ -390,9 +413,15 @@ CREATE FUNCTION forget_files(p_asset uuid, p_kinds text[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
     DELETE FROM public.asset_files WHERE asset_id = p_asset AND kind = ANY (p_kinds)
 $$;
-CREATE FUNCTION forget_stream(p_asset uuid, p_stream text) RETURNS void
+CREATE FUNCTION forget_stream(p_asset uuid, p_attempt integer, p_stream text) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
-    DELETE FROM public.asset_files WHERE asset_id = p_asset AND stream = p_stream
+    DELETE FROM public.asset_files
+        WHERE asset_id = p_asset AND attempt = p_attempt AND stream = p_stream
+$$;
+CREATE FUNCTION forget_attempts(p_asset uuid, p_first integer, p_last integer) RETURNS void
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.asset_files
+        WHERE asset_id = p_asset AND attempt BETWEEN p_first AND p_last AND kind <> 'original'
 $$;
 CREATE FUNCTION forget_named(p_asset uuid, p_attempt integer, p_names text[]) RETURNS void
     LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
@@ -400,8 +429,8 @@ CREATE FUNCTION forget_named(p_asset uuid, p_attempt integer, p_names text[]) RE
         WHERE asset_id = p_asset AND attempt = p_attempt AND name = ANY (p_names)
 $$;
 REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket, forget_files,
-    forget_stream, forget_named FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION forget_stream, forget_named TO media_internal;
+    forget_stream, forget_named, forget_attempts FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_stream, forget_named, forget_attempts TO media_internal;
 GRANT EXECUTE ON FUNCTION forget_files TO media_sign_api, media_internal;
 GRANT EXECUTE ON FUNCTION forget_lapsed_key TO media_sign_api;
 GRANT EXECUTE ON FUNCTION forget_relayed TO media_relay;
@@ -432,7 +461,7 @@ BEGIN
     -- Ingest and the watcher serve all companies.
     FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
         'asset_files', 'asset_transitions', 'asset_waits', 'tasks', 'task_needs', 'company_work',
-        'outbox', 'profiles']
+        'outbox', 'profiles', 'reruns']
     LOOP
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
@@ -489,6 +518,10 @@ GRANT SELECT, UPDATE (
     error_message, traceparent, grant_expires_at, updated_at, processed_at, sweep_at, check_at,
     found_at, attempt_at, retired, grant_swept, probe, warnings
 ) ON media_assets TO media_sign_api, media_internal;
+-- What a ready asset was made by changes with the attempt that replaces another.
+GRANT UPDATE (profile, profile_version, own_profile, rerun_failed) ON media_assets TO media_internal;
+GRANT SELECT, INSERT, UPDATE (state, probe, warnings, error_code, error_message, ended_at)
+    ON reruns TO media_internal;
 
 GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;
 GRANT SELECT ON asset_files TO media_sign_api;

@@ -136,6 +136,7 @@ class Asset(_Row, table=True):
     ``retired`` says of a deleted asset that its age is the reason, not somebody's wish.
     ``grant_swept`` says that other versions of the original went after its grant had lapsed.
     ``probe`` is JSON of a contract's Probe; ``warnings`` are codes of what is not as it should be.
+    ``rerun_failed`` is the last attempt that was to replace this one and failed.
     """
 
     __tablename__ = "media_assets"
@@ -203,6 +204,7 @@ class Asset(_Row, table=True):
     warnings: list[str] = Field(
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
+    rerun_failed: int | None = None
 
 
 class CompanyUsage(SQLModel, table=True):
@@ -224,6 +226,39 @@ class CompanyUsage(SQLModel, table=True):
     expired: int = _count()
     cancelled: int = _count()
     deleted: int = _count()
+
+
+class Rerun(_Row, table=True):
+    """
+    An attempt beside the one that a ready asset is served by, which it replaces when it is done.
+
+    It goes by a profile of its own. ``probe`` and ``warnings`` are what it found of the upload.
+    """
+
+    __tablename__ = "reruns"
+    __table_args__ = (
+        _of_asset(),
+        Index(
+            "reruns_running", "asset_id", unique=True, postgresql_where=text("state = 'running'")
+        ),
+        Index("reruns_of_company", "company_id", "profile", "created_at"),
+    )
+
+    asset_id: UUID = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    company_id: UUID
+    profile: str = Field(sa_column=_text())
+    profile_version: int
+    own_profile: bool
+    state: str = Field(sa_column=_text(default="running"))
+    probe: str | None = Field(default=None, sa_column=Column(JSONB, nullable=True))
+    warnings: list[str] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
+    )
+    error_code: str | None = Field(default=None, sa_column=_text(null=True))
+    error_message: str | None = Field(default=None, sa_column=_text(null=True))
+    created_at: datetime = Field(sa_column=_moment(now=True))
+    ended_at: datetime | None = Field(default=None, sa_column=_moment())
 
 
 class AssetTransition(SQLModel, table=True):

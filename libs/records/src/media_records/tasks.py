@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from media_contracts import AssetStatus, ErrorInfo, MediaFile, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
-from media_records import outcomes
+from media_records import attempts, outcomes
 from media_records.files import add_outputs, forget_named, forget_stream
 from media_records.lifecycle import describe, lock_asset, progressed, sweep, tell
 from media_records.outcomes import SWEEP_AFTER, Outcome
@@ -96,9 +96,18 @@ _CLAIM = f"""
 _HEARTBEAT = """
     UPDATE tasks t SET lease_until = now() + make_interval(secs => $3)
     FROM media_assets a WHERE t.id = $1 AND t.fence = $2 AND t.state = 'running'
-        AND a.id = t.asset_id AND a.attempt = t.attempt
-        AND (a.status = 'processing' OR (a.status = 'ready' AND NOT t.required))
+        AND a.id = t.asset_id AND CASE
+            WHEN a.attempt = t.attempt
+                THEN a.status = 'processing' OR (a.status = 'ready' AND NOT t.required)
+            ELSE a.status = 'ready' AND EXISTS (
+                SELECT 1 FROM reruns r WHERE r.asset_id = a.id AND r.attempt = t.attempt
+                    AND r.state = 'running')
+        END
     RETURNING 1
+"""
+_IS_WAITED_FOR = """
+    SELECT EXISTS (SELECT 1 FROM tasks WHERE pool = ANY($1) AND state = 'queued'
+        AND not_before < now() - make_interval(secs => $2))
 """
 _IS_DONE = "SELECT 1 FROM tasks WHERE id = $1 AND fence = $2 AND state = 'done'"
 # Whether another company's task has waited for $5 seconds while it has none under way, and this
@@ -202,6 +211,11 @@ _NAMED = f"""
     WHERE company_id = $1 AND asset_id = $2 AND attempt = $3 AND name = $4 AND {IS_OPEN}
 """  # noqa: S608 - our own words
 _CLAIM_AGAIN = 5
+_LATER = "_later"
+# What fetching and hashing takes; probing is bounded by the sandbox.
+_BYTES_A_SECOND, _LEAST_SECONDS = 100e6, 0.05
+INSPECT = "inspect"
+"""The kind, and the name, of the task that every attempt begins with."""
 
 
 class Pool(StrEnum):
@@ -210,6 +224,20 @@ class Pool(StrEnum):
     INSPECT = "inspect"
     ENCODE = "encode"
     PICTURES = "pictures"
+    # What nobody waits for: done where none of the others has anything to do.
+    INSPECT_LATER = "inspect_later"
+    ENCODE_LATER = "encode_later"
+    PICTURES_LATER = "pictures_later"
+
+    @property
+    def is_later(self) -> bool:
+        """Whether its work waits for all other work."""
+        return self.value.endswith(_LATER)
+
+    @property
+    def later(self) -> Pool:
+        """The pool of the same work that waits for all other work."""
+        return self if self.is_later else Pool(self.value + _LATER)
 
 
 class LostLeaseError(Exception):
@@ -255,8 +283,14 @@ class Task:
     age_seconds: float
 
 
-async def add(tx: Tx, asset: Asset, wanted: Sequence[NewTask]) -> int:
-    """Add tasks to a locked asset's attempt; returns how many were not there already."""
+async def add(tx: Tx, asset: Asset, wanted: Sequence[NewTask], *, later: bool = False) -> int:
+    """
+    Add tasks to a locked asset's attempt; returns how many were not there already.
+
+    *later* ones wait for all tasks of all companies that are not.
+    """
+    if later:
+        wanted = [replace(task, pool=task.pool.later) for task in wanted]
     return len(await add_each(tx, [(asset, task) for task in wanted]))
 
 
@@ -338,6 +372,12 @@ async def claim(
     return None
 
 
+def first_task(asset: Asset, params: Mapping[str, Any] | None = None) -> NewTask:
+    """Return the task that every attempt begins with."""
+    seconds = _LEAST_SECONDS + asset.size / _BYTES_A_SECOND
+    return NewTask(INSPECT, INSPECT, Pool.INSPECT, params or {}, cost_seconds=seconds)
+
+
 def wants(asset: Asset | None, task: Task) -> bool:
     """Return whether *asset* still has a use for *task*."""
     if asset is None or asset.attempt != task.attempt:
@@ -345,6 +385,19 @@ def wants(asset: Asset | None, task: Task) -> bool:
     if asset.status == AssetStatus.READY:
         return not task.required
     return asset.status == AssetStatus.PROCESSING
+
+
+async def wanting(reader: Reader, asset: Asset | None, task: Task) -> Asset | None:
+    """
+    Return *asset* as *task* is to see it, or None where it has no use for the task any more.
+
+    A task of an attempt beside that of a ready asset sees the asset as it would be with that.
+    """
+    if asset is not None and asset.attempt != task.attempt:
+        beside = await attempts.beside(reader, asset, task.attempt)
+        if beside is not None:
+            return beside
+    return asset if wants(asset, task) else None
 
 
 async def drop(tx: Tx, task: Task) -> None:
@@ -360,6 +413,12 @@ async def heartbeat(reader: Reader, task: Task, *, lease_seconds: float) -> bool
         return False
     FENCE_REJECTIONS.labels("heartbeat").inc()
     raise LostLeaseError
+
+
+async def is_waited_for(reader: Reader, pools: Collection[Pool], *, seconds: float) -> bool:
+    """Return whether a task of these pools has waited for a worker for so many seconds."""
+    row = await reader.fetchrow(_IS_WAITED_FOR, [pool.value for pool in pools], seconds)
+    return row is not None and bool(row[0])
 
 
 async def should_yield(reader: Reader, task: Task, *, seconds: float) -> bool:
@@ -417,10 +476,11 @@ async def finish(
     told of *stage*. *seconds* are those of the work where that is less than the lease lasted.
     Raises LostLeaseError, having changed nothing.
     """
-    asset = await lock_asset(tx, task.asset_id)
+    locked = await lock_asset(tx, task.asset_id)
+    asset = await wanting(tx, locked, task)
     told = json.dumps(result) if result else None
     end = _End(task.pool, task.id, task.fence, "done", seconds=seconds, result=told)
-    if asset is None or not wants(asset, task):
+    if locked is None or asset is None:
         # Nobody would ever claim what waits for this one.
         await _end_each(tx, [end, *map(_cancelled, await _open_of_attempt(tx, task))])
         return None
@@ -429,26 +489,40 @@ async def finish(
     # This task comes first, and of two ends of one task the first counts.
     await _end_each(tx, [end, *map(_cancelled, others)])
     if instead_of:
-        await forget_stream(tx, asset.id, instead_of)
+        await forget_stream(tx, asset.id, asset.attempt, instead_of)
     files, now = list(files), datetime.now(UTC)
     if replaces:
         await forget_named(tx, asset, [file.name for file in files])
         await sweep(tx, asset.id, at=now + SWEEP_AFTER)
     await add_outputs(tx, asset, files, fence=task.fence)
-    if probe is not None or warnings:
-        await describe(tx, asset.id, probe, warnings)
-    if stage is not None:
-        await progressed(tx, asset, stage, at=now)
-    for payload in tells:
-        await tell(tx, asset, payload, at=now)
-    await add(tx, asset, then)
+    is_beside = asset.attempt != locked.attempt
+    if is_beside:
+        # Nobody waits for it: until it is complete there is nothing to tell.
+        asset = await attempts.found(tx, asset, probe, warnings)
+        await add(tx, asset, then, later=True)
+    else:
+        if probe is not None or warnings:
+            await describe(tx, asset.id, probe, warnings)
+        await _tell_all(tx, asset, stage, tells, at=now)
+        await add(tx, asset, then)
     row = await tx.fetchrow(_FREE, task.id, asset.id, asset.attempt)
     if row is None:  # a SELECT without FROM has a row
         return None
     tx.queues.update(row["freed"])
-    if row["complete"] and asset.status == AssetStatus.PROCESSING:
+    if row["complete"] and is_beside:
+        await outcomes.replaced(tx, locked, asset)
+    elif row["complete"] and asset.status == AssetStatus.PROCESSING:
         return await outcomes.ready(tx, asset)
     return None
+
+
+async def _tell_all(
+    tx: Tx, asset: Asset, stage: Stage | None, tells: Collection[Payload], *, at: datetime
+) -> None:
+    if stage is not None:
+        await progressed(tx, asset, stage, at=at)
+    for payload in tells:
+        await tell(tx, asset, payload, at=at)
 
 
 async def fail(
@@ -460,7 +534,8 @@ async def fail(
     One that is required ends the attempt and cancels its siblings; another one ends alone,
     with those that need it. Raises LostLeaseError, having changed nothing.
     """
-    asset = await lock_asset(tx, task.asset_id)
+    locked = await lock_asset(tx, task.asset_id)
+    asset = await wanting(tx, locked, task)
     why = f"{error.code}: {error.message}"
     end = _End(task.pool, task.id, task.fence, "failed", why, seconds)
     if task.required:
@@ -468,7 +543,10 @@ async def fail(
     else:
         others = await tx.fetch(_WAITING_FOR, task.id)
     await _end_each(tx, [end, *map(_cancelled, others)])
-    if not task.required or asset is None or not wants(asset, task):
+    if not task.required or locked is None or asset is None:
+        return None
+    if asset.attempt != locked.attempt:
+        await outcomes.not_replaced(tx, locked, asset, error)
         return None
     return await outcomes.failed(tx, asset, error)
 

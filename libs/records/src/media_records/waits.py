@@ -21,6 +21,8 @@ from media_records.tasks import IS_OPEN, IS_RUNNING, LINES, Pool
 from media_records.work import Reader, Tx
 from media_runtime.database.postgres import Connection, Database
 
+# For what is in the others nobody waits.
+_POOLS = [pool for pool in Pool if not pool.is_later]
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('waits'), 1)"
 _LIVES = "SELECT true"
 # Who has many tasks has a long line, of which the beginning is looked at.
@@ -190,7 +192,7 @@ async def still_leads(session: Connection) -> None:
 
 async def look(reader: Reader) -> View:
     """Return what stands in all lines, and how fast such tasks were done lately."""
-    pools = [pool.value for pool in Pool]
+    pools = [pool.value for pool in _POOLS]
     rows = await reader.fetch(_IN_LINE, pools, 0.0, _MOST_IN_LINE, _LEAST_OF_EACH)
     lines = [InLine(**{**row, "pool": Pool(row["pool"])}) for row in rows]
     if not lines:
@@ -233,7 +235,7 @@ async def tell_waits(tx: Tx, estimates: Collection[Estimate]) -> int:
         record = asset_event(MEDIA_STATUS, asset, payload, service=tx.service, at=now, traced=False)
         await tx.send(asset.company_id, record)
     # A worker that passed these assets by, as they were held, looks again.
-    tx.queues.update(pool.value for pool in Pool)
+    tx.queues.update(pool.value for pool in _POOLS)
     return len(told)
 
 

@@ -11,7 +11,7 @@ from ingest.outputs import pictures
 from media_contracts import CloudEvent, Stage, ThumbnailFailed, ThumbnailMade
 from media_contracts.warnings import WarningCode
 from media_records import tasks
-from media_records.files import files_of
+from media_records.files import all_files_of
 from media_records.lifecycle import find_asset, lock_asset, sweep
 from media_records.outcomes import Outcome
 from media_records.tasks import Pool, Task
@@ -39,7 +39,7 @@ class OnAnswer:
         async with self._work.begin() as tx:
             asset = await lock_asset(tx, event.subject)
             task = await tasks.find_open(tx, *about)
-            if task is None or not tasks.wants(asset, task):
+            if task is None or await tasks.wanting(tx, asset, task) is None:
                 STALE_RESULTS.inc()
                 await _sweep_what_is_stale(tx, event)
                 return
@@ -49,7 +49,7 @@ class OnAnswer:
                 return
             outcome = await self._end(tx, task, answer)
             # The company may ask for more pictures now.
-            tx.queues.add(Pool.PICTURES)
+            tx.queues |= {Pool.PICTURES, Pool.PICTURES_LATER}
         count_outcome(outcome)
 
     async def _confirmed(
@@ -81,7 +81,7 @@ async def _sweep_what_is_stale(tx: Tx, event: CloudEvent[Any]) -> None:
     asset = await find_asset(tx, event.subject)
     if asset is None or not isinstance(event.data, ThumbnailMade):
         return
-    known = {file.key for file in await files_of(tx, asset.id)}
+    known = {file.key for file in await all_files_of(tx, asset.id)}
     if not known.issuperset(picture.key for picture in event.data.pictures):
         await sweep(tx, asset.id, at=datetime.now(UTC))
 

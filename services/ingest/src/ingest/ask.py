@@ -14,7 +14,7 @@ from media_contracts import MEDIA_THUMBNAIL, ErrorInfo
 from media_records import tasks
 from media_records.files import files_of, original_of, reference
 from media_records.lifecycle import find_asset, tell
-from media_records.tasks import Pool, Turns
+from media_records.tasks import Pool, Task, Turns
 from media_records.work import Work
 from media_runtime import background
 
@@ -35,13 +35,15 @@ class AskForPictures:
     def __init__(self, settings: IngestSettings, work: Work) -> None:
         self._settings = settings
         self._work = work
-        self._queued = work.wakeup([Pool.PICTURES])
+        self._queued = work.wakeup([Pool.PICTURES, Pool.PICTURES_LATER])
         self._turns = Turns(
             [Pool.PICTURES],
             settings.slow_picture_seconds,
             most_slow=settings.slow_pictures_at_once,
             most_of_company=settings.company_max_inflight_pictures,
         )
+        # One of a company at a time: in the thumbnailer's topic no upload waits behind many.
+        self._later = Turns([Pool.PICTURES_LATER], settings.slow_picture_seconds, most_of_company=1)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -55,22 +57,30 @@ class AskForPictures:
             await self._queued.wait(self._settings.task_poll_seconds)
 
     async def _ask_once(self) -> bool:
+        return await self._ask(self._turns) or await self._ask(self._later)
+
+    @staticmethod
+    def _was_asked(task: Task) -> bool:
+        # What nobody waits for may wait for days before it is asked for.
+        return task.pool == Pool.PICTURES or task.tries > 1
+
+    async def _ask(self, turns: Turns) -> bool:
         outcome = None
         async with self._work.begin() as tx:
             task = await tasks.claim(
                 tx,
-                self._turns,
+                turns,
                 owner=_OWNER,
                 lease_seconds=self._settings.pictures_lease_seconds,
                 lease_grows=_LEASE_GROWS,
             )
             if task is None:
                 return False
-            asset = await find_asset(tx, task.asset_id)
+            asset = await tasks.wanting(tx, await find_asset(tx, task.asset_id), task)
             original = original_of(await files_of(tx, task.asset_id))
-            if asset is None or original is None or not tasks.wants(asset, task):
+            if asset is None or original is None:
                 await tasks.drop(tx, task)
-            elif task.age_seconds > self._settings.give_up_seconds:
+            elif task.age_seconds > self._settings.give_up_seconds and self._was_asked(task):
                 error = GaveUpError()
                 info = ErrorInfo(code=error.code, message=error.message)
                 outcome = await tasks.fail(tx, task, info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from ingest import facts
@@ -27,6 +28,7 @@ from media_contracts import MediaKind, Stage
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
+from media_records import posters, tasks
 from media_records.profiles import profile_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
@@ -38,17 +40,8 @@ from media_runtime.media.info import MediaInfo, VideoStream
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import probe_image
 
-KIND = "inspect"
+KIND = tasks.INSPECT
 _PROBE_SECONDS = 60
-# What fetching and hashing takes; probing is bounded by the sandbox.
-_BYTES_A_SECOND, _LEAST_SECONDS = 100e6, 0.05
-
-
-def first_task(asset: Asset) -> NewTask:
-    """Return the task that every attempt begins with."""
-    return NewTask(
-        KIND, KIND, Pool.INSPECT, cost_seconds=_LEAST_SECONDS + asset.size / _BYTES_A_SECOND
-    )
 
 
 class Inspect:
@@ -64,7 +57,7 @@ class Inspect:
         self._pool = pool
         self._ffmpeg = ffmpeg
 
-    async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:  # noqa: ARG002 - a Doer
+    async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
         """Check and plan; see Doer."""
         settings = self._settings
         found = await asyncio.to_thread(
@@ -80,6 +73,9 @@ class Inspect:
         wanted = plan(profile, probed)
         if not wanted:
             raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=probed.kind)
+        if posters.AT_SECONDS in task.params:
+            at_seconds = task.params[posters.AT_SECONDS]
+            wanted = tuple(_of_moment(one, at_seconds) for one in wanted)
         return Done(
             then=wanted,
             stage=Stage.PROBED,
@@ -171,3 +167,10 @@ class Inspect:
     async def _heard(self, info: MediaInfo, source: Path, folder: Path) -> Sound | None:
         able = candidates(info.audio_streams)
         return choose(able, await listen(self._ffmpeg, source, able, folder))
+
+
+def _of_moment(task: NewTask, at_seconds: float | None) -> NewTask:
+    """Return what makes pictures as what makes them of a moment that was chosen before."""
+    if task.pool != Pool.PICTURES:
+        return task
+    return replace(task, params=posters.of_moment(task.params, at_seconds))

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
-from ingest.inspect import first_task
 from ingest.metrics import NOTIFICATIONS
 from media_contracts import MEDIA_STATUS, AssetProgressed, AssetStatus, Stage
 from media_records import tasks
@@ -104,7 +103,9 @@ async def _take(tx: Tx, company_id: UUID, announced: Announced) -> Mapping[UUID,
     if new:
         wanted |= {asset.id: asset for asset in await mark_uploaded(tx, new, at=now)}
         await add_originals(tx, {asset_id: announced[asset_id] for asset_id in new})
-    queued = await tasks.add_each(tx, [(asset, first_task(asset)) for asset in wanted.values()])
+    queued = await tasks.add_each(
+        tx, [(asset, tasks.first_task(asset)) for asset in wanted.values()]
+    )
     effects = dict.fromkeys(announced, "unknown_asset")
     effects |= {asset.id: "duplicate" if asset.id in wanted else "stale" for asset in found}
     effects |= dict.fromkeys(queued, "queued")

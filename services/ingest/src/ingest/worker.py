@@ -13,6 +13,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -36,6 +37,9 @@ log = structlog.get_logger(__name__)
 
 _AWAY_SECONDS = 1.0
 _POOLS = (Pool.INSPECT, Pool.ENCODE)
+_LATER = tuple(pool.later for pool in _POOLS)
+# A heartbeat looks for it: what waits by then has found no other worker.
+_AT_ONCE_SECONDS = 1.0
 _ENDS = frozenset({"done", "failed"})
 
 
@@ -65,7 +69,7 @@ class Workers:
         self._work = work
         self._run = run
         self._owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._queued = work.wakeup(_POOLS)
+        self._queued = work.wakeup((*_POOLS, *_LATER))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -119,13 +123,18 @@ class Workers:
         lease = self._settings.lease_seconds
         async with self._work.begin() as tx:
             task = await tasks.claim(tx, turns, owner=self._owner, lease_seconds=lease)
+            if task is None and turns.most_slow:
+                later = replace(turns, pools=_LATER)
+                task = await tasks.claim(tx, later, owner=self._owner, lease_seconds=lease)
             if task is None:
                 return None
-            QUEUE_SECONDS.observe(task.age_seconds)
+            if task.pool in _POOLS:
+                QUEUE_SECONDS.observe(task.age_seconds)
             asset = await find_asset(tx, task.asset_id)
             if asset and asset.status in {AssetStatus.PENDING, AssetStatus.EXPIRED}:
                 asset = await change(tx, asset, AssetStatus.PROCESSING, at=datetime.now(UTC))
-            if tasks.wants(asset, task):
+            asset = await tasks.wanting(tx, asset, task)
+            if asset is not None:
                 return task, asset
             await tasks.drop(tx, task)
             return task, None
@@ -168,7 +177,8 @@ class Workers:
         return await self._release(task, error, counted=True)
 
     async def _wait_for(self, task: Task, error: TransientError) -> str:
-        if task.age_seconds > self._settings.give_up_seconds:
+        # What nobody waits for may have been queued for days: its asset is served all the same.
+        if task.pool in _POOLS and task.age_seconds > self._settings.give_up_seconds:
             return await self._fail(task, GaveUpError())
         return await self._release(task, error, counted=False)
 
@@ -232,6 +242,10 @@ class Workers:
     async def _yield_if_asked(self, task: Task) -> None:
         seconds = self._settings.preempt_after_seconds
         with suppress(TransientError):
+            if task.pool in _LATER and await tasks.is_waited_for(
+                self._work.database, _POOLS, seconds=_AT_ONCE_SECONDS
+            ):
+                raise _PreemptedError
             if task.pool == Pool.ENCODE and await tasks.should_yield(
                 self._work.database, task, seconds=seconds
             ):

@@ -24,7 +24,7 @@ Beside these, `faststream_received_*` tells how each topic's records were consum
 `process_*` how the process is, and `minio_*` how object storage is.
 """
 _SHARED = (
-    "media_records.tasks",
+    *("media_records.outcomes", "media_records.tasks"),
     *("media_runtime.http.metrics", "media_runtime.kafka.consumer"),
     *("media_runtime.kafka.supervision", "media_runtime.database.outbox"),
 )

@@ -16,7 +16,7 @@ from ingest.film.film import Film
 from ingest.film.loudness import correction, measure
 from ingest.metrics import ENCODE_SPEED, ENCODED_SECONDS
 from ingest.settings import IngestSettings
-from media_contracts import MEDIA_STATUS, AssetProgressed, Stage
+from media_contracts import MEDIA_STATUS, AssetProgressed, AssetStatus, Stage
 from media_contracts.errors import ErrorCode
 from media_records.lifecycle import asset_event
 from media_records.tables import Asset
@@ -142,6 +142,8 @@ class Progress:
 
     async def report(self, asset: Asset, begins_at: float, done: float, whole: float) -> None:
         """Tell that *done* seconds are made of what begins at *begins_at*."""
+        if asset.status == AssetStatus.READY:
+            return  # nobody waits for what shall replace what is served
         attempt = self._attempts.setdefault((asset.id, asset.attempt), _Attempt())
         if len(self._attempts) > _MOST_ATTEMPTS:
             self._attempts.popitem(last=False)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from media_records.files import files_of, is_garbage
+from media_records.files import all_files_of, is_garbage
 from media_records.sweeping import grants_due, grants_swept
 from media_records.tables import Asset
 from media_runtime.database.postgres import Database
@@ -62,7 +62,7 @@ class SweepGrants:
 
     async def _sweep(self, asset: Asset) -> int:
         async with self._lists:
-            files = await files_of(self._database, asset.id)
+            files = await all_files_of(self._database, asset.id)
             try:
                 return await self._store.delete_prefix(
                     asset.bucket,

@@ -19,8 +19,8 @@ from media_records.companies import buckets
 from media_records.files import (
     Files,
     Needed,
+    all_files_of,
     all_files_of_each,
-    files_of,
     is_garbage,
     needed_by,
     needs,
@@ -159,7 +159,7 @@ class _Company:
         """Return what to say of a key that was not listed, unless all has changed meanwhile."""
         key, asset_id, version_id = needed.key, needed.asset_id, needed.version_id
         asset = (await find_assets(self.database, self.id, {asset_id})).get(asset_id)
-        if asset is None or key not in needs(asset, await files_of(self.database, asset_id)):
+        if asset is None or key not in needs(asset, await all_files_of(self.database, asset_id)):
             return None
         try:
             await self.store.stat(ObjectRef(bucket=self.bucket, key=key, version_id=version_id))

@@ -22,7 +22,8 @@ from media_contracts.errors import NO_FAULT_OF_THE_FILE
 from media_records import sweeping
 from media_records.files import (
     Files,
-    files_of,
+    all_files_of,
+    forget_replaced,
     is_garbage,
     move_original,
     original_of,
@@ -89,7 +90,7 @@ class Sweep:
         """Return objects and bytes that sweeping the first *limit* assets would remove, by rule."""
         found: dict[Rule, tuple[int, int]] = {}
         for asset in await sweeping.assets_due(self._database, limit):
-            files = await files_of(self._database, asset.id)
+            files = await all_files_of(self._database, asset.id)
             rule = self._rule_of(asset, files)
             if rule is Rule.QUARANTINE:
                 files = tuple(outputs_of(files).values())
@@ -114,12 +115,13 @@ class Sweep:
 
     async def _sweep(self, asset: Asset) -> int:
         with asset_span("sweep", asset) as span:
-            files = await files_of(self._database, asset.id)
+            await forget_replaced(self._database, asset)
+            files = await all_files_of(self._database, asset.id)
             rule = self._rule_of(asset, files)
             if original := original_of(files):
                 original = await self._put_in_place(asset, original)
                 await self._give_up(asset, original)
-                files = await files_of(self._database, asset.id)
+                files = await all_files_of(self._database, asset.id)
             of_asset = [await self._remove(asset, files, prefix) for prefix in _prefixes(asset)]
             span.set_attribute("media.removed", sum(of_asset))
         days = self._quarantine_days if _in_quarantine(asset, files) else None

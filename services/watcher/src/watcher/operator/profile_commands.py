@@ -43,14 +43,15 @@ from watcher.settings import WatcherSettings
 app = typer.Typer(help="Profiles: what is made of a company's uploads.", no_args_is_help=True)
 
 
-def _named(text: str) -> str:
+def named(text: str) -> str:
+    """Return a name that a profile may have; raises UsageError."""
     if not re.fullmatch(NAME_PATTERN, text):
         raise UsageError(f"No profile can be named {printable(text)}.")
     return text
 
 
 Company = Annotated[UUID, typer.Option(metavar="UUID", help="Whose profile it is.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", parser=_named)]
+Name = Annotated[str, typer.Argument(metavar="NAME", parser=named)]
 
 _BUILT_IN = "Ingest's settings say how large the outputs of the built-in profile are."
 

@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, ContractError, Topic
 from media_records.actions import AssetNotFoundError
-from media_records.files import files_of
+from media_records.files import all_files_of
 from media_records.lifecycle import find_asset, history_of
 from media_records.tables import Asset
 from media_runtime.database.postgres import Database
@@ -44,7 +44,7 @@ async def read_history(
         asset = await find_asset(connection, asset_id)
         if asset is None:
             raise AssetNotFoundError
-        files = await files_of(connection, asset_id)
+        files = await all_files_of(connection, asset_id)
         rows = await history_of(connection, asset_id)
     return {
         "asset": asset.model_dump(),
