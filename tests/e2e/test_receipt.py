@@ -27,7 +27,19 @@ async def test_hashes_are_those_of_what_is_served(company: Company, tmp_path, na
     assert event.data.sha256 == asset["sha256"]
     told = {file["name"]: file["sha256"] for file in asset["files"]}
     assert {file.name: file.sha256 for file in event.data.files} == told
-    if name == "film.mp4":
+    receipt = event.data.receipt
+    if name == "photo.jpg":
+        assert receipt is None, "ffmpeg has made nothing of it"
+    else:
+        assert set(receipt.cpu_seconds) >= {"inspect", "video"}
+        assert all(seconds > 0 for seconds in receipt.cpu_seconds.values())
+        (first,) = (one for one in receipt.commands if one.task == "video-0000")
+        assert first.program == "ffmpeg"
+        assert first.version is not None
+        assert first.version[0].isdigit()
+        assert "SOURCE" in first.arguments
+        assert any("libx264" in word for word in first.arguments)
+        assert not any("/" in word and asset["assetId"] in word for word in first.arguments)
         tracks = asset["streams"][0]["tracks"]
         assert [track["name"] for track in tracks] == ["120", "early"]
         assert tracks[0]["ssim"] > 0.8

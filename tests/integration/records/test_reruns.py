@@ -288,16 +288,12 @@ async def test_an_asset_that_is_deleted_wants_no_new_attempt(ready, begin, claim
 
 
 async def test_operators_count_price_and_begin_it_and_see_how_it_stands(
-    ready, admin, operator, database_name, tmp_path
+    ready, claim, finish, admin, operator, database_name
 ):
     company = uuid4()
     asset_id = await ready(company)
     async with operator.begin() as tx:
         await publish(tx, company, DEFAULT)
-    price = tmp_path / "price.json"
-    price.write_text(
-        json.dumps([{"kind": "video", "cpu_seconds_per_minute": 12, "cpu_seconds_once": 1}])
-    )
     environment = {
         "PATH": os.environ["PATH"], "DATABASE_URL": service_url(database_name, "watcher"),
         "KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "S3_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -310,10 +306,11 @@ async def test_operators_count_price_and_begin_it_and_see_how_it_stands(
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    words = "rerun", "--profile", "default", "--company", str(company), "--price", str(price)
+    words = "rerun", "--profile", "default", "--company", str(company)
     (counted,) = await typed(*words, "--dry-run")
-    assert (counted["version"], counted["assets"], counted["cpu_seconds"]) == (2, {"video": 1}, 7.0)
-    assert counted["begun"] is None
+    assert (counted["version"], counted["assets"]) == (2, {"video": 1})
+    assert (counted["cpu_seconds"], counted["begun"]) == (None, None), "nothing was made by it yet"
+    assert await typed("profile", "price", "default", "--company", str(company)) == []
     (begun,) = await typed(*words, "--yes")
     assert begun["begun"] == 1
     (again,) = await typed(*words, "--yes")
@@ -321,3 +318,13 @@ async def test_operators_count_price_and_begin_it_and_see_how_it_stands(
     (standing,) = await typed("reruns", "--company", str(company))
     assert (standing["state"], standing["assets"]) == ("running", 1)
     assert await admin.fetchval("SELECT count(*) FROM reruns WHERE asset_id = $1", asset_id) == 1
+
+    now = replace(await asset_now(operator.database, asset_id), attempt=2)
+    await finish(await claim(*LATER), video(now), cpu_seconds=6.0)
+    price, everything = await typed("profile", "price", "default", "--company", str(company))
+    assert (price["output"], price["assets"], price["seconds"]) == ("inspect", 1, 30)
+    assert (price["cpu_seconds_a_minute"], everything["output"]) == (12, "all")
+    assert (everything["cpu_seconds_a_minute"], everything["bytes_a_minute"]) == (12, 10)
+    await ready(company)
+    (counted,) = await typed(*words, "--dry-run")
+    assert (counted["assets"], counted["cpu_seconds"]) == ({"video": 1}, 6.0)

@@ -19,6 +19,7 @@ from media_runtime.media.ffmpeg import (
     UnreadableMediaError,
 )
 from media_runtime.media.info import MediaInfo
+from media_runtime.media.meter import Run, metered
 from media_runtime.media.sandbox import Sandbox
 
 from support.eventually import eventually
@@ -308,3 +309,30 @@ async def test_every_accepted_container_can_be_read(tmp_path, suffix):
     options = ["-s", "352x288", "-r", "25", *(("-c:v", "libvpx") if suffix == "webm" else ())]
     info = await probe(make_video(tmp_path / f"video.{suffix}", *options))
     assert (info.video.width, info.video.height) == (352, 288)
+
+
+async def test_the_cpu_of_what_runs_is_counted_for_whoever_asks(tmp_path):
+    source, made = make_video(tmp_path / "source.mp4"), tmp_path / "made"
+    made.mkdir()
+    await FFMPEG.require_encoders(["libx264"])
+
+    async def encode(preset: str) -> str:
+        target = f"file:{made / preset}.mp4"
+        words = [*INPUT_WORDS, "-i", f"file:{source}", "-c:v", "libx264", "-preset", preset, target]
+        return await FFMPEG.run(words, reads=source, writes=made, timeout_seconds=60)
+
+    async def metering(preset: str) -> tuple[float, list[Run]]:
+        with metered() as meter:
+            await probe(source)
+            before = meter.cpu_seconds
+            assert await encode(preset) == "", "what was counted is not what it said"
+            return meter.cpu_seconds - before, meter.commands
+
+    (fast, commands), (slow, _) = await asyncio.gather(metering("ultrafast"), metering("veryslow"))
+    assert slow > 3 * fast > 0, "each counts its own"
+    (command,) = commands
+    assert command.version is not None
+    assert command.version[0].isdigit()
+    assert command.arguments == [
+        "-i", "SOURCE", "-c:v", "libx264", "-preset", "ultrafast", "file:ultrafast.mp4",
+    ]  # fmt: skip

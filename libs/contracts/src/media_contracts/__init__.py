@@ -14,7 +14,17 @@ from media_contracts.envelope import (
     derived_id,
     new_event,
 )
-from media_contracts.files import FileKind, Fit, MediaFile, MediaKind, Stream, Text, Track
+from media_contracts.files import (
+    Command,
+    FileKind,
+    Fit,
+    MediaFile,
+    MediaKind,
+    Receipt,
+    Stream,
+    Text,
+    Track,
+)
 from media_contracts.messages import (
     AssetEstimated,
     AssetPlayable,
@@ -74,6 +84,7 @@ __all__ = [
     "AudioOutput",
     "CloudEvent",
     "Colour",
+    "Command",
     "ContractError",
     "Data",
     "ErrorInfo",
@@ -92,6 +103,7 @@ __all__ = [
     "Probe",
     "Profile",
     "ProfileRef",
+    "Receipt",
     "Rendition",
     "SoundTrack",
     "Stage",

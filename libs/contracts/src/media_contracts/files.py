@@ -71,6 +71,32 @@ class Stream(Data):
     tracks: list[Track] = Field(min_length=1)
 
 
+class Command(Data):
+    """
+    What a task of an attempt has run, without what all such commands have.
+
+    Its *arguments* have no paths; ``SOURCE`` is the upload.
+    """
+
+    task: str = Field(min_length=1, examples=["video-0000"])
+    program: str = Field(min_length=1, examples=["ffmpeg"])
+    version: str | None = Field(default=None, examples=["5.1.9-0+deb12u1"])
+    arguments: list[str]
+
+
+class Receipt(Data):
+    """
+    How the files of an attempt were made.
+
+    ``cpu_seconds`` are those of ffmpeg's processes for each output, by its name, and for
+    ``inspect``. Of a stream's chunks ``commands`` has those of the first two: the others differ in
+    their times alone.
+    """
+
+    cpu_seconds: dict[str, float] = Field(examples=[{"inspect": 0.2, "video": 41.7}])
+    commands: list[Command]
+
+
 class Text(Data):
     """
     What a text of a video is, as its file says.

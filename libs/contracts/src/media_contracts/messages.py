@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar, Literal, TypeAlias
 
 from media_contracts.envelope import Data, Payload, Timestamp
-from media_contracts.files import Fit, MediaFile, MediaKind, Stream
+from media_contracts.files import Fit, MediaFile, MediaKind, Receipt, Stream
 from media_contracts.probe import Probe
 from media_contracts.profiles import ProfileRef
 from pydantic import Field
@@ -229,7 +229,7 @@ class MediaProcessed(Payload):
     ``profile`` says what was wanted of it; ``files`` is all that was made of it, of which
     ``rendition`` is the one to play or show, and ``thumbnail`` the one for lists; ``streams`` are
     those of a video, whose files are too many to tell. ``warnings`` is what it is ready in spite
-    of.
+    of. ``receipt`` says how the files were made.
 
     Sound alone is of kind ``video``, as what is played. It has no ``rendition``, which has a width
     and a height: its file is the one of kind ``audio`` among ``files``.
@@ -251,6 +251,7 @@ class MediaProcessed(Payload):
     streams: list[Stream] | None = None
     probe: Probe | None = None
     warnings: list[WarningInfo] | None = None
+    receipt: Receipt | None = None
     error: ErrorInfo | None = None
     created_at: Timestamp
     processed_at: Timestamp

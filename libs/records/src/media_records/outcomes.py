@@ -7,6 +7,8 @@ the asset.
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,11 +18,13 @@ import structlog
 from media_contracts import (
     MEDIA_PROCESSED,
     AssetStatus,
+    Command,
     ErrorInfo,
     FileKind,
     MediaProcessed,
     Picture,
     ProfileRef,
+    Receipt,
     Rendition,
     Stream,
     played_or_shown,
@@ -59,6 +63,11 @@ RERUNS = Counter(
 # A task that was claimed more than once, or cancelled, may have left objects that no row names.
 _CLAIMS = """
     SELECT max(fence + (state = 'cancelled')::int) FROM tasks WHERE asset_id = $1 AND attempt = $2
+"""
+_RAN = """
+    SELECT name, coalesce(params::json ->> 'stream', name) AS output, cpu_seconds, commands
+    FROM tasks WHERE asset_id = $1 AND attempt = $2 AND state = 'done' AND cpu_seconds IS NOT NULL
+    ORDER BY id
 """
 # The thumbnailer may still answer a request of the attempt that has just ended.
 SWEEP_AFTER = timedelta(minutes=1)
@@ -164,6 +173,7 @@ async def _told(
         streams=list(streams) or None,
         probe=probe_of(asset),
         warnings=warnings_of(asset) or None,
+        receipt=None if error else await _receipt(tx, asset),
         error=error,
         created_at=asset.created_at,
         processed_at=now,
@@ -171,6 +181,16 @@ async def _told(
     await tell(tx, asset, outcome, at=now, topic=MEDIA_PROCESSED)
     log.info("outcome", asset_id=str(asset.id), outcome=outcome.outcome, error=error)
     return Outcome(asset, now)
+
+
+async def _receipt(tx: Tx, asset: Asset) -> Receipt | None:
+    """Return how an attempt was made, as far as ffmpeg has made it."""
+    taken, commands = defaultdict[str, float](float), list[Command]()
+    for row in await tx.fetch(_RAN, asset.id, asset.attempt):
+        taken[row["output"]] += row["cpu_seconds"]
+        commands += (Command(task=row["name"], **one) for one in json.loads(row["commands"]))
+    seconds = {name: round(value, 2) for name, value in taken.items()}
+    return Receipt(cpu_seconds=seconds, commands=commands) if commands else None
 
 
 def _rendition(asset: Asset, files: Sequence[AssetFile]) -> Rendition | None:

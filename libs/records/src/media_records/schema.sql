@@ -194,6 +194,8 @@ CREATE TABLE tasks (
     owner           text,
     lease_until     timestamptz,
     last_error      text,
+    cpu_seconds     double precision,
+    commands        text,
     created_at      timestamptz NOT NULL DEFAULT now(),
     claimed_at      timestamptz,
     finished_at     timestamptz,

@@ -331,6 +331,8 @@ class TaskRow(SQLModel, table=True):
     owner: str | None = Field(sa_column=_text(null=True))
     lease_until: datetime | None = Field(sa_column=_moment())
     last_error: str | None = Field(sa_column=_text(null=True))
+    cpu_seconds: float | None
+    commands: str | None = Field(sa_column=_text(null=True))
     created_at: datetime = Field(sa_column=_moment(now=True))
     claimed_at: datetime | None = Field(sa_column=_moment())
     finished_at: datetime | None = Field(sa_column=_moment())

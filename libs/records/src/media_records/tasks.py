@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -25,6 +25,7 @@ from media_records.outcomes import SWEEP_AFTER, Outcome
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
 from media_runtime.database.postgres import Record
+from media_runtime.media.meter import Run
 from prometheus_client import Counter
 
 LEASES_EXPIRED = Counter("tasks_leases_expired_total", "Tasks taken over from a silent worker.")
@@ -153,7 +154,7 @@ _OVER = f"""
 """  # noqa: S608 - our own words
 _END = _OVER.format("""
     state = $4, last_error = coalesce($5, last_error), finished_at = now(), lease_until = NULL,
-    result = $6
+    result = $6, cpu_seconds = $7, commands = $8
 """)
 _RELEASE = _OVER.format("""
     state = 'queued', lease_until = NULL, claimed_at = NULL, last_error = $4,
@@ -463,6 +464,8 @@ async def finish(
     tells: Collection[Payload] = (),
     instead_of: str | None = None,
     replaces: bool = False,
+    cpu_seconds: float | None = None,
+    commands: Iterable[Run] = (),
 ) -> Outcome | None:
     """
     End *task* as done with its *files*, add what follows, and settle the attempt if it is complete.
@@ -473,13 +476,15 @@ async def finish(
     *replaces* files, those that had the names of its own become garbage.
 
     Returns the attempt's outcome where this task was the last of the required ones. Clients are
-    told of *stage*. *seconds* are those of the work where that is less than the lease lasted.
-    Raises LostLeaseError, having changed nothing.
+    told of *stage*. *seconds* are those of the work where that is less than the lease lasted,
+    *cpu_seconds* what its *commands* took on the CPU. Raises LostLeaseError, having changed
+    nothing.
     """
     locked = await lock_asset(tx, task.asset_id)
     asset = await wanting(tx, locked, task)
     told = json.dumps(result) if result else None
-    end = _End(task.pool, task.id, task.fence, "done", seconds=seconds, result=told)
+    ran = json.dumps([asdict(one) for one in commands])
+    end = _End(task.pool, task.id, task.fence, "done", None, seconds, told, cpu_seconds, ran)
     if locked is None or asset is None:
         # Nobody would ever claim what waits for this one.
         await _end_each(tx, [end, *map(_cancelled, await _open_of_attempt(tx, task))])
@@ -579,6 +584,8 @@ class _End(NamedTuple):
     why: str | None = None
     seconds: float | None = None
     result: str | None = None
+    cpu_seconds: float | None = None
+    commands: str | None = None
 
 
 def _cancelled(row: Record) -> _End:
@@ -594,8 +601,8 @@ async def _end_each(tx: Tx, ends: Iterable[_End]) -> None:
     """
     first = {end.task_id: end for end in reversed(list(ends))}
     for end in sorted(first.values(), key=lambda one: (one.pool, one.task_id)):
-        _, task_id, fence, state, why, seconds, result = end
-        if await tx.fetchrow(_END, task_id, fence, seconds, state, why, result) is None:
+        _, task_id, fence, state, why, seconds, *rest = end
+        if await tx.fetchrow(_END, task_id, fence, seconds, state, why, *rest) is None:
             FENCE_REJECTIONS.labels("end").inc()
             raise LostLeaseError
 

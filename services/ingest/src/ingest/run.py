@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from ingest import inspect
+from ingest.film.film import chunk_of
 from ingest.metrics import count_outcome
 from ingest.outputs import audio, video
 from ingest.outputs.audio import MakeAudio
@@ -26,6 +27,7 @@ from media_records.work import Reader, Work
 from media_runtime.database.postgres import Database
 from media_runtime.kafka.producer import Producer
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.meter import metered
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.scratch import scratch_folder
 from media_runtime.storage.store import ObjectStore
@@ -89,7 +91,8 @@ class RunTask:
             source, upload = folder / "no-source", None
             if doer.reads_upload:
                 source, upload = await stack.enter_async_context(self._sources.open(asset))
-            done = await doer(task, asset, source, folder)
+            with metered() as meter:
+                done = await doer(task, asset, source, folder)
             async with self._work.begin() as tx:
                 outcome = await tasks.finish(
                     tx,
@@ -102,7 +105,14 @@ class RunTask:
                     result=done.result,
                     tells=done.tells,
                     instead_of=done.instead_of,
+                    cpu_seconds=meter.cpu_seconds,
+                    commands=[] if _is_like_another(task) else meter.commands,
                 )
             if upload is not None:
                 upload.wanted_next = done.more or any(one.kind in self._doers for one in done.then)
             count_outcome(outcome)
+
+
+def _is_like_another(task: Task) -> bool:
+    """Return whether what it runs differs from what others run in its times alone."""
+    return "chunk" in task.params and chunk_of(task.params["chunk"]).number > 1

@@ -11,6 +11,7 @@ import asyncio
 import json
 import math
 import os
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -21,6 +22,7 @@ from pathlib import Path
 from media_contracts.errors import ErrorCode
 from media_runtime import background
 from media_runtime.errors import InconclusiveError, PermanentError, TransientError
+from media_runtime.media import meter
 from media_runtime.media.ffmpeg_input import InputLimits, input_options, refuse_open_inputs
 from media_runtime.media.info import (
     PROBE_ENTRIES,
@@ -80,6 +82,7 @@ MAX_OUTPUT_BYTES = 4 * 1024**3
 _LOOK_AT_BYTES_SECONDS = 0.25
 _LEAST_FREE_BYTES = 64 * 1024**2
 _SANDBOXERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
+_VERSION = re.compile(r"ffmpeg version (\S+)")
 _RUN_OPTIONS = (
     "-hide_banner", "-nostdin", "-loglevel", "warning", *_MAX_ALLOC,
     "-nostats", "-progress", "pipe:1", "-y",
@@ -135,6 +138,7 @@ class Ffmpeg:
     def __init__(self, sandbox: Sandbox, limits: InputLimits | None = None) -> None:
         self._sandbox = sandbox
         self._limits = limits or InputLimits()
+        self._version: str | None = None
         self.input_options = input_options(self._limits)
 
     async def run(
@@ -170,8 +174,9 @@ class Ffmpeg:
             file_bytes=max_bytes,
         )
         command = self._sandbox.command(
-            _find("ffmpeg"), (*_RUN_OPTIONS, *arguments), reads=reads, writes=writes, limits=limits
-        )
+            _find("ffmpeg"), (*_RUN_OPTIONS, *arguments),
+            reads=reads, writes=writes, limits=limits, before=meter.COUNTING,
+        )  # fmt: skip
         if niceness:
             command = [_find("nice"), "-n", str(niceness), *command]
         clock = asyncio.get_running_loop().time
@@ -195,16 +200,30 @@ class Ffmpeg:
             raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail=stderr[-_DETAIL:])
         if not holds_regular_files(writes):
             raise FfmpegError(ErrorCode.TRANSCODE_FAILED, detail="no plain file")
+        told = self._told(arguments, reads, writes)
+        meter.note(meter.Run("ffmpeg", self._version, told))
         return stderr
+
+    def _told(self, arguments: Sequence[str], reads: Path, writes: Path) -> list[str]:
+        """Return them without paths, and without what all commands have."""
+        words = list[str]()
+        for word in arguments:
+            if words and words[-1].removeprefix("-") in self.input_options:
+                words.pop()
+            else:
+                # Where the upload lies in the folder, its path is the longer one.
+                words.append(word.replace(f"file:{reads}", "SOURCE").replace(f"{writes}/", ""))
+        return words
 
     async def require_encoders(self, wanted: Collection[str]) -> None:
         """Raise FfmpegInterruptedError where this machine's ffmpeg lacks one of these encoders."""
         limits = Limits(cpu_seconds=_ENCODERS_CPU_SECONDS, file_bytes=0)
-        command = self._sandbox.command(
-            _find("ffmpeg"), ("-v", "error", "-hide_banner", "-encoders"), limits=limits
-        )
+        command = self._sandbox.command(_find("ffmpeg"), ("-v", "info", "-encoders"), limits=limits)
         async with _started(command) as running:
             said = (await running.output.read()).decode(errors="replace")
+            _, banner = await running.ended()
+        version = _VERSION.match(banner)
+        self._version = version[1] if version else None
         # " V....D libx264    ..."; what comes first explains the letters.
         there = {words[1] for line in said.splitlines() if len(words := line.split()) > 1}
         if missing := sorted(set(wanted) - there):
@@ -286,7 +305,9 @@ class Ffmpeg:
         ]
         arguments = ("-v", "error", *_MAX_ALLOC, *words, *options, "-i", f"file:{path}")
         limits = Limits(cpu_seconds=cpu_seconds, file_bytes=0)
-        command = self._sandbox.command(_find("ffprobe"), arguments, reads=path, limits=limits)
+        command = self._sandbox.command(
+            _find("ffprobe"), arguments, reads=path, limits=limits, before=meter.COUNTING
+        )
         async with _started(command) as running:
             yield running
 
@@ -309,7 +330,7 @@ class _Running:
 
     async def ended(self) -> tuple[int, str]:
         """Wait for its end and return its exit code and its last words."""
-        stderr = await asyncio.shield(self._tail)
+        stderr = meter.count(await asyncio.shield(self._tail))
         return await self._process.wait(), stderr
 
     @asynccontextmanager

@@ -83,13 +83,15 @@ class Sandbox:
         writes: Path | None = None,
         libraries: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> list[str]:
         """
         Return the command that runs *program*, a path, on *arguments* in this sandbox.
 
         It may read the file *reads* and write into the folder *writes*, at the paths that
         they have outside; where the file lies in the folder, it stays read-only. *libraries*
-        are folders that the program itself needs, and *environment* is all that it gets.
+        are folders that the program itself needs, and *environment* is all that it gets. What
+        comes *before* it in the sandbox is a command that runs its arguments.
 
         Start it in a session of its own, from a thread that outlives it, and end it by SIGKILL to
         its process group. When this process dies, all of the group is killed.
@@ -99,7 +101,7 @@ class Sandbox:
         if self.kind == "bubblewrap":
             own = [] if program.startswith(_SYSTEM) else [Path(program).parent]
             walls = _walls([*own, *libraries], reads, writes, variables, _closing())
-        limited = [*_limited(limits), program, *arguments]
+        limited = [*_limited(limits), *before, program, *arguments]
         return [*_with_environment(variables), *_dying_with_us(), *walls, *limited]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -25,6 +25,7 @@ from media_contracts.profiles import (
 )
 from media_records import profiles
 from media_records.companies import quota_of
+from media_records.prices import Price, prices_of
 from media_records.profiles import NoSuchProfileError, TooManyProfilesError
 from media_records.tables import ProfileVersion
 from media_runtime.telemetry.terminal import (
@@ -32,6 +33,7 @@ from media_runtime.telemetry.terminal import (
     UsageError,
     Yes,
     ask,
+    duration,
     plain,
     print_json,
     printable,
@@ -51,7 +53,18 @@ def named(text: str) -> str:
 
 
 Company = Annotated[UUID, typer.Option(metavar="UUID", help="Whose profile it is.")]
+Whose = Annotated[
+    UUID | None, typer.Option("--company", metavar="UUID", help="Without it: the built-in one.")
+]
+Version = Annotated[int | None, typer.Option("--version", min=1, help="Default: the newest.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", parser=named)]
+
+
+def _built_in(name: str, version: int | None) -> Profile:
+    if name != DEFAULT.name or version not in {None, DEFAULT.version}:
+        raise UsageError("Only the built-in profile is everybody's: name a company.")
+    return DEFAULT
+
 
 _BUILT_IN = "Ingest's settings say how large the outputs of the built-in profile are."
 
@@ -99,23 +112,62 @@ def list_profiles(
 
 @app.command("show")
 def show_profile(
-    name: Name,
-    company: Annotated[
-        UUID | None, typer.Option(metavar="UUID", help="Whose. Without it: the built-in one.")
-    ] = None,
-    version: Annotated[int | None, typer.Option(min=1, help="Default: the newest.")] = None,
-    as_json: Json = False,
+    name: Name, company: Whose = None, version: Version = None, as_json: Json = False
 ) -> None:
     """Show a profile as JSON, in a form that set takes."""
     if company is None:
-        if name != DEFAULT.name or version not in {None, DEFAULT.version}:
-            raise UsageError("Only the built-in profile is everybody's: name a company.")
-        found = DEFAULT
+        found = _built_in(name, version)
         if not as_json:
             sys.stderr.write(f"{_BUILT_IN}\n")
     else:
         found = run(_find(company, name, version))
     print_json(found.model_dump(mode="json", by_alias=True))
+
+
+@app.command("price")
+def price_profile(
+    name: Name,
+    company: Whose = None,
+    version: Version = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a minute of what was made by a profile took on the CPU, and in storage."""
+
+    async def read() -> tuple[int, Sequence[Price]]:
+        wanted = await _find(company, name, version) if company else _built_in(name, version)
+        async with connected(WatcherSettings()) as database:
+            return wanted.version, await prices_of(database, company, name, wanted.version)
+
+    newest, found = run(read())
+    rows = [
+        {
+            "kind": one.kind,
+            "assets": one.assets,
+            "seconds": one.seconds,
+            "output": output,
+            "cpu_seconds_a_minute": round(_MINUTE * seconds / one.seconds, 3),
+            "bytes_a_minute": round(_MINUTE * one.bytes / one.seconds) if output == _ALL else None,
+        }
+        for one in found
+        for output, seconds in [*one.cpu_seconds.items(), (_ALL, sum(one.cpu_seconds.values()))]
+    ]
+    if not rows and not as_json:
+        sys.stdout.write(f"Nothing has been made by {name}, version {newest}, yet.\n")
+        return
+    show(plain(rows), _PRICE_COLUMNS, as_json)
+
+
+_MINUTE, _MEGABYTE, _ALL = 60, 1_000_000, "all"
+_PRICE_COLUMNS: dict[str, Any] = {
+    "kind": "kind",
+    "assets": "assets",
+    "length": lambda row: duration(row["seconds"]),
+    "output": "output",
+    "CPU s a minute": lambda row: f"{row['cpu_seconds_a_minute']:.2f}",
+    "MB a minute": lambda row: (
+        "" if row["bytes_a_minute"] is None else f"{row['bytes_a_minute'] / _MEGABYTE:.2f}"
+    ),
+}
 
 
 @app.command("set")

@@ -16,6 +16,7 @@ from uuid import UUID
 import typer
 from media_contracts.profiles import DEFAULT
 from media_records import profiles, reruns
+from media_records.prices import prices_of
 from media_records.reruns import Plan, Target
 from media_records.work import Reader
 from media_runtime.telemetry.terminal import (
@@ -170,9 +171,22 @@ async def _count(
     moment = since.replace(tzinfo=UTC) if since else None
     async with connected(WatcherSettings()) as database:
         return [
-            _Counted(target, await reruns.plan(database, target, limit=limit))
+            await _counted(database, target, limit)
             for target in await _targets(database, profile, company, moment)
         ]
+
+
+async def _counted(reader: Reader, target: Target, limit: int | None) -> _Counted:
+    plan = await reruns.plan(reader, target, limit=limit)
+    whose = target.company_id if target.is_own else None
+    prices = await prices_of(reader, whose, target.profile, target.version)
+    a_second = {one.kind: one.cpu_seconds_a_second for one in prices}
+    # Images have no length, and cost ffmpeg nothing.
+    lasting = {kind: seconds for kind, seconds in plan.seconds.items() if seconds}
+    if not a_second.keys() >= lasting.keys():
+        return _Counted(target, plan)
+    seconds = sum(a_second[kind] * seconds for kind, seconds in lasting.items())
+    return _Counted(target, plan, round(seconds, 1))
 
 
 async def _targets(

@@ -1,0 +1,89 @@
+"""A ready film is made again by a newer profile: served all the while, then replaced at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import Any
+from uuid import UUID
+
+from media_contracts import MEDIA_PROCESSED
+
+from support.clients import JSON, Company
+from support.eventually import eventually
+from support.typed import mediactl
+from support.wire import Rows, events_on
+
+from .test_posters import THUMBNAIL, VIDEO, changed, film, number_at, store
+from .test_profiles import publish, uploaded
+
+__all__ = ["film", "publish", "store"]
+
+
+async def typed(*words: str) -> Any:
+    """Return what an operator's command tells programs."""
+    done = await asyncio.to_thread(mediactl, *words, "--json", environment=dict(os.environ))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+async def test_a_film_is_made_again_and_served_all_the_while(
+    company: Company, publish, film, rows: Rows
+):
+    publish(company, "web", VIDEO, THUMBNAIL)
+    asset_id = await uploaded(company, film, "video/mp4", profile="web")
+    before = await company.ready(asset_id)
+    await company.post(f"/assets/{asset_id}/poster", json={"atSeconds": 1.3})
+    before = await changed(company, before)
+    rate: JSON = {**VIDEO, "maxFrameRate": 15}
+    publish(company, "web", rate, THUMBNAIL, {**THUMBNAIL, "name": "big", "width": 160})
+    whose = "--company", str(company.id)
+
+    (counted,) = await typed("rerun", "--profile", "web", *whose, "--dry-run")
+    assert (counted["version"], counted["assets"]) == (2, {"video": 1})
+    (begun,) = await typed("rerun", "--profile", "web", *whose, "--yes")
+    assert begun["begun"] == 1
+
+    async def made_again() -> JSON | None:
+        asset: JSON = await company.asset(asset_id)
+        assert asset["status"] == "ready"
+        assert (await company.fetch(asset["processedUrl"])).status_code == 200
+        return asset if asset["profile"]["version"] == 2 else None
+
+    after: JSON = await eventually(made_again, timeout=60)
+    files = {one["name"]: one for one in after["files"]}
+    assert set(files) == {"video", "thumbnail", "big"}
+    assert files["video"]["sha256"] not in {one["sha256"] for one in before["files"]}
+    # What somebody chose stays chosen, in pictures that were not there yet as well.
+    assert await number_at(company, files["big"]["url"]) == 39
+    assert await number_at(company, after["thumbnailUrl"]) == 39
+    assert (await company.fetch(before["processedUrl"])).status_code == 200, "links last an hour"
+
+    async def both() -> Any:
+        found = await events_on(MEDIA_PROCESSED, [asset_id])
+        return found if len(found) > 1 else None
+
+    events = await eventually(both)
+    assert [(one.data.attempt, one.data.profile.version) for one in events] == [(1, 1), (2, 2)]
+    assert {one.data.outcome for one in events} == {"ready"}
+    (standing,) = await typed("reruns", *whose)
+    assert (standing["state"], standing["assets"]) == ("done", 1)
+    prices = await typed("profile", "price", "web", *whose)
+    assert {"inspect", "video", "all"} <= {one["output"] for one in prices}
+    assert all(one["cpu_seconds_a_minute"] > 0 for one in prices)
+
+    answer = await company.post(f"/assets/{asset_id}/poster", json={"atSeconds": 0.5})
+    assert answer.status_code == 202, answer.text
+    again = await changed(company, after)
+    assert await number_at(company, again["thumbnailUrl"]) == 15
+
+    await rows.connection.execute(
+        "UPDATE media_assets SET sweep_at = now() WHERE id = $1", UUID(asset_id)
+    )
+
+    async def old_attempt_is_gone() -> bool:
+        return bool((await company.fetch(before["processedUrl"])).status_code == 404)
+
+    await eventually(old_attempt_is_gone, timeout=60)
+    assert (await company.fetch(again["processedUrl"])).status_code == 200
