@@ -13,7 +13,7 @@ from PIL import Image
 
 from support.clients import JSON, Company
 from support.eventually import eventually
-from support.media_files import make_photo, make_video
+from support.media_files import make_photo, make_video, run_ffmpeg
 from support.surroundings import variable
 from support.typed import mediactl
 from support.wire import Rows, events_on
@@ -119,3 +119,39 @@ async def test_a_profile_that_makes_no_sense_any_more_fails_its_uploads_until_it
     assert again.returncode == 0, again.stderr
     asset = await company.ready(asset_id)
     assert [one["name"] for one in asset["files"]] == ["card"]
+
+
+async def test_a_watermark_is_an_image_of_the_company_and_has_to_be_there(
+    company: Company, other_company: Company, publish, tmp_path
+):
+    mark = tmp_path / "mark.png"
+    Image.new("RGBA", (64, 32), (230, 20, 20, 255)).save(mark)
+    asset_id = await uploaded(company, mark, "image/png")
+    await company.ready(asset_id)
+    file = tmp_path / "marked.json"
+
+    def wanted(place: str) -> JSON:
+        watermark = {"assetId": asset_id, "place": place, "width": 0.5, "margin": 0}
+        return {"type": "video", "name": "video", "watermark": watermark}
+
+    file.write_text(json.dumps({"name": "marked", "outputs": [wanted("middle")]}))
+    words = "profile", "set", str(file), "--company", str(other_company.id)
+    refused = mediactl(*words, environment=dict(os.environ))
+    assert refused.returncode != 0
+    assert f"{asset_id} is no image" in refused.stderr
+
+    publish(company, "marked", wanted("top-left"))
+    film = make_video(tmp_path / "film.mp4", size="160x120", seconds=2)
+    video = await company.ready(await uploaded(company, film, "video/mp4", profile="marked"))
+    made, frame = tmp_path / "made.mp4", tmp_path / "frame.png"
+    made.write_bytes((await company.fetch(video["processedUrl"])).content)
+    run_ffmpeg("-ss", "1", "-i", str(made), "-frames:v", "1", str(frame))
+    red, green, blue = Image.open(frame).convert("RGB").getpixel((40, 20))
+    assert red > 200
+    assert max(green, blue) < 60
+
+    assert (await company.call("DELETE", f"/assets/{asset_id}")).status_code == 204
+    again = await uploaded(company, film, "video/mp4", profile="marked")
+    failed = await company.ended(again)
+    assert (failed["status"], failed["error"]["code"]) == ("failed", "watermark_missing")
+    assert asset_id in failed["error"]["message"]

@@ -8,10 +8,11 @@ import itertools
 import shutil
 import statistics
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
+from uuid import UUID
 
 from ingest.inspect import Inspect
 from ingest.outputs import audio, video
@@ -19,7 +20,7 @@ from ingest.outputs.source import Source
 from ingest.outputs.transcode import Progress
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_file
-from media_contracts import AudioOutput, VideoOutput
+from media_contracts import AudioOutput, MediaFile, VideoOutput
 from media_contracts.formats import TYPE_OF_EXTENSION
 from media_runtime.media.ffmpeg import Ffmpeg, MediaInfo
 from media_runtime.media.picture_pool import PicturePool
@@ -63,8 +64,13 @@ def filmed(*tones: str, seconds: float = 0.6) -> list[str]:
     return picture + [word for tone in tones for word in ("-f", "lavfi", "-i", tone)]
 
 
-async def made_of(path: Path, folder: Path, output: VideoOutput | None = None) -> Film:
-    """Check, plan and encode the upload at *path*, as the services do."""
+async def made_of(
+    path: Path,
+    folder: Path,
+    output: VideoOutput | None = None,
+    marks: Mapping[UUID, tuple[MediaFile, Path]] | None = None,
+) -> Film:
+    """Check, plan and encode the upload at *path*, as the services do, with *marks* in storage."""
     settings = IngestSettings(
         kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
         s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
@@ -77,6 +83,10 @@ async def made_of(path: Path, folder: Path, output: VideoOutput | None = None) -
     inspect = Inspect(settings, cast("Any", None), FFMPEG, cast("Any", None))
     source = await inspect._probe(asset, path, found, looked)
     making = Making(settings, FFMPEG, folder / "made")
+    for picture, stored in (marks or {}).values():
+        await making.store.upload("", picture.key, stored)
+    pictures = {asset_id: picture for asset_id, (picture, _) in (marks or {}).items()}
+    source = replace(source, marks=pictures)
     plan = video.plan([output or VideoOutput(name="video")], source) or audio.plan(
         [AudioOutput(name="audio")], source
     )

@@ -150,6 +150,7 @@ class ErrorCode(StrEnum):
     PROCESSING_FAILED = "processing_failed", None, Fault.UNCLEAR, "The file could not be processed in {tries} tries."
     PROCESSING_TIMEOUT = "processing_timeout", None, Fault.SYSTEM, "The file could not be processed in time. It can be retried."
     INVALID_PROFILE = "invalid_profile", None, Fault.SYSTEM, "Version {version} of the profile {name} cannot be used any more."
+    WATERMARK_MISSING = "watermark_missing", None, Fault.SYSTEM, "The picture that the profile {name} puts on videos is not there: {asset_id} is no image that is ready."
     OBJECT_MISSING = "object_missing", None, Fault.SYSTEM, "The uploaded file is no longer in storage ({key})."
 
     # It goes with a record to its dead letters, and to no client.

@@ -7,6 +7,7 @@ A published profile never changes: another version takes its place.
 from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
+from uuid import UUID
 
 from media_contracts.envelope import ContractError, Data
 from media_contracts.files import FileKind, Fit, MediaKind
@@ -59,6 +60,24 @@ class Output(Data):
     priority: int = Field(default=0, ge=-100, le=100)
 
 
+class Watermark(Data):
+    """
+    A picture on a video: that of an image of the same company, which is to stay.
+
+    It lies at ``place``, as wide as this share of the video, and this share of its shorter side
+    away from its edges. One that would not fit is smaller. ``opacity`` is 1 of what hides what is
+    behind it; transparent parts of the picture stay so.
+    """
+
+    asset_id: UUID
+    place: Literal["top-left", "top-right", "bottom-left", "bottom-right", "middle"] = (
+        "bottom-right"
+    )
+    width: float = Field(default=0.15, ge=0.01, le=1)
+    margin: float = Field(default=0.03, ge=0, le=0.4)
+    opacity: float = Field(default=1, gt=0, le=1)
+
+
 class VideoOutput(Output):
     """
     A video, H.264 with AAC: a stream in several sizes, and one MP4 file of the largest.
@@ -69,7 +88,8 @@ class VideoOutput(Output):
     51 the worst; other codecs have what looks alike. A source of more than ``max_frame_rate``
     pictures a second has each second one, third one, and so on. ``loudness`` is that of the whole,
     in LUFS; null leaves the sound as loud as it is. With ``text``, subtitles of the source that are
-    text become WebVTT, which the stream offers.
+    text become WebVTT, which the stream offers. A ``watermark`` is on its frames, and not on
+    pictures of it.
     """
 
     type: Literal["video"] = "video"
@@ -84,6 +104,7 @@ class VideoOutput(Output):
     preset: Preset = "veryfast"
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
     text: bool = True
+    watermark: Watermark | None = None
 
     @model_validator(mode="after")
     def _every_player_has_one(self) -> VideoOutput:
@@ -221,6 +242,12 @@ class Profile(ProfileRef):
     def pictures(self) -> list[PictureOutput]:
         """Its outputs that are pictures."""
         return [output for output in self.outputs if isinstance(output, PictureOutput)]
+
+    @property
+    def watermarks(self) -> set[UUID]:
+        """The assets whose pictures are on its videos."""
+        videos = [output for output in self.outputs if isinstance(output, VideoOutput)]
+        return {one.watermark.asset_id for one in videos if one.watermark}
 
     def body(self) -> str:
         """Return its outputs as JSON, with all that a later default could change."""

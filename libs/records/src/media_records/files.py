@@ -46,6 +46,11 @@ _FIRST_OF_EACH = f"""
         AND attempt IN (0, (SELECT a.attempt FROM media_assets a WHERE a.id = f.asset_id))
     ORDER BY attempt, name
 """  # noqa: S608 - our own words
+_IMAGE = f"""
+    SELECT {_WITHOUT_LAYOUT} FROM asset_files f
+    WHERE asset_id = $2 AND kind = 'image' AND attempt = (
+        SELECT attempt FROM media_assets WHERE id = $2 AND company_id = $1 AND status = 'ready')
+"""  # noqa: S608 - our own words
 _ALL_OF_EACH = f"""
     SELECT {_WITHOUT_LAYOUT} FROM asset_files WHERE asset_id = ANY($1::uuid[])
     ORDER BY attempt, name
@@ -316,6 +321,12 @@ def media_of(files: Files) -> AssetFile | None:
     """Return the file that plays or shows the whole of what was uploaded: one of sound last."""
     kinds = FileKind.VIDEO, FileKind.IMAGE, FileKind.AUDIO
     return next((file for kind in kinds for file in files if file.kind == kind), None)
+
+
+async def image_of(reader: Reader, company_id: UUID, asset_id: UUID) -> AssetFile | None:
+    """Return the picture that shows the whole of a company's image; None where it is not ready."""
+    row = await reader.fetchrow(_IMAGE, company_id, asset_id)
+    return AssetFile.of(row) if row else None
 
 
 def thumbnail_of(files: Files) -> AssetFile | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 from ingest import facts
 from ingest.film.grid import Grid
 from ingest.film.scan import grid_of, packets_in
 from ingest.film.sound import Sound, candidates, choose, listen
+from ingest.film.watermark import is_readable
 from ingest.look import look_closer
 from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
@@ -24,11 +27,12 @@ from ingest.trust.gate import (
     check_video,
     whole_seconds,
 )
-from media_contracts import MediaKind, Stage
+from media_contracts import MediaFile, MediaKind, Profile, Stage
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
 from media_records import posters, tasks
+from media_records.files import image_of, told
 from media_records.profiles import profile_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
@@ -70,6 +74,8 @@ class Inspect:
         with timed("probe"):
             probed = await self._probe(asset, source, found, folder)
         profile = await profile_of(self._profiles, asset, settings.profile)
+        if probed.kind is MediaKind.VIDEO:
+            probed = replace(probed, marks=await self._marks(profile, asset))
         wanted = plan(profile, probed)
         if not wanted:
             raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=probed.kind)
@@ -82,6 +88,18 @@ class Inspect:
             probe=probed.probe,
             warnings=probed.warnings,
         )
+
+    async def _marks(self, profile: Profile, asset: Asset) -> Mapping[UUID, MediaFile]:
+        """Return the pictures that go on the profile's videos, by their assets."""
+        found = dict[UUID, MediaFile]()
+        for asset_id in profile.watermarks:
+            picture = await image_of(self._profiles, asset.company_id, asset_id)
+            if picture is None or not is_readable(told(picture)):
+                raise PermanentError(
+                    ErrorCode.WATERMARK_MISSING, name=profile.name, asset_id=asset_id
+                )
+            found[asset_id] = told(picture)
+        return found
 
     async def _probe(self, asset: Asset, source: Path, found: Found, folder: Path) -> Source:
         limits = self._settings.limits

@@ -19,6 +19,7 @@ from ingest.domain import Size
 from ingest.film.codecs import CODECS
 from ingest.film.grid import Grid
 from ingest.film.ladder import Chunk, Rung, gop_frames
+from ingest.film.watermark import Mark, marked
 from media_runtime.media.colour import Filter, apply, picture_filters, whole_frames
 from media_runtime.media.info import VideoStream
 
@@ -38,7 +39,7 @@ class ChunkPlan:
 
     *filters* make the picture of stream *track*, counted among all, in the largest size.
     ``starts_at`` is the time at which the source's container begins, in seconds: seeks count
-    from there.
+    from there. *mark*, which is in the folder that is written into, lies on each frame.
     """
 
     track: int
@@ -49,6 +50,7 @@ class ChunkPlan:
     preset: str
     crf: int
     starts_at: float = 0.0
+    mark: Mark | None = None
 
 
 def chunk_command(
@@ -61,6 +63,7 @@ def chunk_command(
         options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
     pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]
     whole = apply(pictures, [*_on_grid(plan.grid, chunk), *plan.filters])
+    whole = marked(whole, plan.mark, folder, plan.grid.rate, input_options)
     streams = whole.filter_multi_output("split", len(ladder) + 1)
     outputs = [
         streams[number]

@@ -12,6 +12,7 @@ from ingest.film.codecs import CODECS
 from ingest.film.grid import Grid
 from ingest.film.ladder import Chunk, Rung
 from ingest.film.sound import Sound
+from ingest.film.watermark import Mark
 from media_runtime.media.colour import Filter
 
 # Of decoding and libx264 at veryfast, both together; what anything costs at least.
@@ -28,7 +29,7 @@ class Film:
     pictures, ``starts_at`` when its container's clock begins, in seconds. ``loudness`` is how loud
     it becomes, in LUFS; None for as loud as it is. ``claimed_seconds`` is how long it must be to be
     whole. The grid of a film that is made in one piece has no frames: nobody knows how many there
-    will be. Sound alone has an empty ladder.
+    will be. Sound alone has an empty ladder. *mark* lies on each frame.
     """
 
     track: int
@@ -45,6 +46,7 @@ class Film:
     duration_seconds: float | None = None
     frame_rate: float | None = None
     further: Sequence[Rung] = ()
+    mark: Mark | None = None
 
     @property
     def rungs(self) -> Sequence[Rung]:
@@ -78,6 +80,7 @@ class Film:
                 [one.short_side, one.size.width, one.size.height, one.kbits_per_second, one.codec]
                 for one in self.further
             ],
+            "mark": self.mark.params() if self.mark else None,
         }
 
     @classmethod
@@ -109,6 +112,7 @@ class Film:
                 Rung(side, Size(width, height), kbits, codec)
                 for side, width, height, kbits, codec in params.get("further", ())
             ],
+            mark=Mark.of(params["mark"]) if params.get("mark") else None,
         )  # fmt: skip
 
     @classmethod

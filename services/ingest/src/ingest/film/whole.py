@@ -14,6 +14,7 @@ from ingest.film.chunk import TELLS_SSIM, encoding
 from ingest.film.film import Film
 from ingest.film.sound import Sound
 from ingest.film.soundtrack import ENCODING, from_its_start
+from ingest.film.watermark import marked
 from media_runtime.media.colour import Filter, apply
 
 SOUND = "sound"
@@ -44,6 +45,7 @@ def whole_command(
         clock = {"fps_mode": "cfr", "r": str(rate)}
     else:
         pictures = pictures.filter("fps", fps=str(rate), start_time=0)
+    pictures = marked(pictures, film.mark, folder, rate, input_options)
     streams = pictures.filter_multi_output("split", len(film.ladder))
     until: dict[str, object] = {"t": f"{max_seconds:.3f}"}
     outputs = [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import UUID
 
 from ingest.film.grid import Grid
 from ingest.film.sound import Sound
@@ -44,6 +45,8 @@ class Source:
     grid: Grid | None = None
     starts_at: float = 0.0
     claimed_seconds: float | None = None
+    marks: Mapping[UUID, MediaFile] = field(default_factory=dict)
+    """Pictures that go on videos, by their assets."""
     texts: tuple[TextStream, ...] = ()
     warnings: tuple[WarningCode, ...] = ()
     probe: Probe | None = None

@@ -16,6 +16,7 @@ from ingest.film.codecs import CODECS, H264
 from ingest.film.film import Film, chunk_of
 from ingest.film.ladder import Chunk, Rung, gop_frames
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of, sound_command
+from ingest.film.watermark import MARK
 from ingest.film.whole import whole_command
 from ingest.metrics import WHOLE_FILMS, timed
 from ingest.outputs import video
@@ -23,7 +24,7 @@ from ingest.outputs.source import Done
 from ingest.outputs.stored import store_output
 from ingest.outputs.transcode import Job, Transcoder
 from ingest.settings import IngestSettings
-from media_contracts import AssetPlayable
+from media_contracts import AssetPlayable, ObjectRef
 from media_contracts.errors import ErrorCode
 from media_contracts.warnings import WarningCode
 from media_records.files import EARLY_SOUND, WHOLE_SOUND, Segment
@@ -81,6 +82,12 @@ class Pieces:
         }
         return list(segments), told
 
+    async def fetch_mark(self, job: Job) -> None:
+        """Put the picture that lies on the film's frames, if any, where its commands read it."""
+        if mark := job.film.mark:
+            ref = ObjectRef(bucket=job.asset.bucket, key=mark.key, sha256=mark.sha256)
+            await self._store.download(ref, job.folder / MARK)
+
     async def _one(self, task: Task, asset: Asset, piece: Piece, part: int, label: str) -> Segment:
         name = f"{task.params['stream']}-{piece.track}-{label or f'{part:04}'}"
         content_type = PICTURES_TYPE if piece.rung else SOUND_TYPE
@@ -115,6 +122,7 @@ class MakeChunk:
         chunk = chunk_of(task.params["chunk"])
         ladder = job.film.rungs[slice(*task.params["rungs"])]
         is_early = task.params["is_early"]
+        await self._pieces.fetch_mark(job)
         encoding = self._encode(job, chunk, ladder)
         sounding = self._early_sound(job, is_wanted=is_early)
         try:
@@ -157,7 +165,7 @@ class MakeChunk:
         film = job.film
         plan = ChunkPlan(
             film.track, film.filters, film.grid, chunk, ladder, film.preset, film.crf,
-            film.starts_at,
+            film.starts_at, film.mark,
         )  # fmt: skip
         rate = film.grid.rate
         return await self._transcoder.run(
@@ -204,6 +212,7 @@ class MakeWhole:
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
         """Make and store it, and have it packaged; see Doer."""
         job = Job(asset, video.in_one_piece(Film.of(task.params["film"])), source, folder)
+        await self._pieces.fetch_mark(job)
         warnings: tuple[WarningCode, ...] = ()
         with timed("transcode"):
             try:

@@ -20,6 +20,7 @@ from ingest.film.ladder import Chunk, Rung, cut, further_rungs, rungs
 from ingest.film.preview import clips_of, size_of
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of
 from ingest.film.text import readable, text_params
+from ingest.film.watermark import Mark, placed
 from ingest.outputs.source import Source
 from media_contracts import MediaKind, PreviewOutput, VideoOutput
 from media_contracts.warnings import WarningCode
@@ -190,6 +191,7 @@ class _Planner:
             claimed_seconds=source.claimed_seconds,
             duration_seconds=source.duration_seconds,
             frame_rate=source.frame_rate,
+            mark=_mark(output, source, size),
         )
         self._params = {
             "stream": output.name,
@@ -284,6 +286,11 @@ class _Planner:
             required=self._output.required, priority=self._priority + _STEPS[SOUND],
             cost_seconds=seconds * _SOUND_COST,
         )  # fmt: skip
+
+
+def _mark(output: VideoOutput, source: Source, size: Size) -> Mark | None:
+    wanted = output.watermark
+    return placed(wanted, source.marks[wanted.asset_id], size) if wanted else None
 
 
 def _square_size(source: Source, video: VideoStream) -> Size:

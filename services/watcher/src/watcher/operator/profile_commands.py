@@ -25,6 +25,7 @@ from media_contracts.profiles import (
 )
 from media_records import profiles
 from media_records.companies import quota_of
+from media_records.files import image_of
 from media_records.prices import Price, prices_of
 from media_records.profiles import NoSuchProfileError, TooManyProfilesError
 from media_records.tables import ProfileVersion
@@ -224,6 +225,9 @@ async def _publish(company: UUID, wanted: Profile) -> tuple[Profile, bool]:
     try:
         async with open_operator(WatcherSettings()) as work, work.begin() as tx:
             known = await quota_of(tx, company) is not None
+            for asset_id in wanted.watermarks:
+                if await image_of(tx, company, asset_id) is None:
+                    raise UsageError(f"Its watermark {asset_id} is no image that is ready.")
             return await profiles.publish(tx, company, wanted), known
     except TooManyProfilesError as error:
         raise UsageError(str(error)) from error
