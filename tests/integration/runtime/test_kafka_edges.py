@@ -7,15 +7,16 @@ from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 from media_contracts import MEDIA_INGEST, MEDIA_THUMBNAIL
 from media_runtime.database import outbox
 from media_runtime.database.outbox import Outbox
 from media_runtime.database.postgres import Database
 from media_runtime.errors import PermanentError, TransientError
+from media_runtime.kafka import clients, supervision
 from media_runtime.kafka import consumer as kafka
-from media_runtime.kafka import supervision
 from media_runtime.kafka.consumer import make_broker, on_bytes, on_events
 from media_runtime.kafka.producer import KafkaUnavailableError, OutgoingRecord, Producer
 from media_runtime.settings import KafkaSettings
@@ -301,3 +302,15 @@ async def test_the_relay_delivers_when_kafka_comes_back(
                 return await admin.fetchval("SELECT count(*) FROM outbox") == 0
 
             await eventually(delivered)
+
+
+async def test_a_client_that_is_stopped_at_once_ends_nobody_else(kafka_settings):
+    """Red with aiokafka's own stop(), which raises the cancellation of a task of its own."""
+    client = AIOKafkaConsumer(**kafka_settings.client_arguments())
+    with pytest.raises(ZeroDivisionError):
+        async with clients.started(client):
+            raise ZeroDivisionError
+    never = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:9")
+    with pytest.raises(KafkaConnectionError):
+        async with clients.started(never):
+            pass

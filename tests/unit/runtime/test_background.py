@@ -40,7 +40,7 @@ async def test_a_task_that_fails_ends_neither_the_block_nor_other_tasks():
 
 
 async def test_a_step_that_fails_is_told_of_and_taken_again():
-    outcomes = iter([None, TransientError("away"), ZeroDivisionError()])
+    outcomes = iter([None, TransientError("away"), ZeroDivisionError(), asyncio.CancelledError()])
     steps = 0
 
     async def step():
@@ -54,8 +54,9 @@ async def test_a_step_that_fails_is_told_of_and_taken_again():
         async with background.running(
             steps=background.repeat(step, name="thing", retry_seconds=0.001)
         ):
-            await eventually(lambda: steps > 4)
+            await eventually(lambda: steps > 5)
     assert [(line["event"], line["log_level"]) for line in lines] == [
         ("thing_waits", "warning"),
+        ("thing_failed", "error"),
         ("thing_failed", "error"),
     ]

@@ -27,6 +27,16 @@ async def running(**work: Coroutine[Any, Any, object]) -> AsyncIterator[list[Tas
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def is_ending() -> bool:
+    """
+    Return whether the task that calls was asked to end.
+
+    What it awaits may let the cancellation of a task of its own through: that is an error like any.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def repeat(step: Callable[[], Awaitable[object]], *, name: str, retry_seconds: float) -> None:
     """
     Take *step* again and again.
@@ -39,7 +49,9 @@ async def repeat(step: Callable[[], Awaitable[object]], *, name: str, retry_seco
             await step()
         except TransientError as error:
             log.warning(f"{name}_waits", error=str(error))  # noqa: G004 - an event's name
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if is_ending():
+                raise
             log.exception(f"{name}_failed")  # noqa: G004
         else:
             continue

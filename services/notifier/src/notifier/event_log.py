@@ -91,7 +91,9 @@ class EventLog:
                 self._caught_up.clear()
             except (KafkaError, TransientError, OSError) as error:
                 log.warning("event_log_waits", error=repr(error))
-            except Exception:
+            except (Exception, asyncio.CancelledError):
+                if background.is_ending():
+                    raise
                 log.exception("event_log_failed")
             RESTARTS.inc()
             await asyncio.sleep(self._delay * random.uniform(0.5, 1.5))  # noqa: S311 - jitter

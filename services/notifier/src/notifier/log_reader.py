@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 from media_contracts import ContractError, Topic
+from media_runtime.kafka import clients
 from notifier.hub import Entry, Stream, frame
 from notifier.positions import SLOTS, TOPICS, PositionCodec, Positions
 from notifier.settings import NotifierSettings
@@ -73,11 +74,8 @@ class LogReader:
             max_partition_fetch_bytes=_FETCH_BYTES,
             retry_backoff_ms=_RETRY_MS,
         )
-        try:
-            await consumer.start()
+        async with clients.started(consumer):
             yield consumer
-        finally:
-            await consumer.stop()
 
     def start_from(self, consumer: AIOKafkaConsumer, offsets: Mapping[int, int]) -> None:
         """Make *consumer* read each of these slots from its offset."""

@@ -46,7 +46,9 @@ async def _repeat(database: Database, parts: Sequence[Part], interval_seconds: f
         except TransientError as error:
             log.warning("leadership_lost", error=str(error))
             DATABASE_ANSWERS.set(0)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if background.is_ending():
+                raise
             log.exception("leadership_lost")  # the next try may do; nobody else would look
         LEADS.set(0)  # another one may lead by now: the lock will tell
         await asyncio.sleep(min(_AGAIN_SECONDS, interval_seconds))
@@ -79,5 +81,7 @@ async def _one(part: Part) -> None:
             await part()
     except TransientError as error:
         log.warning("round_waits", part=name, error=str(error))
-    except Exception:
+    except (Exception, asyncio.CancelledError):
+        if background.is_ending():
+            raise
         log.exception("round_failed", part=name)

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from media_contracts import DLQ_MAX_MESSAGE_BYTES, CloudEvent, Topic
 from media_runtime.errors import TransientError
-from media_runtime.kafka import tracing
+from media_runtime.kafka import clients, tracing
 from media_runtime.settings import KafkaSettings
 
 _SEND_SECONDS = 30.0
@@ -61,7 +61,7 @@ class Producer:
     async def aclose(self) -> None:
         """Flush what was sent, and disconnect."""
         if self._producer is not None:
-            await self._producer.stop()
+            await clients.stop(self._producer)
         for task in list(self._discarded):
             task.cancel()
 
@@ -96,7 +96,7 @@ class Producer:
     def _discard(self) -> None:
         # An idempotent producer that lost a batch may refuse all later ones: begin anew.
         if self._producer is not None:
-            task = asyncio.create_task(self._producer.stop())
+            task = asyncio.create_task(clients.stop(self._producer))
             self._discarded.add(task)
             task.add_done_callback(self._discarded.discard)
             self._producer = None
@@ -123,7 +123,7 @@ class Producer:
                 try:
                     await producer.start()
                 except BaseException:
-                    await producer.stop()
+                    await clients.stop(producer)
                     raise
                 self._producer = producer
         return self._producer

@@ -20,6 +20,7 @@ from media_contracts import (
     Topic,
 )
 from media_runtime.catalog import KAFKA_USERS
+from media_runtime.kafka import clients
 from media_runtime.kafka.users import make_users, user_name
 from media_runtime.settings import KafkaSettings, secrets_of
 
@@ -59,13 +60,10 @@ async def create_topics(settings: KafkaSettings, *, replication_factor: int = 1)
     """Create what is missing and return its names; raises TopicError."""
     wanted = wanted_topics(settings.kafka_topic_prefix, replication_factor=replication_factor)
     admin = AIOKafkaAdminClient(**settings.client_arguments())
-    await admin.start()
-    try:
+    async with clients.started(admin):
         response = await admin.create_topics(wanted)
         created = _created(response.topic_errors)
         await _verify(admin, settings.kafka_topic_prefix)
-    finally:
-        await admin.close()
     return created
 
 

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from media_contracts import DLQ_MAX_MESSAGE_BYTES, DLQ_PARTITIONS, TOPICS
 from media_records.dead_letters import Letter, file_letters, forget_letters, next_offsets
 from media_runtime.database.postgres import Database
+from media_runtime.kafka import clients
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
 from media_runtime.telemetry.terminal import UsageError
@@ -34,12 +35,10 @@ async def file_dead_letters(database: Database, settings: KafkaSettings) -> None
     """File all that is new in the dead-letter topics, forget what is old; TransientError."""
     consumer = filing_consumer(settings)
     try:
-        await consumer.start()
-        await file_by(consumer, database, settings)
+        async with clients.started(consumer):
+            await file_by(consumer, database, settings)
     except (KafkaError, TimeoutError, OSError) as error:
         raise KafkaUnavailableError(f"Kafka does not answer: {error!r}.") from error
-    finally:
-        await consumer.stop()
 
 
 async def file_by(consumer: AIOKafkaConsumer, database: Database, settings: KafkaSettings) -> None:

@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from media_contracts import TOPICS, Topic
 from media_records.dead_letters import count_open
 from media_runtime.database.postgres import Database
+from media_runtime.kafka import clients
 from media_runtime.kafka.producer import KafkaUnavailableError
 from media_runtime.settings import KafkaSettings
 from watcher.metrics import DEAD_LETTERS, LAG
@@ -44,25 +45,21 @@ async def read_standing(database: Database, settings: KafkaSettings) -> Standing
     admin = AIOKafkaAdminClient(**settings.client_arguments())
     consumer = filing_consumer(settings)
     try:
-        async with asyncio.timeout(_SECONDS):
-            await admin.start()
-            await consumer.start()
-            prefix = settings.kafka_topic_prefix
-            behind = [
-                Behind(
-                    topic.group,
-                    topic.name,
-                    await _behind(topic, topic.group, prefix, admin, consumer),
-                )
-                for topic in TOPICS
-                if topic.group is not None
-            ]
-        await file_by(consumer, database, settings)
+        async with clients.started(admin, consumer):
+            async with asyncio.timeout(_SECONDS):
+                prefix = settings.kafka_topic_prefix
+                behind = [
+                    Behind(
+                        topic.group,
+                        topic.name,
+                        await _behind(topic, topic.group, prefix, admin, consumer),
+                    )
+                    for topic in TOPICS
+                    if topic.group is not None
+                ]
+            await file_by(consumer, database, settings)
     except (KafkaError, TimeoutError, OSError) as error:
         raise KafkaUnavailableError(f"Kafka: {error!r}") from error
-    finally:
-        await consumer.stop()
-        await admin.close()
     counted = await count_open(database)
     return Standing(behind, {topic.name: counted.get(topic.name, 0) for topic in TOPICS})
 

@@ -18,6 +18,7 @@ from media_records.lifecycle import find_asset, history_of
 from media_records.tables import Asset
 from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
+from media_runtime.kafka import clients
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage.store import (
     ObjectMissingError,
@@ -111,8 +112,7 @@ async def _read_events(
     part = TopicPartition(settings.kafka_topic_prefix + topic.name, number)
     consumer = AIOKafkaConsumer(**settings.client_arguments(), enable_auto_commit=False)
     found = []
-    try:
-        await consumer.start()
+    async with clients.started(consumer):
         consumer.assign([part])
         end = (await consumer.end_offsets([part]))[part]
         starts = await consumer.offsets_for_times({part: int(since.timestamp() * 1000)})
@@ -123,8 +123,6 @@ async def _read_events(
         while await consumer.position(part) < end:
             for records in (await consumer.getmany(timeout_ms=500)).values():
                 found += [_told(topic, record) for record in records if record.key == key]
-    finally:
-        await consumer.stop()
     return found
 
 
