@@ -12,7 +12,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
+from math import sqrt
+from operator import mul, ne
 from statistics import median_low
 
 # The rates of film, television and screens.
@@ -169,11 +171,18 @@ def _best(
     """Return the rate, by how much it is shifted, and what becomes of the pictures."""
     ticks = [time - times[0] for time in times]
     usual, others = _candidates(times, time_base, step)
-    tried = [one for rate in usual or others for one in _tries(ticks, end, time_base, rate)]
+    tried = list[_Try]()
+    for rate in usual or others:
+        tried += _tries(ticks, end, time_base, rate, _PHASES[:1])
+        if tried[-1].order == _PERFECT:
+            break  # as most films of any length are: no other rate or phase is better
+    else:
+        more = (_tries(ticks, end, time_base, rate, _PHASES[1:]) for rate in usual or others)
+        tried += (one for tries in more for one in tries)
     if not any(one.is_on_grid for one in tried):
         # Nobody's rate, but this film's: where all of it is there, and not on average alone.
-        more = [one for rate in others for one in _tries(ticks, end, time_base, rate)]
-        tried += [one for one in more if one.is_on_grid]
+        more = (_tries(ticks, end, time_base, rate, _PHASES) for rate in others)
+        tried += (one for tries in more for one in tries if one.is_on_grid)
     best = min(tried, key=lambda one: one.order)
     each = every(best.rate, _MOST_FRAMES_A_SECOND)
     rate = best.rate / each
@@ -201,8 +210,13 @@ class _Try:
         return on_grid, changed, round(self.off, 2), abs(self.phase * self.rate)
 
 
-def _tries(ticks: Sequence[int], end: int, time_base: Fraction, rate: Fraction) -> Iterator[_Try]:
-    for eighths in _PHASES:
+_PERFECT = (0.0, 0, 0.0, Fraction(0))
+
+
+def _tries(
+    ticks: Sequence[int], end: int, time_base: Fraction, rate: Fraction, phases: Sequence[int]
+) -> Iterator[_Try]:
+    for eighths in phases:
         phase = Fraction(eighths, 8) / rate
         counted, off = _count(ticks, end, rate * time_base, phase * rate)
         yield _Try(rate, phase, counted, off)
@@ -240,21 +254,16 @@ def _count(
     below = 2 * scale.denominator * phase.denominator
     by = 2 * scale.numerator * phase.denominator
     add = 2 * phase.numerator * scale.denominator + below // 2
-    first, shown, before = None, 0, None
-    total = total_of_squares = 0.0
-    for tick in ticks:
-        whole = max(tick * by + add, below // 2)
-        place, rest = divmod(whole, below)
-        if place != before:
-            shown += 1
-            before = place
-        if first is None:
-            first = place
-        off = rest / below - 0.5
-        total += off
-        total_of_squares += off * off
-    count = len(ticks)
-    frames = max((end * by + add) // below, (before or 0) + 1)
-    mean = total / count
-    spread = max(0.0, total_of_squares / count - mean * mean) ** 0.5
-    return _Counted(frames, frames - (first or 0) - shown, count - shown), spread
+    # Each step is one pass through all of them, since films have hundreds of thousands.
+    wholes = [tick * by + add for tick in ticks]
+    for number, whole in enumerate(wholes):
+        if whole >= below // 2:
+            break
+        wholes[number] = below // 2
+    places = [whole // below for whole in wholes]
+    offs = [whole % below for whole in wholes]
+    count, shown = len(ticks), 1 + sum(map(ne, places, islice(places, 1, None)))
+    frames = max((end * by + add) // below, places[-1] + 1)
+    total = sum(offs)
+    spread = sqrt(count * sum(map(mul, offs, offs)) - total * total) / (count * below)
+    return _Counted(frames, frames - places[0] - shown, count - shown), spread
