@@ -9,13 +9,14 @@ from typing import Any
 from uuid import UUID
 
 from media_contracts import MEDIA_PROCESSED
+from media_runtime.storage.store import attempt_of
 
 from support.clients import JSON, Company
 from support.eventually import eventually
 from support.typed import mediactl
 from support.wire import Rows, events_on
 
-from .test_posters import THUMBNAIL, VIDEO, changed, film, number_at, store
+from .test_posters import THUMBNAIL, VIDEO, changed, film, number_at, objects, store
 from .test_profiles import publish, uploaded
 
 __all__ = ["film", "publish", "store"]
@@ -29,7 +30,7 @@ async def typed(*words: str) -> Any:
 
 
 async def test_a_film_is_made_again_and_served_all_the_while(
-    company: Company, publish, film, rows: Rows
+    company: Company, publish, film, rows: Rows, store
 ):
     publish(company, "web", VIDEO, THUMBNAIL)
     asset_id = await uploaded(company, film, "video/mp4", profile="web")
@@ -37,7 +38,13 @@ async def test_a_film_is_made_again_and_served_all_the_while(
     await company.post(f"/assets/{asset_id}/poster", json={"atSeconds": 1.3})
     before = await changed(company, before)
     rate: JSON = {**VIDEO, "maxFrameRate": 15}
-    publish(company, "web", rate, THUMBNAIL, {**THUMBNAIL, "name": "big", "width": 160})
+    publish(
+        company,
+        "web",
+        rate,
+        THUMBNAIL,
+        {**THUMBNAIL, "name": "big", "kind": "picture", "width": 160},
+    )
     whose = "--company", str(company.id)
 
     (counted,) = await typed("rerun", "--profile", "web", *whose, "--dry-run")
@@ -78,12 +85,12 @@ async def test_a_film_is_made_again_and_served_all_the_while(
     again = await changed(company, after)
     assert await number_at(company, again["thumbnailUrl"]) == 15
 
+    async def old_attempt_is_gone() -> bool:
+        return 1 not in {attempt_of(key) for key in await objects(store, company)}
+
+    assert not await old_attempt_is_gone()
     await rows.connection.execute(
         "UPDATE media_assets SET sweep_at = now() WHERE id = $1", UUID(asset_id)
     )
-
-    async def old_attempt_is_gone() -> bool:
-        return bool((await company.fetch(before["processedUrl"])).status_code == 404)
-
     await eventually(old_attempt_is_gone, timeout=60)
     assert (await company.fetch(again["processedUrl"])).status_code == 200

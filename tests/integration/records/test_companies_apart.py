@@ -34,6 +34,7 @@ TENANT_TABLES = {
     "media_assets",
     "asset_transitions",
     "asset_waits",
+    "reruns",
     "tasks",
     "task_needs",
     "company_work",

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -319,12 +320,13 @@ async def test_operators_count_price_and_begin_it_and_see_how_it_stands(
     assert (standing["state"], standing["assets"]) == ("running", 1)
     assert await admin.fetchval("SELECT count(*) FROM reruns WHERE asset_id = $1", asset_id) == 1
 
-    now = replace(await asset_now(operator.database, asset_id), attempt=2)
-    await finish(await claim(*LATER), video(now), cpu_seconds=6.0)
+    beside = SimpleNamespace(company_id=company, id=asset_id, attempt=2)
+    await finish(await claim(*LATER), video(beside), cpu_seconds=6.0)
     price, everything = await typed("profile", "price", "default", "--company", str(company))
     assert (price["output"], price["assets"], price["seconds"]) == ("inspect", 1, 30)
     assert (price["cpu_seconds_a_minute"], everything["output"]) == (12, "all")
     assert (everything["cpu_seconds_a_minute"], everything["bytes_a_minute"]) == (12, 10)
-    await ready(company)
+    another = await ready(company)
+    await admin.execute("UPDATE media_assets SET own_profile = false WHERE id = $1", another)
     (counted,) = await typed(*words, "--dry-run")
     assert (counted["assets"], counted["cpu_seconds"]) == ({"video": 1}, 6.0)

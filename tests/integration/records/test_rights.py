@@ -27,6 +27,7 @@ UPDATES = (
     ("media_internal", "company_work"),
     ("media_internal", "asset_files"),
     ("media_internal", "asset_waits"),
+    ("media_internal", "reruns"),
     ("media_watcher", "dead_letters"),
 )
 # All but those that say which row it is, and whose.
@@ -39,8 +40,9 @@ COLUMNS = {
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
     "tasks": """
         state waits_for not_before tries preemptions fence owner lease_until last_error claimed_at
-        finished_at result
+        finished_at result cpu_seconds commands
     """,
+    "reruns": "state probe warnings error_code error_message ended_at",
     "company_work": "seconds at",
     "asset_waits": "attempt place ready_at told_at",
     "asset_files": "key version_id sha256",
@@ -69,6 +71,12 @@ RIGHTS = {
     ("media_internal", "media_assets"): "SELECT",
     ("media_internal", "outbox"): "INSERT",
     ("media_internal", "profiles"): "SELECT",
+    ("media_internal", "reruns"): "INSERT SELECT",
+    # What a ready asset was made by changes with the attempt that replaces another.
+    **{
+        ("media_internal", f"media_assets.{column}"): "UPDATE"
+        for column in ("profile", "profile_version", "own_profile", "rerun_failed")
+    },
     ("media_internal", "task_needs"): "INSERT SELECT",
     ("media_internal", "tasks"): "INSERT SELECT",
     ("media_watcher", "companies"): "INSERT",

@@ -78,7 +78,7 @@ class Command(Data):
     Its *arguments* have no paths; ``SOURCE`` is the upload.
     """
 
-    task: str = Field(min_length=1, examples=["video-0000"])
+    task: str = Field(min_length=1, examples=["video-early"])
     program: str = Field(min_length=1, examples=["ffmpeg"])
     version: str | None = Field(default=None, examples=["5.1.9-0+deb12u1"])
     arguments: list[str]

@@ -530,7 +530,7 @@ GRANT SELECT ON asset_files TO media_sign_api;
 GRANT SELECT, INSERT, UPDATE (key, version_id, sha256) ON asset_files TO media_internal;
 GRANT SELECT, INSERT, UPDATE (
     state, waits_for, not_before, tries, preemptions, fence, owner, lease_until, last_error,
-    claimed_at, finished_at, result
+    claimed_at, finished_at, result, cpu_seconds, commands
 ) ON tasks TO media_internal;
 -- Clients ask for pictures of another moment by a task.
 GRANT SELECT, INSERT ON tasks TO media_sign_api;
