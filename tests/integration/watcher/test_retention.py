@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
-from media_contracts import ObjectRef
+from media_contracts import ObjectRef, Profile, VideoOutput
+from media_contracts.profiles import Watermark
 from media_records.companies import (
     CompanyNotFoundError,
     Policy,
@@ -91,6 +92,29 @@ async def test_a_companys_own_policy_wins(retention, company, add, admin):
     await add("ready", company=await company(), created_at=days_31)
     assert await retention() == 1
     assert await deleted(admin) == set(gone)
+
+
+async def test_what_a_profile_names_that_is_offered_is_kept(
+    retention, company, add, admin, database, settings
+):
+    one = await company()
+    watermark, former, other = await add("ready", 3, company=one, created_at=OLD)
+
+    def marked(version: int, asset_id: object) -> tuple[object, ...]:
+        mark = Watermark(asset_id=asset_id)
+        video = VideoOutput(name="video", watermark=mark)
+        return one, version, Profile(name="web", version=version, outputs=(video,)).body()
+
+    publish = "INSERT INTO profiles (company_id, name, version, body) VALUES ($1, 'web', $2, $3)"
+    await admin.execute(publish, *marked(1, former))
+    await admin.execute(publish, *marked(2, watermark))
+    plan = await plan_all(database, settings.policy)
+    assert [planned.assets for planned in plan.companies] == [2]
+    assert await retention() == 2
+    assert await deleted(admin) == {former, other}
+
+    await admin.execute(publish, one, 3, None)
+    assert await retention() == 1, "a profile that is withdrawn needs nothing"
 
 
 async def test_a_round_deletes_a_bounded_number_the_oldest_first(

@@ -2,7 +2,8 @@
 Assets that are older than their company keeps them.
 
 Invariant: a company's own policy wins over the default. What a plan names is due by both of
-them, the plan and the policy, and has not changed since the plan was made.
+them, the plan and the policy, and has not changed since the plan was made. What a profile names
+that is offered is never due.
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from media_records.companies import Policy
 from media_records.work import Reader
 from media_runtime.database.postgres import Database
 
-_OF_COMPANY = "m.company_id = c.company_id AND m.status IN ('ready', 'failed', 'cancelled')"
+# What a profile that is offered names, say as its watermark, would be missed by each upload.
+_NAMED = """
+    SELECT (regexp_matches(p.body, '"assetId":"([0-9a-f-]+)"', 'g'))[1]::uuid FROM profiles p
+    WHERE NOT EXISTS (SELECT 1 FROM profiles newer WHERE newer.company_id = p.company_id
+        AND newer.name = p.name AND newer.version > p.version)
+"""
+_OF_COMPANY = f"""
+    m.company_id = c.company_id AND m.status IN ('ready', 'failed', 'cancelled')
+    AND m.id NOT IN ({_NAMED})
+"""
 _KEPT = "make_interval(days => coalesce(c.retention_days, $1))"
 _RETIRING = """
     SELECT a.id AS asset_id, c.company_id, a.status,
