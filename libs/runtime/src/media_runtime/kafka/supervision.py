@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
+from media_runtime import background
 from media_runtime.kafka.turns import ConsumerInTurns, Turns
 from prometheus_client import Counter
 
@@ -45,7 +45,9 @@ class SupervisedBroker(KafkaBroker):
             # FastStream has said by then that the service has started: with the error it would live
             # on without consumers.
             log.warning("consumer_waits", error=repr(error))
-        self._mender = asyncio.create_task(self._mend_for_ever())
+        self._mender = asyncio.create_task(
+            background.repeat(self._mend, name="consumers", retry_seconds=_PAUSE_SECONDS)
+        )
 
     async def stop(self, *error: Any) -> None:
         """Stop all consumers."""
@@ -63,12 +65,11 @@ class SupervisedBroker(KafkaBroker):
             build = partial(ConsumerInTurns, turns, **build.keywords)
         return build(group_id=group_id, **options)
 
-    async def _mend_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(_PAUSE_SECONDS)
-            for subscriber in self.subscribers:
-                if not subscriber.running or _has_stalled(subscriber.consumer):  # type: ignore[attr-defined]
-                    await _replace_consumer(subscriber)
+    async def _mend(self) -> None:
+        await asyncio.sleep(_PAUSE_SECONDS)
+        for subscriber in self.subscribers:
+            if not subscriber.running or _has_stalled(subscriber.consumer):  # type: ignore[attr-defined]
+                await _replace_consumer(subscriber)
 
 
 def _has_stalled(consumer: AIOKafkaConsumer | None) -> bool:
@@ -82,8 +83,12 @@ def _has_stalled(consumer: AIOKafkaConsumer | None) -> bool:
 async def _replace_consumer(subscriber: Any) -> None:
     log.error("consumer_replaced", topics=subscriber.topic_names)
     REPLACED.inc()
-    with suppress(KafkaError):  # the error that it ended with
+    try:
         await subscriber.stop()
+    except (KafkaError, asyncio.CancelledError):
+        # What it ended with: aiokafka lets the cancellation of tasks of its own through.
+        if background.is_ending():
+            raise
     try:
         await subscriber.start()
     except Exception as error:  # noqa: BLE001 - Kafka may be away, and come back in any state
