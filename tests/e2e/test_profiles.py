@@ -155,3 +155,16 @@ async def test_a_watermark_is_an_image_of_the_company_and_has_to_be_there(
     failed = await company.ended(again)
     assert (failed["status"], failed["error"]["code"]) == ("failed", "watermark_missing")
     assert asset_id in failed["error"]["message"]
+
+
+async def test_a_profile_says_how_good_a_film_looks_and_not_by_which_crf(
+    company: Company, publish, tmp_path
+):
+    publish(company, "good", {"type": "video", "name": "video", "ssim": 0.99})
+    film = make_video(tmp_path / "film.mp4", size="320x240", seconds=4)
+    asset = await company.ready(await uploaded(company, film, "video/mp4", profile="good"))
+    (event,) = await events_on(MEDIA_PROCESSED, [asset["assetId"]])
+    made = [one.arguments for one in event.data.receipt.commands if one.task == "video-early"]
+    crfs = {words[words.index("-crf") + 1] for words in made if "-crf" in words}
+    assert len(crfs) == 1
+    assert crfs != {"23"}

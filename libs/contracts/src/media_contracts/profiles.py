@@ -85,11 +85,13 @@ class VideoOutput(Output):
     Its sides, in pixels, are those of the source at most. Smaller sizes are those of
     ``short_sides`` that are clearly smaller. The stream has each size in each of ``codecs``, of
     which H.264, which all players know, is the first. ``crf`` is libx264's quality: 0 is lossless,
-    51 the worst; other codecs have what looks alike. A source of more than ``max_frame_rate``
-    pictures a second has each second one, third one, and so on. ``loudness`` is that of the whole,
-    in LUFS; null leaves the sound as loud as it is. With ``text``, subtitles of the source that are
-    text become WebVTT, which the stream offers. A ``watermark`` is on its frames, and not on
-    pictures of it.
+    51 the worst; other codecs have what looks alike. With ``ssim`` each film gets a CRF of its own,
+    from 16 to 36, that leaves about so much of its luma in the largest size, 1 of all: two films by
+    one CRF do not look alike. What cannot be tried has ``crf``. A source of more than
+    ``max_frame_rate`` pictures a second has each second one, third one, and so on. ``loudness`` is
+    that of the whole, in LUFS; null leaves the sound as loud as it is. With ``text``, subtitles of
+    the source that are text become WebVTT, which the stream offers. A ``watermark`` is on its
+    frames, and not on pictures of it.
     """
 
     type: Literal["video"] = "video"
@@ -101,6 +103,7 @@ class VideoOutput(Output):
     )
     max_frame_rate: int = Field(default=MAX_FRAME_RATE, ge=10, le=MAX_FRAME_RATE)
     crf: int = Field(default=23, ge=0, le=51)
+    ssim: float | None = Field(default=None, ge=0.8, lt=1)
     preset: Preset = "veryfast"
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
     text: bool = True

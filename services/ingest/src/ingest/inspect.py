@@ -16,6 +16,7 @@ from ingest.film.watermark import is_readable
 from ingest.look import look_closer
 from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
+from ingest.outputs.tune import tuned
 from ingest.plan import plan
 from ingest.settings import IngestSettings
 from ingest.trust.gate import (
@@ -79,6 +80,9 @@ class Inspect:
         wanted = plan(profile, probed)
         if not wanted:
             raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=probed.kind)
+        wanted = await tuned(
+            wanted, profile, source, folder, self._ffmpeg, niceness=settings.transcode_niceness
+        )
         if posters.AT_SECONDS in task.params:
             at_seconds = task.params[posters.AT_SECONDS]
             wanted = tuple(_of_moment(one, at_seconds) for one in wanted)
