@@ -81,4 +81,5 @@ def test_alerts_count_our_faults_and_retries_go_by_those_that_are_not_the_files(
     } == SYSTEM_FAULTS  # fmt: skip
     assert {
         "invalid_profile", "object_missing", "processing_timeout", "quota_exceeded",
+        "watermark_missing",
     } == NO_FAULT_OF_THE_FILE  # fmt: skip

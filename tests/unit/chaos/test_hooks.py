@@ -123,7 +123,7 @@ _TRANSCODING = """
     run = Ffmpeg(Sandbox("bubblewrap")).run
     progress = Progress(None)
     async def report(done):
-        await progress.report(SimpleNamespace(id=1, attempt=1), 0, done, 0)
+        await progress.report(SimpleNamespace(id=1, attempt=1, status="processing"), 0, done, 0)
     asyncio.run(
         run(sys.argv[2:], reads=here, writes=here.parent, timeout_seconds=60, on_progress=report)
     )

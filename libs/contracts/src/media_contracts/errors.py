@@ -20,8 +20,8 @@ class Fault(StrEnum):
 
     CLIENT = "client"
     FILE = "file"
-    QUOTA = "quota"
-    """The company has stored all that it may; nothing speaks against the file."""
+    COMPANY = "company"
+    """It has stored all that it may, or no longer has what its profile needs, whatever the file."""
     SYSTEM = "system"
     UNCLEAR = "unclear"
     """The file or the system: alerts count it, and the file may be made to do just that."""
@@ -72,7 +72,7 @@ class ErrorCode(StrEnum):
     INVALID_TIME = "invalid_time", 400, None, "atSeconds must be null, or a number of seconds from 0 to {limit}."
     INVALID_IDEMPOTENCY_KEY = "invalid_idempotency_key", 400, None, "Idempotency-Key must have 1 to 255 printable ASCII characters."
     INVALID_LAST_EVENT_ID = "invalid_last_event_id", 400, None, "Last-Event-ID is not one of this stream: {why}."
-    QUOTA_EXCEEDED = "quota_exceeded", 400, Fault.QUOTA, "The company's storage is full."
+    QUOTA_EXCEEDED = "quota_exceeded", 400, Fault.COMPANY, "The company's storage is full."
     UNAUTHORIZED = "unauthorized", 401, None, "The bearer token was not accepted: {why}."
     INVALID_TICKET = "invalid_ticket", 401, None, "The ticket was used already, or has lapsed."
     FORBIDDEN = "forbidden", 403, None, "The token lacks the permission {permission}."
@@ -150,7 +150,7 @@ class ErrorCode(StrEnum):
     PROCESSING_FAILED = "processing_failed", None, Fault.UNCLEAR, "The file could not be processed in {tries} tries."
     PROCESSING_TIMEOUT = "processing_timeout", None, Fault.SYSTEM, "The file could not be processed in time. It can be retried."
     INVALID_PROFILE = "invalid_profile", None, Fault.SYSTEM, "Version {version} of the profile {name} cannot be used any more."
-    WATERMARK_MISSING = "watermark_missing", None, Fault.SYSTEM, "The picture that the profile {name} puts on videos is not there: {asset_id} is no image that is ready."
+    WATERMARK_MISSING = "watermark_missing", None, Fault.COMPANY, "The picture that the profile {name} puts on videos is not there: {asset_id} is no image that is ready."
     OBJECT_MISSING = "object_missing", None, Fault.SYSTEM, "The uploaded file is no longer in storage ({key})."
 
     # It goes with a record to its dead letters, and to no client.
@@ -168,7 +168,7 @@ No file may cause one at will: whoever uploads would wake whoever is on call.
 """
 
 NO_FAULT_OF_THE_FILE = frozenset(
-    code for code in ErrorCode if code.failure in {Fault.SYSTEM, Fault.QUOTA}
+    code for code in ErrorCode if code.failure in {Fault.SYSTEM, Fault.COMPANY}
 )
 """Codes after which nothing speaks against the file: a retry can make it ready."""
 

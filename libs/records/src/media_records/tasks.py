@@ -102,7 +102,7 @@ _HEARTBEAT = """
                 THEN a.status = 'processing' OR (a.status = 'ready' AND NOT t.required)
             ELSE a.status = 'ready' AND EXISTS (
                 SELECT 1 FROM reruns r WHERE r.asset_id = a.id AND r.attempt = t.attempt
-                    AND r.state = 'running')
+                    AND r.ended_at IS NULL)
         END
     RETURNING 1
 """
