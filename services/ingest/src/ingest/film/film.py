@@ -29,7 +29,9 @@ class Film:
     pictures, ``starts_at`` when its container's clock begins, in seconds. ``loudness`` is how loud
     it becomes, in LUFS; None for as loud as it is. ``claimed_seconds`` is how long it must be to be
     whole. The grid of a film that is made in one piece has no frames: nobody knows how many there
-    will be. Sound alone has an empty ladder. *mark* lies on each frame.
+    will be: it begins ``shift`` seconds after the container's clock, less than a frame lasts, so
+    that the first picture is on the grid. Sound alone has an empty ladder. *mark* lies on each
+    frame.
     """
 
     track: int
@@ -47,6 +49,7 @@ class Film:
     frame_rate: float | None = None
     further: Sequence[Rung] = ()
     mark: Mark | None = None
+    shift: float = 0.0
 
     @property
     def rungs(self) -> Sequence[Rung]:
@@ -81,6 +84,7 @@ class Film:
                 for one in self.further
             ],
             "mark": self.mark.params() if self.mark else None,
+            "shift": self.shift,
         }
 
     @classmethod
@@ -113,6 +117,7 @@ class Film:
                 for side, width, height, kbits, codec in params.get("further", ())
             ],
             mark=Mark.of(params["mark"]) if params.get("mark") else None,
+            shift=params.get("shift", 0.0),
         )  # fmt: skip
 
     @classmethod

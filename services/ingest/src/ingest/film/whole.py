@@ -38,7 +38,8 @@ def whole_command(
     """
     media = ffmpeg.input(f"file:{source}", **input_options)
     rate = film.grid.rate
-    pictures = apply(media[str(film.track)], film.filters)
+    later = Filter("setpts", {"expr": f"PTS-{film.shift:.6f}/TB"})
+    pictures = apply(media[str(film.track)], [later, *film.filters])
     clock: dict[str, object] = {"fps_mode": "passthrough"}
     if changes_size:
         # The filters are made anew with each size: one that counts frames would begin anew.
@@ -58,17 +59,18 @@ def whole_command(
         for number, rung in enumerate(film.ladder)
     ]  # fmt: skip
     if film.sound:
-        heard, filtered = _sound(media, film.sound, louder)
+        heard, filtered = _sound(media, film.sound, film.shift, louder)
         outputs.append(heard.output(f"file:{folder / SOUND}.mp4", **ENCODING, **filtered, **until))
     return [*ffmpeg.merge_outputs(*outputs).get_args(), *TELLS_SSIM]
 
 
 def _sound(
-    media: ffmpeg.Stream, sound: Sound, louder: Sequence[Filter]
+    media: ffmpeg.Stream, sound: Sound, shift: float, louder: Sequence[Filter]
 ) -> tuple[ffmpeg.Stream, dict[str, object]]:
     """Return the sound to write, and the options that it needs."""
     tracks = [media[str(track)] for track in sound.tracks]
-    chain = from_its_start(louder)
+    later = Filter("asetpts", {"expr": f"PTS-{shift:.6f}/TB"})
+    chain = [later, *from_its_start(louder)]
     if sound.is_joined:
         return apply(ffmpeg.filter(tracks, "amerge", inputs=len(tracks)), chain), {}
     # In a graph of its own: that of the picture is made anew when its size changes.

@@ -109,7 +109,7 @@ class MakeText:
         # In one piece it begins where its container does, and nobody knows yet where it ends.
         origin, seconds = film.grid.origin, film.grid.seconds
         if task.params["is_whole"]:
-            origin = Fraction(film.starts_at)
+            origin = Fraction(film.starts_at) + Fraction(film.shift)
             seconds = Fraction(film.duration_seconds or self._settings.upload_max_seconds)
         found: dict[int, tuple[Text, Path]] = {}
         told, most = told_in(folder), most_bytes(len(task.params["texts"]))

@@ -192,6 +192,7 @@ class _Planner:
             duration_seconds=source.duration_seconds,
             frame_rate=source.frame_rate,
             mark=_mark(output, source, size),
+            shift=_shift(source, video, rate),
         )
         self._params = {
             "stream": output.name,
@@ -291,6 +292,12 @@ class _Planner:
 def _mark(output: VideoOutput, source: Source, size: Size) -> Mark | None:
     wanted = output.watermark
     return placed(wanted, source.marks[wanted.asset_id], size) if wanted else None
+
+
+def _shift(source: Source, video: VideoStream, rate: Fraction) -> float:
+    """Return by how much the first picture misses a grid that begins with the container's clock."""
+    first = Fraction(video.start_seconds or 0) - Fraction(source.starts_at)
+    return round(float(first % (1 / rate)), 6) if first > 0 else 0.0
 
 
 def _square_size(source: Source, video: VideoStream) -> Size:
