@@ -153,6 +153,30 @@ async def test_a_picture_that_comes_late_stands_still_before(tmp_path, lead):
     assert sum(frames_of(made, "72")) == pytest.approx((14 + lead) * 25, abs=2)
 
 
+FIELDS = ("-vf", "interlace=lowpass=0,setfield=tff", "-flags", "+ilme+ildct")
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        ("-c:v", "mpeg2video", "-b:v", "4M", "-bf", "2", "-g", "15"),
+        ("-c:v", "mpeg2video", "-b:v", "4M", "-bf", "2", "-g", "15", *FIELDS),
+        (*X264, *FIELDS, "-g", "25"),
+    ],
+    ids=["MPEG-2", "MPEG-2 in fields", "H.264 in fields"],
+)
+async def test_films_of_fields_are_made_in_chunks_that_meet(tmp_path, codec):
+    path = tmp_path / "film.ts"
+    run_ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=s=128x72:r=50:d=14",
+        "-f", "lavfi", "-i", "sine=frequency=440:duration=14",
+        *codec, "-r", "25", "-c:a", "aac", str(path),
+    )  # fmt: skip
+    made = await made_of(path, tmp_path)
+    assert len([name for name in kinds(made) if "whole" in name]) == 0
+    assert sum(frames_of(made, "72")) == pytest.approx(350, abs=2)
+
+
 async def test_a_film_whose_clock_cannot_be_believed_is_made_in_one_piece(tmp_path):
     parts = []
     for number, late in enumerate((0, 40_000)):

@@ -23,6 +23,9 @@ from ingest.film.watermark import Mark, marked
 from media_runtime.media.colour import Filter, apply, picture_filters, whole_frames
 from media_runtime.media.info import VideoStream
 
+# What makes whole pictures of fields looks at the pictures beside each: without them the first and
+# last pictures of a chunk would be others than in one piece, and no seam would fit.
+_LOOK_BESIDE, _BESIDE = {"bwdif", "yadif"}, 2
 _SEAM_SIZE = {"w": 128, "h": 72, "flags": "area"}
 # One fragment for each group of pictures, its time that of the whole film, and no edit list,
 # which some players do not read.
@@ -62,7 +65,11 @@ def chunk_command(
     if chunk.seek is not None:
         options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
     pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]
-    whole = apply(pictures, [*_on_grid(plan.grid, chunk), *plan.filters])
+    # Some filters, such as what makes whole pictures of fields, count time in halves of frames.
+    on_clock = Filter("settb", {"expr": str(1 / plan.grid.rate)})
+    beside = _BESIDE if any(one.name in _LOOK_BESIDE for one in plan.filters) else 0
+    begun = [*_on_grid(plan.grid, chunk, beside), *plan.filters, on_clock]
+    whole = apply(pictures, [*begun, *([_frames_of(plan.grid, chunk)] if beside else [])])
     whole = marked(whole, plan.mark, folder, plan.grid.rate, input_options)
     streams = whole.filter_multi_output("split", len(ladder) + 1)
     outputs = [
@@ -105,7 +112,14 @@ def seam_of(text: str) -> tuple[str | None, str | None]:
     return first, after
 
 
-def _on_grid(grid: Grid, chunk: Chunk) -> list[Filter]:
+def _frames_of(grid: Grid, chunk: Chunk, beside: int = 0) -> Filter:
+    """Return what keeps the frames of a chunk, the one after it, and more *beside* them."""
+    ends = chunk.first + chunk.frames
+    after = ends + (ends < grid.frames) + beside
+    return Filter("trim", {"start_pts": max(0, chunk.first - beside), "end_pts": after})
+
+
+def _on_grid(grid: Grid, chunk: Chunk, beside: int) -> list[Filter]:
     ends = chunk.first + chunk.frames
     filters = [Filter("setpts", {"expr": f"PTS-({grid.tick})"})]
     is_last = ends >= grid.frames
@@ -116,7 +130,7 @@ def _on_grid(grid: Grid, chunk: Chunk) -> list[Filter]:
     if not chunk.first:
         words["start_time"] = 0
     filters.append(Filter("fps", words))
-    filters.append(Filter("trim", {"start_pts": chunk.first, "end_pts": ends + (not is_last)}))
+    filters.append(_frames_of(grid, chunk, beside))
     return filters
 
 
