@@ -71,7 +71,7 @@ TASKS = {"inspect", "chunk", "sound", "text", "whole", "package", "preview", "au
 # What has not happened in a day without troubles has no values yet.
 RARE = {
     "tasks_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",
-    "kafka_unknown_events_total",
+    "kafka_unknown_events_total", "reruns_total",
     "notifier_malformed_total", "sign_api_refused_total", "watcher_alerts_total",
     "watcher_assets_retired_total", "watcher_looks_failed_total", "watcher_originals_moved_total",
     "watcher_company_nearly_full", "watcher_reconciled_total", "ingest_whole_films_total",
