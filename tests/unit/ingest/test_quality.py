@@ -12,6 +12,8 @@ from ingest.film.quality import crf_for, samples
 from ingest.outputs import video
 from ingest.outputs.tune import tuned
 from media_contracts import PictureOutput, Profile, VideoOutput
+from media_contracts.errors import ErrorCode
+from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegTimeoutError
 from media_runtime.media.manifests import Layout
 
 from support.films import FFMPEG, made_of, silence_progress
@@ -75,3 +77,21 @@ def test_samples_are_spread_over_the_film():
     chunks = [Chunk(number, 100 * number, 100) for number in range(9)]
     assert [(one.number, one.frames) for one in samples(chunks, 50)] == [(1, 50), (4, 50), (7, 50)]
     assert [one.number for one in samples(chunks[:1], 50)] == [0]
+
+
+@pytest.mark.parametrize(
+    "said", ["", FfmpegTimeoutError("too long"), FfmpegError(ErrorCode.TRANSCODE_FAILED)]
+)
+async def test_a_film_that_cannot_be_tried_keeps_its_crf(tmp_path, monkeypatch, said):
+    silence_progress(monkeypatch)
+    path = filmed(tmp_path / "film.mp4", SMOOTH)
+    planned = video.plan([OUTPUT], (await made_of(path, tmp_path / "first", OUTPUT)).source)
+
+    async def run(*_: object, **__: object) -> str:
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    monkeypatch.setattr(Ffmpeg, "run", run)
+    wanted = await tuned(planned, PROFILE, path, tmp_path, FFMPEG, niceness=0)
+    assert {Film.of(one.params["film"]).crf for one in wanted} == {OUTPUT.crf}

@@ -66,16 +66,8 @@ async def prices_of(
     """
     own = company_id is not None
     rows = await reader.fetch(_MADE, company_id, profile, version, own, _MOST_ASSETS)
-    found: dict[str, Price] = {}
+    taken: dict[tuple[str, int, float, float], dict[str, float]] = {}
     for row in rows:
-        price = found.setdefault(
-            row["kind"], Price(row["kind"], row["assets"], row["seconds"], row["bytes"], {})
-        )
-        found[row["kind"]] = Price(
-            price.kind,
-            price.assets,
-            price.seconds,
-            price.bytes,
-            {**price.cpu_seconds, row["output"]: row["cpu_seconds"]},
-        )
-    return list(found.values())
+        total = row["kind"], row["assets"], row["seconds"], row["bytes"]
+        taken.setdefault(total, {})[row["output"]] = row["cpu_seconds"]
+    return [Price(*total, cpu_seconds) for total, cpu_seconds in taken.items()]

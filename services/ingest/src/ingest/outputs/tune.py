@@ -15,7 +15,7 @@ from ingest.film.ladder import Chunk, gop_frames
 from ingest.film.quality import TRIED, crf_for, samples
 from media_contracts import Profile, VideoOutput
 from media_records.tasks import NewTask
-from media_runtime.errors import PermanentError
+from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
 
 log = structlog.get_logger(__name__)
@@ -51,8 +51,11 @@ async def tuned(
                                   ffmpeg, niceness)
                 for crf in TRIED
             }  # fmt: skip
-        except PermanentError as error:
+        except (PermanentError, InconclusiveError) as error:
             log.warning("not_tuned", output=output.name, error=repr(error))
+            continue
+        if not all(measured.values()):
+            log.warning("not_tuned", output=output.name, error="nothing was measured")
             continue
         crf = crf_for(output.ssim, measured)
         log.info("tuned", output=output.name, crf=crf, measured=measured)
