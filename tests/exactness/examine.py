@@ -125,6 +125,8 @@ async def examine(recipe: Recipe, folder: Path) -> Result:
         notes.append(f"the source shows {len(source.numbers)} of {recipe.shows}")
     origin = _origin(film, source, top, rate, is_whole=is_whole)
     wanted = on_grid(source, origin, rate, len(top.numbers))
+    if recipe.jumps:
+        wanted = source.numbers
     found = [compared(one.numbers, wanted) for one in seen.values()]
     held = _held(wanted)
     doubled = sum(a == b for a, b in pairwise(wanted)) - held
@@ -139,7 +141,7 @@ async def examine(recipe: Recipe, folder: Path) -> Result:
         "lost": max(one.lost for one in found), "again": max(one.doubled for one in found),
         "wrong": max(one.wrong for one in found), "gaps": gaps,
     }  # fmt: skip
-    taken = places(source.times, origin, rate)
+    taken = [0] if recipe.jumps else places(source.times, origin, rate)
     if taken[0] < 0 or taken[-1] >= len(wanted):
         notes.append("the grid leaves out the beginning or the end")
     if recipe.keeps_all and (dropped or doubled):
@@ -163,14 +165,14 @@ def _sound(
     theirs, ours = (chirps(one, recipe.sound_seconds) for one in (original, made))
     moved = _moved(source, top, rate)
     origin = statistics.median(move for _, move in moved)
-    expected = {
-        number: at for number, at in theirs.items()
-        if _RUN_IN_SECONDS < at + origin < made.end - _RUN_IN_SECONDS
-    }  # fmt: skip
-    changes, offsets = [], []
-    for number, at in expected.items():
+    expected = dict[int, tuple[float, float]]()
+    for number, at in theirs.items():
         near = [move for time, move in moved if abs(time - at) < _NEAR_SECONDS]
         by = statistics.median(near or [origin])
+        if _RUN_IN_SECONDS < at + by < made.end - _RUN_IN_SECONDS:
+            expected[number] = at, by
+    changes, offsets = [], []
+    for number, (at, by) in expected.items():
         if number in ours:
             change = ours[number] - at - by
             changes.append(1000 * max(change, change + shift, key=abs))

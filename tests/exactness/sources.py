@@ -44,8 +44,9 @@ class Recipe:
     ``when`` tells by ffmpeg's words when picture N is shown, in seconds; those that it leaves out
     by ``kept`` are not there. ``cut`` is how many pictures at its beginning players are not to
     show. ``keeps_all`` is whether the film has one rate, of which the grid has to lose and double
-    nothing. ``pieces`` is how many chunks there are to be; 0 for a film that is made in one piece,
-    and then ``why``.
+    nothing. ``jumps`` is whether its clock does, further than is believed: the film goes on at
+    once. ``pieces`` is how many chunks there are to be; 0 for a film that is made in one piece, and
+    then ``why``.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Recipe:
     finish: tuple[Finish, ...] = ()
     cut: int = 0
     keeps_all: bool = True
+    jumps: bool = False
     pieces: int = 3
     why: str = ""
 
@@ -110,7 +112,8 @@ class Recipe:
 
     @property
     def _is_uneven(self) -> bool:
-        return bool(self.when or self.kept)
+        # A picture that begins late would be put at the beginning once more.
+        return bool(self.when or self.kept or self.late)
 
     def _timing(self) -> list[str]:
         words = [f"settb=1/{_CLOCK}"] if self._is_uneven else []
@@ -161,14 +164,19 @@ def through_a_pipe(*options: str) -> Finish:
     return finish
 
 
-def recorded_twice(later: float) -> Finish:
-    """Return what appends a TS to itself, its clock set on by so many seconds."""
+def set_on(at: float, later: float) -> Finish:
+    """Return what sets a TS's clock on by so many seconds, from a time on that has a key frame."""
 
     def finish(path: Path) -> None:
-        other = path.with_stem("other")
-        run_ffmpeg("-i", str(path), "-c", "copy", "-output_ts_offset", str(later), str(other))
-        path.write_bytes(path.read_bytes() + other.read_bytes())
-        other.unlink()
+        one, other, moved = (path.with_stem(name) for name in ("0", "1", "moved"))
+        copy = ("-copyts", "-i", str(path), "-map", "0", "-c", "copy", "-f", "segment")
+        run_ffmpeg(*copy, "-segment_times", str(at), str(path.with_stem("%d")))
+        run_ffmpeg(
+            "-copyts", "-i", str(other), "-c", "copy", "-output_ts_offset", str(later), str(moved)
+        )
+        path.write_bytes(one.read_bytes() + moved.read_bytes())
+        for rest in (one, other, moved):
+            rest.unlink()
 
     return finish
 

@@ -138,6 +138,13 @@ def test_a_clock_of_milliseconds_does_not_change_the_rate(rate, made):
     assert grid.frames + grid.dropped == len(times)
 
 
+@pytest.mark.parametrize("shift", [0, 1300, 1700])
+def test_a_gap_does_not_lower_the_rate(shift):
+    times = [n * 3600 + (n >= 250) * (2_700_000 + shift) for n in range(500)]
+    grid = fit([Packet(one, one, 3600, is_key=True) for one in times], Fraction(1, 90_000))
+    assert (grid.rate, grid.dropped, grid.faults) == (25, 0, ("a gap is too long",))
+
+
 def test_an_hour_is_reckoned_in_a_moment(tmp_path):
     packets = [Packet(n * 3003, n * 3003, 3003, is_key=n % 250 == 0) for n in range(108_000)]
     grid = fit(packets, Fraction(1, 90_000))

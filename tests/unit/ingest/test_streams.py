@@ -177,6 +177,22 @@ async def test_films_of_fields_are_made_in_chunks_that_meet(tmp_path, codec):
     assert sum(frames_of(made, "72")) == pytest.approx(350, abs=2)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec"),
+    [("film.avi", "mpeg4"), ("film.mpg", "mpeg2video"), ("film.mpg", "mpeg1video")],
+)
+async def test_pictures_without_times_that_their_order_tells_are_made_in_chunks(
+    tmp_path, name, codec
+):
+    path = filmed(tmp_path / name, "-c:v", codec, "-g", "25", "-bf", "2", "-an", seconds=20)
+    source = await source_of(path)
+    assert source.grid is not None
+    assert (source.grid.faults, source.grid.is_filled) == ((), True)
+    made = await made_of(path, tmp_path, source)
+    assert not [name for name in kinds(made) if "whole" in name]
+    assert sum(frames_of(made, "72")) == 500
+
+
 async def test_a_film_whose_clock_cannot_be_believed_is_made_in_one_piece(tmp_path):
     parts = []
     for number, late in enumerate((0, 40_000)):

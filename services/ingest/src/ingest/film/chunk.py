@@ -61,7 +61,7 @@ def chunk_command(
 ) -> list[str]:
     """Return ffmpeg's arguments that write ``<track>.mp4`` of each size, and ``seam``."""
     chunk, ladder = plan.chunk, plan.ladder
-    options: dict[str, object] = {**input_options, "copyts": None, "threads": 1}
+    options: dict[str, object] = {**reading(plan.grid, input_options), "copyts": None, "threads": 1}
     if chunk.seek is not None:
         options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
     pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]
@@ -84,6 +84,11 @@ def chunk_command(
     outputs.append(seam.output(f"file:{folder / 'seam'}", f="framemd5", fps_mode="passthrough"))
     arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
     return ["-filter_complex_threads", "1", *arguments, *TELLS_SSIM]
+
+
+def reading(grid: Grid, input_options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options of an input that is a film of this grid."""
+    return {**input_options, **({"fflags": "+genpts"} if grid.is_filled else {})}
 
 
 def ssims_in(said: str, sizes: int) -> list[float | None]:

@@ -66,6 +66,7 @@ class Film:
             "frames": grid.frames,
             "origin": str(grid.origin),
             "tick": grid.tick,
+            "is_filled": grid.is_filled,
             "ladder": [
                 [one.short_side, one.size.width, one.size.height, one.kbits_per_second]
                 for one in self.ladder
@@ -96,7 +97,7 @@ class Film:
             filters=[Filter(name, words) for name, words in params["filters"]],
             grid=Grid(
                 Fraction(params["rate"]), params["frames"], Fraction(params["origin"]),
-                params["tick"],
+                params["tick"], is_filled=params.get("is_filled", False),
             ),
             ladder=[
                 Rung(side, Size(width, height), kbits)

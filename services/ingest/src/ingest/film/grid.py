@@ -12,9 +12,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice, pairwise
+from itertools import islice, pairwise, repeat
 from math import sqrt
-from operator import mul, ne
+from operator import gt, mul, ne, sub
 from statistics import median_low
 
 # The rates of film, television and screens.
@@ -56,7 +56,8 @@ class Grid:
     of its stream. ``doubled`` frames show a picture once more, ``dropped`` pictures have no frame.
     ``keys`` are the times of pictures that can be decoded by themselves, in seconds. ``faults``
     are reasons not to believe the packets' times. The first picture is shown for ``lead`` frames
-    before it comes, and the last one for ``held`` frames more than it lasts.
+    before it comes, and the last one for ``held`` frames more than it lasts. Where it
+    ``is_filled``, packets lack times, which all who decode it have to fill in as well.
     """
 
     rate: Fraction
@@ -69,6 +70,7 @@ class Grid:
     faults: tuple[str, ...] = field(default=())
     lead: int = 0
     held: int = 0
+    is_filled: bool = False
 
     @property
     def seconds(self) -> Fraction:
@@ -137,6 +139,7 @@ class _Counted:
     frames: int
     doubled: int
     dropped: int
+    shown_longer: int
 
 
 def _time(packet: Packet) -> int | None:
@@ -206,7 +209,8 @@ class _Try:
     @property
     def order(self) -> tuple[float, int, float, Fraction]:
         on_grid = round(self.off, 2) if self.is_on_grid else 1.0
-        changed = self.counted.doubled + self.counted.dropped
+        # Not how often each is doubled: of a gap that would be more at any higher rate.
+        changed = self.counted.shown_longer + self.counted.dropped
         return on_grid, changed, round(self.off, 2), abs(self.phase * self.rate)
 
 
@@ -266,4 +270,5 @@ def _count(
     frames = max((end * by + add) // below, places[-1] + 1)
     total = sum(offs)
     spread = sqrt(count * sum(map(mul, offs, offs)) - total * total) / (count * below)
-    return _Counted(frames, frames - places[0] - shown, count - shown), spread
+    longer = sum(map(gt, map(sub, islice(places, 1, None), places), repeat(1)))
+    return _Counted(frames, frames - places[0] - shown, count - shown, longer), spread

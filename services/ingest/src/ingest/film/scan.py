@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,22 +18,29 @@ _MOST_PACKETS = 500_000
 _LEAST_CPU_SECONDS, _BYTES_A_CPU_SECOND = 2, 20_000_000
 _LINE = re.compile(r"(-?\d+|N/A),(-?\d+|N/A),(\d+|N/A),(\w*)")
 _TIME_BASE = re.compile(r"(\d+)/([1-9]\d*)")
+# Where packets may come without a time. ffmpeg fills it in by the order of pictures, which it knows
+# of these codecs; of H.264 it does not, and what it fills in is wrong.
+_LACK_TIMES = frozenset({"mpeg", "avi"})
+_ORDERED = frozenset({"mpeg1video", "mpeg2video", "mpeg4"})
+_FILLING = ("-fflags", "+genpts")
 # Sound that ends this much later is no rounding: the last picture stands still for it.
 _OUTLASTS_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Packets:
-    """All packets of a film's pictures, with times in units of ``base`` seconds."""
+    """All packets of a film's pictures, with times in units of ``base`` seconds; see Grid."""
 
     packets: list[Packet]
     base: Fraction
+    is_filled: bool = False
 
 
 async def packets_in(ffmpeg: Ffmpeg, source: Path, info: MediaInfo) -> Packets | None:
     """Return the packets of a film's pictures; None where they do not tell of a grid."""
     if info.video is None or info.video.changes_size:
         return None
+    is_filled = info.format_name in _LACK_TIMES and info.video.codec in _ORDERED
     packets: list[Packet] = []
     bases: list[Fraction] = []
 
@@ -49,13 +56,13 @@ async def packets_in(ffmpeg: Ffmpeg, source: Path, info: MediaInfo) -> Packets |
 
     is_all = await ffmpeg.read_lines(
         source,
-        ("-select_streams", str(info.video.index),
+        (*(_FILLING if is_filled else ()), "-select_streams", str(info.video.index),
          "-show_entries", "packet=pts,dts,duration,flags:stream=time_base"),
         take,
         cpu_seconds=_cpu_seconds(source),
         most_lines=_MOST_PACKETS,
     )  # fmt: skip
-    return Packets(packets, bases[0]) if is_all and bases and bases[0] else None
+    return Packets(packets, bases[0], is_filled) if is_all and bases and bases[0] else None
 
 
 def grid_of(
@@ -67,7 +74,8 @@ def grid_of(
     It lasts as long as picture and sound, and *most_seconds* and a little more at most.
     """
     try:
-        grid = fit(found.packets, found.base, lead=_lead(found.packets, found.base, info))
+        lead = _lead(found.packets, found.base, info)
+        grid = replace(fit(found.packets, found.base, lead=lead), is_filled=found.is_filled)
     except ValueError:
         return None
     end = _sound_ends(info, sound)

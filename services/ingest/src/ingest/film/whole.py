@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ffmpeg
-from ingest.film.chunk import TELLS_SSIM, encoding
+from ingest.film.chunk import TELLS_SSIM, encoding, reading
 from ingest.film.film import Film
 from ingest.film.sound import Sound
 from ingest.film.soundtrack import ENCODING, from_its_start
@@ -36,7 +36,7 @@ def whole_command(
     They end after *max_seconds*, whatever the source claims to last. *louder* are the filters that
     make the sound as loud as others.
     """
-    media = ffmpeg.input(f"file:{source}", **input_options)
+    media = ffmpeg.input(f"file:{source}", **reading(film.grid, input_options))
     rate = film.grid.rate
     later = Filter("setpts", {"expr": f"PTS-{film.shift:.6f}/TB"})
     pictures = apply(media[str(film.track)], [later, *film.filters])

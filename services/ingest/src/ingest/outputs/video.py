@@ -337,4 +337,5 @@ def without_sound(film: Film) -> Film:
 
 def in_one_piece(film: Film) -> Film:
     """Return *film* as it is made without a grid, in H.264 alone."""
-    return replace(film, grid=Grid(film.grid.rate, 0, Fraction(0), 0), further=())
+    no_grid = Grid(film.grid.rate, 0, Fraction(0), 0, is_filled=film.grid.is_filled)
+    return replace(film, grid=no_grid, further=())
