@@ -18,10 +18,11 @@ from media_contracts.profiles import DEFAULT
 from media_contracts.warnings import WarningCode
 from media_records import reruns, tasks
 from media_records.actions import delete
-from media_records.files import add_originals, all_files_of, forget_replaced, is_garbage
+from media_records.files import add_originals, all_files_of, is_garbage
 from media_records.lifecycle import lock_asset, warnings_of
 from media_records.profiles import publish
 from media_records.reruns import Target
+from media_records.sweeping import forget_replaced
 from media_records.tasks import LostLeaseError, NewTask, Pool, Turns
 from media_records.work import Work
 from media_runtime.database.outbox import Outbox
@@ -130,6 +131,17 @@ def told(admin):
     return since
 
 
+@pytest.fixture
+def ended_long_ago(admin):
+    async def one(asset_id: UUID) -> None:
+        await admin.execute(
+            "UPDATE reruns SET ended_at = ended_at - interval '2 hours' WHERE asset_id = $1",
+            asset_id,
+        )
+
+    return one
+
+
 def video(asset, name="video"):
     key = output_key(asset.company_id, asset.id, asset.attempt, f"{name}.mp4", fence=1)
     return MediaFile(
@@ -147,7 +159,7 @@ def in_storage(key: str) -> StoredObject:
 
 
 async def test_an_asset_is_served_as_it_is_until_all_of_its_new_attempt_is_there(
-    ready, begin, claim, finish, told, work
+    ready, begin, claim, finish, told, work, ended_long_ago
 ):
     company = uuid4()
     asset_id = await ready(company)
@@ -188,6 +200,10 @@ async def test_an_asset_is_served_as_it_is_until_all_of_its_new_attempt_is_there
     # Whoever has begun to watch has a link for an hour: what is old is kept, and counted, so long.
     assert after.sweep_at > datetime.now(UTC) + timedelta(hours=1)
     assert len(await all_files_of(work.database, asset_id)) == 4
+    # A poster that is chosen meanwhile has the asset swept sooner, of what that left.
+    await forget_replaced(work.database, after)
+    assert len(await all_files_of(work.database, asset_id)) == 4
+    await ended_long_ago(asset_id)
     await forget_replaced(work.database, after)
     files = await all_files_of(work.database, asset_id)
     assert is_garbage(after, files, in_storage(served["video"].key))

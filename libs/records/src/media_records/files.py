@@ -260,11 +260,6 @@ async def forget_attempt(tx: Tx, asset_id: UUID, attempt: int) -> None:
     await tx.execute(_FORGET_ATTEMPTS, asset_id, attempt, attempt)
 
 
-async def forget_replaced(reader: Reader, asset: Asset) -> None:
-    """Forget what attempts before the asset's own have made, which nobody is served any more."""
-    await reader.fetch(_FORGET_ATTEMPTS, asset.id, 1, asset.attempt - 1)
-
-
 async def forget_stream(tx: Tx, asset_id: UUID, attempt: int, stream: str) -> None:
     """Forget the segments of one stream of an asset's attempt."""
     await tx.execute("SELECT forget_stream($1, $2, $3)", asset_id, attempt, stream)

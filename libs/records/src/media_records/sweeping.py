@@ -12,6 +12,7 @@ from uuid import UUID
 
 from media_contracts import FileKind
 from media_records.files import forget
+from media_records.lifecycle import REPLACED_IS_KEPT
 from media_records.tables import Asset
 from media_records.work import Reader
 from media_runtime.database.postgres import Database
@@ -44,6 +45,13 @@ _GRANTS_SWEPT = "UPDATE media_assets SET grant_swept = true WHERE id = ANY($1::u
 _MAY_GO = """
     SELECT 1 FROM media_assets WHERE id = $1 AND status = 'failed' AND attempt = $2
         AND ($3 OR updated_at <= now() - make_interval(days => $4)) FOR UPDATE
+"""
+# A sweep may be due for another reason, while links to what a rerun has replaced still last.
+_FORGET_REPLACED = """
+    SELECT forget_attempts($1, 1, $2) WHERE NOT EXISTS (
+        SELECT 1 FROM reruns
+        WHERE asset_id = $1 AND state = 'done' AND ended_at > now() - $3::interval
+    )
 """
 _FORGET = """
     WITH gone AS (
@@ -92,7 +100,7 @@ _COUNT_ROWS = f"""
     FROM event_tickets WHERE {_TICKET_LAPSED}
 """  # noqa: S608 - our own words
 # No lease, and no request of its worker's, lasts for longer.
-_SETTLED_SECONDS = 3700.0
+_SETTLED_SECONDS = REPLACED_IS_KEPT.total_seconds()
 
 
 async def assets_due(
@@ -114,6 +122,11 @@ async def swept(
     """
     next_one = _SETTLED_SECONDS, quarantine_days, late_seconds
     await reader.fetch(_SWEPT, asset.id, asset.sweep_at, *next_one)
+
+
+async def forget_replaced(reader: Reader, asset: Asset) -> None:
+    """Forget what attempts before the asset's own have made, once nobody is served it any more."""
+    await reader.fetch(_FORGET_REPLACED, asset.id, asset.attempt - 1, REPLACED_IS_KEPT)
 
 
 async def give_up_original(

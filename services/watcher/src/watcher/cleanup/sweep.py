@@ -23,7 +23,6 @@ from media_records import sweeping
 from media_records.files import (
     Files,
     all_files_of,
-    forget_replaced,
     is_garbage,
     move_original,
     original_of,
@@ -115,7 +114,7 @@ class Sweep:
 
     async def _sweep(self, asset: Asset) -> int:
         with asset_span("sweep", asset) as span:
-            await forget_replaced(self._database, asset)
+            await sweeping.forget_replaced(self._database, asset)
             files = await all_files_of(self._database, asset.id)
             rule = self._rule_of(asset, files)
             if original := original_of(files):
