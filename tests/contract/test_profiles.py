@@ -59,7 +59,7 @@ def test_what_is_stored_says_all_that_a_later_default_could_change():
     assert set(video) == {
         "name", "required", "priority", "type", "codecs", "maxLongSide", "maxShortSide", "crf",
         "preset", "shortSides", "loudness", "maxFrameRate", "text", "watermark",
-        "ssim",
+        "ssim", "vmaf",
     }  # fmt: skip
     assert (card["kind"], card["fit"], card["sources"]) == (
         "picture", "inside", ["audio", "image", "video"],

@@ -157,10 +157,10 @@ async def test_a_watermark_is_an_image_of_the_company_and_has_to_be_there(
     assert asset_id in failed["error"]["message"]
 
 
-async def test_a_profile_says_how_good_a_film_looks_and_not_by_which_crf(
+async def test_a_profile_says_how_good_a_film_is_to_look_and_hears_how_good_it_looks(
     company: Company, publish, tmp_path
 ):
-    publish(company, "good", {"type": "video", "name": "video", "ssim": 0.99})
+    publish(company, "good", {"type": "video", "name": "video", "ssim": 0.99, "vmaf": True})
     film = make_video(tmp_path / "film.mp4", size="320x240", seconds=4)
     asset = await company.ready(await uploaded(company, film, "video/mp4", profile="good"))
     (event,) = await events_on(MEDIA_PROCESSED, [asset["assetId"]])
@@ -168,3 +168,8 @@ async def test_a_profile_says_how_good_a_film_looks_and_not_by_which_crf(
     crfs = {words[words.index("-crf") + 1] for words in made if "-crf" in words}
     assert len(crfs) == 1
     assert crfs != {"23"}
+    sizes = [one for one in event.data.streams[0].tracks if one.width]
+    assert all(one.vmaf > 60 for one in sizes)
+    assert [one["vmaf"] for one in asset["streams"][0]["tracks"] if one["width"]] == [
+        one.vmaf for one in sizes
+    ]

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import uuid4
 
+from ingest.film.vmaf import measurer
 from ingest.outputs.source import Done
 from ingest.run import all_doers
 from ingest.settings import IngestSettings
@@ -21,7 +22,8 @@ from media_contracts import ObjectRef
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
-from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
+from media_runtime.media.sandbox import Sandbox
 from media_runtime.storage.store import Uploaded
 
 
@@ -76,7 +78,8 @@ class Making:
         self._results: list[tuple[str, Mapping[str, Any]]] = []
         self._doers = all_doers(
             settings, cast("Any", self.store), cast("Any", None), ffmpeg,
-            cast("Any", _NoProducer()), self._told, profiles=cast("Any", None),
+            cast("Any", _NoProducer()), self._told,
+            measurer=measurer(Sandbox("bubblewrap"), InputLimits()), profiles=cast("Any", None),
         )  # fmt: skip
 
     async def all(self, plan: Sequence[NewTask], source: Path, asset: Asset) -> Made:

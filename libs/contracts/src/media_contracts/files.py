@@ -52,6 +52,8 @@ class Track(Data):
     Its name says a codec that is not H.264: ``720-av1``.
     ``codec`` is as RFC 6381 writes it, sizes are in pixels and bytes, ``bits_per_second`` is the
     mean. ``ssim`` is how near its luma is to what was encoded, 1 of equal pictures: their mean.
+    ``vmaf`` is how good it looks beside the source in the largest size, 100 of no difference: the
+    mean of samples, where the profile asks for it.
     """
 
     name: str = Field(min_length=1, examples=["720"])
@@ -62,6 +64,7 @@ class Track(Data):
     width: int | None = Field(default=None, gt=0)
     height: int | None = Field(default=None, gt=0)
     ssim: float | None = Field(default=None, ge=0, le=1, examples=[0.981])
+    vmaf: float | None = Field(default=None, ge=0, le=100, examples=[93.4])
 
 
 class Stream(Data):

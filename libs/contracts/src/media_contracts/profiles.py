@@ -87,7 +87,8 @@ class VideoOutput(Output):
     which H.264, which all players know, is the first. ``crf`` is libx264's quality: 0 is lossless,
     51 the worst; other codecs have what looks alike. With ``ssim`` each film gets a CRF of its own,
     from 16 to 36, that leaves about so much of its luma in the largest size, 1 of all: two films by
-    one CRF do not look alike. What cannot be tried has ``crf``. A source of more than
+    one CRF do not look alike. What cannot be tried has ``crf``. With ``vmaf``, how good each size
+    looks is measured, and told. A source of more than
     ``max_frame_rate`` pictures a second has each second one, third one, and so on. ``loudness`` is
     that of the whole, in LUFS; null leaves the sound as loud as it is. With ``text``, subtitles of
     the source that are text become WebVTT, which the stream offers. A ``watermark`` is on its
@@ -104,6 +105,7 @@ class VideoOutput(Output):
     max_frame_rate: int = Field(default=MAX_FRAME_RATE, ge=10, le=MAX_FRAME_RATE)
     crf: int = Field(default=23, ge=0, le=51)
     ssim: float | None = Field(default=None, ge=0.8, lt=1)
+    vmaf: bool = False
     preset: Preset = "veryfast"
     loudness: float | None = Field(default=-16, ge=-40, le=-5)
     text: bool = True

@@ -94,8 +94,12 @@ _TRACKS = """
         min(layout::json->>'codecs') AS codec,
         round((sum((layout::json->>'ssim')::float * duration_seconds)
             / nullif(sum(duration_seconds) FILTER (WHERE layout::json->>'ssim' IS NOT NULL), 0)
-        )::numeric, 4)::float AS ssim
-    FROM asset_files WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment' AND track <> 'tiles'
+        )::numeric, 4)::float AS ssim,
+        (SELECT (t.result::json->'vmaf'->>f.track)::float FROM tasks t
+            WHERE t.asset_id = $1 AND t.attempt = $2 AND t.name = f.stream || '-quality'
+        ) AS vmaf
+    FROM asset_files f
+    WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment' AND track <> 'tiles'
     GROUP BY stream, track ORDER BY stream, min(height), track
 """
 _FORGET_ATTEMPTS = "SELECT forget_attempts($1, $2, $3)"

@@ -9,6 +9,7 @@ from faststream.asgi import AsgiFastStream
 from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
 from ingest.film.codecs import ENCODERS
+from ingest.film.vmaf import measurer
 from ingest.intake import MOST, TURNS, Intake
 from ingest.outputs.transcode import SERVICE
 from ingest.run import RunTask, all_doers, results_in
@@ -33,7 +34,8 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
     """Return the app; it connects when it starts and gives its tasks back when it stops."""
     producer = Producer(settings, name=SERVICE)
     sandbox = Sandbox(settings.sandbox)
-    ffmpeg = Ffmpeg(sandbox, InputLimits.of(settings))
+    limits = InputLimits.of(settings)
+    ffmpeg = Ffmpeg(sandbox, limits)
     broker = make_broker(settings, producer, name=SERVICE)
     readiness: dict[str, Check] = {"kafka": consuming(broker, producer)}
 
@@ -55,7 +57,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             readiness["postgres"] = work.database.ping
             doers = all_doers(
                 settings, store, pool, ffmpeg, producer, results_in(work.database),
-                profiles=work.database,
+                measurer=measurer(sandbox, limits), profiles=work.database,
             )  # fmt: skip
             run = RunTask(work, sources, doers, settings.scratch_dir)
             on_batches(

@@ -14,6 +14,7 @@ from ingest.outputs import audio, video
 from ingest.outputs.audio import MakeAudio
 from ingest.outputs.package import Package, Results
 from ingest.outputs.preview import MakePreview
+from ingest.outputs.quality import MeasureQuality
 from ingest.outputs.source import Doer
 from ingest.outputs.stream import MakeChunk, MakeSound, MakeWhole, Pieces
 from ingest.outputs.text import MakeText
@@ -41,9 +42,14 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
     producer: Producer,
     results: Results,
     *,
+    measurer: Ffmpeg,
     profiles: Reader,
 ) -> Mapping[str, Doer]:
-    """Return what does tasks of each kind; *results* tells what done tasks of an attempt said."""
+    """
+    Return what does tasks of each kind; *results* tells what done tasks of an attempt said.
+
+    The *measurer* is an ffmpeg that has libvmaf.
+    """
     transcoder, pieces = Transcoder(settings, ffmpeg, producer), Pieces(store)
     return {
         inspect.KIND: inspect.Inspect(settings, pool, ffmpeg, profiles),
@@ -53,6 +59,7 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
         video.WHOLE: MakeWhole(settings, pieces, transcoder),
         video.PACKAGE: Package(settings, store, ffmpeg, results),
         video.PREVIEW: MakePreview(settings, store, ffmpeg),
+        video.QUALITY: MeasureQuality(settings, store, ffmpeg, measurer, pieces, results),
         audio.KIND: MakeAudio(settings, store, ffmpeg, transcoder, pieces),
     }
 

@@ -194,7 +194,8 @@ class TrackView(_View):
     """
     One size of a stream's pictures in one codec, or its sound, which has no width and height.
 
-    ``codec`` is as RFC 6381 writes it, ``ssim`` is how near its pictures are to what was encoded.
+    ``codec`` is as RFC 6381 writes it, ``ssim`` is how near its pictures are to what was encoded,
+    ``vmaf`` how good they look beside the source, where the profile asks for it.
     """
 
     name: str = Field(examples=["720"])
@@ -205,6 +206,7 @@ class TrackView(_View):
     width: int | None = None
     height: int | None = None
     ssim: float | None = Field(default=None, examples=[0.981])
+    vmaf: float | None = Field(default=None, examples=[93.4])
 
 
 class StreamView(_View):

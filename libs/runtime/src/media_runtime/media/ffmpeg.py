@@ -133,13 +133,22 @@ class Ffmpeg:
     """
     Runs ffmpeg and ffprobe in a sandbox.
 
-    ``input_options`` belong to every input of a command that it runs.
+    ``input_options`` belong to every input of a command that it runs. The system's ffmpeg tells
+    its own version; another *program* is told with *version*.
     """
 
-    def __init__(self, sandbox: Sandbox, limits: InputLimits | None = None) -> None:
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        limits: InputLimits | None = None,
+        *,
+        program: str = "ffmpeg",
+        version: str | None = None,
+    ) -> None:
         self._sandbox = sandbox
         self._limits = limits or InputLimits()
-        self._version: str | None = None
+        self._program = program
+        self._version = version
         self.input_options = input_options(self._limits)
 
     async def run(
@@ -175,7 +184,7 @@ class Ffmpeg:
             file_bytes=max_bytes,
         )
         command = self._sandbox.command(
-            _find("ffmpeg"), (*_RUN_OPTIONS, *arguments),
+            _find(self._program), (*_RUN_OPTIONS, *arguments),
             reads=reads, writes=writes, limits=limits, before=meter.COUNTING,
         )  # fmt: skip
         if niceness:
@@ -219,7 +228,9 @@ class Ffmpeg:
     async def require_encoders(self, wanted: Collection[str]) -> None:
         """Raise FfmpegInterruptedError where this machine's ffmpeg lacks one of these encoders."""
         limits = Limits(cpu_seconds=_ENCODERS_CPU_SECONDS, file_bytes=0)
-        command = self._sandbox.command(_find("ffmpeg"), ("-v", "info", "-encoders"), limits=limits)
+        command = self._sandbox.command(
+            _find(self._program), ("-v", "info", "-encoders"), limits=limits
+        )
         async with _started(command) as running:
             said = (await running.output.read()).decode(errors="replace")
             _, banner = await running.ended()

@@ -61,16 +61,7 @@ def chunk_command(
 ) -> list[str]:
     """Return ffmpeg's arguments that write ``<track>.mp4`` of each size, and ``seam``."""
     chunk, ladder = plan.chunk, plan.ladder
-    options: dict[str, object] = {**reading(plan.grid, input_options), "copyts": None, "threads": 1}
-    if chunk.seek is not None:
-        options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
-    pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]
-    # Some filters, such as what makes whole pictures of fields, count time in halves of frames.
-    on_clock = Filter("settb", {"expr": str(1 / plan.grid.rate)})
-    beside = _BESIDE if any(one.name in _LOOK_BESIDE for one in plan.filters) else 0
-    begun = [*_on_grid(plan.grid, chunk, beside), *plan.filters, on_clock]
-    whole = apply(pictures, [*begun, *([_frames_of(plan.grid, chunk)] if beside else [])])
-    whole = marked(whole, plan.mark, folder, plan.grid.rate, input_options)
+    whole = pictures_of(source, folder, plan, input_options)
     streams = whole.filter_multi_output("split", len(ladder) + 1)
     outputs = [
         streams[number]
@@ -84,6 +75,23 @@ def chunk_command(
     outputs.append(seam.output(f"file:{folder / 'seam'}", f="framemd5", fps_mode="passthrough"))
     arguments: list[str] = ffmpeg.merge_outputs(*outputs).get_args()
     return ["-filter_complex_threads", "1", *arguments, *TELLS_SSIM]
+
+
+def pictures_of(
+    source: Path, folder: Path, plan: ChunkPlan, input_options: Mapping[str, object]
+) -> ffmpeg.Stream:
+    """Return a chunk's frames as they are encoded in the largest size, and the one after them."""
+    chunk = plan.chunk
+    options: dict[str, object] = {**reading(plan.grid, input_options), "copyts": None, "threads": 1}
+    if chunk.seek is not None:
+        options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
+    pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]
+    # Some filters, such as what makes whole pictures of fields, count time in halves of frames.
+    on_clock = Filter("settb", {"expr": str(1 / plan.grid.rate)})
+    beside = _BESIDE if any(one.name in _LOOK_BESIDE for one in plan.filters) else 0
+    begun = [*_on_grid(plan.grid, chunk, beside), *plan.filters, on_clock]
+    whole = apply(pictures, [*begun, *([_frames_of(plan.grid, chunk)] if beside else [])])
+    return marked(whole, plan.mark, folder, plan.grid.rate, input_options)
 
 
 def reading(grid: Grid, input_options: Mapping[str, object]) -> dict[str, object]:

@@ -16,8 +16,9 @@ from ingest.film.chunk import film_filters
 from ingest.film.codecs import H264
 from ingest.film.film import Film, chunk_params
 from ingest.film.grid import Grid, every
-from ingest.film.ladder import Chunk, Rung, cut, further_rungs, rungs
+from ingest.film.ladder import Chunk, Rung, cut, further_rungs, gop_frames, rungs
 from ingest.film.preview import clips_of, size_of
+from ingest.film.quality import samples
 from ingest.film.soundtrack import EARLY_PACKETS, packets_of
 from ingest.film.text import readable, text_params
 from ingest.film.watermark import Mark, placed
@@ -27,15 +28,17 @@ from media_contracts.warnings import WarningCode
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.media.info import VideoStream
 
-CHUNK, SOUND, TEXT, WHOLE, PACKAGE, PREVIEW = (
-    "chunk", "sound", "text", "whole", "package", "preview",
+CHUNK, SOUND, TEXT, WHOLE, PACKAGE, PREVIEW, QUALITY = (
+    "chunk", "sound", "text", "whole", "package", "preview", "quality",
 )  # fmt: skip
 # Of the tasks of one output: the last one, which is short, and then what can be watched soon.
-_STEPS = {PACKAGE: -9, "early": -8, TEXT: -6, SOUND: -5, CHUNK: 0, WHOLE: 0}
+_STEPS = {PACKAGE: -9, "early": -8, TEXT: -6, SOUND: -5, CHUNK: 0, WHOLE: 0, QUALITY: 1}
 _PRIORITIES = 10
 # With a chunk that takes longer, its smallest size is made apart from it, and before.
 _LONG_SECONDS = 1.5
 _SOUND_COST, _PACKAGE_COST, _PREVIEW_COST = 0.015, 0.2, 1.5
+# Of a frame in all sizes: decoded once, and shown and compared as large as the largest.
+_QUALITY_TIMES = 3
 # All of the file is read.
 _LEAST_TEXT_COST, _TEXT_COST = 0.1, 0.001
 _UNKNOWN_FRAME_RATE = Fraction(30)
@@ -244,7 +247,28 @@ class _Planner:
             output.name, self._params, tuple(one.name for one in made),
             required=output.required, priority=self._priority,
         )  # fmt: skip
-        return [*made, package]
+        return [*made, package, *self._quality(chunks, made)]
+
+    def _quality(self, chunks: Sequence[Chunk], made: Sequence[NewTask]) -> Iterator[NewTask]:
+        """
+        Yield what measures samples of all sizes, where that is wanted.
+
+        It never fails, and all hear of what it found when they hear of the film.
+        """
+        film, output = self.film, self._output
+        if not output.vmaf:
+            return
+        sampled = samples(chunks, gop_frames(film.grid.rate))
+        numbers = {one.number for one in sampled}
+        needed = [one for one in made if one.kind == CHUNK and one.params["chunk"][0] in numbers]
+        frames = sum(one.frames for one in sampled)
+        yield NewTask(
+            f"{output.name}-quality", QUALITY, Pool.ENCODE,
+            {**self._params, "samples": [chunk_params(one) for one in sampled]},
+            tuple(one.name for one in needed),
+            required=output.required, priority=self._priority + _STEPS[QUALITY],
+            cost_seconds=_QUALITY_TIMES * film.cost(frames, film.rungs),
+        )  # fmt: skip
 
     def _beginning(self, first: Chunk) -> Sequence[NewTask]:
         """Return what makes the first chunk: its smallest size before the others, if that helps."""
