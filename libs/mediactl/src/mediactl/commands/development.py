@@ -52,7 +52,8 @@ _QUICK = {
     "PROMETHEUS_ALERT_SECONDS": "5",
 }
 
-_WITHOUT_SERVERS = ("tests/unit", "tests/contract", "tests/exactness")
+# Without servers, or with some of their own.
+_BESIDE = ("tests/unit", "tests/contract", "tests/exactness", "tests/chaos/test_scenarios.py")
 _OF_CONTAINERS = ("tests/e2e/test_main_job.py", "tests/containers")
 
 # A benchmark is one company that asks for as much as there is, beside services as they come.
@@ -90,7 +91,7 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
 
 def _test_all(home: Home) -> int:
     """
-    Run everything, what needs no server beside what shares a stack.
+    Run everything, what shares a stack beside what does not.
 
     Tests on a stack wait more than they compute. Those that compare times come last, alone.
     """
@@ -106,7 +107,7 @@ def _test_all(home: Home) -> int:
                 environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
                 lanes = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
             environment = {**environments[0], "TEST_STACKS": json.dumps(environments)}
-            others = [f"--ignore={folder}" for folder in _WITHOUT_SERVERS]
+            others = [f"--ignore={place}" for place in _BESIDE]
             code = foreground.run(_pytest(*others, *lanes, "-m", "not alone"), environment)
             failed = beside.result()
             if code in {0, 1}:  # green or red, and not ended
@@ -120,9 +121,9 @@ def _test_all(home: Home) -> int:
 
 
 def _run_beside(foreground: Foreground, environment: Mapping[str, str]) -> list[str]:
-    """Run the checks, then the tests that need no server, and return what failed."""
+    """Run the checks, then the tests that share no stack, and return what failed."""
     commands = {" ".join(check): [_tool(check[0]), *check[1:]] for check in _CHECKS}
-    commands[f"pytest {' '.join(_WITHOUT_SERVERS)}"] = _pytest(*_WITHOUT_SERVERS)
+    commands[f"pytest {' '.join(_BESIDE)}"] = _pytest(*_BESIDE)
     return [
         name
         for name, command in commands.items()
