@@ -434,3 +434,30 @@ async def test_two_attempts_of_one_company_that_fail_at_once_wait_for_neither(
         assert [outcome.asset.status for outcome in outcomes] == ["failed", "failed"]
         for asset in assets:
             assert set((await states(asset)).values()) == {"failed", "cancelled"}
+
+
+@pytest.mark.parametrize("how", ["claims", "locks"])
+async def test_who_passed_over_the_tasks_of_a_locked_asset_looks_again_once_it_is_free(
+    attempt, claim, work, how
+):
+    asset_id = await attempt(
+        NewTask("first", "chunk", Pool.ENCODE), NewTask("second", "chunk", Pool.ENCODE)
+    )
+    wakeup = work.wakeup([Pool.ENCODE])
+    before_the_look = wakeup.count
+    async with work.begin() as holder:
+        if how == "locks":
+            await lock_asset(holder, asset_id)
+        else:
+            turns = Turns((Pool.ENCODE,), 10)
+            assert await tasks.claim(holder, turns, owner="other", lease_seconds=30)
+        assert await claim(Pool.ENCODE) is None
+    # A poll would take as long as this test may.
+    await asyncio.wait_for(wakeup.wait(3600, since=before_the_look), 10)
+    assert await claim(Pool.ENCODE)
+
+
+async def test_a_look_that_found_nothing_wakes_nobody(claim, work):
+    wakeup = work.wakeup([Pool.ENCODE])
+    assert await claim(Pool.ENCODE) is None
+    assert wakeup.count == 0

@@ -283,6 +283,7 @@ async def lock_asset(tx: Tx, asset_id: UUID) -> Asset | None:
 
 async def lock_assets(tx: Tx, asset_ids: Collection[UUID]) -> dict[UUID, Asset]:
     """Return those of the assets that there are, locked as by lock_asset()."""
+    tx.hides = True
     # In one order, so that two who lock the same ones do not wait for one another.
     return {row["id"]: Asset.of(row) for row in await tx.fetch(_FIND_AND_LOCK, list(asset_ids))}
 

@@ -366,6 +366,7 @@ async def claim(
         )
         if row is None:
             return None
+        tx.hides = True
         if row["id"] is not None:
             if row["expired"]:
                 LEASES_EXPIRED.inc()

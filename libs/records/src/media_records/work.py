@@ -41,6 +41,8 @@ class Tx:
         self.sends = False
         self.queues = set[str]()
         """The pools whose workers may find something to do after the commit."""
+        self.hides = False
+        """Whether it has locked an asset: who looks for a task passes over those of that one."""
 
     @property
     def service(self) -> str:
@@ -89,17 +91,25 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self.count = 0
+        """How often it was set, for wait()."""
 
     def set(self) -> None:
         """Let them go on."""
+        self.count += 1
         self._event.set()
+        self._event = asyncio.Event()
 
-    async def wait(self, timeout_seconds: float) -> None:
-        """Return at the next set(), or after *timeout_seconds*."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_seconds):
-                await self._event.wait()
-        self._event.clear()
+    async def wait(self, timeout_seconds: float, *, since: int) -> None:
+        """
+        Return at the next set(), or after *timeout_seconds*.
+
+        At once where it was set *since* there was nothing to do: the count before one looked.
+        """
+        if self.count == since:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_seconds):
+                    await self._event.wait()
 
 
 class Work:
@@ -123,7 +133,10 @@ class Work:
                 yield cls(database, outbox)
 
     def wakeup(self, pools: Iterable[str]) -> Wakeup:
-        """Return what is told of each commit of this process that queues tasks of these pools."""
+        """
+        Return what is told of each commit of this process that queues tasks of these pools, or
+        that may have hidden some from who looked for them.
+        """
         wakeup = Wakeup()
         self._wakeups.append((frozenset(pools), wakeup))
         return wakeup
@@ -148,5 +161,5 @@ class Work:
         if tx.sends:
             self._outbox.wake()
         for pools, wakeup in self._wakeups:
-            if not pools.isdisjoint(tx.queues):
+            if tx.hides or not pools.isdisjoint(tx.queues):
                 wakeup.set()

@@ -53,8 +53,9 @@ class AskForPictures:
             yield
 
     async def _ask_or_wait(self) -> None:
+        seen = self._queued.count
         if not await self._ask_once():
-            await self._queued.wait(self._settings.task_poll_seconds)
+            await self._queued.wait(self._settings.task_poll_seconds, since=seen)
 
     async def _ask_once(self) -> bool:
         return await self._ask(self._turns) or await self._ask(self._later)

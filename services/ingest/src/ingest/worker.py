@@ -88,8 +88,9 @@ class Workers:
             yield
 
     async def _work_or_wait(self, turns: Turns) -> None:
+        seen = self._queued.count
         if not await self._work_once(turns):
-            await self._queued.wait(self._settings.task_poll_seconds)
+            await self._queued.wait(self._settings.task_poll_seconds, since=seen)
 
     async def _work_once(self, turns: Turns) -> bool:
         claimed = await self._claim(turns)

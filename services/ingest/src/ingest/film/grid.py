@@ -12,10 +12,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice, pairwise, repeat
-from math import sqrt
-from operator import gt, mul, ne, sub
-from statistics import median_low
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 # The rates of film, television and screens.
 _USUAL = (
@@ -34,6 +35,10 @@ _ON_GRID = 0.1
 _LONGEST_GAP_SECONDS = 10
 _LEAST_STEP = Fraction(1, 1000)
 _JITTER = 61 / 60
+_MOST_OF_64_BITS = 2**62
+
+Ticks: TypeAlias = NDArray[Any]
+"""Times, as whole numbers of 64 bits, or of any size where those do not hold them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +111,23 @@ def fit(packets: Sequence[Packet], time_base: Fraction, *, lead: Fraction = Frac
     Return the grid that shows a film's pictures best.
 
     *lead* is how many seconds of sound come before the first picture, which stands still then.
-    Raises ValueError for a film without pictures.
+    Raises ValueError for a film without pictures, and for times that are none of a film.
     """
     live = [one for one in packets if not one.is_left_out]
     faults = tuple(_faults(live, packets, time_base))
-    times = sorted(time for time in map(_time, live) if time is not None)
-    if not times:
+    timed = [(time, one) for one in live if (time := _time(one)) is not None]
+    if not timed:
         raise ValueError("no picture has a time")
+    times = np.sort(np.array([time for time, _ in timed]))
+    first, span = int(times[0]), int(times[-1]) - int(times[0])
+    if span > _MOST_OF_64_BITS:
+        raise ValueError("no film is so long")
     step = Fraction(_usual_step(times)) * time_base
-    last = max(live, key=lambda one: _time(one) or 0)
-    end = times[-1] - times[0] + (last.lasts or round(step / time_base))
-    rate, phase, counted = _best(times, end, time_base, step)
+    _, last = max(timed, key=itemgetter(0))
+    end = span + (last.lasts or round(step / time_base))
+    rate, phase, counted = _best(times - first, end, time_base, step)
     before = int(lead * rate) if lead > Fraction(1, 10) else 0
-    origin = times[0] * time_base - phase - Fraction(before) / rate
+    origin = first * time_base - phase - Fraction(before) / rate
     return Grid(
         rate=rate,
         frames=counted.frames + before,
@@ -151,29 +160,28 @@ def _faults(
 ) -> Iterator[str]:
     if any(one.shown is None for one in live):
         yield "a picture has no time"
-    decoded = [one.decoded for one in packets if one.decoded is not None]
-    if any(after <= before for before, after in pairwise(decoded)):
+    decoded = np.diff(np.array([one.decoded for one in packets if one.decoded is not None]))
+    if (decoded <= 0).any():
         yield "the order of decoding goes back"
-    shown = sorted(one.shown for one in live if one.shown is not None)
-    if any(before == after for before, after in pairwise(shown)):
+    shown = np.diff(np.sort(np.array([one.shown for one in live if one.shown is not None])))
+    if (shown == 0).any():
         yield "two pictures have one time"
-    longest = max((after - before for before, after in pairwise(shown)), default=0)
-    if longest * time_base > _LONGEST_GAP_SECONDS:
+    if shown.size and int(shown.max()) * time_base > _LONGEST_GAP_SECONDS:
         yield "a gap is too long"
 
 
-def _usual_step(times: Sequence[int]) -> int:
-    return median_low(
-        [after - before for before, after in pairwise(times) if after > before] or [1]
-    )
+def _usual_step(times: Ticks) -> int:
+    """Return the median of steps, of two the lower one."""
+    steps = np.diff(times)
+    steps = np.sort(steps[steps > 0])
+    return int(steps[(steps.size - 1) // 2]) if steps.size else 1
 
 
 def _best(
-    times: Sequence[int], end: int, time_base: Fraction, step: Fraction
+    ticks: Ticks, end: int, time_base: Fraction, step: Fraction
 ) -> tuple[Fraction, Fraction, _Counted]:
     """Return the rate, by how much it is shifted, and what becomes of the pictures."""
-    ticks = [time - times[0] for time in times]
-    usual, others = _candidates(times, time_base, step)
+    usual, others = _candidates(ticks, time_base, step)
     tried = list[_Try]()
     for rate in usual or others:
         tried += _tries(ticks, end, time_base, rate, _PHASES[:1])
@@ -218,7 +226,7 @@ _PERFECT = (0.0, 0, 0.0, Fraction(0))
 
 
 def _tries(
-    ticks: Sequence[int], end: int, time_base: Fraction, rate: Fraction, phases: Sequence[int]
+    ticks: Ticks, end: int, time_base: Fraction, rate: Fraction, phases: Sequence[int]
 ) -> Iterator[_Try]:
     for eighths in phases:
         phase = Fraction(eighths, 8) / rate
@@ -227,11 +235,11 @@ def _tries(
 
 
 def _candidates(
-    times: Sequence[int], time_base: Fraction, step: Fraction
+    ticks: Ticks, time_base: Fraction, step: Fraction
 ) -> tuple[list[Fraction], list[Fraction]]:
     """Return the usual rates that this may be, and its very own."""
-    span = (times[-1] - times[0]) * time_base
-    average = Fraction(len(times) - 1) / span if span else Fraction(25)
+    span = int(ticks[-1]) * time_base
+    average = Fraction(len(ticks) - 1) / span if span else Fraction(25)
     step = max(step, _LEAST_STEP)
     usual = [
         rate
@@ -246,9 +254,7 @@ def _candidates(
     return usual, [*whole, *(rate.limit_denominator(1001) for rate in others)]
 
 
-def _count(
-    ticks: Sequence[int], end: int, scale: Fraction, phase: Fraction
-) -> tuple[_Counted, float]:
+def _count(ticks: Ticks, end: int, scale: Fraction, phase: Fraction) -> tuple[_Counted, float]:
     """
     Return what ``fps`` makes of pictures at *ticks*, and how far they are from the grid.
 
@@ -258,17 +264,16 @@ def _count(
     below = 2 * scale.denominator * phase.denominator
     by = 2 * scale.numerator * phase.denominator
     add = 2 * phase.numerator * scale.denominator + below // 2
-    # Each step is one pass through all of them, since films have hundreds of thousands.
-    wholes = [tick * by + add for tick in ticks]
-    for number, whole in enumerate(wholes):
-        if whole >= below // 2:
-            break
-        wholes[number] = below // 2
-    places = [whole // below for whole in wholes]
-    offs = [whole % below for whole in wholes]
-    count, shown = len(ticks), 1 + sum(map(ne, places, islice(places, 1, None)))
-    frames = max((end * by + add) // below, places[-1] + 1)
-    total = sum(offs)
-    spread = sqrt(count * sum(map(mul, offs, offs)) - total * total) / (count * below)
-    longer = sum(map(gt, map(sub, islice(places, 1, None), places), repeat(1)))
-    return _Counted(frames, frames - places[0] - shown, count - shown, longer), spread
+    if int(ticks[-1]) * by + abs(add) > _MOST_OF_64_BITS:
+        ticks = ticks.astype(object)
+    wholes = np.maximum(ticks * by + add, below // 2)
+    places = wholes // below
+    steps = np.diff(places)
+    shown = 1 + int(np.count_nonzero(steps))
+    frames = max((end * by + add) // below, int(places[-1]) + 1)
+    spread = float(np.std((wholes - places * below).astype(float) / below))
+    counted = _Counted(
+        frames, frames - int(places[0]) - shown, len(ticks) - shown,
+        int(np.count_nonzero(steps > 1)),
+    )  # fmt: skip
+    return counted, spread

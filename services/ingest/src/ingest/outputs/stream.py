@@ -118,10 +118,10 @@ class MakeChunk:
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
         """Make and store the chunk; what does not fit leads to the film in one piece."""
-        job = Job(asset, Film.of(task.params["film"]), source, folder)
+        is_early = task.params["is_early"]
+        job = Job(asset, Film.of(task.params["film"]), source, folder, is_urgent=is_early)
         chunk = chunk_of(task.params["chunk"])
         ladder = job.film.rungs[slice(*task.params["rungs"])]
-        is_early = task.params["is_early"]
         await self._pieces.fetch_mark(job)
         encoding = self._encode(job, chunk, ladder)
         sounding = self._early_sound(job, is_wanted=is_early)

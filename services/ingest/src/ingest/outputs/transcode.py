@@ -36,12 +36,17 @@ _STALL_SECONDS = 60
 
 @dataclass(frozen=True)
 class Job:
-    """A film of an asset's upload at *source*, of which something is made in *folder*."""
+    """
+    A film of an asset's upload at *source*, of which something is made in *folder*.
+
+    What *is_urgent* leaves nothing to others: it has to be short.
+    """
 
     asset: Asset
     film: Film
     source: Path
     folder: Path
+    is_urgent: bool = False
 
 
 class Transcoder:
@@ -105,7 +110,7 @@ class Transcoder:
                 stall_seconds=_STALL_SECONDS * times,
                 # All sizes together take about twice what the largest does.
                 max_bytes=2 * most_output_bytes(asset.size),
-                niceness=settings.transcode_niceness,
+                niceness=0 if job.is_urgent else settings.transcode_niceness,
                 on_progress=report,
             )
         except FfmpegTimeoutError as error:
@@ -124,7 +129,7 @@ class Transcoder:
         measured = await measure(
             self._ffmpeg, job.source, film.sound, job.folder,
             max_seconds=film.duration_seconds or self._settings.upload_max_seconds,
-            niceness=self._settings.transcode_niceness,
+            niceness=0 if job.is_urgent else self._settings.transcode_niceness,
         )  # fmt: skip
         return correction(measured, film.loudness)
 
