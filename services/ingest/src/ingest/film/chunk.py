@@ -67,6 +67,7 @@ def chunk_command(
         streams[number]
         .filter("trim", end_pts=chunk.first + chunk.frames)
         .filter("scale", rung.size.width, rung.size.height, flags="bicubic")
+        .filter("setsar", 1)  # its width is rounded, which no player has to know
         .output(f"file:{folder / f'{rung.track}.mp4'}", **_encoding(plan, rung))
         for number, rung in enumerate(ladder)
     ]

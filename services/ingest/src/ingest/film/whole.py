@@ -52,6 +52,7 @@ def whole_command(
     outputs = [
         streams[number]
         .filter("scale", rung.size.width, rung.size.height, flags="bicubic")
+        .filter("setsar", 1)
         .output(
             f"file:{folder / f'{rung.track}.mp4'}",
             **encoding(rung, rate, preset=film.preset, crf=film.crf), **clock, **until,
