@@ -114,12 +114,15 @@ function rungs() {
 }
 
 /** Play one size and no other, from now on. */
-function force(height) {
+async function force(height) {
   if (hls) {
     hls.currentLevel = hls.levels.findIndex((one) => one.height === height);
   } else {
     player.configure({ abr: { enabled: false } });
     player.selectVariantTrack(player.getVariantTracks().find((one) => one.height === height), true);
+    // A seek while it empties its buffer would never end.
+    await until(() => !video.buffered.length, 2);
+    await until(() => video.buffered.length && video.readyState > 2, 30);
   }
 }
 
@@ -155,7 +158,7 @@ async function toTheEnd(seconds) {
 function state() {
   const { droppedVideoFrames: dropped, totalVideoFrames: frames } = video.getVideoPlaybackQuality();
   const buffered = video.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0;
-  const isLive = hls ? Boolean(hls.latestLevelDetails?.live) : player.isLive();
+  const isLive = hls ? Boolean(hls.latestLevelDetails?.live) : player.isLive() || player.isInProgress();
   return {
     at: video.currentTime, duration: video.duration, buffered, ranges: video.buffered.length, isLive,
     frames, dropped, waits, fatal, soft, shown, beeps, ended: video.ended, height: video.videoHeight,
