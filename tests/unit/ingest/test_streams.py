@@ -193,6 +193,25 @@ async def test_pictures_without_times_that_their_order_tells_are_made_in_chunks(
     assert sum(frames_of(made, "72")) == 500
 
 
+@pytest.mark.parametrize("late", [0.7, 3.2])
+async def test_a_matroska_film_that_begins_late_is_as_long_as_it_is(tmp_path, late):
+    path = filmed(tmp_path / "film.mkv", "-output_ts_offset", str(late), seconds=8)
+    source = await source_of(path)
+    assert source.grid is not None
+    assert (source.grid.frames, source.grid.held) == (200, 0)
+    assert source.duration_seconds == pytest.approx(8, abs=0.05)
+
+
+async def test_sound_that_outlasts_the_picture_is_heard_to_its_end(tmp_path):
+    sound = tmp_path / "sound.wav"
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=8", str(sound))
+    film, path = filmed(tmp_path / "film.mkv", "-an", seconds=8), tmp_path / "late.mkv"
+    run_ffmpeg("-i", str(film), "-itsoffset", "1.5", "-i", str(sound), "-c:v", "copy", str(path))
+    source = await source_of(path)
+    assert source.grid is not None
+    assert source.grid.seconds == pytest.approx(9.5, abs=0.06)
+
+
 async def test_a_film_whose_clock_cannot_be_believed_is_made_in_one_piece(tmp_path):
     parts = []
     for number, late in enumerate((0, 40_000)):

@@ -151,9 +151,11 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
     if not streams:
         return None
     shown = [stream for stream in streams if stream.get("codec_type") == "video"]
-    pictures = [_video(stream) for stream in shown if not _is_cover(stream)]
-    covers = [_video(stream) for stream in shown if _is_cover(stream)]
-    sounds = tuple(_audio(s) for s in streams if s.get("codec_type") == "audio")
+    from_zero = _counts_from_zero(about, streams)
+    pictures = [_video(stream, from_zero) for stream in shown if not _is_cover(stream)]
+    covers = [_video(stream, from_zero) for stream in shown if _is_cover(stream)]
+    sounds = tuple(_audio(s, from_zero) for s in streams if s.get("codec_type") == "audio")
+    claimed = _positive(about.get("duration"))
     info = MediaInfo(
         format_name=about.get("format_name", ""),
         duration_seconds=None,
@@ -165,7 +167,7 @@ def media_info(found: dict[str, Any]) -> MediaInfo | None:
         audio_streams=sounds,
         text_streams=tuple(_text(s) for s in streams if s.get("codec_type") == "subtitle"),
         video_count=len(pictures),
-        claimed_seconds=_positive(about.get("duration")),
+        claimed_seconds=_length(claimed, about) if from_zero else claimed,
         start_seconds=_number(about.get("start_time")) or 0.0,
         cover=next(iter(covers), None),
         cover_count=len(covers),
@@ -186,7 +188,7 @@ def _is_cover(stream: dict[str, Any]) -> bool:
     return bool(stream.get("disposition", {}).get("attached_pic"))
 
 
-def _video(stream: dict[str, Any]) -> VideoStream:
+def _video(stream: dict[str, Any], from_zero: bool) -> VideoStream:
     width, height = int(stream.get("width", 0)), int(stream.get("height", 0))
     pixel_aspect = _number(stream.get("sample_aspect_ratio", "").replace(":", "/")) or 1.0
     rotation = _rotation(stream)
@@ -211,7 +213,7 @@ def _video(stream: dict[str, Any]) -> VideoStream:
         peak_nits=_peak_nits(stream),
         dolby_vision=_dolby_vision(stream),
         start_seconds=_number(stream.get("start_time")),
-        duration_seconds=_stream_seconds(stream),
+        duration_seconds=_stream_seconds(stream, from_zero),
     )
 
 
@@ -222,9 +224,27 @@ def _frame_rate(stream: dict[str, Any]) -> float | None:
     return least if least and least not in _CLOCK_RATES else None
 
 
-def _stream_seconds(stream: dict[str, Any]) -> float | None:
+def _stream_seconds(stream: dict[str, Any], from_zero: bool) -> float | None:
+    if said := _positive(stream.get("duration")):
+        return said
     # Matroska has the length of a stream as text, and that as hours, minutes and seconds.
-    return _positive(stream.get("duration")) or _clock(_tags(stream).get("duration"))
+    told = _clock(_tags(stream).get("duration"))
+    return _length(told, stream) if from_zero else told
+
+
+def _counts_from_zero(about: dict[str, Any], streams: list[dict[str, Any]]) -> bool:
+    """
+    Return whether what a file calls its length is when it ends, however late it begins.
+
+    ffmpeg writes Matroska so, and mkvmerge, which leaves its statistics, does not.
+    """
+    is_matroska = about.get("format_name", "").startswith("matroska")
+    return is_matroska and not any("_statistics_tags" in _tags(stream) for stream in streams)
+
+
+def _length(end: float | None, begun: dict[str, Any]) -> float | None:
+    start = _number(begun.get("start_time")) or 0.0
+    return end - start if end is not None and 0 < start < end else end
 
 
 def _tags(stream: dict[str, Any]) -> dict[str, str]:
@@ -275,7 +295,7 @@ def _quarter_turns(degrees: float) -> int:
     return round(degrees / 90) * 90 % 360
 
 
-def _audio(stream: dict[str, Any]) -> AudioStream:
+def _audio(stream: dict[str, Any], from_zero: bool) -> AudioStream:
     return AudioStream(
         stream.get("codec_name", "unknown"),
         int(stream.get("channels", 0)),
@@ -284,7 +304,7 @@ def _audio(stream: dict[str, Any]) -> AudioStream:
         sample_rate=int(_number(stream.get("sample_rate")) or 0),
         is_default=bool(stream.get("disposition", {}).get("default", 1)),
         start_seconds=_number(stream.get("start_time")),
-        duration_seconds=_stream_seconds(stream),
+        duration_seconds=_stream_seconds(stream, from_zero),
     )
 
 
