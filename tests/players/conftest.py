@@ -53,15 +53,16 @@ def clock(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def subtitled(tmp_path_factory) -> Path:
-    """A film of eight seconds, 320x180, with text in two languages, whose clock begins late."""
+    """A film of 40 seconds, 320x180, with text in two languages, whose clock begins late."""
     folder = tmp_path_factory.mktemp("subtitled")
-    film = make_clock(folder / "clock.mp4", size="320x180", seconds=8)
+    film = make_clock(folder / "clock.mp4", size="320x180", seconds=40)
     inputs, words = [], []
     for number, (language, said) in enumerate({"en": "second", "de": "Sekunde"}.items()):
         text = folder / f"{language}.srt"
         text.write_text(
             "\n".join(
-                f"{at}\n00:00:0{at},000 --> 00:00:0{at},500\n{said} {at}\n" for at in range(1, 8)
+                f"{at}\n00:00:{at:02},000 --> 00:00:{at:02},500\n{said} {at}\n"
+                for at in range(1, 40)
             )
         )
         inputs += ["-i", str(text)]
