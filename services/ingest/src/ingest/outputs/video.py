@@ -38,7 +38,7 @@ _PRIORITIES = 10
 _LONG_SECONDS = 1.5
 _SOUND_COST, _PACKAGE_COST, _PREVIEW_COST = 0.015, 0.2, 1.5
 # Of a frame in all sizes: decoded once, and shown and compared as large as the largest.
-_QUALITY_TIMES = 3
+_QUALITY_TIMES, _MOST_RAW_BYTES = 3, 700_000_000
 # All of the file is read.
 _LEAST_TEXT_COST, _TEXT_COST = 0.1, 0.001
 _UNKNOWN_FRAME_RATE = Fraction(30)
@@ -258,7 +258,9 @@ class _Planner:
         film, output = self.film, self._output
         if not output.vmaf:
             return
-        sampled = samples(chunks, gop_frames(film.grid.rate))
+        # Frames lie on the disk as they are, those of the source and of one size at a time.
+        most = _MOST_RAW_BYTES // (film.ladder[-1].pixels * 3 // 2)
+        sampled = samples(chunks, max(1, min(gop_frames(film.grid.rate), most)))
         numbers = {one.number for one in sampled}
         needed = [one for one in made if one.kind == CHUNK and one.params["chunk"][0] in numbers]
         frames = sum(one.frames for one in sampled)
