@@ -79,12 +79,6 @@ def encoder_with(marker: str) -> int | None:
     return found[0] if found else None
 
 
-def niceness_of_session(pid: int) -> int | None:
-    """Return what a process's session leaves to others; None where Linux does not go by it."""
-    group = Path(f"/proc/{pid}/autogroup")
-    return int(group.read_text().split()[-1]) if group.exists() else None
-
-
 def endless(marker: str) -> list[str]:
     return [*ENDLESS[:-3], "-metadata", marker, *ENDLESS[-3:]]
 
@@ -139,8 +133,6 @@ async def test_a_nice_transcode_leaves_the_machine_to_others(tmp_path):
     running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60, niceness=7))
     pid = await eventually(lambda: encoder_with(marker))
     assert os.getpriority(os.PRIO_PROCESS, pid) == 7
-    # Where Linux groups processes by sessions, that of each alone would not count.
-    assert niceness_of_session(pid) in {None, 7}
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 

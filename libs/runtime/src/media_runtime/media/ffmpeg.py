@@ -82,12 +82,6 @@ _EXCEEDED = {
 MAX_OUTPUT_BYTES = 4 * 1024**3
 _LOOK_AT_BYTES_SECONDS = 0.25
 _LEAST_FREE_BYTES = 64 * 1024**2
-# Outside of containers Linux shares the CPU out by sessions first, and each command has its own:
-# there the niceness of the session counts (sched(7), "The autogroup feature").
-_GENTLY = (
-    "/bin/sh", "-c",
-    '{ echo "$1" >/proc/self/autogroup; } 2>/dev/null; exec nice -n "$@"', "sh",
-)  # fmt: skip
 _SANDBOXERS = ("bwrap: ", "prlimit: ", "setpriv: ", "sh: ")
 _VERSION = re.compile(r"ffmpeg version (\S+)")
 _RUN_OPTIONS = (
@@ -194,7 +188,7 @@ class Ffmpeg:
             reads=reads, writes=writes, limits=limits, before=meter.COUNTING,
         )  # fmt: skip
         if niceness:
-            command = [*_GENTLY, str(niceness), *command]
+            command = [_find("nice"), "-n", str(niceness), *command]
         clock = asyncio.get_running_loop().time
         started = clock()
         most = used_bytes(writes) + max_bytes
