@@ -92,7 +92,14 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _hours(folder: Path) -> Path:
-    minute = make_video(folder / "minute.mp4", size="1280x720", seconds=60)
+    # As large as an upload may be, at most.
+    minute = folder / "minute.mp4"
+    run_ffmpeg(
+        "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25:duration=60",
+        "-f", "lavfi", "-i", "sine=frequency=330:duration=60",
+        "-c:v", "libx264", "-preset", "veryfast", "-b:v", "380k", "-maxrate", "420k",
+        "-bufsize", "800k", "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "48k", str(minute),
+    )  # fmt: skip
     run_ffmpeg("-stream_loop", "119", "-i", str(minute), "-c", "copy", str(folder / "hours.mp4"))
     return folder / "hours.mp4"
 
