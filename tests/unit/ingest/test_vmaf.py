@@ -8,7 +8,8 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
-from ingest.outputs import quality
+from ingest.film.quality import samples
+from ingest.outputs import quality, video
 from media_contracts import VideoOutput
 from media_contracts.errors import ErrorCode
 from media_runtime.media.ffmpeg import FfmpegError
@@ -74,6 +75,23 @@ async def test_a_film_that_cannot_be_measured_is_made_all_the_same(film, tmp_pat
     monkeypatch.setattr(quality.vmaf, "vmaf_command", broken)
     found, made = await measured(film, tmp_path / "made")
     assert found == {}
+    assert made.info.video.height == 180
+
+
+async def test_what_compares_no_frame_tells_nothing_and_not_what_another_size_has(
+    film, tmp_path, monkeypatch
+):
+    asked = iter([True, False])
+    compare = quality.vmaf.vmaf_command
+
+    def compare_once(folder: Path, *words: object) -> list[str]:
+        idle = ["-f", "lavfi", "-i", "nullsrc=d=0.1", "-f", "null", "-"]
+        return compare(folder, *words) if next(asked) else idle
+
+    monkeypatch.setattr(quality.vmaf, "vmaf_command", compare_once)
+    monkeypatch.setattr(video, "samples", lambda chunks, frames: samples(chunks[:1], frames))
+    found, made = await measured(film, tmp_path / "made")
+    assert len(found) == 1
     assert made.info.video.height == 180
 
 

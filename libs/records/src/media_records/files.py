@@ -97,6 +97,9 @@ _TRACKS = """
         )::numeric, 4)::float AS ssim,
         (SELECT (t.result::json->'vmaf'->>f.track)::float FROM tasks t
             WHERE t.asset_id = $1 AND t.attempt = $2 AND t.name = f.stream || '-quality'
+                -- What was measured of chunks says nothing of a film in one piece.
+                AND NOT EXISTS (SELECT 1 FROM tasks w WHERE w.asset_id = $1 AND w.attempt = $2
+                    AND w.name = f.stream || '-whole')
         ) AS vmaf
     FROM asset_files f
     WHERE asset_id = $1 AND attempt = $2 AND kind = 'segment' AND track <> 'tiles'

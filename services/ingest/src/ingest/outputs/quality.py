@@ -72,7 +72,7 @@ class MeasureQuality:
                 found = await self._measured(job, told, map(chunk_of, task.params["samples"]))
         except (PermanentError, InconclusiveError) as error:
             log.warning("quality_not_measured", error=repr(error))
-        means = {track: vmaf.mean(values) for track, values in found.items()}
+        means = {track: vmaf.mean(values) for track, values in found.items() if values}
         return Done(result={"stream": stream, "vmaf": means}, more=True)
 
     async def _measured(
@@ -104,7 +104,7 @@ class MeasureQuality:
         await self._run(self._ffmpeg, seen, piece, folder)
         compared = vmaf.vmaf_command(folder, job.film.grid.rate, options)
         await self._run(self._measurer, compared, folder / vmaf.REFERENCE, folder)
-        return vmaf.vmafs_in(await asyncio.to_thread((folder / vmaf.REPORT).read_text))
+        return await asyncio.to_thread(vmaf.vmafs_in, folder)
 
     async def _run(self, ffmpeg: Ffmpeg, command: list[str], reads: Path, folder: Path) -> None:
         await ffmpeg.run(
