@@ -33,6 +33,7 @@ from media_runtime.media.info import (
 )
 from media_runtime.media.sandbox import Limits, Sandbox
 from media_runtime.media.scratch import holds_regular_files, used_bytes
+from media_runtime.media.starved import is_starved
 
 __all__ = [
     "AudioStream",
@@ -195,7 +196,7 @@ class Ffmpeg:
         async with _started(command) as running, running.within(writes, most):
             try:
                 async with asyncio.timeout(timeout_seconds) as limit:
-                    await _follow(running.output, on_progress, stall_seconds)
+                    await _follow(running, on_progress, stall_seconds)
                     code, stderr = await running.ended()
             except TimeoutError as error:
                 if not limit.expired():
@@ -337,6 +338,7 @@ class _Running:
         assert process.stdout is not None  # noqa: S101 - it was asked for, see _started
         assert process.stderr is not None  # noqa: S101
         self.output = process.stdout
+        self.pid = process.pid
         self._process = process
         self.is_over_bytes = False
         self._tail = asyncio.create_task(_tail(process.stderr))
@@ -410,14 +412,14 @@ async def _blocks_of_lines(output: asyncio.StreamReader) -> AsyncIterator[list[s
 
 
 async def _follow(
-    lines: asyncio.StreamReader, on_progress: ProgressHandler | None, stall_seconds: float
+    running: _Running, on_progress: ProgressHandler | None, stall_seconds: float
 ) -> None:
     clock = asyncio.get_running_loop().time
     report: dict[str, str] = {}
     seen: tuple[str | None, ...] = ()
     try:
         async with asyncio.timeout(stall_seconds) as stall:
-            async for line in lines:
+            async for line in running.output:
                 name, _, value = line.decode(errors="replace").strip().partition("=")
                 report[name] = value
                 mark = tuple(report.get(key) for key in ("out_time_us", "frame", "total_size"))
@@ -431,6 +433,9 @@ async def _follow(
     except TimeoutError as error:
         if not stall.expired():
             raise
+        # On a machine with far too much to do a good file makes no progress either.
+        if await is_starved(running.pid):
+            raise FfmpegTimeoutError("ffmpeg gets no time on the CPU") from error
         raise FfmpegError(ErrorCode.TRANSCODE_STALLED) from error
 
 
