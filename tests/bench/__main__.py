@@ -1,8 +1,8 @@
 """
 Runs the benchmarks on the stack that the environment describes and prints a table of ratios.
 
-``./mediactl bench [sign|video|image|playable|fairness|edge|watcher]... [--rounds N]`` brings one
-up. The last four have to be named: the edge's needs wrk, and the others fill the stack.
+``./mediactl bench [sign|video|image|pictures|playable|fairness|edge|watcher]... [--rounds N]``
+brings one up. The last five have to be named: the edge's needs wrk, and the others fill the stack.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import edge, fairness, image, playable, sign, video, watcher_round
+from bench import edge, fairness, image, pictures, playable, sign, video, watcher_round
 from bench.report import show
 
 # Signing comes last: the watcher looks for tens of thousands of uploads that never come.
 _USUAL = {"video": (video.run, 3), "image": (image.run, 3), "sign": (sign.run, 7)}
 _ALL = {
     **_USUAL,
+    "pictures": (pictures.run, 3),
     "playable": (playable.run, 12),
     "fairness": (fairness.run, 3),
     "edge": (edge.run, 5),

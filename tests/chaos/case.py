@@ -6,8 +6,9 @@ Invariant: nothing is judged here.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -84,7 +85,7 @@ class Case:
         }
 
     def maker(self, file: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the task that made a file: the one of its name, or that of all pictures."""
+        """Return the task that made a file: one that was to make it, or the one of its name."""
         tasks = self.tasks.get((file["asset_id"], file["attempt"]), {})
         if file["kind"] in {"video", "segment"}:
             whole = f"{file.get('stream') or file['name']}-whole"
@@ -93,7 +94,10 @@ class Case:
                 return tasks.get(f"{whole}-package" if is_packages else whole)
         if file["kind"] == "segment":
             return next((tasks[name] for name in self._makers(file) if name in tasks), None)
-        return tasks.get(file["name"], tasks.get("pictures"))
+        wanting = [task for task in tasks.values() if file["name"] in _pictures_of(task)]
+        if wanting:
+            return max(wanting, key=lambda task: task["id"])  # the last edition
+        return tasks.get(file["name"].partition(".")[0], tasks.get("pictures"))
 
     def _makers(self, file: dict[str, Any]) -> list[str]:
         """Return the names of the tasks that may have made a segment, the likeliest first."""
@@ -176,3 +180,8 @@ def _distinct(messages: Any, attempt: int) -> dict[str, dict[str, Any]]:
         for message in messages
         if message.event["data"].get("attempt") == attempt
     }
+
+
+def _pictures_of(task: Mapping[str, Any]) -> set[str]:
+    """Return the names of the pictures that the thumbnailer was to make by a task."""
+    return {one["name"] for one in json.loads(task.get("params") or "{}").get("pictures", ())}

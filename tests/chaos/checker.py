@@ -132,10 +132,15 @@ def _claimed_again(tasks: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _stale_results(case: Case) -> int:
-    """Return how many distinct answers of the thumbnailer came to an attempt that had one."""
+    """Return how many distinct answers of the thumbnailer came to a task that had one."""
     answers = {
-        (message.event["subject"], message.event["data"].get("attempt"), message.event["id"])
+        (*_asked(message.event), message.event["id"])
         for message in case.evidence.messages
         if message.topic == "media_thumbnailed" and {"id", "data"} <= message.event.keys()
     }
-    return len(answers) - len({answer[:2] for answer in answers})
+    return len(answers) - len({answer[:-1] for answer in answers})
+
+
+def _asked(answer: Mapping[str, Any]) -> tuple[Any, ...]:
+    data = answer["data"]
+    return answer["subject"], data.get("attempt"), data.get("task")

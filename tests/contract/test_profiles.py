@@ -23,6 +23,7 @@ AUDIO = {
     "type": "audio", "name": "audio", "sources": ["video", "audio"], "kbitsPerSecond": 96,
     "loudness": None,
 }  # fmt: skip
+SIZES = {"type": "responsive", "name": "sizes"}
 CARD = {"type": "picture", "name": "card", "width": 640, "height": 640}
 
 
@@ -129,7 +130,7 @@ REFUSED = {
         written({**AUDIO, "kbitsPerSecond": 8}), "outputs.0.audio.kbitsPerSecond",
     ),
     "with the name of a sound's piece": (
-        written(AUDIO, {**CARD, "name": "audio-sound"}), "begin with that of a video or a sound",
+        written(AUDIO, {**CARD, "name": "audio-sound"}), "begin with that of a video, a sound",
     ),
     "with the name of a film's piece": (
         written(VIDEO, {**CARD, "name": "video-early"}), "begin with that of a video",
@@ -162,6 +163,36 @@ REFUSED = {
     "with a film named thumbnail": (
         written({**VIDEO, "name": "thumbnail"}), "The output of kind thumbnail",
     ),
+    "with more animations than are made": (
+        written(*({"type": "animation", "name": f"a{n}"} for n in range(5))), "4 animations at",
+    ),
+    "with an animation too large": (
+        written({"type": "animation", "name": "a", "maxLongSide": 1921}), "maxLongSide",
+    ),
+    "with the name of a picture's size": (
+        written(SIZES, {**CARD, "name": "sizes-320"}), "begin with that of a video, a sound or a",
+    ),
+    "with sizes in no format that all know": (
+        written({**SIZES, "formats": ["jpeg", "avif"]}), "The last format is jpeg",
+    ),
+    "with sizes without a format": (written({**SIZES, "formats": []}), "The last format is jpeg"),
+    "with sizes in one format twice": (
+        written({**SIZES, "formats": ["avif", "avif", "jpeg"]}), "has each format once",
+    ),
+    "with sizes in no order": (written({**SIZES, "longSides": [640, 320]}), "and in order"),
+    "with one size twice": (written({**SIZES, "longSides": [320, 320]}), "and in order"),
+    "with sizes of nothing": (written({**SIZES, "longSides": []}), "longSides"),
+    "with sizes too large": (written({**SIZES, "longSides": [4000]}), "longSides"),
+    "with sizes of an unknown shape": (written({**SIZES, "shape": "0:1"}), "shape"),
+    "with a focus beside the picture": (
+        written({**SIZES, "shape": "1:1", "focus": {"x": 1.1, "y": 0}}), "focus.x",
+    ),
+    "with more pixels in sizes than are made at once": (
+        written(
+            *({**SIZES, "name": f"s{n}", "longSides": [3800], "sources": ["video"]} for n in (1, 2))
+        ),
+        "The pictures of one video have 57760000 pixels together",
+    ),
     "with an image of films": (written({**CARD, "kind": "image"}), "of images alone"),
 }  # fmt: skip
 
@@ -177,13 +208,24 @@ def test_what_is_no_profile_is_refused_in_a_sentence(text, why):
 
 
 def test_as_many_pixels_as_are_made_at_once_are_made():
-    side = 4000
-    cards = [{**CARD, "name": f"p{n}", "width": side, "height": side} for n in range(3)]
-    assert side * side * len(cards) == MAX_PICTURE_PIXELS
+    width, height = 4500, 4000
+    cards = [{**CARD, "name": f"p{n}", "width": width, "height": height} for n in range(3)]
+    assert width * height * len(cards) == MAX_PICTURE_PIXELS
     assert len(read_profile(written(*cards)).outputs) == 3
     of_films = {**CARD, "name": "more", "sources": ["video"]}
     with pytest.raises(ProfileError, match="of one video have"):
         read_profile(written(*cards, of_films))
+
+
+def test_of_an_image_what_has_one_priority_is_made_at_once():
+    sizes = [
+        {**SIZES, "name": f"s{n}", "longSides": [3800], "sources": ["image"], "priority": n}
+        for n in (1, 2)
+    ]
+    profile = read_profile(written(*sizes, CARD, {**CARD, "name": "other", "priority": 1}))
+    names = [[one.name for one in group] for group in profile.made_at_once(MediaKind.IMAGE)]
+    assert names == [["card"], ["s1", "other"], ["s2"]]
+    assert [len(group) for group in profile.made_at_once(MediaKind.VIDEO)] == [2]
 
 
 @pytest.mark.parametrize(

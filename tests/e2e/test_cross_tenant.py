@@ -31,9 +31,13 @@ _BY_ID = {
     ("GET", "/api/media/assets/{asset_id}"),
     ("POST", "/api/media/assets/{asset_id}/retry"),
     ("POST", "/api/media/assets/{asset_id}/poster"),
+    ("POST", "/api/media/assets/{asset_id}/pictures"),
     ("DELETE", "/api/media/assets/{asset_id}"),
 }
-_BODIES = {"/assets/{asset_id}/poster": {"atSeconds": 1}}
+_BODIES = {
+    "/assets/{asset_id}/poster": {"atSeconds": 1},
+    "/assets/{asset_id}/pictures": {"focus": None},
+}
 _OF_ITS_OWN = {
     ("POST", "/api/media/sign"),
     ("GET", "/api/media/assets"),

@@ -68,6 +68,7 @@ SETS = {
 }
 KINDS = {"watcher": set(Kind)}
 TASKS = {"inspect", "chunk", "sound", "text", "whole", "package", "preview", "quality", "audio"}
+TASKS |= {"animation"}
 # What has not happened in a day without troubles has no values yet.
 RARE = {
     "tasks_fence_rejections_total", "kafka_dead_lettered_total", "kafka_handler_retries_total",

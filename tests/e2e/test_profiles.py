@@ -40,7 +40,7 @@ def publish(tmp_path: Path):
     return one
 
 
-async def uploaded(company: Company, path: Path, content_type: str, **asked: str) -> str:
+async def uploaded(company: Company, path: Path, content_type: str, **asked: object) -> str:
     data = path.read_bytes()  # noqa: ASYNC240 - a test's files are small
     grant = await company.sign(path.name, len(data), content_type, **asked)
     assert (await company.store(grant, data)).status_code == 200

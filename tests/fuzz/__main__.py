@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--files", type=int, default=10**9)
     parser.add_argument("--only", type=int, help="the number of one file to try again")
+    parser.add_argument("--kind", default="", help="what types begin with, such as image/")
     parser.add_argument("--folder", type=Path, required=True, help="for files that surprise")
     given = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
@@ -43,6 +44,7 @@ def main() -> int:
             most_files=given.files,
             seconds=given.seconds,
             only=given.only,
+            kind=given.kind,
             tell=tell,
         )
     )

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from ingest.inspect import Inspect
-from ingest.outputs import audio
+from ingest.outputs import animation, audio
 from ingest.outputs.source import Source
 from ingest.outputs.video import plan
 from ingest.settings import IngestSettings
 from ingest.trust.gate import check_file
-from media_contracts import AudioOutput, MediaKind, VideoOutput
+from media_contracts import AnimationOutput, AudioOutput, MediaKind, VideoOutput
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
@@ -22,6 +22,11 @@ from thumbnailer.frames import FindFrame
 from support.making import Making, an_asset
 
 WANTED = [WantedPicture("thumbnail", 320, 240, "cover"), WantedPicture("p", 640, 640, "inside")]
+SIZES = [
+    WantedPicture(f"{side}.{one}", side, side, "inside", one)
+    for side in (32, 64)
+    for one in ("avif", "webp", "jpeg")
+]
 READY, INCONCLUSIVE = "ready", "inconclusive"
 _SECONDS = 60
 
@@ -67,7 +72,11 @@ class Pipeline:
             tasks = audio.plan([AudioOutput(name="audio")], probed)
             await Making(self._settings, self._ffmpeg, folder / "made").all(tasks, source, asset)
         else:
-            await self._pool.run(render, source, WANTED, timeout_seconds=_SECONDS)
+            for wanted in (WANTED, SIZES):
+                await self._pool.run(render, source, wanted, timeout_seconds=_SECONDS)
+            tasks = animation.plan([AnimationOutput(name="animation")], probed)
+            making = Making(self._settings, self._ffmpeg, folder / "made", self._pool)
+            await making.all(tasks, source, asset)
 
     async def _film(self, source: Path, asset: Any, probed: Source, folder: Path) -> None:
         making = Making(self._settings, self._ffmpeg, folder / "made")

@@ -49,17 +49,18 @@ async def fuzz(
     most_files: int,
     seconds: float,
     only: int | None = None,
+    kind: str = "",
     tell: Callable[[Report], None] = lambda _: None,
 ) -> Report:
     """
     Change honest files until *most_files* or *seconds* are reached.
 
     The same *seed* gives the same files. What surprises is kept in *folder*. With *only* it is
-    the file of that number alone.
+    the file of that number alone, with a *kind* one whose type begins so.
     """
     honest = folder / "honest"
     honest.mkdir(parents=True, exist_ok=True)
-    seeds = honest_files(honest)
+    seeds = [one for one in honest_files(honest) if one.content_type.startswith(kind)]
     report, ends = Report(seed), time.monotonic() + seconds
     deaf = mock.patch.object(Progress, "report", _nobody_hears)
     async with PicturePool(Sandbox("bubblewrap"), workers=1) as pool:

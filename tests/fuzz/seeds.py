@@ -97,6 +97,15 @@ def _images(folder: Path) -> Iterator[Seed]:
         "moving.gif": lambda to: photo.quantize(8).save(
             to, "GIF", save_all=True, append_images=[photo.rotate(90).quantize(8)]
         ),
+        "moving.png": lambda to: photo.save(
+            to, "PNG", save_all=True, append_images=[photo.rotate(90)], duration=[40, 90]
+        ),
+        "moving.webp": lambda to: photo.convert("RGBA").save(
+            to, "WEBP", save_all=True, append_images=[photo.rotate(90)], duration=[40, 90]
+        ),
+        "moving.avif": lambda to: photo.save(
+            to, "AVIF", save_all=True, append_images=[photo.rotate(90)], duration=[40, 90]
+        ),
         "scan.tiff": lambda to: photo.save(to, "TIFF", compression="tiff_lzw"),
         "plain.tiff": lambda to: photo.convert("I;16").save(to, "TIFF"),
         "photo.avif": lambda to: photo.save(to, "AVIF"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from media_contracts.profiles import DEFAULT
 from media_records.files import files_of
 from media_records.lifecycle import find_asset
 from media_records.tables import Asset, AssetFile
@@ -12,6 +13,18 @@ from media_runtime.database.postgres import Database
 from media_runtime.storage.store import StoredObject, upload_key
 
 SIGN = "SELECT * FROM sign_asset($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
+
+
+PLAIN = DEFAULT.model_copy(
+    update={
+        "outputs": tuple(
+            one.model_copy(update={"priority": 0})
+            for one in DEFAULT.outputs
+            if one.type != "responsive"
+        )
+    }
+)
+"""As the built-in profile, but for sizes, and in one task: image and thumbnail at once."""
 
 
 async def sign_asset(

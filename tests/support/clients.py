@@ -171,7 +171,7 @@ class Company:
         name: str = "photo.jpg",
         size: int = 1000,
         type: str = "image/jpeg",  # noqa: A002
-        **more: str,
+        **more: object,
     ) -> JSON:
         """
         Return a grant; *more* is what else is asked for, such as a profile.

@@ -23,6 +23,7 @@ from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
+from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.sandbox import Sandbox
 from media_runtime.storage.store import Uploaded
 
@@ -72,12 +73,18 @@ class Folder:
 class Making:
     """Does tasks one after the other, as the queue would."""
 
-    def __init__(self, settings: IngestSettings, ffmpeg: Ffmpeg, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: IngestSettings,
+        ffmpeg: Ffmpeg,
+        folder: Path,
+        pool: PicturePool | None = None,
+    ) -> None:
         self.store = Folder(folder / "stored")
         self._folder = folder
         self._results: list[tuple[str, Mapping[str, Any]]] = []
         self._doers = all_doers(
-            settings, cast("Any", self.store), cast("Any", None), ffmpeg,
+            settings, cast("Any", self.store), cast("Any", pool), ffmpeg,
             cast("Any", _NoProducer()), self._told,
             measurer=measurer(Sandbox("bubblewrap"), InputLimits()), profiles=cast("Any", None),
         )  # fmt: skip

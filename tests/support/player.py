@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -73,8 +74,23 @@ class Played:
         )
 
 
+@dataclass(frozen=True)
+class Looked:
+    """
+    What a browser loaded of pictures, as gallery.mjs told.
+
+    ``shifts`` is how far things moved while they came, as Core Web Vitals count it. Of *screenshot*
+    there are two, with ``-before.png`` and ``-after.png`` behind it.
+    """
+
+    images: list[dict[str, Any]]
+    shifts: float
+    logged: list[str]
+    screenshot: Path
+
+
 class Browser:
-    """Plays films, with the packages of tests/players, on the page at *port*."""
+    """Plays films and shows pictures, with the packages of tests/players, on the page at *port*."""
 
     def __init__(self, modules: Path, port: int, folder: Path) -> None:
         self._modules = modules
@@ -89,12 +105,27 @@ class Browser:
     async def play(self, name: str, kind: str, url: str, **asked: Any) -> Played:
         """Play the film at *url* in the player *kind*; *asked* is what play.mjs can do."""
         screenshot = self._folder / f"{name}.png"
+        told = await self._run("play.mjs", kind=kind, url=url, screenshot=str(screenshot), **asked)
+        return Played(told, screenshot)
+
+    async def look(
+        self, assets: Sequence[Mapping[str, Any]], screens: Sequence[tuple[int, float]]
+    ) -> list[Looked]:
+        """Show the pictures of *assets* on *screens*, each of a width and a density."""
+        shots = [self._folder / f"pictures-{width}-{density:g}" for width, density in screens]
+        views = [
+            {"width": width, "density": density, "screenshot": str(shot)}
+            for (width, density), shot in zip(screens, shots, strict=True)
+        ]
+        told = await self._run("gallery.mjs", assets=assets, views=views)
+        return [Looked(**one, screenshot=shot) for one, shot in zip(told, shots, strict=True)]
+
+    async def _run(self, script: str, **asked: Any) -> Any:
         words = {
-            "kind": kind, "url": url, "port": self.port, "modules": str(self._modules),
-            "chromium": chromium(), "screenshot": str(screenshot), **asked,
+            "port": self.port, "modules": str(self._modules), "chromium": chromium(), **asked,
         }  # fmt: skip
         running = await asyncio.create_subprocess_exec(
-            "node", str(HERE / "play.mjs"), json.dumps(words), stdout=asyncio.subprocess.PIPE,
+            "node", str(HERE / script), json.dumps(words), stdout=asyncio.subprocess.PIPE,
             start_new_session=True,
         )  # fmt: skip
         try:
@@ -104,7 +135,7 @@ class Browser:
                 os.killpg(running.pid, signal.SIGTERM)
                 await running.wait()
         assert running.returncode == 0
-        return Played(json.loads(output), screenshot)
+        return json.loads(output)
 
 
 def chromium() -> str:

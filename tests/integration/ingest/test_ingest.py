@@ -46,7 +46,7 @@ from media_runtime.storage.store import (
     quarantine_key,
 )
 
-from support.assets import asset_now, files_now, sign_asset, stored
+from support.assets import PLAIN, asset_now, files_now, sign_asset, stored
 from support.buckets import our_store, remove_buckets
 from support.databases import service_url
 from support.eventually import eventually
@@ -171,7 +171,7 @@ def begin(work, claim, settings):
             asset = await lock_asset(tx, inspect.asset_id)
             if asset.status == AssetStatus.PENDING:
                 await change(tx, asset, AssetStatus.PROCESSING, at=AT)
-            follows = plan(settings.profile, SOURCES[content_type])
+            follows = plan(PLAIN, SOURCES[content_type])
             if content_type.startswith("video/"):
                 # In one task: of how a film becomes many there are tests of their own.
                 follows = (NewTask("video", "encode", Pool.ENCODE), *follows)
@@ -562,7 +562,7 @@ async def test_a_company_is_owed_a_bounded_number_of_answers(
         inspect = await claim(Pool.INSPECT)
         async with work.begin() as tx:
             await change(tx, await lock_asset(tx, inspect.asset_id), AssetStatus.PROCESSING, at=AT)
-            await tasks.finish(tx, inspect, then=plan(settings.profile, SOURCES["image/jpeg"]))
+            await tasks.finish(tx, inspect, then=plan(PLAIN, SOURCES["image/jpeg"]))
     few = settings.model_copy(
         update={"company_max_inflight_pictures": 2, "task_poll_seconds": 0.05}
     )

@@ -80,6 +80,7 @@ from watcher.reconcile.assets import Reconciler
 from watcher.settings import WatcherSettings
 
 from integration.records import life_cycle_model as limits
+from support.assets import PLAIN
 from support.databases import admin_url, service_url
 
 SIZE = 1000
@@ -166,6 +167,10 @@ class Rows:
     statuses: list[CloudEvent[AssetStatusChanged]] = field(default_factory=list)
 
 
+_STORED: ContextVar[dict[str, int]] = ContextVar("stored")
+"""The widths of the pictures that an answer tells of, by their keys."""
+
+
 class Storage(ObjectStore):
     """An object store that knows which uploads are there."""
 
@@ -175,7 +180,10 @@ class Storage(ObjectStore):
 
     async def stat(self, ref: ObjectRef) -> StoredObject:
         if "/outputs/" in ref.key:  # those that are told of are there
-            return StoredObject(ref.bucket, ref.key, "v1", 9, "e")
+            said = {"width": str(_STORED.get()[ref.key]), "height": "8"}
+            return StoredObject(
+                ref.bucket, ref.key, "v1", 9, "e", content_type="image/jpeg", about=said
+            )
         if ref.key not in self.uploads:
             raise ObjectMissingError(ref.key)
         return self.uploads[ref.key]
@@ -219,7 +227,7 @@ class Inspecting(Inspect):
         declared = Found(family_of(asset.content_type), asset.content_type)
         found = await self._probe(asset, source, declared, folder)
         await _STOPS.get().take()
-        wanted = plan(self._settings.profile, found)
+        wanted = plan(PLAIN, found)
         if asset.content_type.startswith("video/"):
             pictures = [task for task in wanted if task.pool == Pool.PICTURES]
             wanted = (_FILM, *pictures, _PREVIEW)
@@ -354,7 +362,7 @@ class World:
         )
         self._work = work
         self.intake = Intake(work)
-        self.answered = OnAnswer(work, self.storage)
+        self._answered = OnAnswer(work, self.storage)
         self.ask = AskForPictures(settings, work)._ask_once
         doers: dict[str, Doer] = {
             inspect.KIND: Inspecting(
@@ -448,6 +456,12 @@ class World:
         """Change an asset that was read some time ago, without a look at what it is now."""
         async with self._work.begin() as tx:
             return await change(tx, asset, AssetStatus.DELETED, at=datetime.now(UTC))
+
+    async def answered(self, event: CloudEvent[Any]) -> None:
+        """Let the thumbnailer's answer come in, whose pictures were stored just before."""
+        pictures = event.data.pictures if isinstance(event.data, ThumbnailMade) else ()
+        _STORED.set({one.key: one.width for one in pictures})
+        await self._answered(event)
 
     async def lease_lapses(self, key: TaskKey, fence: int) -> None:
         """Let the lease of a task, if it is still that of this claim, end now."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from media_contracts import AssetStatus, FileKind, MediaFile
+from media_contracts import About, AssetStatus, FileKind, Focus, MediaFile
 from media_records import posters, tasks
 from media_records.actions import AssetNotFoundError, OriginalGoneError
 from media_records.files import add_originals, is_garbage
-from media_records.lifecycle import lock_asset
+from media_records.lifecycle import about, lock_asset
 from media_records.posters import (
     NoPicturesError,
     NotAVideoError,
@@ -28,6 +28,13 @@ from support.assets import asset_now, files_now, sign_asset, stored
 from support.databases import service_url
 
 COMPANY, OTHER = UUID(int=1), UUID(int=2)
+CROPPED = [{"name": "thumbnail", "fit": "cover"}, {"name": "image", "fit": "inside"}]
+IMAGE = NewTask("pictures", "pictures", Pool.PICTURES, {"pictures": CROPPED}, cost_seconds=1)
+SIZES = NewTask(
+    "sizes", "pictures", Pool.PICTURES,
+    {"pictures": [{"name": "sizes-320", "fit": "cover"}]}, priority=1, cost_seconds=2,
+)  # fmt: skip
+LEFT, RIGHT = Focus(x=0.1, y=0.5), Focus(x=0.9, y=0.5)
 PICTURES = NewTask(
     "pictures", "pictures", Pool.PICTURES, {"pictures": [{"name": "thumbnail"}]}, cost_seconds=3
 )
@@ -59,12 +66,21 @@ def choose(sign_api):
 
 
 @pytest.fixture
+def crop(sign_api):
+    async def one(asset_id, focus, company=COMPANY):
+        async with sign_api.begin(company) as tx:
+            return await posters.crop(tx, asset_id, focus)
+
+    return one
+
+
+@pytest.fixture
 def finish(ingest):
     """Claim the pictures that are due, and store them with so many bytes."""
 
     async def one(size, *, replaces=True):
         async with ingest.begin() as tx:
-            turns = Turns([Pool.PICTURES], slow_seconds=10)
+            turns = Turns([Pool.PICTURES, Pool.PICTURES_LATER], slow_seconds=10)
             task = await tasks.claim(tx, turns, owner="t", lease_seconds=30)
         assert task is not None
         async with ingest.begin() as tx:
@@ -222,3 +238,79 @@ async def test_another_companys_video_looks_like_none(ready, choose, admin):
     with pytest.raises(AssetNotFoundError):
         await choose(ready, 1)
     assert await admin.fetchval("SELECT count(*) FROM tasks") == 1
+
+
+@pytest.fixture
+async def photo(signed, finish):
+    """A ready image with two crops, made by two tasks, and a picture of the whole."""
+    asset_id = await signed(IMAGE, SIZES, content_type="image/jpeg")
+    await finish(10, replaces=False)
+    await finish(10, replaces=False)
+    return asset_id
+
+
+async def test_what_is_cropped_is_made_anew_in_one_task_behind_all_uploads(photo, crop, finish):
+    asset, files = await crop(photo, LEFT)
+    assert about(asset) == About(focus=LEFT)
+    assert {file.kind for file in files} == {"original", "thumbnail"}
+    task = await finish(25)
+    assert task.pool == Pool.PICTURES_LATER
+    assert [(one["name"], one["focus"]) for one in task.params["pictures"]] == [
+        ("thumbnail", {"x": 0.1, "y": 0.5}), ("sizes-320", {"x": 0.1, "y": 0.5}),
+    ]  # fmt: skip
+    assert (task.required, task.cost_seconds) == (False, 3)
+
+
+async def test_the_same_crop_again_changes_nothing(photo, crop, finish, admin):
+    for focus in (LEFT, RIGHT, LEFT):
+        await crop(photo, focus)
+        await crop(photo, focus)
+        await finish(9)
+        await crop(photo, focus)
+    assert await admin.fetchval("SELECT count(*) FROM tasks") == 5
+
+
+async def test_while_crops_are_made_there_are_no_others_and_no_other_focus(
+    photo, crop, finish, ingest
+):
+    await crop(photo, LEFT)
+    with pytest.raises(PosterUnderWayError):
+        await crop(photo, RIGHT)
+    assert about(await asset_now(ingest.database, photo)) == About(focus=LEFT)
+    await finish(9)
+    await crop(photo, RIGHT)
+
+
+async def test_moment_and_focus_of_a_film_are_chosen_apart(signed, finish, choose, crop):
+    asset_id = await signed(NewTask("pictures", "pictures", Pool.PICTURES, {"pictures": CROPPED}))
+    await finish(10, replaces=False)
+    await choose(asset_id, 2.5)
+    await finish(9)
+    await crop(asset_id, RIGHT)
+    cropped = await finish(9)
+    assert cropped.params["pictures"] == [
+        {"name": "thumbnail", "fit": "cover", "at_seconds": 2.5, "focus": {"x": 0.9, "y": 0.5}}
+    ]
+    await choose(asset_id, 1)
+    moved = await finish(9)
+    assert [
+        (one["name"], one["at_seconds"], one["focus"]["x"]) for one in moved.params["pictures"]
+    ] == [("thumbnail", 1, 0.9), ("image", 1, 0.9)]
+
+
+async def test_what_is_not_cropped_has_no_focus(signed, crop):
+    whole = NewTask("pictures", "pictures", Pool.PICTURES, {"pictures": CROPPED[1:]})
+    asset_id = await signed(whole, status="ready", content_type="image/jpeg")
+    with pytest.raises(NoPicturesError):
+        await crop(asset_id, LEFT)
+
+
+@pytest.mark.parametrize("status", ["processing", "failed"])
+async def test_only_what_is_ready_is_cropped(signed, crop, status):
+    with pytest.raises(NotReadyError):
+        await crop(await signed(IMAGE, status=status), LEFT)
+
+
+async def test_another_companys_image_looks_like_none_to_who_crops(photo, crop):
+    with pytest.raises(AssetNotFoundError):
+        await crop(photo, LEFT, company=OTHER)

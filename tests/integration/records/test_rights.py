@@ -77,6 +77,7 @@ RIGHTS = {
         ("media_internal", f"media_assets.{column}"): "UPDATE"
         for column in ("profile", "profile_version", "own_profile", "rerun_failed")
     },
+    ("media_sign_api", "media_assets.about"): "UPDATE",
     ("media_internal", "task_needs"): "INSERT SELECT",
     ("media_internal", "tasks"): "INSERT SELECT",
     ("media_watcher", "companies"): "INSERT",

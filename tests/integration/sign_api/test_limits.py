@@ -69,8 +69,10 @@ async def test_the_outputs_of_a_file_count(company, used, rows, tmp_path):
     photo = make_photo(tmp_path / "photo.jpg")
     asset = await company.ready(await company.upload(photo))
     outputs = 0
-    for url in (asset["processedUrl"], asset["thumbnailUrl"]):
-        outputs += len((await company.fetch(url)).content)
+    for one in asset["files"]:
+        outputs += len((await company.fetch(one["url"])).content)
+    assert outputs == sum(one["size"] for one in asset["files"])
+    assert {one["kind"] for one in asset["files"]} == {"image", "thumbnail", "responsive"}
     assert await used(company) == (photo.stat().st_size + outputs, 0)
 
 

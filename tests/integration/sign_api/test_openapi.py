@@ -21,6 +21,9 @@ ROUTES = {
     ("post", "/api/media/assets/{asset_id}/poster"): {
         *("202", "400", "401", "403", "404", "409", "429", "503"),
     },
+    ("post", "/api/media/assets/{asset_id}/pictures"): {
+        *("202", "400", "401", "403", "404", "409", "429", "503"),
+    },
     ("delete", "/api/media/assets/{asset_id}"): {"204", "400", "401", "403", "404", "429", "503"},
 }
 

@@ -16,10 +16,12 @@ from ingest.settings import IngestSettings
 from media_contracts import (
     AudioOutput,
     Fit,
+    Focus,
     MediaKind,
     PictureOutput,
     PreviewOutput,
     Profile,
+    ResponsiveOutput,
     VideoOutput,
 )
 from media_contracts.profiles import DEFAULT, Output
@@ -34,6 +36,9 @@ FILM = Source(
     has_sound=True, sound=Sound((1,), "aresample=async=1"),
     grid=Grid(Fraction(30), 1800, Fraction(0), 0, keys=tuple(map(Fraction, range(60)))),
 )  # fmt: skip
+SIZES = [
+    f"responsive-{side}{ending}" for side in (320, 640, 1280, 1920) for ending in (".avif", "")
+]
 PHOTO = Source(MediaKind.IMAGE, 4000, 3000)
 SONG = Source(
     MediaKind.AUDIO, 0, 0, duration_seconds=200.0, has_sound=True,
@@ -52,11 +57,59 @@ def test_a_film_gets_a_video_and_a_thumbnail():
     video, pictures = tasks["video"], tasks["pictures"]
     assert (video.pool, video.params["film"]["ladder"][-1][1:3]) == (Pool.ENCODE, [1920, 1080])
     assert video.needs == ("video-early", *chunks, "video-sound")
-    assert (pictures.pool, [one["name"] for one in pictures.params["pictures"]]) == (
-        Pool.PICTURES, ["thumbnail"],
-    )  # fmt: skip
+    assert pictures.pool == Pool.PICTURES
+    assert [one["name"] for one in pictures.params["pictures"]] == ["thumbnail", *SIZES]
     assert all(task.required for task in tasks.values())
     assert all(not task.needs for task in tasks.values() if task is not video)
+
+
+@pytest.mark.parametrize(
+    ("size", "sides"),
+    [((4000, 3000), [320, 640, 1280, 1920]), ((1000, 700), [320, 640, 1000]),
+     ((700, 1000), [320, 640, 1000]),
+     ((320, 100), [320]), ((12, 9), [12])],
+)  # fmt: skip
+def test_no_size_is_larger_than_its_source_and_none_is_there_twice(size, sides):
+    tasks = by_name(plan(DEFAULT, Source(MediaKind.IMAGE, *size)))
+    wanted = tasks["image"].params["pictures"][1:]
+    assert [(one["name"], one["format"]) for one in wanted] == [
+        (f"responsive-{side}{ending}", name)
+        for side in sides for ending, name in ((".avif", "avif"), ("", "jpeg"))
+    ]  # fmt: skip
+    assert {(one["width"], one["height"], one["fit"]) for one in wanted} == {
+        (side, side, "inside") for side in sides
+    }
+
+
+def test_sizes_of_a_shape_are_crops_of_the_largest_that_there_is():
+    wide = ResponsiveOutput(name="wide", shape="16:9", focus=Focus(x=0.2, y=0.8))
+    profile = Profile(name="p", version=1, outputs=(wide,))
+    (task,) = plan(profile, Source(MediaKind.IMAGE, 1000, 3000))
+    boxes = [(one["width"], one["height"]) for one in task.params["pictures"][::2]]
+    assert boxes == [(320, 180), (640, 360), (1000, 562)]
+    assert {one["fit"] for one in task.params["pictures"]} == {"cover"}
+    assert task.params["pictures"][0]["focus"] == {"x": 0.2, "y": 0.8}
+
+
+def test_what_a_client_says_of_its_file_wins_over_the_profile():
+    source = replace(PHOTO, focus=Focus(x=0.9, y=0.1))
+    tasks = plan(DEFAULT, source)
+    focuses = [one["focus"] for task in tasks for one in task.params["pictures"]]
+    assert focuses == [{"x": 0.9, "y": 0.1}] * len(focuses)
+
+
+def test_sizes_are_those_of_the_film_as_people_see_it():
+    turned = replace(FILM, width=1080, height=1920, video=replace(VIDEO, rotation=90))
+    stretched = replace(FILM, width=720, height=576, pixel_aspect=16 / 15)
+    square = ResponsiveOutput(name="square", shape="3:1", long_sides=(3840,))
+    profile = Profile(name="p", version=1, outputs=(square,))
+
+    def box(source):
+        one = by_name(plan(profile, source))["pictures"].params["pictures"][0]
+        return one["width"], one["height"]
+
+    assert box(turned) == (1080, 360)
+    assert box(stretched) == (768, 256)
 
 
 def test_each_distinct_moment_of_a_film_costs_a_look():
@@ -162,11 +215,31 @@ def test_a_film_waits_for_its_texts_which_are_made_by_a_task_of_their_own():
     assert whole["video-whole-text"].params["is_whole"]
 
 
-def test_an_image_gets_an_image_and_a_thumbnail_in_one_task():
-    (task,) = plan(DEFAULT, PHOTO)
-    wanted = {one["name"]: (one["width"], one["height"], one["fit"])
-              for one in task.params["pictures"]}  # fmt: skip
-    assert wanted == {"image": (4096, 4096, "inside"), "thumbnail": (320, 240, "cover")}
+def test_an_image_gets_a_thumbnail_first():
+    task, sizes = plan(DEFAULT, PHOTO)
+    assert (task.name, sizes.name) == ("pictures", "image")
+    assert task.priority < sizes.priority
+    assert task.cost_seconds < sizes.cost_seconds
+    wanted = [
+        {one["name"]: (one["width"], one["height"], one["fit"]) for one in made.params["pictures"]}
+        for made in (task, sizes)
+    ]
+    assert wanted[0] == {"thumbnail": (320, 240, "cover")}
+    assert list(wanted[1]) == ["image", *SIZES]
+    assert wanted[1]["image"] == (4096, 4096, "inside")
+
+
+def test_an_image_that_moves_gets_a_film_as_well():
+    gif = Source(MediaKind.IMAGE, 400, 300, frames=50)
+    tasks = by_name(plan(DEFAULT, gif))
+    assert set(tasks) == {"pictures", "image", "animation"}
+    film = tasks["animation"]
+    assert (film.pool, film.kind, film.params["max_long_side"]) == (Pool.ENCODE, "animation", 1280)
+    assert (
+        film.cost_seconds > by_name(plan(DEFAULT, replace(gif, frames=2)))["animation"].cost_seconds
+    )
+    assert "animation" not in by_name(plan(DEFAULT, replace(gif, frames=1)))
+    assert "animation" not in by_name(plan(DEFAULT, FILM))
 
 
 def test_a_sound_gets_a_sound_and_a_picture_if_one_goes_with_it():
@@ -218,8 +291,8 @@ def test_a_longer_or_larger_film_costs_more():
 
 
 def test_a_photo_in_many_scans_costs_more():
-    (usual,) = plan(DEFAULT, PHOTO)
-    (many,) = plan(DEFAULT, Source(MediaKind.IMAGE, 4000, 3000, scans=100))
+    usual, _ = plan(DEFAULT, PHOTO)
+    many, _ = plan(DEFAULT, Source(MediaKind.IMAGE, 4000, 3000, scans=100))
     assert usual.cost_seconds < 1
     assert many.cost_seconds > 10
 
@@ -250,7 +323,9 @@ def test_another_picture_is_one_line():
     banner = PictureOutput(name="banner", width=1200, height=300, fit=Fit.COVER)
     profile = Profile(name="p", version=1, outputs=(*DEFAULT.outputs, banner))
     task = by_name(plan(profile, FILM))["pictures"]
-    assert [one["name"] for one in task.params["pictures"]] == ["thumbnail", "banner"]
+    assert [one["name"] for one in task.params["pictures"]] == [
+        "thumbnail", "banner", *SIZES
+    ]  # fmt: skip
     assert task.params["pictures"][1]["kind"] == "picture"
 
 

@@ -28,6 +28,50 @@ class Fit(StrEnum):
     INSIDE = "inside"
 
 
+class PictureFormat(StrEnum):
+    """How a picture is encoded. A ``jpeg`` is a PNG where the picture lets something through."""
+
+    JPEG = "jpeg"
+    AVIF = "avif"
+    WEBP = "webp"
+
+
+class Focus(Data):
+    """
+    What a crop keeps in its middle, as far as the picture reaches: a point of what people see.
+
+    0 is the left or upper edge, 1 the right or lower one.
+    """
+
+    x: float = Field(ge=0, le=1)
+    y: float = Field(ge=0, le=1)
+
+
+class About(Data):
+    """
+    What whoever uploaded a file says of it: its ``title``, ``alt`` for those who do not see it.
+
+    ``focus`` is what crops of it keep in their middle.
+    """
+
+    title: str | None = Field(default=None, min_length=1, examples=["The harbour at dusk"])
+    alt: str | None = Field(default=None, min_length=1, examples=["Two boats at a pier"])
+    focus: Focus | None = None
+
+
+class Placeholder(Data):
+    """
+    What stands in for a picture until it is there.
+
+    ``thumbhash`` is its ThumbHash in Base64: a blurred picture of the same shape in some 25 bytes.
+    ``colour`` is the mean of its visible pixels, as CSS writes it.
+    """
+
+    thumbhash: str = Field(min_length=8, max_length=40, pattern=r"^[A-Za-z0-9+/]+={0,2}$",
+                           examples=["1QcSHQRnh493V4dIh4eXh1h4kJUI"])  # fmt: skip
+    colour: str = Field(pattern=r"^#[0-9a-f]{6}$", examples=["#7a8b5c"])
+
+
 class FileKind(StrEnum):
     """What a file is to its asset."""
 
@@ -37,6 +81,10 @@ class FileKind(StrEnum):
     AUDIO = "audio"
     THUMBNAIL = "thumbnail"
     PICTURE = "picture"
+    RESPONSIVE = "responsive"
+    """One size, in one format, of a picture of which browsers take the size that fits."""
+    ANIMATION = "animation"
+    """A moving image as a film."""
     PREVIEW = "preview"
     """A moving picture of a few moments."""
     TEXT = "text"
@@ -120,7 +168,8 @@ class MediaFile(Data):
     One stored file. Its name is unique within an attempt. Sizes are in bytes and pixels.
 
     ``kind`` is one of FileKind, to which later versions add. ``sha256`` (hexadecimal) is set where
-    the bytes were hashed, ``text`` where it is one.
+    the bytes were hashed, ``text`` where it is one, ``placeholder`` where it is a picture.
+    ``loops`` is how often an animation is to be shown, 0 without end.
     """
 
     name: str = Field(min_length=1, examples=["video"])
@@ -133,3 +182,5 @@ class MediaFile(Data):
     height: int | None = Field(default=None, gt=0)
     duration_seconds: float | None = Field(default=None, ge=0)
     text: Text | None = None
+    placeholder: Placeholder | None = None
+    loops: int | None = Field(default=None, ge=0)

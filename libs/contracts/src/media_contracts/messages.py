@@ -6,7 +6,17 @@ from enum import StrEnum
 from typing import ClassVar, Literal, TypeAlias
 
 from media_contracts.envelope import Data, Payload, Timestamp
-from media_contracts.files import Fit, MediaFile, MediaKind, Receipt, Stream
+from media_contracts.files import (
+    About,
+    Fit,
+    Focus,
+    MediaFile,
+    MediaKind,
+    PictureFormat,
+    Placeholder,
+    Receipt,
+    Stream,
+)
 from media_contracts.probe import Probe
 from media_contracts.profiles import ProfileRef
 from pydantic import Field
@@ -74,6 +84,8 @@ class PictureSpec(Data):
     A picture that is wanted: its name, its box in pixels, and the key to store it under.
 
     ``at_seconds`` is the moment of a video that it shows; null chooses one that shows something.
+    ``format`` is one of a picture that comes in several sizes; null is a JPEG of higher quality.
+    ``focus`` is what a crop keeps in its middle; null is the picture's own.
     """
 
     name: str = Field(min_length=1, examples=["thumbnail"])
@@ -82,13 +94,16 @@ class PictureSpec(Data):
     fit: Fit
     key: str = Field(min_length=1)
     at_seconds: float | None = Field(default=None, ge=0)
+    format: PictureFormat | None = None
+    focus: Focus | None = None
 
 
 class Picture(Data):
     """
     A picture that was made and stored. Sizes are in pixels and bytes.
 
-    ``sha256`` (hexadecimal) is that of its bytes.
+    ``sha256`` (hexadecimal) is that of its bytes. ``placeholder`` is of the whole picture, also
+    where it is a crop.
     """
 
     name: str = Field(min_length=1)
@@ -99,6 +114,7 @@ class Picture(Data):
     height: int = Field(gt=0)
     size: int = Field(gt=0)
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    placeholder: Placeholder | None = None
 
 
 class Rendition(Data):
@@ -181,6 +197,9 @@ class AssetProgressed(Payload):
     """
     An asset reached ``stage`` of its attempt; ``percent`` (0-100) is set while transcoding.
 
+    With ``thumbnailed`` comes what can be shown before any picture is loaded: ``placeholder``,
+    and the ``width`` and ``height`` of the upload in pixels, as people see it.
+
     Transcoding percentages are best effort: at most one a second, and some may be missing.
     """
 
@@ -189,6 +208,9 @@ class AssetProgressed(Payload):
     attempt: int = Field(ge=1)
     stage: Stage
     percent: float | None = Field(default=None, ge=0, le=100)
+    placeholder: Placeholder | None = None
+    width: int | None = Field(default=None, gt=0)
+    height: int | None = Field(default=None, gt=0)
 
 
 class AssetPlayable(Payload):
@@ -229,7 +251,7 @@ class MediaProcessed(Payload):
     ``profile`` says what was wanted of it; ``files`` is all that was made of it, of which
     ``rendition`` is the one to play or show, and ``thumbnail`` the one for lists; ``streams`` are
     those of a video, whose files are too many to tell. ``warnings`` is what it is ready in spite
-    of. ``receipt`` says how the files were made.
+    of. ``receipt`` says how the files were made, ``about`` what its client says of the upload.
 
     Sound alone is of kind ``video``, as what is played. It has no ``rendition``, which has a width
     and a height: its file is the one of kind ``audio`` among ``files``.
@@ -252,6 +274,7 @@ class MediaProcessed(Payload):
     probe: Probe | None = None
     warnings: list[WarningInfo] | None = None
     receipt: Receipt | None = None
+    about: About | None = None
     error: ErrorInfo | None = None
     created_at: Timestamp
     processed_at: Timestamp

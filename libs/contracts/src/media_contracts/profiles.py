@@ -6,11 +6,13 @@ A published profile never changes: another version takes its place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 from media_contracts.envelope import ContractError, Data
-from media_contracts.files import FileKind, Fit, MediaKind
+from media_contracts.files import FileKind, Fit, Focus, MediaKind, PictureFormat
 from pydantic import Field, PlainSerializer, ValidationError, model_validator
 
 MAX_OUTPUTS = 32
@@ -23,7 +25,8 @@ MAX_FRAME_RATE = 60
 MAX_MOMENT_SECONDS = 604_800
 MAX_MOMENTS = 8
 MAX_PICTURE_SIDE = 6144
-MAX_PICTURE_PIXELS = 48_000_000
+MAX_RESPONSIVE_SIDE = 3840
+MAX_PICTURE_PIXELS = 54_000_000
 """Of all pictures of one upload together: what a thumbnailer makes, and holds, at once."""
 
 # Tasks and files of these names are there without any profile.
@@ -45,6 +48,10 @@ Sources: TypeAlias = Annotated[
     frozenset[MediaKind], PlainSerializer(sorted, return_type=list[MediaKind])
 ]
 """Kinds of uploads, written in one order."""
+
+
+Shape: TypeAlias = Annotated[str, Field(pattern=r"^[1-9]\d{0,1}:[1-9]\d{0,1}$")]
+"""Width to height."""
 
 
 class Output(Data):
@@ -154,7 +161,68 @@ class PictureOutput(Output):
     width: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     height: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     fit: Fit = Fit.INSIDE
+    focus: Focus | None = None
+    """What a picture that covers its box keeps in its middle; null is the picture's own."""
     at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
+
+    @property
+    def pixels(self) -> int:
+        """What it has at most."""
+        return self.width * self.height
+
+
+class ResponsiveOutput(Output):
+    """
+    A picture in several sizes and formats, of which each browser takes the one that fits.
+
+    Its sizes have the ``long_sides``, in pixels, that its source has; where the largest is longer
+    than the source, there is one as long as that. With ``shape``, width to height, each is cropped
+    to it round the focus. The first of ``formats`` that a browser knows is taken: ``jpeg``, which
+    all know and each has, comes last, and is a PNG where something shines through. See
+    PictureOutput for ``at_seconds``.
+    """
+
+    type: Literal["responsive"] = "responsive"
+    sources: Sources = Field(default=frozenset({MediaKind.IMAGE, MediaKind.VIDEO}), min_length=1)
+    """The kinds of uploads of which it is made."""
+    long_sides: tuple[Annotated[int, Field(ge=16, le=MAX_RESPONSIVE_SIDE)], ...] = Field(
+        default=(320, 640, 1280, 1920), min_length=1, max_length=MAX_SIZES
+    )
+    formats: tuple[PictureFormat, ...] = (PictureFormat.AVIF, PictureFormat.JPEG)
+    shape: Shape | None = Field(default=None, examples=["16:9"])
+    focus: Focus | None = None
+    at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
+
+    @model_validator(mode="after")
+    def _every_browser_has_one(self) -> ResponsiveOutput:
+        if self.formats[-1:] != (PictureFormat.JPEG,):
+            raise ValueError("The last format is jpeg, which all browsers know")
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError("A picture has each format once")
+        if list(self.long_sides) != sorted(set(self.long_sides)):
+            raise ValueError("The long sides of a picture are different, and in order")
+        return self
+
+    @property
+    def pixels(self) -> int:
+        """What all its pictures together have at most."""
+        width, height = (int(side) for side in (self.shape or "1:1").split(":"))
+        part = min(width, height) / max(width, height)
+        return round(len(self.formats) * part * sum(side * side for side in self.long_sides))
+
+
+class AnimationOutput(Output):
+    """
+    A moving image (GIF, APNG, WebP, AVIF) as a silent video, which takes a fraction of its bytes.
+
+    Each frame is shown as long as in the image. It is an MP4 of H.264 on white; where something
+    shines through, an animated WebP comes with it, of the same name with ``.webp`` behind. No side
+    is longer than ``max_long_side``, in pixels; ``crf`` is libx264's quality.
+    """
+
+    type: Literal["animation"] = "animation"
+    max_long_side: int = Field(default=1280, ge=16, le=1920)
+    crf: int = Field(default=23, ge=0, le=51)
 
 
 class PreviewOutput(Output):
@@ -172,7 +240,8 @@ class PreviewOutput(Output):
 
 
 AnyOutput = Annotated[
-    VideoOutput | AudioOutput | PictureOutput | PreviewOutput, Field(discriminator="type")
+    VideoOutput | AudioOutput | PictureOutput | ResponsiveOutput | AnimationOutput | PreviewOutput,
+    Field(discriminator="type"),
 ]
 
 
@@ -202,8 +271,14 @@ class Profile(ProfileRef):
         videos = [output.name for output in self.outputs if isinstance(output, VideoOutput)]
         sounds = [output.name for output in self.outputs if isinstance(output, AudioOutput)]
         # The pieces of a stream, and the tasks that make them, have names of that form.
-        if any(name.startswith(f"{stream}-") for name in names for stream in (*videos, *sounds)):
-            raise ValueError("No name may begin with that of a video or a sound and a hyphen")
+        # So have the sizes of a picture.
+        sized = [output.name for output in self.outputs if isinstance(output, ResponsiveOutput)]
+        groups = (*videos, *sounds, *sized)
+        if any(name.startswith(f"{group}-") for name in names for group in groups):
+            raise ValueError(
+                "No name may begin with that of a video, a sound or a responsive picture, "
+                "and a hyphen"
+            )
         if max(len(videos), len(sounds)) > MAX_STREAMS:
             raise ValueError(f"A profile has {MAX_STREAMS} videos and as many sounds at most")
         return self
@@ -212,6 +287,9 @@ class Profile(ProfileRef):
     def _previews_are_of_its_videos(self) -> Profile:
         videos = {output.name for output in self.outputs if isinstance(output, VideoOutput)}
         previews = [output for output in self.outputs if isinstance(output, PreviewOutput)]
+        animations = [output for output in self.outputs if isinstance(output, AnimationOutput)]
+        if len(animations) > MAX_STREAMS:
+            raise ValueError(f"A profile has {MAX_STREAMS} animations at most")
         for one in previews:
             if one.video not in videos:
                 raise ValueError(f"The preview {one.name} is of a video that the profile has not")
@@ -225,7 +303,8 @@ class Profile(ProfileRef):
             is_thumbnail = isinstance(output, PictureOutput) and output.kind == FileKind.THUMBNAIL
             if is_thumbnail != (output.name == _THUMBNAIL):
                 raise ValueError("The output of kind thumbnail, and no other, is named thumbnail")
-        images = [one for one in self.pictures if one.kind == FileKind.IMAGE]
+        pictures = [one for one in self.outputs if isinstance(one, PictureOutput)]
+        images = [one for one in pictures if one.kind == FileKind.IMAGE]
         if len(images) > 1 or any(one.sources != {MediaKind.IMAGE} for one in images):
             raise ValueError("One output at most is of kind image, and of images alone")
         return self
@@ -233,7 +312,9 @@ class Profile(ProfileRef):
     @model_validator(mode="after")
     def _pictures_can_be_made_at_once(self) -> Profile:
         for kind in MediaKind:
-            pixels = sum(one.width * one.height for one in self.pictures if kind in one.sources)
+            pixels = max(
+                (sum(one.pixels for one in group) for group in self.made_at_once(kind)), default=0
+            )
             if pixels > MAX_PICTURE_PIXELS:
                 raise ValueError(
                     f"The pictures of one {kind} have {pixels} pixels together, "
@@ -244,9 +325,14 @@ class Profile(ProfileRef):
         return self
 
     @property
-    def pictures(self) -> list[PictureOutput]:
+    def pictures(self) -> list[PictureOutput | ResponsiveOutput]:
         """Its outputs that are pictures."""
-        return [output for output in self.outputs if isinstance(output, PictureOutput)]
+        kinds = PictureOutput, ResponsiveOutput
+        return [output for output in self.outputs if isinstance(output, kinds)]
+
+    def made_at_once(self, kind: MediaKind) -> list[list[PictureOutput | ResponsiveOutput]]:
+        """Return the pictures of an upload of a *kind*, by what is made of it at once."""
+        return made_at_once(kind, self.pictures)
 
     @property
     def watermarks(self) -> set[UUID]:
@@ -257,6 +343,25 @@ class Profile(ProfileRef):
     def body(self) -> str:
         """Return its outputs as JSON, with all that a later default could change."""
         return self.model_dump_json(by_alias=True, include={"outputs"})
+
+
+def made_at_once(
+    kind: MediaKind, outputs: Iterable[PictureOutput | ResponsiveOutput]
+) -> list[list[PictureOutput | ResponsiveOutput]]:
+    """
+    Return those of *outputs* that an upload of a *kind* has, by what is made of it at once.
+
+    Of an image these are outputs of one priority, the lowest first: lists wait for a thumbnail, and
+    not for large pictures. Of a film all are, as it is searched for its best frame once.
+    """
+    wanted = sorted((one for one in outputs if kind in one.sources), key=_priority)
+    if kind is MediaKind.IMAGE:
+        return [list(group) for _, group in groupby(wanted, key=_priority)]
+    return [wanted] if wanted else []
+
+
+def _priority(output: Output) -> int:
+    return output.priority
 
 
 class ProfileError(ContractError):
@@ -318,10 +423,16 @@ DEFAULT = Profile(
             sources=frozenset({MediaKind.IMAGE}),
             width=4096,
             height=4096,
+            priority=1,
         ),
         PictureOutput(
             name="thumbnail", kind=FileKind.THUMBNAIL, width=320, height=240, fit=Fit.COVER
         ),
+        ResponsiveOutput(name="responsive", priority=1),
+        AnimationOutput(name="animation", priority=1),
     ),
 )
-"""What every upload gets: a video, a sound or an image to show, and a thumbnail for lists."""
+"""
+What every upload gets: a video, a sound or an image to show, a thumbnail for lists, then its
+picture in the sizes that pages want, and a film of what moves.
+"""

@@ -30,4 +30,5 @@ class WarningCode(StrEnum):
     FRAME_RATE_REDUCED = "frame_rate_reduced", "The video was made with fewer frames a second than the file has."
     CODECS_LEFT_OUT = "codecs_left_out", "The video was not made in all codecs that were wanted."
     TEXT_LEFT_OUT = "text_left_out", "Some subtitles are pictures, too long or too many, or cannot be read, and were left out."
+    ANIMATION_LEFT_OUT = "animation_left_out", "The image moves, but is too long or too damaged to become a film."
     # fmt: on

@@ -8,20 +8,31 @@ it has replaced, until that is swept. They go when their attempt fails.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from media_contracts import AssetStatus, FileKind, MediaFile, ObjectRef, Stream, Text, Track
+from media_contracts import (
+    AssetStatus,
+    FileKind,
+    MediaFile,
+    ObjectRef,
+    Placeholder,
+    Stream,
+    Text,
+    Track,
+)
 from media_records.tables import Asset, AssetFile
 from media_records.work import Reader, Tx
 from media_runtime.database.postgres import Connection, Database
 from media_runtime.storage.store import StoredObject, attempt_of, upload_key
 
 _ORIGINAL_ATTEMPT = 0
-_PICTURES = frozenset({FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE})
+_PICTURES = frozenset({FileKind.IMAGE, FileKind.THUMBNAIL, FileKind.PICTURE, FileKind.RESPONSIVE})
 _OUTPUTS = [kind for kind in FileKind if kind is not FileKind.ORIGINAL]
 _ADD = """
     INSERT INTO asset_files (asset_id, attempt, name, company_id, kind, key, version_id,
@@ -30,9 +41,9 @@ _ADD = """
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
     ON CONFLICT DO NOTHING
 """
-# Layouts are as long as films, but for those of texts: only who writes a manifest reads them.
+# Those of segments are as long as films: only who writes a manifest reads them.
 _WITHOUT_LAYOUT = ", ".join(
-    "CASE WHEN kind = 'text' THEN layout END AS layout" if name == "layout" else name
+    "CASE WHEN kind <> 'segment' THEN layout END AS layout" if name == "layout" else name
     for name in AssetFile.model_fields
 )
 _OF = f"""
@@ -172,7 +183,7 @@ async def add_outputs(
                 attempt=asset.attempt,
                 company_id=asset.company_id,
                 fence=fence,
-                **file.model_dump(exclude={"text"}),
+                **_row(file),
             )
             for file in made
         ],
@@ -309,9 +320,46 @@ def outputs_of(files: Files) -> Mapping[str, AssetFile]:
 
 def told(file: AssetFile) -> MediaFile:
     """Return what others are told of a file."""
-    return MediaFile.model_validate(
-        {**file.model_dump(include=set(MediaFile.model_fields)), "text": text_of(file)}
-    )
+    facts = file.model_dump(include=set(MediaFile.model_fields))
+    about = {"text": text_of(file), "placeholder": placeholder_of(file), "loops": loops_of(file)}
+    return MediaFile.model_validate({**facts, **about})
+
+
+def _row(file: MediaFile) -> dict[str, Any]:
+    facts = file.model_dump(exclude={"text", "placeholder", "loops"})
+    if file.placeholder:
+        facts["layout"] = file.placeholder.model_dump_json()
+    if file.loops is not None:
+        facts["layout"] = json.dumps(file.loops)
+    return facts
+
+
+def loops_of(file: AssetFile) -> int | None:
+    """Return how often an animation is to be shown, 0 without end; None for what is none."""
+    is_one = file.kind == FileKind.ANIMATION and file.layout is not None
+    return int(json.loads(file.layout or "0")) if is_one else None
+
+
+def placeholder_of(file: AssetFile) -> Placeholder | None:
+    """Return what stands in for a picture; None for what is none."""
+    if file.kind not in _PICTURES or file.layout is None:
+        return None
+    return Placeholder.model_validate_json(file.layout)
+
+
+def placeholder_among(files: Files) -> Placeholder | None:
+    """Return what stands in for an asset until its pictures are loaded: that of its thumbnail."""
+    found = sorted(files, key=lambda file: file.kind != FileKind.THUMBNAIL)
+    return next((one for one in map(placeholder_of, found) if one), None)
+
+
+def responsive_of(files: Files) -> Mapping[str, Files]:
+    """Return pictures in several sizes, by the name of their output: the smallest first of each."""
+    found: dict[str, list[AssetFile]] = {}
+    for file in sorted(files, key=lambda file: (file.width or 0, file.name)):
+        if file.kind == FileKind.RESPONSIVE:
+            found.setdefault(file.name.rpartition("-")[0], []).append(file)
+    return found
 
 
 def text_of(file: AssetFile) -> Text | None:

@@ -15,11 +15,13 @@ from uuid import UUID
 
 from media_contracts import (
     MEDIA_STATUS,
+    About,
     AssetProgressed,
     AssetStatus,
     AssetStatusChanged,
     ErrorInfo,
     Payload,
+    Placeholder,
     Probe,
     Stage,
     Topic,
@@ -217,9 +219,16 @@ async def give_up_attempt(tx: Tx, asset: Asset, attempt: int, *, at: datetime) -
     await tx.execute(_GIVE_UP, asset.id, attempt, at + REPLACED_IS_KEPT)
 
 
-async def progressed(tx: Tx, asset: Asset, stage: Stage, *, at: datetime) -> None:
-    """Tell that the asset's attempt reached *stage*."""
-    await tell(tx, asset, AssetProgressed(attempt=asset.attempt, stage=stage), at=at)
+async def progressed(
+    tx: Tx, asset: Asset, stage: Stage, stands_in: Placeholder | None = None, *, at: datetime
+) -> None:
+    """Tell that the asset's attempt reached *stage*, and what *stands_in* for its pictures."""
+    told = AssetProgressed(attempt=asset.attempt, stage=stage)
+    if stands_in:
+        probe = probe_of(asset)
+        shape = {"width": probe.width, "height": probe.height} if probe else {}
+        told = told.model_copy(update={"placeholder": stands_in, **shape})
+    await tell(tx, asset, told, at=at)
 
 
 async def thumbnail_removed(tx: Tx, asset: Asset, *, at: datetime) -> None:
@@ -304,6 +313,11 @@ async def describe(
 def probe_of(asset: Asset) -> Probe | None:
     """Return what was found of the asset's upload."""
     return Probe.model_validate_json(asset.probe) if asset.probe else None
+
+
+def about(asset: Asset) -> About | None:
+    """Return what its client says of an asset."""
+    return About.model_validate_json(asset.about) if asset.about else None
 
 
 def warnings_of(asset: Asset) -> list[WarningInfo]:

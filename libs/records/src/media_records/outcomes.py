@@ -43,6 +43,7 @@ from media_records.files import (
     told,
 )
 from media_records.lifecycle import (
+    about,
     change,
     give_up_attempt,
     probe_of,
@@ -174,6 +175,7 @@ async def _told(
         probe=probe_of(asset),
         warnings=warnings_of(asset) or None,
         receipt=None if error else await _receipt(tx, asset),
+        about=about(asset),
         error=error,
         created_at=asset.created_at,
         processed_at=now,

@@ -85,6 +85,7 @@ CREATE TABLE media_assets (
     probe              jsonb,
     warnings           text[] NOT NULL DEFAULT '{}',
     rerun_failed       integer,
+    about              jsonb,
     -- With the company in the key, no row can point at another company's asset.
     UNIQUE (company_id, id)
 );
@@ -148,7 +149,7 @@ CREATE TABLE asset_files (
     name              text NOT NULL,
     company_id        uuid NOT NULL,
     kind              text NOT NULL CHECK (kind IN ('original', 'video', 'image', 'audio', 'thumbnail',
-                          'picture', 'preview', 'text', 'segment')),
+                          'picture', 'responsive', 'animation', 'preview', 'text', 'segment')),
     key               text COLLATE "C" NOT NULL,
     version_id        text,
     content_type      text NOT NULL,
@@ -355,7 +356,7 @@ CREATE FUNCTION sign_asset(
     p_company uuid, p_asset uuid, p_file_name text, p_content_type text, p_size bigint,
     p_bucket text, p_expires timestamptz, p_traceparent text,
     p_key text, p_hash text, p_response text, p_max_grants bigint DEFAULT NULL,
-    p_profile text DEFAULT NULL, p_built_in integer DEFAULT 1,
+    p_profile text DEFAULT NULL, p_built_in integer DEFAULT 1, p_about jsonb DEFAULT NULL,
     OUT request_hash text, OUT response text, OUT refused text
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -383,10 +384,11 @@ BEGIN
     END INTO refused FROM company_usage u WHERE u.company_id = p_company;
     IF refused IS NOT NULL THEN RETURN; END IF;
     INSERT INTO media_assets (id, company_id, file_name, content_type, size, bucket,
-                              grant_expires_at, traceparent, profile, profile_version, own_profile)
+                              grant_expires_at, traceparent, profile, profile_version, own_profile,
+                              about)
         VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket,
                 p_expires, p_traceparent, wanted, CASE WHEN offered THEN own ELSE p_built_in END,
-                offered);
+                offered, p_about);
     IF p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
             VALUES (p_company, p_key, p_hash, p_asset, p_response);
@@ -520,6 +522,7 @@ GRANT SELECT, UPDATE (
     error_message, traceparent, grant_expires_at, updated_at, processed_at, sweep_at, check_at,
     found_at, attempt_at, retired, grant_swept, probe, warnings
 ) ON media_assets TO media_sign_api, media_internal;
+GRANT UPDATE (about) ON media_assets TO media_sign_api;
 -- What a ready asset was made by changes with the attempt that replaces another.
 GRANT UPDATE (profile, profile_version, own_profile, rerun_failed) ON media_assets TO media_internal;
 GRANT SELECT, INSERT, UPDATE (state, probe, warnings, error_code, error_message, ended_at)

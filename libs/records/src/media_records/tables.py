@@ -137,6 +137,7 @@ class Asset(_Row, table=True):
     ``grant_swept`` says that other versions of the original went after its grant had lapsed.
     ``probe`` is JSON of a contract's Probe; ``warnings`` are codes of what is not as it should be.
     ``rerun_failed`` is the last attempt that was to replace this one and failed.
+    ``about`` is JSON of what its client says of it; see About of the contracts.
     """
 
     __tablename__ = "media_assets"
@@ -205,6 +206,7 @@ class Asset(_Row, table=True):
         sa_column=Column(ARRAY(Text), nullable=False, server_default=text("'{}'"))
     )
     rerun_failed: int | None = None
+    about: str | None = Field(sa_column=Column(JSONB(none_as_null=True)))
 
 
 class CompanyUsage(SQLModel, table=True):
@@ -394,7 +396,8 @@ class AssetFile(_Row, table=True):
     (hexadecimal) is that of the bytes that were checked: nobody reads others later. Sizes are
     in bytes, pixels and seconds. ``fence`` is that of the task that made it, for audits.
     Of a segment, ``stream`` is what it belongs to, ``track`` which of its sizes or sounds it is a
-    part of, ``part`` which one, and ``layout`` where its fragments stand, or what a text is.
+    part of, ``part`` which one, and ``layout`` where its fragments stand. Of a text it says what it
+    is, of a picture what stands in for it, of an animation how often it is shown.
     """
 
     __tablename__ = "asset_files"

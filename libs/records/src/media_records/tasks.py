@@ -509,7 +509,7 @@ async def finish(
     else:
         if probe is not None or warnings:
             await describe(tx, asset.id, probe, warnings)
-        await _tell_all(tx, asset, stage, tells, at=now)
+        await _tell_all(tx, asset, stage, tells, files, at=now)
         await add(tx, asset, then)
     row = await tx.fetchrow(_FREE, task.id, asset.id, asset.attempt)
     if row is None:  # a SELECT without FROM has a row
@@ -523,10 +523,17 @@ async def finish(
 
 
 async def _tell_all(
-    tx: Tx, asset: Asset, stage: Stage | None, tells: Collection[Payload], *, at: datetime
+    tx: Tx,
+    asset: Asset,
+    stage: Stage | None,
+    tells: Collection[Payload],
+    files: Sequence[MediaFile],
+    *,
+    at: datetime,
 ) -> None:
     if stage is not None:
-        await progressed(tx, asset, stage, at=at)
+        stands_in = next((file.placeholder for file in files if file.placeholder), None)
+        await progressed(tx, asset, stage, stands_in, at=at)
     for payload in tells:
         await tell(tx, asset, payload, at=at)
 

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from ingest.metrics import ANSWERS_REFUSED, STALE_RESULTS, count_outcome
 from ingest.outputs import pictures
-from media_contracts import CloudEvent, Stage, ThumbnailFailed, ThumbnailMade
+from media_contracts import CloudEvent, ThumbnailFailed, ThumbnailMade
 from media_contracts.warnings import WarningCode
 from media_records import tasks
 from media_records.files import all_files_of
@@ -67,7 +67,7 @@ class OnAnswer:
                     tx,
                     task,
                     pictures.files(task, made),
-                    stage=Stage.THUMBNAILED,
+                    stage=pictures.stage_of(task),
                     seconds=made.seconds,
                     warnings=[code for code in WarningCode if code in (made.warnings or ())],
                     replaces=pictures.is_new_edition(task),

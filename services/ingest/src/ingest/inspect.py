@@ -34,6 +34,7 @@ from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
 from media_records import posters, tasks
 from media_records.files import image_of, told
+from media_records.lifecycle import about
 from media_records.profiles import profile_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
@@ -46,7 +47,8 @@ from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import probe_image
 
 KIND = tasks.INSPECT
-_PROBE_SECONDS = 60
+# Of the clock. Time on the CPU is limited by pixels, and a busy machine is no fault of an image.
+_PROBE_SECONDS = 240
 
 
 class Inspect:
@@ -75,6 +77,8 @@ class Inspect:
         with timed("probe"):
             probed = await self._probe(asset, source, found, folder)
         profile = await profile_of(self._profiles, asset, settings.profile)
+        said = about(asset)
+        probed = replace(probed, focus=said.focus if said else None)
         if probed.kind is MediaKind.VIDEO:
             probed = replace(probed, marks=await self._marks(profile, asset))
         wanted = plan(profile, probed)
@@ -123,6 +127,7 @@ class Inspect:
             kind,
             image.width,
             image.height,
+            frames=image.frames,
             scans=image.scans,
             content_type=found.content_type,
             warnings=(*found.warnings, *image.warnings),

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingest.outputs import audio, pictures, video
+from ingest.outputs import animation, audio, pictures, video
 from ingest.outputs.source import Planner, Source
-from media_contracts import AudioOutput, PictureOutput, PreviewOutput, Profile, VideoOutput
+from media_contracts import (
+    AnimationOutput,
+    AudioOutput,
+    PictureOutput,
+    PreviewOutput,
+    Profile,
+    ResponsiveOutput,
+    VideoOutput,
+)
 from media_contracts.errors import ErrorCode
 from media_contracts.profiles import Output
 from media_records.tasks import NewTask
@@ -19,7 +27,8 @@ from media_runtime.errors import PermanentError
 PLANNERS: Mapping[type[Output] | tuple[type[Output], ...], Planner] = {
     (VideoOutput, PreviewOutput): video.plan,
     AudioOutput: audio.plan,
-    PictureOutput: pictures.plan,
+    (PictureOutput, ResponsiveOutput): pictures.plan,
+    AnimationOutput: animation.plan,
 }
 """Who plans the outputs of which types."""
 

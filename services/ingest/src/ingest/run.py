@@ -10,7 +10,7 @@ from pathlib import Path
 from ingest import inspect
 from ingest.film.film import chunk_of
 from ingest.metrics import count_outcome
-from ingest.outputs import audio, video
+from ingest.outputs import animation, audio, video
 from ingest.outputs.audio import MakeAudio
 from ingest.outputs.package import Package, Results
 from ingest.outputs.preview import MakePreview
@@ -60,6 +60,7 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
         video.PACKAGE: Package(settings, store, ffmpeg, results),
         video.PREVIEW: MakePreview(settings, store, ffmpeg),
         video.QUALITY: MeasureQuality(settings, store, ffmpeg, measurer, pieces, results),
+        animation.KIND: animation.MakeAnimation(settings, store, pool, ffmpeg),
         audio.KIND: MakeAudio(settings, store, ffmpeg, transcoder, pieces),
     }
 

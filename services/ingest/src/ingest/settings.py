@@ -6,12 +6,14 @@ from pathlib import Path
 
 from ingest.trust.gate import Limits
 from media_contracts import (
+    AnimationOutput,
     AudioOutput,
     FileKind,
     Fit,
     MediaKind,
     PictureOutput,
     Profile,
+    ResponsiveOutput,
     VideoOutput,
 )
 from media_contracts.profiles import (
@@ -138,6 +140,7 @@ class IngestSettings(
                     sources=frozenset({MediaKind.IMAGE}),
                     width=self.image_max_side,
                     height=self.image_max_side,
+                    priority=1,
                 ),
                 PictureOutput(
                     name="thumbnail",
@@ -146,6 +149,8 @@ class IngestSettings(
                     height=self.thumbnail_height,
                     fit=Fit.COVER,
                 ),
+                ResponsiveOutput(name="responsive", priority=1),
+                AnimationOutput(name="animation", priority=1),
             ),
         )
 

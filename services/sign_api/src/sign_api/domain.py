@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from media_contracts import About
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES, plain_type
 from media_contracts.profiles import NAME_PATTERN
 from media_runtime.errors import PermanentError
 
 MAX_NAME_CHARACTERS = 255
+MAX_TITLE_CHARACTERS = 500
+MAX_ALT_CHARACTERS = 2000
 
 # Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -40,6 +43,16 @@ def check_profile(name: str | None) -> None:
     """Raise RefusedUploadError where no profile can have this name."""
     if name is not None and not _PROFILE.fullmatch(name):
         raise RefusedUploadError(ErrorCode.UNKNOWN_PROFILE)
+
+
+def check_about(about: About) -> None:
+    """Raise RefusedUploadError where what is said of an upload cannot be told to others."""
+    limits = (about.title, MAX_TITLE_CHARACTERS), (about.alt, MAX_ALT_CHARACTERS)
+    for text, limit in limits:
+        if text is not None and not (
+            1 <= len(text) <= limit and not _has_forbidden(text.replace("\n", ""))
+        ):
+            raise RefusedUploadError(ErrorCode.INVALID_TEXT, limit=limit)
 
 
 def _is_plain_name(name: str) -> bool:

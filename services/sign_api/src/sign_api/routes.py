@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from media_contracts import AssetStatus
+from media_contracts import About, AssetStatus, Focus
 from media_contracts.errors import ErrorCode
 from media_records.actions import (
     AssetNotFoundError,
@@ -19,12 +20,14 @@ from media_records.actions import (
     OriginalGoneError,
     RetriedTooSoonError,
 )
+from media_records.files import Files
 from media_records.posters import (
     NoPicturesError,
     NotAVideoError,
     NotReadyError,
     PosterUnderWayError,
 )
+from media_records.tables import Asset
 from media_runtime.http.app import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
 from media_runtime.http.auth import Caller, TokenVerifier
 from media_runtime.http.links import LinkSigner
@@ -43,6 +46,7 @@ from sign_api.use_cases import (
 from sign_api.views import (
     AssetPage,
     AssetView,
+    CropRequest,
     PosterRequest,
     SignRequest,
     SignResponse,
@@ -60,6 +64,11 @@ FIELD_CODES = {
     "limit": ErrorCode.INVALID_LIMIT,
     "asset_id": ErrorCode.INVALID_ASSET_ID,
     "atSeconds": ErrorCode.INVALID_TIME,
+    "title": ErrorCode.INVALID_TEXT,
+    "alt": ErrorCode.INVALID_TEXT,
+    "focus": ErrorCode.INVALID_FOCUS,
+    "x": ErrorCode.INVALID_FOCUS,
+    "y": ErrorCode.INVALID_FOCUS,
 }
 """The code of an invalid input, by the name of its field or parameter."""
 
@@ -69,6 +78,7 @@ _NO_POSTER = {
     NoPicturesError: ErrorCode.NO_PICTURES,
     PosterUnderWayError: ErrorCode.POSTER_UNDER_WAY,
 }
+_MIDDLE = Focus(x=0.5, y=0.5)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 _SIGN_INPUT: dict[str, Any] = {
@@ -150,7 +160,7 @@ async def sign(request: Request) -> Response:
     try:
         answer = await services_of(request).sign_upload(
             caller,
-            DeclaredUpload(body.file_name, body.size, body.type, body.profile),
+            DeclaredUpload(body.file_name, body.size, body.type, body.profile, _about(body)),
             idempotency_key=idempotency_key,
             traceparent=tracing.resume(request.headers.get("traceparent")),
         )
@@ -164,6 +174,14 @@ async def sign(request: Request) -> Response:
     except BucketNotReadyError as error:
         raise ApiError(ErrorCode.STORAGE_NOT_READY, headers={"Retry-After": "2"}) from error
     return Response(answer, status_code=201, media_type="application/json")
+
+
+def _about(body: SignRequest) -> About | None:
+    if body.title is None and body.alt is None and body.focus is None:
+        return None
+    focus = Focus(x=body.focus.x, y=body.focus.y) if body.focus else None
+    # Of what it says itself, domain.check_about tells what is wrong.
+    return About.model_construct(title=body.title, alt=body.alt, focus=focus)
 
 
 def _sign_request(body: bytes) -> SignRequest:
@@ -277,18 +295,42 @@ async def choose_poster(
     Those that it has are served until the new ones are there, which a ``thumbnailed`` event tells.
     The same request again changes nothing.
     """
-    services = services_of(request)
+    chosen = services_of(request).assets.choose_poster(caller.company_id, asset_id, body.at_seconds)
+    return await _made_anew(request, chosen)
+
+
+@router.post(
+    "/assets/{asset_id}/pictures",
+    status_code=202,
+    response_model=AssetView,
+    responses=documented(400, 401, 403, 404, 409, 429, 503),
+    openapi_extra=BEARER_ONLY,
+    summary="Choose what an asset's crops have in their middle",
+)
+async def crop_pictures(
+    request: Request, asset_id: UUID, body: CropRequest, caller: Uploader
+) -> AssetView:
+    """
+    Make the cropped pictures of a ready asset anew, round a point.
+
+    Those that it has are served until the new ones are there, which a ``thumbnailed`` event tells;
+    uploads come first. The same request again changes nothing.
+    """
+    focus = Focus(x=body.focus.x, y=body.focus.y) if body.focus else _MIDDLE
+    cropped = services_of(request).assets.crop(caller.company_id, asset_id, focus)
+    return await _made_anew(request, cropped)
+
+
+async def _made_anew(request: Request, asked: Awaitable[tuple[Asset, Files]]) -> AssetView:
     try:
-        asset, files = await services.assets.choose_poster(
-            caller.company_id, asset_id, body.at_seconds
-        )
+        asset, files = await asked
     except AssetNotFoundError as error:
         raise _not_found() from error
     except OriginalGoneError as error:
         raise ApiError(ErrorCode.ORIGINAL_GONE, "The uploaded file is no longer kept.") from error
     except tuple(_NO_POSTER) as error:
         raise ApiError(_NO_POSTER[type(error)]) from error
-    return asset_view(asset, files, services.links)
+    return asset_view(asset, files, services_of(request).links)
 
 
 @router.delete(

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from media_contracts import AssetStatus, Stream
+from media_contracts import About, AssetStatus, Focus, Stream
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_records import actions, posters
@@ -29,7 +29,7 @@ from media_runtime.http.auth import Caller
 from media_runtime.storage.presign import UploadGrant, UploadSigner
 from media_runtime.storage.store import ObjectStore, upload_key
 from media_runtime.telemetry import tracing
-from sign_api.domain import RefusedUploadError, check_profile, check_upload
+from sign_api.domain import RefusedUploadError, check_about, check_profile, check_upload
 from sign_api.metrics import GRANTS, REFUSED
 from sign_api.settings import SignApiSettings
 
@@ -62,12 +62,22 @@ class IdempotencyKeyReusedError(PermanentError):
 
 @dataclass(frozen=True)
 class DeclaredUpload:
-    """What the client says it will upload; ``size`` is in bytes. ``profile`` is a name, if any."""
+    """
+    What the client says it will upload; ``size`` is in bytes. ``profile`` is a name, if any.
+
+    ``about`` is what it says of the file, if anything.
+    """
 
     file_name: str
     size: int
     content_type: str
     profile: str | None = None
+    about: About | None = None
+
+    @property
+    def about_json(self) -> str | None:
+        """What is said of the file as JSON, without what is not said."""
+        return self.about.model_dump_json(exclude_none=True) if self.about else None
 
 
 class Buckets:
@@ -161,6 +171,8 @@ class SignUpload:
             upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes
         )
         check_profile(upload.profile)
+        if upload.about:
+            check_about(upload.about)
         upload = replace(upload, content_type=plain)
         bucket = await self._buckets.of(caller.company_id)
         asset_id = uuid4()
@@ -181,7 +193,7 @@ class SignUpload:
             bucket=bucket, expires_at=grant.expires_at, traceparent=traceparent,
             key=idempotency_key, request_hash=fingerprint,
             response=answer if idempotency_key else None, max_grants=self._max_grants,
-            profile=upload.profile,
+            profile=upload.profile, about=upload.about_json,
         )  # fmt: skip
         if refused is not None:
             raise _refusal(refused, self._max_grants)
@@ -276,6 +288,16 @@ class Assets:
         async with self._work.begin(company_id) as tx:
             return await posters.choose(tx, asset_id, at_seconds)
 
+    async def crop(self, company_id: UUID, asset_id: UUID, focus: Focus) -> tuple[Asset, Files]:
+        """
+        Have the crops of a ready asset made anew; returns it as it is until then.
+
+        Raises AssetNotFoundError, NotReadyError, OriginalGoneError, NoPicturesError and
+        PosterUnderWayError.
+        """
+        async with self._work.begin(company_id) as tx:
+            return await posters.crop(tx, asset_id, focus)
+
     async def delete(self, company_id: UUID, asset_id: UUID) -> None:
         """
         Delete the asset; work under way on it stops, and its objects are removed soon after.
@@ -322,4 +344,6 @@ def _fingerprint(upload: DeclaredUpload) -> str:
     declared = [upload.file_name, upload.size, upload.content_type]
     if upload.profile is not None:
         declared.append(upload.profile)
+    if upload.about is not None:
+        declared.append(upload.about_json or "")
     return hashlib.sha256(json.dumps(declared).encode()).hexdigest()

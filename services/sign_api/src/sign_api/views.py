@@ -5,27 +5,39 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
-from media_contracts import AssetStatus, FileKind, Stream
+from media_contracts import About, AssetStatus, FileKind, Stream
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
 from media_contracts.profiles import MAX_MOMENT_SECONDS, NAME_PATTERN
 from media_contracts.warnings import WarningCode
-from media_records.files import TILES, Files, media_of, original_of, text_of, thumbnail_of
-from media_records.lifecycle import warnings_of
+from media_records.files import (
+    TILES,
+    Files,
+    loops_of,
+    media_of,
+    original_of,
+    placeholder_among,
+    responsive_of,
+    text_of,
+    thumbnail_of,
+)
+from media_records.lifecycle import about, warnings_of
 from media_records.tables import Asset, AssetFile, AssetWait
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.storage.keys import output_key
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
-from sign_api.domain import MAX_NAME_CHARACTERS
+from sign_api.domain import MAX_ALT_CHARACTERS, MAX_NAME_CHARACTERS, MAX_TITLE_CHARACTERS
 
+# In the order in which browsers try them: what takes the fewest bytes first.
+_MODERN = ("image/avif", "image/webp")
 _SHOWN = frozenset(FileKind) - {FileKind.ORIGINAL, FileKind.SEGMENT}
 
 
@@ -33,6 +45,13 @@ class _View(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
     )
+
+
+class FocusView(_View):
+    """A point of what people see: 0 is the left or upper edge, 1 the right or lower one."""
+
+    x: float = Field(strict=True, ge=0, le=1, allow_inf_nan=False, examples=[0.3])
+    y: float = Field(strict=True, ge=0, le=1, allow_inf_nan=False, examples=[0.6])
 
 
 class SignRequest(_View):
@@ -61,6 +80,21 @@ class SignRequest(_View):
         examples=["default"],
         json_schema_extra={"pattern": NAME_PATTERN},
     )
+    title: StrictStr | None = Field(
+        default=None,
+        description="What people are to call it.",
+        examples=["The harbour at dusk"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_TITLE_CHARACTERS},
+    )
+    alt: StrictStr | None = Field(
+        default=None,
+        description="What it shows, for those who do not see it.",
+        examples=["Two boats at a pier"],
+        json_schema_extra={"minLength": 1, "maxLength": MAX_ALT_CHARACTERS},
+    )
+    focus: FocusView | None = Field(
+        default=None, description="What crops keep in their middle; null is the profile's own."
+    )
 
 
 class Upload(_View):
@@ -81,6 +115,12 @@ class SignResponse(_View):
 
     asset_id: UUID
     upload: Upload
+
+
+class CropRequest(_View):
+    """What an asset's crops shall have in their middle; null is that of the whole."""
+
+    focus: FocusView | None
 
 
 class PosterRequest(_View):
@@ -188,6 +228,43 @@ class FileView(_View):
     height: int | None = None
     duration_seconds: float | None = None
     text: TextView | None = None
+    loops: int | None = Field(
+        default=None, description="How often an animation is to be shown; 0 is without end."
+    )
+
+
+class PlaceholderView(_View):
+    """
+    What a page shows until a picture is there.
+
+    ``thumbhash`` is its ThumbHash in Base64, ``colour`` the mean of its pixels.
+    """
+
+    thumbhash: str = Field(examples=["1QcSHQRnh493V4dIh4eXh1h4kJUI"])
+    colour: str = Field(examples=["#7a8b5c"])
+
+
+class SourceView(_View):
+    """A ``source`` of HTML's ``picture``: the same picture in one format."""
+
+    type: str = Field(examples=["image/avif"])
+    srcset: str = Field(examples=["https://media.example.com/…-320.avif 320w, https://… 640w"])
+
+
+class ResponsiveView(_View):
+    """
+    A picture in several sizes and formats, as HTML wants it.
+
+    ``sources`` go into a ``picture`` in this order; its ``img`` has ``src``, ``srcset``, and the
+    ``width`` and ``height`` (pixels), which keep its place on the page. Say ``sizes`` yourself.
+    """
+
+    name: str = Field(examples=["responsive"])
+    sources: list[SourceView]
+    src: str
+    srcset: str
+    width: int
+    height: int
 
 
 class TrackView(_View):
@@ -220,10 +297,12 @@ class AssetView(_View):
     """
     An asset as its company sees it.
 
+    ``title``, ``alt`` and ``focus`` are as its client said.
     ``size`` and ``type`` are those declared for the upload, ``sha256`` is that of its bytes;
     ``width``, ``height`` (pixels) and ``durationSeconds`` describe the processed file, ``probe``
     the uploaded one. URLs are null and ``files`` is empty until the asset is ready, but for
     ``hlsUrl``: it is there as soon as a video's beginning can be played, and its playlists grow.
+    ``placeholder`` is there as soon as its thumbnail is made.
 
     ``place`` is one among the company's own assets that are not ready yet: 1 is ready next.
     ``readyInSeconds`` goes by what such work took lately and by who waits as well; it is null
@@ -236,6 +315,9 @@ class AssetView(_View):
     type: str
     size: int
     sha256: str | None = None
+    title: str | None = None
+    alt: str | None = None
+    focus: FocusView | None = None
     status: AssetStatus
     profile: ProfileView
     place: int | None = Field(default=None, ge=1)
@@ -246,6 +328,9 @@ class AssetView(_View):
     storyboard_url: str | None = None
     thumbnail_url: str | None = None
     preview_url: str | None = None
+    animation_url: str | None = None
+    placeholder: PlaceholderView | None = None
+    responsive: list[ResponsiveView] = Field(default_factory=list)
     duration_seconds: float | None = None
     width: int | None = None
     height: int | None = None
@@ -287,7 +372,9 @@ def asset_view(
     if asset.status not in {AssetStatus.READY, AssetStatus.DELETED}:
         shown = ()  # an attempt that is not decided yet shows its beginning alone
     media, thumbnail = media_of(shown), thumbnail_of(shown)
+    said = about(asset) or About()
     preview = next((file for file in shown if file.kind == FileKind.PREVIEW), None)
+    animation = next((file for file in shown if file.kind == FileKind.ANIMATION), None)
     stream = _stream(asset, files)
     return AssetView(
         asset_id=asset.id,
@@ -296,6 +383,9 @@ def asset_view(
         type=asset.content_type,
         size=asset.size,
         sha256=original.sha256 if original else None,
+        title=said.title,
+        alt=said.alt,
+        focus=FocusView(x=said.focus.x, y=said.focus.y) if said.focus else None,
         status=AssetStatus(asset.status),
         profile=ProfileView(name=asset.profile, version=asset.profile_version),
         place=wait.place if wait else None,
@@ -308,6 +398,9 @@ def asset_view(
         else None,
         thumbnail_url=links.link(thumbnail.key, LinkKind.THUMBNAIL) if thumbnail else None,
         preview_url=links.link(preview.key, LinkKind.MEDIA) if preview else None,
+        animation_url=links.link(animation.key, LinkKind.MEDIA) if animation else None,
+        placeholder=_placeholder(files),
+        responsive=[_responsive(name, made, links) for name, made in responsive_of(shown).items()],
         duration_seconds=media.duration_seconds if media else None,
         width=media.width if media else None,
         height=media.height if media else None,
@@ -362,6 +455,35 @@ def _file_view(file: AssetFile, links: LinkSigner) -> FileView:
         height=file.height,
         duration_seconds=file.duration_seconds,
         text=TextView(**text.model_dump()) if text else None,
+        loops=loops_of(file),
+    )
+
+
+def _placeholder(files: Files) -> PlaceholderView | None:
+    found = placeholder_among(files)
+    return PlaceholderView(**found.model_dump()) if found else None
+
+
+def _responsive(name: str, files: Files, links: LinkSigner) -> ResponsiveView:
+    # What all browsers know has a name without an ending.
+    plain = [file for file in files if "." not in file.name]
+    largest = plain[-1]
+    urls = {file.name: links.link(file.key, LinkKind.MEDIA) for file in files}
+
+    def srcset(of: Iterable[AssetFile]) -> str:
+        return ", ".join(f"{urls[file.name]} {file.width}w" for file in of)
+
+    return ResponsiveView(
+        name=name,
+        sources=[
+            SourceView(type=one, srcset=srcset(made))
+            for one in _MODERN
+            if (made := [file for file in files if file.content_type == one])
+        ],
+        src=urls[largest.name],
+        srcset=srcset(plain),
+        width=largest.width or 0,
+        height=largest.height or 0,
     )
 
 

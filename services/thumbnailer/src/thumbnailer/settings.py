@@ -18,7 +18,11 @@ class ThumbnailerSettings(
     """A folder of this process alone: it is emptied at the start."""
     thumbnailer_consumers: int = Field(default_factory=cpu_count, ge=1)
     """Requests that this process works on at once, each with a picture process of its own."""
-    thumbnailer_render_timeout_seconds: float = Field(default=120, gt=0)
-    """Of the clock, for one image: its time on the CPU is limited by its pixels."""
+    thumbnailer_render_timeout_seconds: float = Field(default=400, gt=0)
+    """
+    Of the clock, for one image: its time on the CPU is limited by its pixels.
+
+    It is several times as long, as the clock of a busy machine is not the image's fault.
+    """
     thumbnailer_frame_timeout_seconds: float = Field(default=60, gt=0)
     """Time for finding a frame in one video, all its positions together."""

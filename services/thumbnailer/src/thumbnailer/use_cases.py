@@ -15,14 +15,18 @@ from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import RenderedPicture, WantedPicture, render
 from media_runtime.media.scratch import scratch_folder
-from media_runtime.storage.store import ObjectMissingError, ObjectStore, StoredObject
+from media_runtime.storage.store import ObjectMissingError, ObjectStore
+from media_runtime.storage.stored_pictures import (
+    about_picture,
+    stored_picture,
+    warnings_about,
+)
 from media_runtime.telemetry import tracing
 from thumbnailer.frames import FindFrame
 from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings
 
 CACHE_CONTROL = "public, max-age=3600"
-_WIDTH, _HEIGHT, _WARNINGS, _SHA256 = "width", "height", "warnings", "sha256"
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,10 @@ class MakePictures:
             return None
         FOUND.inc(len(found))
         pictures = [
-            _as_picture(spec, stored) for spec, stored in zip(request.pictures, found, strict=True)
+            stored_picture(spec.name, stored)
+            for spec, stored in zip(request.pictures, found, strict=True)
         ]
-        said = " ".join(stored.about.get(_WARNINGS, "") for stored in found).split()
+        said = set[WarningCode]().union(*map(warnings_about, found))
         return Made(pictures, tuple(code for code in WarningCode if code in said))
 
     async def _render(self, request: ThumbnailRequested, source: Path) -> list[RenderedPicture]:
@@ -114,36 +119,42 @@ class MakePictures:
                 timeout_seconds=self._settings.thumbnailer_render_timeout_seconds,
             )
 
-    async def _upload(self, bucket: str, spec: PictureSpec, picture: RenderedPicture) -> Picture:
-        sha256 = hashlib.sha256(picture.data).hexdigest()
-        await self._store.upload_bytes(
-            bucket,
-            spec.key,
-            picture.data,
-            content_type=picture.content_type,
-            cache_control=CACHE_CONTROL,
-            about={
-                _WIDTH: str(picture.width),
-                _HEIGHT: str(picture.height),
-                _WARNINGS: " ".join(_warnings([picture])),
-                _SHA256: sha256,
-            },
-        )
-        BYTES.labels("out").inc(len(picture.data))
-        return Picture(
+    async def _upload(self, bucket: str, spec: PictureSpec, made: RenderedPicture) -> Picture:
+        picture = Picture(
             name=spec.name,
             bucket=bucket,
             key=spec.key,
-            content_type=picture.content_type,
-            width=picture.width,
-            height=picture.height,
-            size=len(picture.data),
-            sha256=sha256,
+            content_type=made.content_type,
+            width=made.width,
+            height=made.height,
+            size=len(made.data),
+            sha256=hashlib.sha256(made.data).hexdigest(),
+            placeholder=made.placeholder,
         )
+        await self._store.upload_bytes(
+            bucket,
+            spec.key,
+            made.data,
+            content_type=picture.content_type,
+            cache_control=CACHE_CONTROL,
+            about=about_picture(picture, _warnings([made])),
+        )
+        BYTES.labels("out").inc(picture.size)
+        return picture
 
 
 def _wanted(specs: Sequence[PictureSpec]) -> list[WantedPicture]:
-    return [WantedPicture(spec.name, spec.width, spec.height, spec.fit.value) for spec in specs]
+    return [
+        WantedPicture(
+            spec.name,
+            spec.width,
+            spec.height,
+            spec.fit.value,
+            spec.format.value if spec.format else None,
+            (spec.focus.x, spec.focus.y) if spec.focus else (0.5, 0.5),
+        )
+        for spec in specs
+    ]
 
 
 def _by_moment(specs: Sequence[PictureSpec]) -> dict[float | None, list[PictureSpec]]:
@@ -156,16 +167,3 @@ def _by_moment(specs: Sequence[PictureSpec]) -> dict[float | None, list[PictureS
 def _warnings(rendered: Sequence[RenderedPicture]) -> tuple[WarningCode, ...]:
     damaged = any(picture.damaged for picture in rendered)
     return (WarningCode.FILE_DAMAGED,) if damaged else ()
-
-
-def _as_picture(spec: PictureSpec, stored: StoredObject) -> Picture:
-    return Picture(
-        name=spec.name,
-        bucket=stored.bucket,
-        key=stored.key,
-        content_type=stored.content_type,
-        width=int(stored.about[_WIDTH]),
-        height=int(stored.about[_HEIGHT]),
-        size=stored.size,
-        sha256=stored.about.get(_SHA256),
-    )

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 
+_REFERENCE = "#/components/schemas/{model}"
 _PROBLEM = "application/problem+json"
 
 
@@ -36,7 +37,9 @@ def describe(app: FastAPI, *inputs: type[BaseModel]) -> None:
             for unused in ("HTTPValidationError", "ValidationError"):
                 schema["components"].get("schemas", {}).pop(unused, None)
             for model in inputs:
-                schema["components"]["schemas"][model.__name__] = model.model_json_schema()
+                described = model.model_json_schema(ref_template=_REFERENCE)
+                schema["components"]["schemas"] |= described.pop("$defs", {})
+                schema["components"]["schemas"][model.__name__] = described
             app.openapi_schema = schema
         return app.openapi_schema
 

@@ -12,6 +12,7 @@ import asyncio
 import fcntl
 import os
 import pickle
+import selectors
 import signal
 import socket
 import subprocess
@@ -19,9 +20,10 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import structlog
 from media_contracts.errors import ErrorCode
@@ -58,6 +60,14 @@ class PicturePoolError(TransientError):
 
 class PictureWorkError(RuntimeError):
     """The work itself has a bug; the message is the worker's traceback."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to write what work makes, up to so many bytes."""
+
+    path: Path
+    max_bytes: int
 
 
 class _WorkerDiedError(Exception):
@@ -107,10 +117,18 @@ class PicturePool:
         self._threads.shutdown()
 
     async def run(
-        self, work: Callable[..., T], source: Path | None, *args: Any, timeout_seconds: float
+        self,
+        work: Callable[..., T],
+        source: Path | None,
+        *args: Any,
+        timeout_seconds: float,
+        target: Target | None = None,
     ) -> T:
         """
         Return what *work* returns, called with the open file *source* and *args*.
+
+        With a *target* it is called with an open file to write to after the source: of what comes
+        from there so many bytes are written, and more is an error.
 
         *work* is a module-level function that declares what it returns, its arguments are
         picklable. A process that dies is replaced and the work tried once more: the kernel may
@@ -125,7 +143,7 @@ class PicturePool:
                 try:
                     await worker.start(self._threads)
                     async with asyncio.timeout(timeout_seconds):
-                        result: T = await worker.ask(self._threads, work, source, args)
+                        result: T = await worker.ask(self._threads, work, source, target, args)
                         return result
                 except _WorkerDiedError:
                     # Its sandbox may take a while to end: until then it looks alive to start().
@@ -192,12 +210,13 @@ class _Worker:
         threads: ThreadPoolExecutor,
         work: Callable[..., Any],
         source: Path | None,
+        target: Target | None,
         args: tuple[Any, ...],
     ) -> Any:
         """Return the worker's answer; when this is cancelled, the worker is killed."""
         loop = asyncio.get_running_loop()
-        request = pickle.dumps((work, args))
-        exchange = loop.run_in_executor(threads, self._exchange, request, source)
+        request = pickle.dumps((work, args, target is not None))
+        exchange = loop.run_in_executor(threads, self._exchange, request, source, target)
         try:
             answer = await asyncio.shield(exchange)
         except asyncio.CancelledError:
@@ -209,17 +228,23 @@ class _Worker:
             raise
         return _understood(answer, work)
 
-    def _exchange(self, request: bytes, source: Path | None) -> bytes:
+    def _exchange(self, request: bytes, source: Path | None, target: Target | None) -> bytes:
         assert self._control is not None  # noqa: S101 - started
         with ExitStack() as stack:
             files = [stack.enter_context(open_regular(path)) for path in (source,) if path]
-            ours, theirs = os.pipe()
-            pipe = stack.enter_context(os.fdopen(ours, "rb", buffering=0))
+            written = stack.enter_context(target.path.open("wb")) if target else None
+            ours, theirs = zip(*(os.pipe() for _ in range(2 if written else 1)), strict=True)
+            pipes = [stack.enter_context(os.fdopen(end, "rb", buffering=0)) for end in ours]
             try:
-                with os.fdopen(theirs, "wb") as answer:
-                    handed = [answer.fileno(), *(file.fileno() for file in files)]
-                    socket.send_fds(self._control, [request], handed)
-                return _read_all(pipe)
+                with ExitStack() as handing:
+                    answer, *others = [
+                        handing.enter_context(os.fdopen(end, "wb")) for end in theirs
+                    ]
+                    handed = [answer, *files, *others]
+                    socket.send_fds(self._control, [request], [one.fileno() for one in handed])
+                if written is None or target is None:
+                    return _read_all(pipes[0])
+                return _read_both(pipes[0], pipes[1], written, target.max_bytes)
             except OSError as error:
                 raise _WorkerDiedError from error
             finally:
@@ -246,16 +271,48 @@ def _too_slow() -> PictureError:
 
 
 def _read_all(pipe: Any) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
+    answer = _Answer()
     while chunk := pipe.read(_CHUNK_BYTES):
-        if chunk[:1] == OUT_OF_CPU and not chunks:
-            return OUT_OF_CPU  # it goes on until it is ended
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > _MOST_ANSWER_BYTES:
+        if answer.take(chunk):
+            break
+    return bytes(answer.data)
+
+
+def _read_both(pipe: Any, stream: Any, target: BinaryIO, max_bytes: int) -> bytes:
+    """Return an answer, having written to *target* what came beside it."""
+    answer, size = _Answer(), 0
+    with selectors.DefaultSelector() as ready:
+        for end in (pipe, stream):
+            ready.register(end, selectors.EVENT_READ)
+        while ready.get_map():
+            for key, _ in ready.select():
+                chunk = key.fileobj.read(_CHUNK_BYTES)  # type: ignore[union-attr]
+                if not chunk:
+                    ready.unregister(key.fileobj)
+                elif key.fileobj is pipe:
+                    if answer.take(chunk):
+                        return bytes(answer.data)
+                else:
+                    size += len(chunk)
+                    if size > max_bytes:
+                        raise PictureError(ErrorCode.OUTPUT_TOO_LARGE)
+                    target.write(chunk)
+    return bytes(answer.data)
+
+
+class _Answer:
+    """What has come of an answer."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+
+    def take(self, chunk: bytes) -> bool:
+        """Add to it, and return whether there is no need to wait for more."""
+        is_over = chunk[:1] == OUT_OF_CPU and not self.data  # it goes on until it is ended
+        self.data += OUT_OF_CPU if is_over else chunk
+        if len(self.data) > _MOST_ANSWER_BYTES:
             raise _WorkerDiedError
-    return b"".join(chunks)
+        return is_over
 
 
 def _understood(answer: bytes, work: Callable[..., Any]) -> Any:

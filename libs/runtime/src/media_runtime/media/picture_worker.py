@@ -18,6 +18,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache
 from typing import Any, get_type_hints
 
@@ -63,7 +64,7 @@ def main(descriptor: int, max_pixels: int) -> None:
     control.send(READY)
     child = 0
     while True:
-        request, files, _, _ = socket.recv_fds(control, MOST_REQUEST_BYTES, 2)
+        request, files, _, _ = socket.recv_fds(control, MOST_REQUEST_BYTES, 3)
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
@@ -119,9 +120,14 @@ def _limit_cpu(pixels: int) -> None:
 
 def _answer(request: bytes, files: Sequence[int]) -> bytes:
     try:
-        work, args = pickle.loads(request)  # noqa: S301 - from outside the sandbox, never from within
-        opened = [os.fdopen(number, "rb") for number in files]
-        return VALUE + results_of(work).dump_json(work(*opened, *args))
+        work, args, writes = pickle.loads(request)  # noqa: S301 - from outside the sandbox, never from within
+        modes = ["rb"] * (len(files) - writes) + ["wb"] * writes
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(os.fdopen(number, mode))
+                for number, mode in zip(files, modes, strict=True)
+            ]
+            return VALUE + results_of(work).dump_json(work(*opened, *args))
     except PermanentError as error:
         return _refused(error)
     except MemoryError:

@@ -73,7 +73,13 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Any]) -> Tabl
     ]
     found = Table(box=None, pad_edge=False, header_style="bold")
     for number, title in enumerate(columns):
-        found.add_column(title, no_wrap=not any(" " in cells[number] for cells in texts))
+        words = [word for cells in texts for word in cells[number].split()]
+        found.add_column(
+            title,
+            no_wrap=not any(" " in cells[number] for cells in texts),
+            # Else another column that is long would cost this one the end of an id.
+            min_width=max(map(len, words), default=0),
+        )
     for cells in texts:
         found.add_row(*(Text(cell) for cell in cells))
     return found

@@ -1,5 +1,5 @@
 """
-Pictures: one task for all of a source, which the thumbnailer does, asked over Kafka.
+Pictures: a task for those that are made at once, which the thumbnailer does, asked over Kafka.
 
 Invariant: of its answer counts what storage confirms. Whoever can write to its topic can neither
 name another object nor invent a size.
@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ingest.domain import Size
 from ingest.outputs.source import Source
 from media_contracts import (
     CloudEvent,
@@ -20,58 +21,116 @@ from media_contracts import (
     MediaKind,
     ObjectRef,
     Picture,
+    PictureFormat,
     PictureOutput,
     PictureSpec,
+    ResponsiveOutput,
+    Stage,
     ThumbnailMade,
     ThumbnailRequested,
     played_or_shown,
 )
+from media_contracts.profiles import made_at_once
 from media_records.posters import EDITION
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectMissingError, ObjectStore
+from media_runtime.storage.stored_pictures import stored_picture
 
 TASK = "pictures"
 _KIND = "pictures"
 # Measured with Pillow 12: a baseline JPEG, and each further scan of a progressive one.
 _SECONDS_A_MEGAPIXEL, _SECONDS_A_MEGAPIXEL_AND_SCAN = 0.02, 0.012
 _SECONDS_OF_A_FRAME = 0.3
-_OF_A_PICTURE = {"name", "kind", "width", "height", "fit", "at_seconds"}
+_SECONDS_A_MEGAPIXEL_IN_A_FORMAT = 0.06
+_OF_A_PICTURE = {"name", "kind", "width", "height", "fit", "focus", "at_seconds"}
+# A picture of several sizes has the name of its own format where that is not the common one.
+_ENDINGS = {PictureFormat.JPEG: "", PictureFormat.AVIF: ".avif", PictureFormat.WEBP: ".webp"}
 
 
-def plan(outputs: Sequence[PictureOutput], source: Source) -> Sequence[NewTask]:
-    """Return the task that makes these pictures; see Planner."""
-    wanted = [one for one in outputs if source.kind in one.sources]
-    if not (wanted and source.megapixels):
+def plan(outputs: Sequence[PictureOutput | ResponsiveOutput], source: Source) -> Sequence[NewTask]:
+    """Return the tasks that make these pictures; see Planner."""
+    if not source.megapixels:
         return ()
-    params = {
-        "kind": played_or_shown(source.kind).value,
-        "content_type": source.content_type,
-        "duration_seconds": source.duration_seconds,
-        "pictures": [one.model_dump(mode="json", include=_OF_A_PICTURE) for one in wanted],
-    }
-    moments = len({one.at_seconds for one in wanted})
-    return (
-        NewTask(
-            TASK,
-            _KIND,
-            Pool.PICTURES,
-            params,
-            # A sound is heard without the picture that goes with it.
-            required=source.kind is not MediaKind.AUDIO and any(one.required for one in wanted),
-            priority=min(one.priority for one in wanted),
-            cost_seconds=_cost_seconds(source, moments),
-        ),
+    return [
+        _task(wanted[0].name if number else TASK, wanted, source)
+        for number, wanted in enumerate(made_at_once(source.kind, outputs))
+    ]
+
+
+def _task(
+    name: str, outputs: Sequence[PictureOutput | ResponsiveOutput], source: Source
+) -> NewTask:
+    pictures = [one for output in outputs for one in _pictures(output, source)]
+    return NewTask(
+        name,
+        _KIND,
+        Pool.PICTURES,
+        {
+            "kind": played_or_shown(source.kind).value,
+            "content_type": source.content_type,
+            "duration_seconds": source.duration_seconds,
+            "pictures": pictures,
+        },
+        # A sound is heard without the picture that goes with it.
+        required=source.kind is not MediaKind.AUDIO and any(one.required for one in outputs),
+        priority=min(one.priority for one in outputs),
+        cost_seconds=_cost_seconds(source, pictures),
     )
 
 
-def _cost_seconds(source: Source, moments: int) -> float:
+def _pictures(
+    output: PictureOutput | ResponsiveOutput, source: Source
+) -> Sequence[Mapping[str, Any]]:
+    if source.focus:
+        output = output.model_copy(update={"focus": source.focus})
+    if isinstance(output, PictureOutput):
+        return [output.model_dump(mode="json", include=_OF_A_PICTURE)]
+    about = output.model_dump(mode="json", include={"focus", "at_seconds"})
+    about |= {"kind": FileKind.RESPONSIVE, "fit": Fit.COVER if output.shape else Fit.INSIDE}
+    return [
+        {
+            **about,
+            "name": f"{output.name}-{max(box.width, box.height)}{_ENDINGS[one]}",
+            "width": box.width,
+            "height": box.height,
+            "format": one,
+        }
+        for box in _boxes(output, source.square)
+        for one in output.formats
+    ]
+
+
+def _boxes(output: ResponsiveOutput, source: Size) -> Sequence[Size]:
+    """Return the boxes of its sizes: none is larger than the source, and none is there twice."""
+    if output.shape is None:
+        # Whatever its shape, its longer side is exactly so long.
+        longest = max(source.width, source.height)
+        return [Size(side, side) for side in _sides(output, longest)]
+    across, down = (int(part) for part in output.shape.split(":"))
+    unit = min(source.width / across, source.height / down)
+    longest = max(1, int(unit * max(across, down)))
+    return [
+        Size(*(max(1, round(side * part / max(across, down))) for part in (across, down)))
+        for side in _sides(output, longest)
+    ]
+
+
+def _sides(output: ResponsiveOutput, longest: int) -> Sequence[int]:
+    return sorted({min(side, longest) for side in output.long_sides})
+
+
+def _cost_seconds(source: Source, pictures: Sequence[Mapping[str, Any]]) -> float:
     further_scans = source.scans - 1
     seconds = source.megapixels * (
         _SECONDS_A_MEGAPIXEL + further_scans * _SECONDS_A_MEGAPIXEL_AND_SCAN
     )
-    return seconds + (0 if source.kind is MediaKind.IMAGE else moments * _SECONDS_OF_A_FRAME)
+    sized: int = sum(one["width"] * one["height"] for one in pictures if one.get("format"))
+    seconds += sized / 1_000_000 * _SECONDS_A_MEGAPIXEL_IN_A_FORMAT
+    if source.kind is MediaKind.IMAGE:
+        return seconds
+    return seconds + _SECONDS_OF_A_FRAME * len({one["at_seconds"] for one in pictures})
 
 
 def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
@@ -91,6 +150,8 @@ def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
                 fit=Fit(one["fit"]),
                 key=_key(task, asset.company_id, asset.id, asset.attempt, one),
                 at_seconds=one.get("at_seconds"),
+                format=one.get("format"),
+                focus=one.get("focus"),
             )
             for one in task.params["pictures"]
         ],
@@ -114,7 +175,8 @@ async def confirmed(
     Return the answer to *task* with its pictures as storage has them.
 
     None where it has not all that were asked for, and no others, under their own keys, or where
-    one of them is not there. Raises StorageUnavailableError.
+    one of them is not there, or is no picture of the thumbnailer's. Raises
+    StorageUnavailableError.
     """
     made = event.data
     of = task, event.companyid, event.subject, made.attempt
@@ -125,9 +187,14 @@ async def confirmed(
         return None
     try:
         pictures = await asyncio.gather(*(_as_stored(store, one) for one in made.pictures))
-    except ObjectMissingError:
+    except (ObjectMissingError, ValueError):
         return None
     return made.model_copy(update={"pictures": pictures})
+
+
+def stage_of(task: Task) -> Stage | None:
+    """Return what clients are told when the pictures are there: of later ones, nothing."""
+    return Stage.THUMBNAILED if task.name == TASK or is_new_edition(task) else None
 
 
 def is_new_edition(task: Task) -> bool:
@@ -145,11 +212,4 @@ def _key(
 
 async def _as_stored(store: ObjectStore, picture: Picture) -> Picture:
     stored = await store.stat(ObjectRef(bucket=picture.bucket, key=picture.key))
-    facts = {
-        "size": stored.size,
-        "content_type": stored.content_type or picture.content_type,
-        "width": int(stored.about.get("width", picture.width)),
-        "height": int(stored.about.get("height", picture.height)),
-        "sha256": stored.about.get("sha256", picture.sha256),
-    }
-    return picture.model_copy(update=facts)
+    return stored_picture(picture.name, stored)

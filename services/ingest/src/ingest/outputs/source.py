@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+from ingest.domain import Size
 from ingest.film.grid import Grid
 from ingest.film.sound import Sound
-from media_contracts import MediaFile, MediaKind, Payload, Probe, Stage
+from media_contracts import Focus, MediaFile, MediaKind, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
@@ -29,6 +30,7 @@ class Source:
     ``claimed_seconds`` is how long the film must be to be whole, where that is known. ``grid``
     are the frames to make of a film; None where they cannot be told before it is decoded.
     ``starts_at`` is when its container's clock begins, in seconds. ``texts`` are its subtitles.
+    ``focus`` is what crops keep in their middle, where somebody said so.
     """
 
     kind: MediaKind
@@ -38,12 +40,14 @@ class Source:
     duration_seconds: float | None = None
     frame_rate: float | None = None
     has_sound: bool = False
+    frames: int = 1
     scans: int = 1
     content_type: str = ""
     video: VideoStream | None = None
     sound: Sound | None = None
     grid: Grid | None = None
     starts_at: float = 0.0
+    focus: Focus | None = None
     claimed_seconds: float | None = None
     marks: Mapping[UUID, MediaFile] = field(default_factory=dict)
     """Pictures that go on videos, by their assets."""
@@ -55,6 +59,13 @@ class Source:
     def megapixels(self) -> float:
         """Those of one frame."""
         return self.width * self.height / 1_000_000
+
+    @property
+    def square(self) -> Size:
+        """Its size in square pixels: rows as stored stay, and are made longer or shorter."""
+        if self.video and self.video.rotation in {90, 270}:
+            return Size(max(1, self.width), max(1, round(self.height / self.pixel_aspect)))
+        return Size(max(1, round(self.width * self.pixel_aspect)), max(1, self.height))
 
 
 class Planner(Protocol):

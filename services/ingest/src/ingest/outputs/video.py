@@ -170,7 +170,7 @@ class _Planner:
         tells: bool,
     ) -> None:
         size = fit_video(
-            _square_size(source, video),
+            source.square,
             max_long_side=output.max_long_side,
             max_short_side=output.max_short_side,
         )
@@ -324,13 +324,6 @@ def _shift(source: Source, video: VideoStream, rate: Fraction) -> float:
     """Return by how much the first picture misses a grid that begins with the container's clock."""
     first = Fraction(video.start_seconds or 0) - Fraction(source.starts_at)
     return round(float(first % (1 / rate)), 6) if first > 0 else 0.0
-
-
-def _square_size(source: Source, video: VideoStream) -> Size:
-    """Return the size in square pixels: the rows as stored stay, and are made longer or shorter."""
-    if video.rotation in {90, 270}:
-        return Size(max(1, source.width), max(1, round(source.height / source.pixel_aspect)))
-    return Size(max(1, round(source.width * source.pixel_aspect)), max(1, source.height))
 
 
 def _together(film: Film) -> list[tuple[int, int]]:
