@@ -39,6 +39,7 @@ OPERATIONS = [
     ("MEDIA_API_URL", "DELETE", "/api/media/assets/{asset_id}"),
     ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/retry"),
     ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/poster"),
+    ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/pictures"),
     ("MEDIA_EVENTS_URL", "POST", "/api/media/events/ticket"),
     STREAM,
 ]
@@ -50,6 +51,7 @@ MET = {
     ("DELETE", "/api/media/assets/{asset_id}"): {204, 400, 404},
     ("POST", "/api/media/assets/{asset_id}/retry"): {202, 400, 404, 409},
     ("POST", "/api/media/assets/{asset_id}/poster"): {400, 404, 409},
+    ("POST", "/api/media/assets/{asset_id}/pictures"): {400, 404, 409},
     ("POST", "/api/media/events/ticket"): {201},
 }
 CHECKS = [

@@ -116,7 +116,9 @@ async def test_profiles_are_listed_and_shown(company, publish):
 
     built_in, own = json.loads(typed("list", "--company", str(company.id), "--json"))
     assert (built_in["name"], built_in["company_id"]) == ("default", None)
-    assert built_in["outputs"] == ["video", "audio", "image", "thumbnail", "responsive"]
+    assert built_in["outputs"] == [
+        "video", "audio", "image", "thumbnail", "responsive", "animation",
+    ]  # fmt: skip
     assert (own["name"], own["version"], own["outputs"]) == ("web", 2, ["small", "large"])
     assert own["company_id"] == str(company.id)
     table = typed("list")
