@@ -230,7 +230,7 @@ def test_an_image_gets_a_thumbnail_first():
 
 
 def test_an_image_that_moves_gets_a_film_as_well():
-    gif = Source(MediaKind.IMAGE, 400, 300, frames=50)
+    gif = Source(MediaKind.IMAGE, 400, 300, frames=50, content_type="image/gif")
     tasks = by_name(plan(DEFAULT, gif))
     assert set(tasks) == {"pictures", "image", "animation"}
     film = tasks["animation"]
@@ -240,6 +240,8 @@ def test_an_image_that_moves_gets_a_film_as_well():
     )
     assert "animation" not in by_name(plan(DEFAULT, replace(gif, frames=1)))
     assert "animation" not in by_name(plan(DEFAULT, FILM))
+    for pages in ("image/tiff", "image/heic"):
+        assert "animation" not in by_name(plan(DEFAULT, replace(gif, content_type=pages)))
 
 
 def test_a_sound_gets_a_sound_and_a_picture_if_one_goes_with_it():

@@ -11,7 +11,7 @@ from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
 from ingest.outputs.stored import store_output
 from ingest.settings import IngestSettings
-from media_contracts import AnimationOutput, FileKind, MediaFile, MediaKind
+from media_contracts import AnimationOutput, FileKind, MediaFile
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
@@ -24,6 +24,8 @@ from media_runtime.storage.store import ObjectStore
 log = structlog.get_logger(__name__)
 
 KIND = "animation"
+# Frames of other images are no film: pages of a TIFF, pictures of a HEIC.
+_MOVING = frozenset({"image/gif", "image/png", "image/webp", "image/avif"})
 _TYPES = {".mp4": "video/mp4", ".webp": "image/webp"}
 # Of all frames together: a minute of 720p, or 3,000 frames of 800x600.
 _MOST_PIXELS = 1_500_000_000
@@ -35,7 +37,7 @@ _SECONDS_A_MEGAPIXEL, _LEAST_COST = 0.08, 0.3
 
 def plan(outputs: Sequence[AnimationOutput], source: Source) -> Sequence[NewTask]:
     """Return the tasks that make these films; see Planner."""
-    if source.kind is not MediaKind.IMAGE or source.frames < 2:  # noqa: PLR2004 - it does not move
+    if source.content_type not in _MOVING or source.frames == 1:
         return ()
     return [
         NewTask(
