@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ingest.film.animation import last_for, mp4_command, webp_command
+from media_runtime.errors import TransientError
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.moving import Moving, write_frames
 from media_runtime.media.picture_pool import PicturePool, Target
@@ -212,6 +213,15 @@ async def test_no_more_is_written_than_is_allowed(pool, tmp_path):
         write_frames, path, 1280, MOST_PIXELS, True,
         timeout_seconds=60, target=Target(tmp_path / "frames.png", 10**8),
     )  # fmt: skip
+
+
+async def test_a_full_disk_is_no_fault_of_an_image(pool, tmp_path):
+    path = saved(tmp_path / "moving.gif", frames())
+    with pytest.raises(TransientError):
+        await pool.run(
+            write_frames, path, 1280, MOST_PIXELS, True,
+            timeout_seconds=60, target=Target(Path("/dev/full"), 10**8),
+        )  # fmt: skip
 
 
 async def test_a_preview_that_is_no_frame_of_an_apng_is_not_shown(written, tmp_path):

@@ -21,9 +21,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from io import RawIOBase
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import structlog
 from media_contracts.errors import ErrorCode
@@ -55,7 +56,7 @@ _FIRST_DESCRIPTOR = 10
 
 
 class PicturePoolError(TransientError):
-    """No worker process can be started: this machine is at fault, not the image."""
+    """This machine is at fault, not the image: no process can be started, or the disk is full."""
 
 
 class PictureWorkError(RuntimeError):
@@ -232,7 +233,8 @@ class _Worker:
         assert self._control is not None  # noqa: S101 - started
         with ExitStack() as stack:
             files = [stack.enter_context(open_regular(path)) for path in (source,) if path]
-            written = stack.enter_context(target.path.open("wb")) if target else None
+            # Without a buffer, which would try once more at its end what a full disk did not take.
+            written = stack.enter_context(target.path.open("wb", buffering=0)) if target else None
             ours, theirs = zip(*(os.pipe() for _ in range(2 if written else 1)), strict=True)
             pipes = [stack.enter_context(os.fdopen(end, "rb", buffering=0)) for end in ours]
             try:
@@ -278,7 +280,7 @@ def _read_all(pipe: Any) -> bytes:
     return bytes(answer.data)
 
 
-def _read_both(pipe: Any, stream: Any, target: BinaryIO, max_bytes: int) -> bytes:
+def _read_both(pipe: Any, stream: Any, target: RawIOBase, max_bytes: int) -> bytes:
     """Return an answer, having written to *target* what came beside it."""
     answer, size = _Answer(), 0
     with selectors.DefaultSelector() as ready:
@@ -296,8 +298,17 @@ def _read_both(pipe: Any, stream: Any, target: BinaryIO, max_bytes: int) -> byte
                     size += len(chunk)
                     if size > max_bytes:
                         raise PictureError(ErrorCode.OUTPUT_TOO_LARGE)
-                    target.write(chunk)
+                    _write(target, chunk)
     return bytes(answer.data)
+
+
+def _write(target: RawIOBase, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    try:
+        while rest:
+            rest = rest[target.write(rest) or 0 :]
+    except OSError as error:
+        raise PicturePoolError("what is made of an image cannot be stored") from error
 
 
 class _Answer:
