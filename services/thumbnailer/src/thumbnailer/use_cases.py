@@ -81,12 +81,13 @@ class MakePictures:
 
     async def _find(self, request: ThumbnailRequested) -> Made | None:
         """Return the pictures where all of them are in storage already."""
-        bucket = request.source.bucket
-        looks = [
-            self._store.stat(ObjectRef(bucket=bucket, key=spec.key)) for spec in request.pictures
-        ]
+        first, *others = (
+            ObjectRef(bucket=request.source.bucket, key=spec.key) for spec in request.pictures
+        )
         try:
-            found = await asyncio.gather(*looks)
+            # Nearly always it is not there, and the others need no look.
+            found = [await self._store.stat(first)]
+            found += await asyncio.gather(*map(self._store.stat, others))
         except ObjectMissingError:
             return None
         FOUND.inc(len(found))
