@@ -263,6 +263,20 @@ def start_python(program: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
 
 
+@pytest.mark.parametrize(
+    "xmp",
+    [b'<rdf xmlns:hdrgm="http://ns.adobe.com/hdr-gain-map/1.0/" hdrgm:Version="1.0"/>',
+     b"<x>urn:com:apple:photo:2020:aux:hdrgainmap</x>"],
+)  # fmt: skip
+def test_a_photo_with_a_gain_map_is_told_as_hdr_and_loses_it(tmp_path, xmp):
+    photo = Image.new("RGB", (900, 600), "orange")
+    plain = save(photo, tmp_path / "plain.jpg")
+    mapped = save(photo, tmp_path / "mapped.jpg", xmp=b"<x:xmpmeta>" + xmp + b"</x:xmpmeta>")
+    assert (probe_image(plain).hdr, probe_image(mapped).hdr) == (False, True)
+    for picture in render(mapped, [THUMBNAIL, DISPLAY]):
+        assert b"hdrg" not in picture.data
+
+
 # --- the pool ---
 
 

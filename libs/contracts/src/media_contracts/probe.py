@@ -39,7 +39,8 @@ class Probe(Data):
     What a file is. ``width`` and ``height`` are in pixels as people see it.
 
     ``rotation`` is how far players turn the stored picture, in degrees clockwise. ``frames`` are
-    those of an animated image.
+    those of an animated image. ``hdr`` is whether it can be brighter than white: what is made of it
+    is not.
     """
 
     container: str
@@ -51,5 +52,6 @@ class Probe(Data):
     frame_rate: float | None = Field(default=None, ge=0)
     frames: int | None = Field(default=None, ge=0)
     colour: Colour | None = None
+    hdr: bool | None = None
     sound: list[SoundTrack] | None = None
     text: list[TextTrack] | None = None

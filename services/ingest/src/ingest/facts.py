@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from media_contracts import Colour, Probe, SoundTrack, TextTrack
+from media_runtime.media.colour import is_hdr
 from media_runtime.media.info import Colours, MediaInfo
 from media_runtime.media.pictures import ImageInfo
 
@@ -22,6 +23,7 @@ def of_media(info: MediaInfo) -> Probe:
         duration_seconds=info.duration_seconds,
         frame_rate=video.frame_rate if video else None,
         colour=_colour(video.colours) if video else None,
+        hdr=is_hdr(video) if video else None,
         sound=[
             SoundTrack(codec=one.codec, channels=one.channels, layout=one.layout)
             for one in info.audio_streams
@@ -39,6 +41,7 @@ def of_image(info: ImageInfo) -> Probe:
         width=info.width,
         height=info.height,
         frames=info.frames,
+        hdr=info.hdr,
     )
 
 

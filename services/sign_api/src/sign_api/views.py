@@ -190,6 +190,7 @@ class ProbeView(_View):
     frame_rate: float | None = None
     frames: int | None = None
     colour: ColourView | None = None
+    hdr: bool | None = None
     sound: list[SoundView] | None = None
     text: list[TextTrackView] | None = None
 

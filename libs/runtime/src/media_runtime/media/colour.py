@@ -152,6 +152,11 @@ def apply(stream: ffmpeg.Stream, filters: Iterable[Filter]) -> ffmpeg.Stream:
     return stream
 
 
+def is_hdr(video: VideoStream) -> bool:
+    """Return whether white is not the brightest that a film shows."""
+    return true_colours(video).transfer in _HDR
+
+
 def is_rgb(pixel_format: str) -> bool:
     """Return whether a pixel format has red, green and blue."""
     return bool(re.match(r"(x2|0)?(rgb|bgr|gbr)|argb|abgr|pal8|bayer", pixel_format))

@@ -65,6 +65,11 @@ def by_cicp(primaries: int, transfer: int) -> Colours | None:
     return Colours(wide or _BT709, odd)
 
 
+def is_hdr(colours: Colours | None) -> bool:
+    """Return whether white is not the brightest of these colours."""
+    return colours is not None and colours.transfer in {_PQ, _HLG}
+
+
 def of_png(info: Mapping[Any, Any]) -> Colours | None:
     """Return the colours that a PNG's gAMA and cHRM tell, or None for sRGB."""
     if "srgb" in info:

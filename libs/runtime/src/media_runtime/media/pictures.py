@@ -66,6 +66,9 @@ _WEBP_METHOD = 4
 # From this long side on, a JPEG appears whole at once, and then sharpens.
 _PROGRESSIVE_FROM = 640
 _FEW_COLOURS = 256
+# How Android's Ultra HDR, ISO 21496-1 and Apple name the second picture that makes one brighter.
+_GAIN_MAPS = (b"hdrgm:Version", b"urn:iso:std:iso:ts:21496:-1", b"aux:hdrgainmap")
+_HEAD_BYTES = 512 * 1024
 # How much larger than wanted any image is box-filtered before the slow filter.
 _REDUCING_GAP = 2.0
 # How much larger than wanted a picture is that another one is made of.
@@ -89,6 +92,7 @@ class ImageInfo:
 
     ``frames`` are counted as far as one more than was asked for. ``scans`` is how often a decoder
     goes over a JPEG. ``damaged`` tells of what decoding does not need: an end marker, a checksum.
+    ``hdr`` is whether it can be brighter than white on screens that can: by its curve, or by a map.
     """
 
     format: str
@@ -97,6 +101,7 @@ class ImageInfo:
     frames: int
     scans: int = 1
     damaged: bool = False
+    hdr: bool = False
 
     @property
     def warnings(self) -> tuple[WarningCode, ...]:
@@ -152,6 +157,9 @@ def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
         with bytes_of(image) as data:
             scans = check_jpeg(data) if file_format == "JPEG" else 1
             is_hurt = was_mended or is_damaged(data, file_format)
+            has_map = any(word in data[:_HEAD_BYTES] for word in _GAIN_MAPS)
+        _, colours = told_colours(image)
+        hdr = has_map or image_colours.is_hdr(colours)
         frames, is_whole = count_frames(image, max_frames)
         # The EXIF of a PNG may follow its pixels.
         shown, also_mended = decoded(image) if file_format == "PNG" else (image, False)
@@ -159,7 +167,7 @@ def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
             width, height = height, width
         frames = min(frames, max_frames + 1)
         damaged = is_hurt or also_mended or not is_whole
-        return ImageInfo(file_format, width, height, frames, scans, damaged)
+        return ImageInfo(file_format, width, height, frames, scans, damaged, hdr)
 
 
 def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPicture]:
