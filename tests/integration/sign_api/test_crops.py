@@ -40,7 +40,8 @@ async def test_what_is_not_ready_is_not_cropped(company, other_company, tmp_path
 
 async def test_what_a_client_says_of_its_file_is_told_with_it(company):
     said = {
-        "title": "The harbour", "alt": "Two boats,\na pier \N{SAILBOAT}", "focus": {"x": 0, "y": 1}
+        "title": "The harbour", "alt": "Two boats,\r\na\tpier \N{SAILBOAT}",
+        "focus": {"x": 0, "y": 1},
     }  # fmt: skip
     asset = await company.asset((await company.sign(**said))["assetId"])
     assert {name: asset[name] for name in said} == said

@@ -18,6 +18,8 @@ MAX_ALT_CHARACTERS = 2000
 # Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
+_SPACES = str.maketrans("\r\n\t", "   ")
+
 _PROFILE = re.compile(NAME_PATTERN)
 
 
@@ -49,9 +51,10 @@ def check_about(about: About) -> None:
     """Raise RefusedUploadError where what is said of an upload cannot be told to others."""
     limits = (about.title, MAX_TITLE_CHARACTERS), (about.alt, MAX_ALT_CHARACTERS)
     for text, limit in limits:
-        if text is not None and not (
-            1 <= len(text) <= limit and not _has_forbidden(text.replace("\n", ""))
-        ):
+        if text is None:
+            continue
+        # Forms send lines as some systems end them.
+        if not 1 <= len(text) <= limit or _has_forbidden(text.translate(_SPACES)):
             raise RefusedUploadError(ErrorCode.INVALID_TEXT, limit=limit)
 
 

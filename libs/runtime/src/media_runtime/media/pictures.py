@@ -157,7 +157,8 @@ def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
         with bytes_of(image) as data:
             scans = check_jpeg(data) if file_format == "JPEG" else 1
             is_hurt = was_mended or is_damaged(data, file_format)
-            has_map = any(word in data[:_HEAD_BYTES] for word in _GAIN_MAPS)
+            head = data[:_HEAD_BYTES]
+            has_map = any(word in head for word in _GAIN_MAPS)
         _, colours = told_colours(image)
         hdr = has_map or image_colours.is_hdr(colours)
         frames, is_whole = count_frames(image, max_frames)

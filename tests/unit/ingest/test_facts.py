@@ -1,0 +1,31 @@
+"""What clients are told of an upload."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ingest import facts
+from media_runtime.media.info import Colours, MediaInfo, VideoStream
+from media_runtime.media.pictures import ImageInfo
+
+FILM = VideoStream("hevc", 3840, 2160, 0, 30.0, "yuv420p10le", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "hdr"),
+    [("smpte2084", True), ("arib-std-b67", True), ("bt709", False), (None, False)],
+)
+def test_a_film_is_told_as_hdr_by_its_curve(transfer, hdr):
+    colours = Colours(primaries="bt2020", transfer=transfer, matrix="bt2020nc", range="tv")
+    info = MediaInfo("mov,mp4", 5.0, replace(FILM, colours=colours), None, 1)
+    assert facts.of_media(info).hdr is hdr
+
+
+def test_of_sound_alone_nothing_is_told_of_light():
+    assert facts.of_media(MediaInfo("mp3", 5.0, None, None, 1)).hdr is None
+
+
+@pytest.mark.parametrize("hdr", [True, False])
+def test_an_image_is_told_as_hdr(hdr):
+    assert facts.of_image(ImageInfo("JPEG", 40, 30, 1, hdr=hdr)).hdr is hdr
