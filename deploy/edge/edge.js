@@ -10,6 +10,9 @@ const LINK = /^\/v\/([a-z0-9]{1,16})\.([0-9a-f]{1,12})\.([0-9a-f-]{36})\.([a-z]+
 // The query of an upload, exactly as the sign API gives it out.
 const GRANT = /^X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=[A-Za-z0-9%._-]+&X-Amz-Date=(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z&X-Amz-Expires=(\d{1,6})&X-Amz-SignedHeaders=content-length%3Bcontent-type%3Bhost&size=(\d{1,12})&type=([a-z0-9%.+-]+)&X-Amz-Signature=[0-9a-f]{64}$/i;
 
+// That of one part of an upload, likewise.
+const PART = /^X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=[A-Za-z0-9%._-]+&X-Amz-Date=(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z&X-Amz-Expires=(\d{1,6})&X-Amz-SignedHeaders=content-length%3Bhost&partNumber=\d{1,5}&size=(\d{1,12})&uploadId=[A-Za-z0-9%._~-]{1,512}&X-Amz-Signature=[0-9a-f]{64}$/;
+
 // The secret of each key id: EDGE_KEYS is "id:secret,id:secret", and the first one signs.
 const SECRETS = {};
 (process.env.EDGE_KEYS || '').split(',').forEach(pair => {
@@ -41,17 +44,19 @@ function link(r) {
 }
 
 /**
- * Whether an upload is what its grant says: 'good', 'refused' or 'expired'. Storage checks the
- * signature of all that; what differs never reaches it, so it cannot be made to read a body.
+ * Whether an upload is what its grant says: 'good', or 'part' of one, or 'refused', or 'expired'.
+ * Storage checks the signature of all that; what differs never reaches it, so it cannot be made to
+ * read a body.
  */
 function grant(r) {
-    const part = GRANT.exec(r.variables.args || '');
-    if (!part) { return 'refused'; }
-    const signed = Date.UTC(part[1], part[2] - 1, part[3], part[4], part[5], part[6]) / 1000;
-    if (signed + Number(part[7]) <= Date.now() / 1000) { return 'expired'; }
-    const same_size = r.variables.content_length === part[8];
-    return same_size && r.variables.content_type === decodeURIComponent(part[9])
-        ? 'good' : 'refused';
+    const whole = GRANT.exec(r.variables.args || '');
+    const said = whole || PART.exec(r.variables.args || '');
+    if (!said) { return 'refused'; }
+    const signed = Date.UTC(said[1], said[2] - 1, said[3], said[4], said[5], said[6]) / 1000;
+    if (signed + Number(said[7]) <= Date.now() / 1000) { return 'expired'; }
+    if (r.variables.content_length !== said[8]) { return 'refused'; }
+    if (!whole) { return 'part'; }
+    return r.variables.content_type === decodeURIComponent(said[9]) ? 'good' : 'refused';
 }
 
 /** Now, as signatures of requests to storage have it: 20261128T120000Z. */

@@ -22,6 +22,7 @@ from mediactl.devstack.ports import free_port
 
 from support.clients import JSON, Company, Listener
 from support.eventually import eventually
+from support.in_parts import begun, looked, numbers_in, sent
 from support.media_files import make_photo
 from support.surroundings import Parts, restarted, variable
 from support.wire import events_on
@@ -33,14 +34,21 @@ _BY_ID = {
     ("POST", "/api/media/assets/{asset_id}/poster"),
     ("POST", "/api/media/assets/{asset_id}/pictures"),
     ("DELETE", "/api/media/assets/{asset_id}"),
+    ("GET", "/api/media/uploads/{asset_id}"),
+    ("POST", "/api/media/uploads/{asset_id}/parts"),
+    ("POST", "/api/media/uploads/{asset_id}/complete"),
+    ("DELETE", "/api/media/uploads/{asset_id}"),
 }
 _BODIES = {
     "/assets/{asset_id}/poster": {"atSeconds": 1},
     "/assets/{asset_id}/pictures": {"focus": None},
+    "/uploads/{asset_id}/parts": {"numbers": [1]},
 }
 _OF_ITS_OWN = {
     ("POST", "/api/media/sign"),
     ("GET", "/api/media/assets"),
+    ("POST", "/api/media/uploads"),
+    ("GET", "/api/media/uploads"),
     ("GET", "/api/media/events"),
     ("POST", "/api/media/events/ticket"),
 }
@@ -57,12 +65,15 @@ class Victim:
     failed: JSON
     pending: JSON
     """The grant of an asset whose file was never stored."""
+    in_parts: JSON
+    """An upload of which a part is there."""
     listener: Listener
 
     @property
     def ids(self) -> list[str]:
         """Return the ids of its assets."""
-        return [self.ready["assetId"], self.failed["assetId"], self.pending["assetId"]]
+        found = (self.ready, self.failed, self.pending, self.in_parts)
+        return [one["assetId"] for one in found]
 
     def is_in(self, text: str) -> bool:
         """Return whether *text* names the company or one of its assets."""
@@ -76,7 +87,9 @@ async def victim(company, tmp_path):
         ready = await company.ready(await company.upload(photo))
         failed = await company.ended(await company.upload_bytes("f.jpg", b"x" * 99, "image/jpeg"))
         await listener.outcome(ready["assetId"])
-        yield Victim(company, ready, failed, await company.sign(), listener)
+        in_parts = await begun(company, b"a film")
+        await sent(company, in_parts, b"a film")
+        yield Victim(company, ready, failed, await company.sign(), in_parts, listener)
 
 
 @pytest.fixture
@@ -114,7 +127,13 @@ async def test_anothers_asset_is_like_one_that_does_not_exist(victim, stranger, 
         assert told(theirs) == told(nobodys)
         assert theirs.status_code == 404
     now = [(await victim.company.asset(one))["status"] for one in victim.ids]
-    assert now == ["ready", "failed", "pending"]
+    assert now == ["ready", "failed", "pending", "pending"]
+    assert numbers_in(await looked(victim.company, victim.in_parts)) == [1]
+
+
+async def test_a_list_of_uploads_holds_ones_own(victim, stranger):
+    assert (await victim.company.get("/uploads")).json()["items"]
+    assert (await stranger.get("/uploads")).json()["items"] == []
 
 
 async def test_a_list_holds_ones_own_assets_whatever_is_asked(victim, stranger):

@@ -24,6 +24,7 @@ from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi import checks
 
 from support.clients import Company, open_http, token_of
+from support.in_parts import begun
 from support.media_files import make_photo
 from support.surroundings import Parts, variable
 from support.tiers import FULL, HOUR
@@ -40,6 +41,12 @@ OPERATIONS = [
     ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/retry"),
     ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/poster"),
     ("MEDIA_API_URL", "POST", "/api/media/assets/{asset_id}/pictures"),
+    ("MEDIA_API_URL", "POST", "/api/media/uploads"),
+    ("MEDIA_API_URL", "GET", "/api/media/uploads"),
+    ("MEDIA_API_URL", "GET", "/api/media/uploads/{asset_id}"),
+    ("MEDIA_API_URL", "POST", "/api/media/uploads/{asset_id}/parts"),
+    ("MEDIA_API_URL", "POST", "/api/media/uploads/{asset_id}/complete"),
+    ("MEDIA_API_URL", "DELETE", "/api/media/uploads/{asset_id}"),
     ("MEDIA_EVENTS_URL", "POST", "/api/media/events/ticket"),
     STREAM,
 ]
@@ -52,6 +59,12 @@ MET = {
     ("POST", "/api/media/assets/{asset_id}/retry"): {202, 400, 404, 409},
     ("POST", "/api/media/assets/{asset_id}/poster"): {400, 404, 409},
     ("POST", "/api/media/assets/{asset_id}/pictures"): {400, 404, 409},
+    ("POST", "/api/media/uploads"): {201, 400},
+    ("GET", "/api/media/uploads"): {200, 400},
+    ("GET", "/api/media/uploads/{asset_id}"): {200, 400, 404},
+    ("POST", "/api/media/uploads/{asset_id}/parts"): {200, 400, 404},
+    ("POST", "/api/media/uploads/{asset_id}/complete"): {400, 404, 409},
+    ("DELETE", "/api/media/uploads/{asset_id}"): {204, 400, 404},
     ("POST", "/api/media/events/ticket"): {201},
 }
 CHECKS = [
@@ -94,6 +107,7 @@ async def _stock(folder: Path) -> Stocked:
         for asset in ids:
             await company.ended(asset)
         ids += [(await company.sign())["assetId"] for _ in range(3)]
+        ids += [(await begun(company, b"x" * 9))["assetId"] for _ in range(3)]
         cursor = (await company.get("/assets?limit=2")).json()["nextCursor"]
         return Stocked(token_of(company.id), ids, cursor)
 
@@ -143,7 +157,7 @@ def _as_it_is(case: schemathesis.Case) -> None:
     del case
 
 
-def _of_its_own(stocked: Stocked, path: str) -> st.SearchStrategy[Change]:
+def _of_its_own(stocked: Stocked, method: str, path: str) -> st.SearchStrategy[Change]:
     """Return changes that put in what the company has, as often as not."""
 
     def asset(value: str) -> Change:
@@ -163,10 +177,22 @@ def _of_its_own(stocked: Stocked, path: str) -> st.SearchStrategy[Change]:
 
         return change
 
+    def part(value: str) -> Change:
+        def change(case: schemathesis.Case) -> None:
+            case.path_parameters.update(asset_id=value)
+            case.body = {"numbers": [1]}
+
+        return change
+
+    some = st.sampled_from([*stocked.ids, str(uuid4())])
     own: st.SearchStrategy[Change] = {
-        "sign": st.integers(1, 2).map(key),
-        "assets": st.integers(1, 3).map(cursor),
-    }.get(path.rpartition("/")[2], st.sampled_from([*stocked.ids, str(uuid4())]).map(asset))
+        "POST /api/media/sign": st.integers(1, 2).map(key),
+        "POST /api/media/uploads": st.integers(1, 2).map(key),
+        "GET /api/media/assets": st.integers(1, 3).map(cursor),
+        "GET /api/media/uploads": st.integers(1, 3).map(cursor),
+        "POST /api/media/uploads/{asset_id}/parts": some.map(asset)
+        | st.sampled_from(stocked.ids[-3:]).map(part),
+    }.get(f"{method} {path}", some.map(asset))
     return st.just(_as_it_is) | own
 
 
@@ -174,7 +200,7 @@ def _of_its_own(stocked: Stocked, path: str) -> st.SearchStrategy[Change]:
 @pytest.mark.parametrize(("base", "method", "path"), [one for one in OPERATIONS if one != STREAM])
 def test_no_input_of_a_caller_leads_to_an_undocumented_answer(stocked, base, method, path):
     """Red when MET is not: without ids of real assets their routes are asked for nothing else."""
-    changes = None if "ticket" in path else _of_its_own(stocked, path)
+    changes = None if "ticket" in path else _of_its_own(stocked, method, path)
     statuses = attacked(
         variable(base), method, path, token=stocked.token, examples=EXAMPLES, changes=changes
     )

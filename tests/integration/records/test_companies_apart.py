@@ -40,6 +40,7 @@ TENANT_TABLES = {
     "company_work",
     "asset_files",
     "idempotency_keys",
+    "uploads",
     "event_tickets",
     "outbox",
     "company_usage",
@@ -92,6 +93,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
         "company_usage", "bucket_requests", "asset_files", "profiles", "asset_waits", "tasks",
+        "uploads",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]

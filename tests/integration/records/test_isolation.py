@@ -58,7 +58,10 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
         ("event_tickets", "media_notifier"),
         *(
             (table, "media_watcher")
-            for table in ("dead_letters", "event_tickets", "idempotency_keys", "bucket_requests")
+            for table in (
+                *("dead_letters", "event_tickets", "idempotency_keys", "bucket_requests"),
+                "uploads",
+            )
         ),
         *(
             (table, "media_internal")

@@ -25,7 +25,7 @@ for command in (
     inspection.doctor,
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.scale),
     *(inspection.settings, token.token),
-    *(media.upload, media.demo),
+    *(media.upload, media.uploads, media.demo),
 ):
     app.command()(command)
 # What follows belongs to pytest and its kin, options included.

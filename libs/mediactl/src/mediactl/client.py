@@ -87,6 +87,54 @@ class MediaClient:
         if not answer.is_success:
             _checked(answer, path.name)
 
+    async def begin(self, path: Path, fingerprint: str) -> dict[str, Any]:
+        """Return the upload in parts of the file at *path*: one that can go on, or a new one."""
+        known: dict[str, str | int] = {"fingerprint": fingerprint, "limit": 1}
+        answer = await self._api.get("/api/media/uploads", params=known)
+        for found in _checked(answer, path.name)["items"]:
+            return await self.parts_there(found["assetId"])
+        body = {**_declared(path), "fingerprint": fingerprint}
+        return _checked(await self._api.post("/api/media/uploads", json=body), path.name)
+
+    async def open_uploads(self) -> list[dict[str, Any]]:
+        """Return the uploads in parts that can go on, newest first."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = None
+        while True:
+            params: dict[str, str | int] = {"limit": 100} | ({"cursor": cursor} if cursor else {})
+            answer = await self._api.get("/api/media/uploads", params=params)
+            page = _checked(answer, "uploads")
+            found += page["items"]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                return found
+
+    async def parts_there(self, asset_id: str) -> dict[str, Any]:
+        """Return an upload in parts with those that are stored."""
+        return _checked(await self._api.get(f"/api/media/uploads/{asset_id}"), asset_id)
+
+    async def part_urls(self, asset_id: str, numbers: list[int]) -> dict[int, str]:
+        """Return where these parts go, up to 100 of them."""
+        answer = await self._api.post(
+            f"/api/media/uploads/{asset_id}/parts", json={"numbers": numbers}
+        )
+        return {one["number"]: one["url"] for one in _checked(answer, asset_id)["parts"]}
+
+    async def put_part(self, url: str, size: int, pieces: AsyncIterator[bytes]) -> httpx.Response:
+        """Send the *size* bytes of a part, and return what the edge answered."""
+        return await self._storage.put(url, content=pieces, headers={"Content-Length": str(size)})
+
+    async def complete(self, asset_id: str) -> None:
+        """Have the file made of its parts, which are all there."""
+        answer = await self._api.post(f"/api/media/uploads/{asset_id}/complete")
+        _checked(answer, asset_id)
+
+    async def give_up(self, asset_id: str) -> None:
+        """Have an upload's parts removed."""
+        answer = await self._api.delete(f"/api/media/uploads/{asset_id}")
+        if not answer.is_success:
+            _checked(answer, asset_id)
+
     async def asset(self, asset_id: str) -> dict[str, Any]:
         """Return the asset as the API shows it."""
         return _checked(await self._api.get(f"/api/media/assets/{asset_id}"), asset_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 from media_runtime import background
 from mediactl.client import MediaClient, RefusedError, media_type
 from mediactl.errors import MediactlError, UsageError
+from mediactl.parts import LEAST_BYTES, begin, send_parts
 from mediactl.timeline import Track
 
 _AT_ONCE = 4
@@ -71,15 +72,15 @@ class Uploads:
         await asyncio.gather(*map(send, self.paths, self.tracks))
 
     async def _send(self, path: Path, track: Track) -> None:
-        grant = await self.client.sign(path)
-        track.asset_id = grant["assetId"]
-        track.status = "pending"
-        track.mark("signed")
-
         def sent(count: int) -> None:
             track.sent_bytes += count
 
-        await self.client.upload(grant, path, on_bytes=sent)
+        in_parts = track.size >= LEAST_BYTES
+        grant = await (begin(self.client, path) if in_parts else self.client.sign(path))
+        track.asset_id = grant["assetId"]
+        track.status = "pending"
+        track.mark("signed")
+        await (send_parts if in_parts else _send_whole)(self.client, grant, path, sent)
 
     async def _follow(self, connected: asyncio.Event) -> None:
         async for event in self.client.events(connected):
@@ -106,6 +107,12 @@ class Uploads:
         while not all(track.done for track in self.tracks):
             self._changed.clear()
             await self._changed.wait()
+
+
+async def _send_whole(
+    client: MediaClient, grant: dict[str, Any], path: Path, on_bytes: Callable[[int], None]
+) -> None:
+    await client.upload(grant, path, on_bytes=on_bytes)
 
 
 async def _first(

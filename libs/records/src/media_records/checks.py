@@ -28,6 +28,8 @@ _LONG_EXPIRED = """
     SELECT a.*, false AS has_work, NULL::timestamptz AS ended_at FROM media_assets a
     WHERE a.status = 'expired' AND a.updated_at < now() - make_interval(secs => $1)
         AND a.check_at <= now()
+        -- Of one whose parts may still be stored, the row is what tells of them.
+        AND NOT EXISTS (SELECT 1 FROM uploads u WHERE u.asset_id = a.id AND NOT u.ended)
     ORDER BY a.updated_at LIMIT $2
 """
 # The longer nothing happened, the longer the next look can wait.

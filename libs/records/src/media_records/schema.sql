@@ -246,6 +246,21 @@ CREATE TABLE asset_waits (
 
 -------------------------------------------------------------------------------- the services
 
+-- An upload in parts, which belongs to a pending asset. storage_id is what storage knows it by,
+-- once a part was asked for; it is completing once all parts were there. It has ended once storage
+-- has none of its parts any more.
+CREATE TABLE uploads (
+    asset_id       uuid PRIMARY KEY,
+    company_id     uuid NOT NULL,
+    part_size      bigint NOT NULL CHECK (part_size > 0),
+    fingerprint    text,
+    storage_id     text,
+    completing_at  timestamptz,
+    ended          boolean NOT NULL DEFAULT false,
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+CREATE INDEX uploads_to_end ON uploads (company_id) WHERE NOT ended;
+
 -- The answer to a sign request that carried an Idempotency-Key.
 CREATE TABLE idempotency_keys (
     company_id    uuid NOT NULL,
@@ -357,6 +372,7 @@ CREATE FUNCTION sign_asset(
     p_bucket text, p_expires timestamptz, p_traceparent text,
     p_key text, p_hash text, p_response text, p_max_grants bigint DEFAULT NULL,
     p_profile text DEFAULT NULL, p_built_in integer DEFAULT 1, p_about jsonb DEFAULT NULL,
+    p_part_size bigint DEFAULT NULL, p_fingerprint text DEFAULT NULL,
     OUT request_hash text, OUT response text, OUT refused text
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -389,6 +405,10 @@ BEGIN
         VALUES (p_asset, p_company, p_file_name, p_content_type, p_size, p_bucket,
                 p_expires, p_traceparent, wanted, CASE WHEN offered THEN own ELSE p_built_in END,
                 offered, p_about);
+    IF p_part_size IS NOT NULL THEN
+        INSERT INTO uploads (asset_id, company_id, part_size, fingerprint)
+            VALUES (p_asset, p_company, p_part_size, p_fingerprint);
+    END IF;
     IF p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
             VALUES (p_company, p_key, p_hash, p_asset, p_response);
@@ -457,7 +477,7 @@ BEGIN
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
         'asset_files', 'asset_transitions', 'asset_waits', 'idempotency_keys', 'outbox', 'profiles',
-        'tasks']
+        'tasks', 'uploads']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
@@ -471,7 +491,7 @@ BEGIN
             ' USING (true) WITH CHECK (true)', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['bucket_requests', 'idempotency_keys', 'event_tickets',
-        'dead_letters']
+        'dead_letters', 'uploads']
     LOOP
         EXECUTE format('CREATE POLICY watcher ON %I TO media_watcher'
             ' USING (true) WITH CHECK (true)', name);
@@ -541,6 +561,9 @@ GRANT SELECT, INSERT ON task_needs TO media_internal;
 GRANT SELECT, INSERT, UPDATE (seconds, at) ON company_work TO media_internal;
 GRANT SELECT ON asset_waits TO media_sign_api;
 GRANT SELECT, INSERT, UPDATE (attempt, place, ready_at, told_at) ON asset_waits TO media_internal;
+
+GRANT SELECT, INSERT, UPDATE (storage_id, completing_at) ON uploads TO media_sign_api;
+GRANT SELECT, UPDATE (ended) ON uploads TO media_watcher;
 
 GRANT SELECT, INSERT ON idempotency_keys TO media_sign_api;
 GRANT SELECT, DELETE ON idempotency_keys TO media_watcher;

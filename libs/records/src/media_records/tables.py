@@ -427,6 +427,30 @@ class AssetFile(_Row, table=True):
     created_at: datetime | None = Field(default=None, sa_column=_moment(now=True))
 
 
+class Upload(_Row, table=True):
+    """
+    An upload in parts of ``part_size`` bytes each, the last one of what is left.
+
+    ``storage_id`` is what storage knows it by; None until a part is asked for. ``completing_at`` is
+    when all parts were there, and storage was to make one object of them. It has ``ended`` once
+    storage has none of its parts any more. By its ``fingerprint`` a client finds it again.
+    """
+
+    __tablename__ = "uploads"
+    __table_args__ = (
+        _of_asset(),
+        Index("uploads_to_end", "company_id", postgresql_where=text("NOT ended")),
+    )
+
+    asset_id: UUID = Field(primary_key=True)
+    company_id: UUID
+    part_size: int = Field(sa_type=BigInteger)
+    fingerprint: str | None = Field(sa_column=_text(null=True))
+    storage_id: str | None = Field(sa_column=_text(null=True))
+    completing_at: datetime | None = Field(sa_column=_moment())
+    ended: bool = _no()
+
+
 class IdempotencyKey(SQLModel, table=True):
     """The answer to a sign request that carried an Idempotency-Key."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 
@@ -14,6 +15,12 @@ from media_runtime.errors import PermanentError
 MAX_NAME_CHARACTERS = 255
 MAX_TITLE_CHARACTERS = 500
 MAX_ALT_CHARACTERS = 2000
+MAX_PARTS = 1000
+"""Of one upload: storage lists so many at once."""
+MAX_PARTS_AT_ONCE = 100
+
+_MIB = 1024 * 1024
+_FINGERPRINT = re.compile(r"[\x21-\x7e]{1,255}")
 
 # Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -56,6 +63,27 @@ def check_about(about: About) -> None:
         # Forms send lines as some systems end them.
         if not 1 <= len(text) <= limit or _has_forbidden(text.translate(_SPACES)):
             raise RefusedUploadError(ErrorCode.INVALID_TEXT, limit=limit)
+
+
+def check_fingerprint(fingerprint: str | None) -> None:
+    """Raise RefusedUploadError where it is none that an upload is found by."""
+    if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
+        raise RefusedUploadError(ErrorCode.INVALID_FINGERPRINT)
+
+
+def part_size_of(size: int, *, least: int) -> int:
+    """
+    Return how many bytes each part of a file of *size* bytes has, but for the last one.
+
+    It is *least*, or the fewest whole MiB of which MAX_PARTS are enough.
+    """
+    return max(least, math.ceil(size / MAX_PARTS / _MIB) * _MIB)
+
+
+def sizes_of_parts(size: int, part_size: int) -> list[int]:
+    """Return how many bytes each part of a file of *size* bytes has, from the first one on."""
+    whole, rest = divmod(size, part_size)
+    return [part_size] * whole + ([rest] if rest else [])
 
 
 def _is_plain_name(name: str) -> bool:

@@ -19,6 +19,7 @@ from media_runtime.telemetry.ops import Check
 from sign_api.playback import router
 from sign_api.routes import FIELD_CODES, Services
 from sign_api.settings import SignApiSettings
+from sign_api.uploads import Uploads
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
 from sign_api.views import SignRequest
 
@@ -41,6 +42,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
             app.state.services = Services(
                 verifier=TokenVerifier(settings),
                 sign_upload=SignUpload(work.database, signer, buckets, settings),
+                uploads=Uploads(work, store, signer, buckets, settings),
                 assets=Assets(work, retry_seconds=settings.asset_retry_seconds),
                 links=LinkSigner(
                     settings,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
@@ -35,11 +36,11 @@ from media_runtime.http.plain import plain_post
 from media_runtime.http.rate_limit import CompanyRateLimiter, limit_headers
 from media_runtime.telemetry import tracing
 from pydantic import ValidationError
+from sign_api.uploads import Uploads
 from sign_api.use_cases import (
     Assets,
     BucketNotReadyError,
     DeclaredUpload,
-    IdempotencyKeyReusedError,
     SignUpload,
     TooManyGrantsError,
 )
@@ -63,6 +64,8 @@ FIELD_CODES = {
     "status": ErrorCode.INVALID_STATUS,
     "limit": ErrorCode.INVALID_LIMIT,
     "asset_id": ErrorCode.INVALID_ASSET_ID,
+    "numbers": ErrorCode.INVALID_PARTS,
+    "fingerprint": ErrorCode.INVALID_FINGERPRINT,
     "atSeconds": ErrorCode.INVALID_TIME,
     "title": ErrorCode.INVALID_TEXT,
     "alt": ErrorCode.INVALID_TEXT,
@@ -81,21 +84,22 @@ _NO_POSTER = {
 _MIDDLE = Focus(x=0.5, y=0.5)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
+IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key gives the same grant for 24 hours.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "4b1f6a1e-upload-1",
+}
+"""OpenAPI's entry for the header that makes a request for a grant safe to repeat."""
+
 _SIGN_INPUT: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/SignRequest"}}},
     },
-    "parameters": [
-        {
-            "name": "Idempotency-Key",
-            "in": "header",
-            "required": False,
-            "description": "The same key gives the same grant for 24 hours.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-            "example": "4b1f6a1e-upload-1",
-        }
-    ],
+    "parameters": [IDEMPOTENCY_KEY],
 }
 
 router = APIRouter(prefix="/api/media", tags=["media"])
@@ -107,6 +111,7 @@ class Services:
 
     verifier: TokenVerifier
     sign_upload: SignUpload
+    uploads: Uploads
     assets: Assets
     links: LinkSigner
     rates: CompanyRateLimiter
@@ -154,18 +159,24 @@ async def sign(request: Request) -> Response:
     under a key of the caller's company.
     """
     caller = await _uploader(request)
-    idempotency_key = _idempotency_key(request)
+    idempotency_key = idempotency_key_of(request)
     _refuse_other_types(request)
     body = _sign_request(await request.body())
-    try:
+    with refusals():
         answer = await services_of(request).sign_upload(
             caller,
-            DeclaredUpload(body.file_name, body.size, body.type, body.profile, _about(body)),
+            declared(body),
             idempotency_key=idempotency_key,
             traceparent=tracing.resume(request.headers.get("traceparent")),
         )
-    except IdempotencyKeyReusedError as error:
-        raise ApiError(ErrorCode.IDEMPOTENCY_KEY_REUSED) from error
+    return Response(answer, status_code=201, media_type="application/json")
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Answer with a problem where a grant is refused in the block."""
+    try:
+        yield
     except TooManyGrantsError as error:
         raise ApiError(
             ErrorCode.TOO_MANY_OPEN_GRANTS,
@@ -173,7 +184,11 @@ async def sign(request: Request) -> Response:
         ) from error
     except BucketNotReadyError as error:
         raise ApiError(ErrorCode.STORAGE_NOT_READY, headers={"Retry-After": "2"}) from error
-    return Response(answer, status_code=201, media_type="application/json")
+
+
+def declared(body: SignRequest) -> DeclaredUpload:
+    """Return what a request says of the file that is to be uploaded."""
+    return DeclaredUpload(body.file_name, body.size, body.type, body.profile, _about(body))
 
 
 def _about(body: SignRequest) -> About | None:
@@ -200,7 +215,8 @@ def _refuse_other_types(request: Request) -> None:
         raise ApiError(ErrorCode.UNSUPPORTED_MEDIA_TYPE)
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key_of(request: Request) -> str | None:
+    """Return the request's Idempotency-Key, if it has one."""
     key = request.headers.get("idempotency-key")
     if key is not None and not _KEY.fullmatch(key):
         raise ApiError(ErrorCode.INVALID_IDEMPOTENCY_KEY)

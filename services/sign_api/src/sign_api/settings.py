@@ -30,6 +30,12 @@ class SignApiSettings(
 
     max_upload_bytes: int = Field(default=500_000_000, ge=1)
     grant_seconds: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
+    upload_seconds: int = Field(default=24 * 3600, ge=1, le=7 * 24 * 3600)
+    """How long an upload in parts can go on; storage keeps parts for as long (24 h of MinIO's)."""
+    part_seconds: int = Field(default=15 * 60, ge=1, le=7 * 24 * 3600)
+    """How long the URL of one part is good."""
+    part_bytes: int = Field(default=8 * 1024 * 1024, ge=5 * 1024 * 1024, multiple_of=1024 * 1024)
+    """What a part has at least, but for the last one; storage refuses smaller ones."""
     read_url_seconds: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     bucket_wait_seconds: float = Field(default=5, gt=0)
     """How long the first grant of a new company waits for its bucket."""

@@ -79,6 +79,24 @@ class DeclaredUpload:
         """What is said of the file as JSON, without what is not said."""
         return self.about.model_dump_json(exclude_none=True) if self.about else None
 
+    @property
+    def sha256(self) -> str:
+        """What tells this request from another one, in hexadecimal."""
+        declared = [self.file_name, self.size, self.content_type]
+        if self.profile is not None:
+            declared.append(self.profile)
+        if self.about is not None:
+            declared.append(self.about_json or "")
+        return hashlib.sha256(json.dumps(declared).encode()).hexdigest()
+
+    def checked(self, *, max_bytes: int) -> DeclaredUpload:
+        """Return it with its plain type; raises RefusedUploadError where it breaks a rule."""
+        plain = check_upload(self.file_name, self.size, self.content_type, max_bytes=max_bytes)
+        check_profile(self.profile)
+        if self.about:
+            check_about(self.about)
+        return replace(self, content_type=plain)
+
 
 class Buckets:
     """
@@ -167,13 +185,7 @@ class SignUpload:
         that it does not have, TooManyGrantsError, IdempotencyKeyReusedError for another request
         under one key, and BucketNotReadyError for a new company that has no bucket in time.
         """
-        plain = check_upload(
-            upload.file_name, upload.size, upload.content_type, max_bytes=self._max_bytes
-        )
-        check_profile(upload.profile)
-        if upload.about:
-            check_about(upload.about)
-        upload = replace(upload, content_type=plain)
+        upload = upload.checked(max_bytes=self._max_bytes)
         bucket = await self._buckets.of(caller.company_id)
         asset_id = uuid4()
         key = upload_key(caller.company_id, asset_id)
@@ -185,20 +197,20 @@ class SignUpload:
             lifetime=self._lifetime,
         )
         answer = grant_json(asset_id, grant)
-        fingerprint = _fingerprint(upload) if idempotency_key else None
+        request_hash = upload.sha256 if idempotency_key else None
         # No event: who asked has the answer, and nobody else can act before the file is there.
         refused, hash_before, answer_before = await sign(
             self._database, company_id=caller.company_id, asset_id=asset_id,
             file_name=upload.file_name, content_type=upload.content_type, size=upload.size,
             bucket=bucket, expires_at=grant.expires_at, traceparent=traceparent,
-            key=idempotency_key, request_hash=fingerprint,
+            key=idempotency_key, request_hash=request_hash,
             response=answer if idempotency_key else None, max_grants=self._max_grants,
             profile=upload.profile, about=upload.about_json,
         )  # fmt: skip
         if refused is not None:
-            raise _refusal(refused, self._max_grants)
+            raise refusal(refused, self._max_grants)
         if answer_before is not None:
-            if hash_before != fingerprint:
+            if hash_before != request_hash:
                 raise IdempotencyKeyReusedError
             return answer_before
         tracing.annotate({"media.asset_id": str(asset_id)})
@@ -329,7 +341,8 @@ def grant_json(asset_id: UUID, grant: UploadGrant) -> str:
     )
 
 
-def _refusal(code: str, max_grants: int) -> Exception:
+def refusal(code: str, max_grants: int) -> Exception:
+    """Return the error for what the database refused to record as a grant."""
     REFUSED.labels(code).inc()
     if code == ErrorCode.TOO_MANY_OPEN_GRANTS:
         return TooManyGrantsError(max_grants)
@@ -338,12 +351,3 @@ def _refusal(code: str, max_grants: int) -> Exception:
     return RefusedUploadError(
         ErrorCode.QUOTA_EXCEEDED, "The company's storage quota does not hold this file."
     )
-
-
-def _fingerprint(upload: DeclaredUpload) -> str:
-    declared = [upload.file_name, upload.size, upload.content_type]
-    if upload.profile is not None:
-        declared.append(upload.profile)
-    if upload.about is not None:
-        declared.append(upload.about_json or "")
-    return hashlib.sha256(json.dumps(declared).encode()).hexdigest()

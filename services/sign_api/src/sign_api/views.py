@@ -7,6 +7,7 @@ import binascii
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
@@ -29,12 +30,19 @@ from media_records.files import (
 )
 from media_records.lifecycle import about, warnings_of
 from media_records.tables import Asset, AssetFile, AssetWait
+from media_records.uploads import InParts
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.storage.keys import output_key
+from media_runtime.storage.store import StoredPart
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
-from sign_api.domain import MAX_ALT_CHARACTERS, MAX_NAME_CHARACTERS, MAX_TITLE_CHARACTERS
+from sign_api.domain import (
+    MAX_ALT_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    MAX_TITLE_CHARACTERS,
+    sizes_of_parts,
+)
 
 # In the order in which browsers try them: what takes the fewest bytes first.
 _MODERN = ("image/avif", "image/webp")
@@ -115,6 +123,96 @@ class SignResponse(_View):
 
     asset_id: UUID
     upload: Upload
+
+
+class UploadRequest(SignRequest):
+    """
+    A file that the client wants to upload in parts; ``size`` is in bytes.
+
+    By the ``fingerprint``, which it makes of what it likes, it finds the upload again: on another
+    page, in another browser, on another device.
+    """
+
+    fingerprint: StrictStr | None = Field(
+        default=None,
+        description="1 to 255 printable characters of ASCII.",
+        examples=["sha256:5f0c1d"],
+        json_schema_extra={"pattern": r"^[\x21-\x7e]{1,255}$"},
+    )
+
+
+class UploadStatus(StrEnum):
+    """Whether parts are awaited. What becomes of a complete upload, its asset tells."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+
+
+class OpenUpload(_View):
+    """
+    An upload in parts, which can go on until ``expiresAt``.
+
+    Part ``n`` of ``parts`` has the file's bytes from ``(n - 1) * partSize`` on: ``partSize`` of
+    them, and the last one what is left.
+    """
+
+    asset_id: UUID
+    file_name: str
+    size: int
+    type: str
+    fingerprint: str | None
+    part_size: int = Field(examples=[8388608])
+    parts: int = Field(examples=[36])
+    status: UploadStatus
+    expires_at: Timestamp
+
+
+class StoredPartView(_View):
+    """A part that is there, as large as it was sent last."""
+
+    number: int
+    size: int
+
+
+class UploadView(OpenUpload):
+    """An upload in parts with those that are there; all that are not have to be sent."""
+
+    stored: list[StoredPartView]
+
+
+class UploadPage(_View):
+    """Uploads that can go on, newest first."""
+
+    items: list[OpenUpload]
+    next_cursor: str | None = Field(description="Null on the last page.")
+
+
+class PartsRequest(_View):
+    """The numbers of the parts that the client is to send next: 1 to 100, each once."""
+
+    numbers: list[StrictInt] = Field(
+        examples=[[1, 2, 3]],
+        json_schema_extra={"minItems": 1, "maxItems": 100, "uniqueItems": True},
+    )
+
+
+class PartGrant(_View):
+    """PUT exactly ``size`` bytes of the file to ``url``; again, where it was not sent in whole."""
+
+    number: int
+    size: int
+    url: str = Field(
+        examples=[
+            "https://media.example.com/media-5f0c…/5f0c…/uploads/0d5f…?X-Amz-…&partNumber=1&…"
+        ]
+    )
+
+
+class PartsResponse(_View):
+    """Where the parts go; the URLs are good until ``expiresAt``."""
+
+    parts: list[PartGrant]
+    expires_at: Timestamp
 
 
 class CropRequest(_View):
@@ -492,6 +590,32 @@ def encode_cursor(asset: Asset) -> str:
     """Return the position right after *asset* in the list."""
     position = f"{asset.created_at.astimezone(UTC).isoformat()}|{asset.id}"
     return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")
+
+
+def open_upload(found: InParts, *, is_complete: bool = False) -> OpenUpload:
+    """Return an upload in parts as the API shows it."""
+    asset, part_size = found.asset, found.upload.part_size
+    return OpenUpload(
+        asset_id=asset.id,
+        file_name=asset.file_name,
+        size=asset.size,
+        type=asset.content_type,
+        fingerprint=found.upload.fingerprint,
+        part_size=part_size,
+        parts=len(sizes_of_parts(asset.size, part_size)),
+        status=UploadStatus.COMPLETE if is_complete else UploadStatus.OPEN,
+        expires_at=asset.grant_expires_at,
+    )
+
+
+def upload_view(
+    found: InParts, stored: Iterable[StoredPart] = (), *, is_complete: bool = False
+) -> UploadView:
+    """Return an upload in parts as the API shows it, with those that are there."""
+    return UploadView(
+        **open_upload(found, is_complete=is_complete).model_dump(),
+        stored=[StoredPartView(number=one.number, size=one.size) for one in stored],
+    )
 
 
 def decode_cursor(cursor: str) -> tuple[datetime, UUID]:

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from watcher.cleanup.grants import SweepGrants
 from watcher.cleanup.retention import Retention
 from watcher.cleanup.sweep import Sweep
+from watcher.cleanup.uploads import SweepUploads
 from watcher.leader_loop import Part, run_periodically
 from watcher.reconcile.assets import SERVICE, Reconciler, VerifyBuckets
 from watcher.reconcile.buckets import BucketProvisioner
@@ -54,5 +55,6 @@ def parts_of_a_round(work: Work, store: ObjectStore, settings: WatcherSettings) 
         VerifyBuckets(database=database, store=store, settings=settings),
         Retention(work, settings),
         SweepGrants(database, store, settings),
+        SweepUploads(database, store, settings),
         Sweep(database, store, settings),
     ]

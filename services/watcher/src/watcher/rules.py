@@ -28,6 +28,6 @@ TEXTS = {
     Rule.GRANTS: "rows of grants that nobody used",
     Rule.KEYS: "idempotency keys that have lapsed",
     Rule.TICKETS: "tickets of event streams that have lapsed",
-    Rule.MULTIPART: "uploads in parts that nobody completed",
+    Rule.MULTIPART: "parts of uploads that nobody completed",
 }
 """What each rule removes, for people."""

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from mediactl.client import MediaClient
@@ -31,6 +31,7 @@ from rich.progress import (
     TextColumn,
     TransferSpeedColumn,
 )
+from rich.table import Table
 
 DEMO_COMPANY = "00000000-0000-4000-8000-00000000de30"
 _REFRESHES_PER_SECOND = 10
@@ -49,6 +50,32 @@ def upload(
     tracks = asyncio.run(_upload(home, files, company, wait, _UploadBars()))
     _print_outcomes(tracks)
     raise typer.Exit(0 if all(track.status == "ready" for track in tracks) else 1)
+
+
+def uploads(
+    company: Annotated[str, typer.Option(metavar="UUID", help="Whose uploads they are.")],
+    give_up: Annotated[
+        str | None, typer.Option(metavar="ID", help="Remove the parts of this one.")
+    ] = None,
+) -> None:
+    """List uploads in parts that can go on: the same 'upload' again goes on with one."""
+    home = Home.from_environment()
+    found = asyncio.run(_open_uploads(home, company, give_up))
+    table = Table("asset", "file", "size", "parts", "until", box=None)
+    for one in found:
+        there = f"{len(one['stored'])} of {one['parts']}"
+        size = f"{one['size'] / 1e6:.1f} MB"
+        table.add_row(one["assetId"], one["fileName"], size, there, one["expiresAt"])
+    Console(width=None if sys.stdout.isatty() else 160).print(
+        table if found else "No upload waits for parts."
+    )
+
+
+async def _open_uploads(home: Home, company: str, give_up: str | None) -> list[dict[str, Any]]:
+    async with _client(home, company) as client:
+        if give_up:
+            await client.give_up(give_up)
+        return [await client.parts_there(one["assetId"]) for one in await client.open_uploads()]
 
 
 def demo(

@@ -49,6 +49,7 @@ _HEADERS: dict[int, dict[str, Any]] = {
 _FOR_ANY_REQUEST = (408, 413, 431)  # what is too slow or too large, see http_guard
 _RETRY_AFTER_SECONDS = "5"
 _INTERNAL = 500
+_REFUSED = 400
 ASKS_FOR_BEARER = {"WWW-Authenticate": "Bearer"}
 
 
@@ -149,7 +150,7 @@ def answer_with_problems(app: FastAPI, *, field_codes: Mapping[str, ErrorCode]) 
 
     @app.exception_handler(PermanentError)
     async def refused(_: Request, error: PermanentError) -> JSONResponse:
-        return _answer(400, error.code, error.message)
+        return _answer(error.code.http_status or _REFUSED, error.code, error.message)
 
     @app.exception_handler(TransientError)
     async def unavailable(_: Request, error: TransientError) -> JSONResponse:

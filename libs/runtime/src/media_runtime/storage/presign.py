@@ -113,3 +113,24 @@ class UploadSigner:
             headers={"content-length": str(size), "content-type": content_type},
         )
         return UploadGrant(url, {"Content-Type": content_type}, expires_at=now + lifetime)
+
+    def part(
+        self,
+        bucket: str,
+        key: str,
+        upload_id: str,
+        number: int,
+        *,
+        size: int,
+        now: datetime,
+        lifetime: timedelta,
+    ) -> str:
+        """Return the URL to PUT part *number* of an upload to, of exactly *size* bytes."""
+        return self._presigner.url(
+            "PUT",
+            f"/{bucket}/{key}",
+            lifetime=lifetime,
+            now=now,
+            query={"partNumber": str(number), "size": str(size), "uploadId": upload_id},
+            headers={"content-length": str(size)},
+        )

@@ -12,6 +12,7 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
 
 import structlog
 from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
@@ -20,6 +21,7 @@ from media_records.companies import bucket_verified, buckets_to_verify
 from media_records.files import files_of, original_of
 from media_records.lifecycle import change, lock_asset
 from media_records.tables import Asset, AssetFile
+from media_records.uploads import storage_ids
 from media_records.work import Work
 from media_runtime.database.postgres import Database
 from media_runtime.errors import TransientError
@@ -150,7 +152,7 @@ class VerifyBuckets:
     """
     Looks whether buckets still have their settings, the longest unseen first; repairs them.
 
-    Uploads in parts that nobody completed are aborted, up to a limit at each look: no rule of
+    Uploads in parts that no row tells of are aborted, up to a limit at each look: no rule of
     the store's own lifecycle takes them, and what it forgets of them at its start it removes.
     """
 
@@ -172,16 +174,20 @@ class VerifyBuckets:
                 await self._store.ensure_bucket(company, quota_bytes=quota)
                 REPAIRED.inc()
                 repaired += 1
-            await self._abort(self._store.bucket_of(company))
+            await self._abort(company)
             await bucket_verified(self._database, company)
         return repaired
 
-    async def _abort(self, bucket: str) -> None:
+    async def _abort(self, company: UUID) -> None:
+        bucket = self._store.bucket_of(company)
         kept = timedelta(seconds=self._settings.multipart_keep_seconds)
         before = datetime.now(UTC) - kept
         try:
+            # Those that rows tell of are the clean-up's, which knows when they are over.
+            known = await storage_ids(self._database, company)
             uploads = await self._store.unfinished_uploads(bucket)
-            for upload in [one for one in uploads if one.begun_at < before][:_ABORTS]:
+            late = [one for one in uploads if one.begun_at < before and one.upload_id not in known]
+            for upload in late[:_ABORTS]:
                 await self._store.abort_upload(upload)
                 CLEANED.labels(Rule.MULTIPART).inc()
         except TransientError as error:
