@@ -52,6 +52,16 @@ _OF_ITS_OWN = {
     ("GET", "/api/media/events"),
     ("POST", "/api/media/events/ticket"),
 }
+# What companies have of endpoints, tests/e2e/test_webhooks.py holds apart.
+_OF_WEBHOOKS = {
+    *((method, "/api/media/webhooks") for method in ("GET", "POST")),
+    *((method, "/api/media/webhooks/{webhook_id}") for method in ("GET", "PATCH", "DELETE")),
+    *(
+        ("POST", f"/api/media/webhooks/{{webhook_id}}/{what}")
+        for what in ("secret", "ping", "replay")
+    ),
+    ("GET", "/api/media/webhooks/{webhook_id}/deliveries"),
+}
 _VARYING = {"date", "server", "x-request-id", "x-amz-request-id", "x-amz-id-2", "content-length"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -113,7 +123,7 @@ async def routes(http: httpx.AsyncClient) -> set[tuple[str, str]]:
 
 
 async def test_every_route_is_known_to_these_tests(http):
-    assert await routes(http) == _BY_ID | _OF_ITS_OWN
+    assert await routes(http) == _BY_ID | _OF_ITS_OWN | _OF_WEBHOOKS
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(_BY_ID))

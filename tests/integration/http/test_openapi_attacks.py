@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import hypothesis
 import pytest
 import schemathesis
 from hypothesis import HealthCheck
 from hypothesis import strategies as st
+from media_runtime.http.app import MANAGE, READ, UPLOAD
 from schemathesis import GenerationMode
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi import checks
@@ -47,6 +49,15 @@ OPERATIONS = [
     ("MEDIA_API_URL", "POST", "/api/media/uploads/{asset_id}/parts"),
     ("MEDIA_API_URL", "POST", "/api/media/uploads/{asset_id}/complete"),
     ("MEDIA_API_URL", "DELETE", "/api/media/uploads/{asset_id}"),
+    ("MEDIA_API_URL", "POST", "/api/media/webhooks"),
+    ("MEDIA_API_URL", "GET", "/api/media/webhooks"),
+    ("MEDIA_API_URL", "GET", "/api/media/webhooks/{webhook_id}"),
+    ("MEDIA_API_URL", "PATCH", "/api/media/webhooks/{webhook_id}"),
+    ("MEDIA_API_URL", "POST", "/api/media/webhooks/{webhook_id}/secret"),
+    ("MEDIA_API_URL", "POST", "/api/media/webhooks/{webhook_id}/ping"),
+    ("MEDIA_API_URL", "POST", "/api/media/webhooks/{webhook_id}/replay"),
+    ("MEDIA_API_URL", "GET", "/api/media/webhooks/{webhook_id}/deliveries"),
+    ("MEDIA_API_URL", "DELETE", "/api/media/webhooks/{webhook_id}"),
     ("MEDIA_EVENTS_URL", "POST", "/api/media/events/ticket"),
     STREAM,
 ]
@@ -65,6 +76,15 @@ MET = {
     ("POST", "/api/media/uploads/{asset_id}/parts"): {200, 400, 404},
     ("POST", "/api/media/uploads/{asset_id}/complete"): {400, 404, 409},
     ("DELETE", "/api/media/uploads/{asset_id}"): {204, 400, 404},
+    ("POST", "/api/media/webhooks"): {201, 400},
+    ("GET", "/api/media/webhooks"): {200},
+    ("GET", "/api/media/webhooks/{webhook_id}"): {200, 400, 404},
+    ("PATCH", "/api/media/webhooks/{webhook_id}"): {200, 400, 404},
+    ("POST", "/api/media/webhooks/{webhook_id}/secret"): {200, 400, 404},
+    ("POST", "/api/media/webhooks/{webhook_id}/ping"): {202, 400, 404},
+    ("POST", "/api/media/webhooks/{webhook_id}/replay"): {202, 400, 404},
+    ("GET", "/api/media/webhooks/{webhook_id}/deliveries"): {200, 400, 404},
+    ("DELETE", "/api/media/webhooks/{webhook_id}"): {204, 400, 404},
     ("POST", "/api/media/events/ticket"): {201},
 }
 CHECKS = [
@@ -86,6 +106,8 @@ class Stocked:
     token: str
     ids: Sequence[str]
     cursor: str
+    webhooks: Sequence[str]
+    """Its endpoints, at which nobody listens."""
 
 
 def document_of(url: str) -> BaseSchema:
@@ -109,7 +131,19 @@ async def _stock(folder: Path) -> Stocked:
         ids += [(await company.sign())["assetId"] for _ in range(3)]
         ids += [(await begun(company, b"x" * 9))["assetId"] for _ in range(3)]
         cursor = (await company.get("/assets?limit=2")).json()["nextCursor"]
-        return Stocked(token_of(company.id), ids, cursor)
+        token = token_of(company.id, [MANAGE, READ, UPLOAD])
+        webhooks = [await _webhook(http, token) for _ in range(3)]
+        return Stocked(token, ids, cursor, webhooks)
+
+
+async def _webhook(http: httpx.AsyncClient, token: str) -> str:
+    answer = await http.post(
+        f"{variable('MEDIA_API_URL')}/api/media/webhooks",
+        json={"url": "http://127.0.0.1:9/"},
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    found: str = answer.json()["id"]
+    return found
 
 
 @pytest.mark.parametrize("base", ["MEDIA_API_URL", "MEDIA_EVENTS_URL"])
@@ -184,10 +218,22 @@ def _of_its_own(stocked: Stocked, method: str, path: str) -> st.SearchStrategy[C
 
         return change
 
+    def webhook(value: str) -> Change:
+        return lambda case: case.path_parameters.update(webhook_id=value)
+
+    def endpoint(port: int) -> Change:
+        body = {"url": f"http://127.0.0.1:{port}/", "types": []}
+        return lambda case: setattr(case, "body", body)
+
+    if "{webhook_id}" in path:
+        ids = [*stocked.webhooks, str(uuid4())]
+        return st.just(_as_it_is) | st.sampled_from(ids).map(webhook)
     some = st.sampled_from([*stocked.ids, str(uuid4())])
     own: st.SearchStrategy[Change] = {
         "POST /api/media/sign": st.integers(1, 2).map(key),
         "POST /api/media/uploads": st.integers(1, 2).map(key),
+        "POST /api/media/webhooks": st.integers(1, 2).map(endpoint),
+        "GET /api/media/webhooks": st.just(_as_it_is),
         "GET /api/media/assets": st.integers(1, 3).map(cursor),
         "GET /api/media/uploads": st.integers(1, 3).map(cursor),
         "POST /api/media/uploads/{asset_id}/parts": some.map(asset)

@@ -41,6 +41,8 @@ TENANT_TABLES = {
     "asset_files",
     "idempotency_keys",
     "uploads",
+    "webhook_endpoints",
+    "webhook_deliveries",
     "event_tickets",
     "outbox",
     "company_usage",
@@ -93,7 +95,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
         "company_usage", "bucket_requests", "asset_files", "profiles", "asset_waits", "tasks",
-        "uploads",
+        "uploads", "webhook_endpoints", "webhook_deliveries",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]

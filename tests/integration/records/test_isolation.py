@@ -56,11 +56,13 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
     )
     assert {(row["tablename"], role) for row in rows for role in row["roles"]} == {
         ("event_tickets", "media_notifier"),
+        ("webhook_endpoints", "media_notifier"),
+        ("webhook_deliveries", "media_notifier"),
         *(
             (table, "media_watcher")
             for table in (
                 *("dead_letters", "event_tickets", "idempotency_keys", "bucket_requests"),
-                "uploads",
+                *("uploads", "webhook_deliveries"),
             )
         ),
         *(

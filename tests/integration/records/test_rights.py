@@ -100,6 +100,34 @@ RIGHTS = {
     ("media_notifier", "alembic_version"): "SELECT",
     ("media_notifier", "event_tickets"): "INSERT SELECT",
     ("media_relay", "outbox"): "SELECT",
+    # Secrets of endpoints are read by who signs with them alone.
+    ("media_sign_api", "webhook_endpoints"): "INSERT",
+    **{
+        ("media_sign_api", f"webhook_endpoints.{column}"): "SELECT"
+        for column in ("id", "company_id", "old_until", "created_at")
+    },
+    **{
+        ("media_sign_api", f"webhook_endpoints.{column}"): "SELECT UPDATE"
+        for column in ("url", "types", "enabled", "failing_since", "disabled_at")
+    },
+    ("media_sign_api", "webhook_deliveries"): "INSERT SELECT",
+    **{
+        ("media_sign_api", f"webhook_deliveries.{column}"): "UPDATE"
+        for column in ("state", "tries", "not_before", "lease_until")
+    },
+    ("media_notifier", "webhook_endpoints"): "SELECT",
+    **{
+        ("media_notifier", f"webhook_endpoints.{column}"): "UPDATE"
+        for column in ("enabled", "failing_since", "disabled_at", "told")
+    },
+    ("media_notifier", "webhook_deliveries"): "SELECT",
+    **{
+        ("media_notifier", f"webhook_deliveries.{column}"): "UPDATE"
+        for column in (
+            *("state", "tries", "not_before", "fence", "lease_until", "answer", "tried_at"),
+        )
+    },
+    ("media_watcher", "webhook_deliveries"): "DELETE SELECT",
     **{
         (role, f"{table}.{column}"): "UPDATE"
         for role, table in UPDATES
@@ -162,6 +190,8 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
     )
     assert {(row["proname"], row["caller"]) for row in rows} == {
         ("forget_lapsed_key", "media_sign_api"),
+        ("forget_endpoint", "media_sign_api"),
+        ("rotate_secret", "media_sign_api"),
         ("forget_relayed", "media_relay"),
         ("forget_files", "media_sign_api"),
         ("forget_files", "media_internal"),
@@ -176,6 +206,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
 # What the watcher deletes from, it could lock as well: nobody from outside reaches it.
 DELETED_BY_THE_WATCHER = {
     *("media_assets", "idempotency_keys", "event_tickets", "bucket_requests", "dead_letters"),
+    "webhook_deliveries",
 }
 MODES = ("SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 

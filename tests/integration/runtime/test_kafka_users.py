@@ -32,7 +32,7 @@ WRITES = {
         *("media_ingest_dlq", "media_thumbnailed_dlq"),
     },
     "thumbnailer": {"media_thumbnailed", "media_thumbnail_dlq"},
-    "notifier": {"media_status_dlq"},
+    "notifier": {"media_status", "media_status_dlq"},
     # It sends dead letters again.
     "watcher": {topic.name for topic in TOPICS},
     "minio": {"media_ingest"},

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from support.surroundings import variable
 
 ANY_REQUEST = {"408", "413", "431"}
+_OF_WEBHOOK = {"200", "400", "401", "403", "404", "429", "503"}
 ROUTES = {
     ("post", "/api/media/sign"): {"201", "400", "401", "403", "415", "422", "429", "503"},
     ("get", "/api/media/assets/{asset_id}"): {"200", "400", "401", "403", "404", "429", "503"},
@@ -25,6 +26,15 @@ ROUTES = {
         *("202", "400", "401", "403", "404", "409", "429", "503"),
     },
     ("delete", "/api/media/assets/{asset_id}"): {"204", "400", "401", "403", "404", "429", "503"},
+    ("post", "/api/media/webhooks"): {"201", "400", "401", "403", "429", "503"},
+    ("get", "/api/media/webhooks"): {"200", "401", "403", "429", "503"},
+    ("get", "/api/media/webhooks/{webhook_id}"): _OF_WEBHOOK,
+    ("patch", "/api/media/webhooks/{webhook_id}"): _OF_WEBHOOK,
+    ("delete", "/api/media/webhooks/{webhook_id}"): {"204", *_OF_WEBHOOK} - {"200"},
+    ("post", "/api/media/webhooks/{webhook_id}/secret"): _OF_WEBHOOK,
+    ("post", "/api/media/webhooks/{webhook_id}/ping"): {"202", *_OF_WEBHOOK} - {"200"},
+    ("post", "/api/media/webhooks/{webhook_id}/replay"): {"202", *_OF_WEBHOOK} - {"200"},
+    ("get", "/api/media/webhooks/{webhook_id}/deliveries"): _OF_WEBHOOK,
     ("post", "/api/media/uploads"): {"201", "400", "401", "403", "422", "429", "503"},
     ("get", "/api/media/uploads"): {"200", "400", "401", "403", "429", "503"},
     ("get", "/api/media/uploads/{asset_id}"): {"200", "400", "401", "403", "404", "429", "503"},

@@ -46,6 +46,8 @@ from media_contracts.messages import (
     ThumbnailMade,
     ThumbnailRequested,
     WarningInfo,
+    WebhookDisabled,
+    WebhookPing,
     played_or_shown,
 )
 from media_contracts.probe import Colour, Probe, SoundTrack, TextTrack
@@ -129,6 +131,8 @@ __all__ = [
     "Track",
     "VideoOutput",
     "WarningInfo",
+    "WebhookDisabled",
+    "WebhookPing",
     "derived_id",
     "new_event",
     "played_or_shown",

@@ -243,6 +243,25 @@ class AssetEstimated(Payload):
     ready_in_seconds: int | None = Field(default=None, ge=1)
 
 
+class WebhookDisabled(Payload):
+    """
+    An endpoint, which is the event's subject, is sent nothing any more: it took nothing for days.
+
+    It may be enabled again, and events since ``failing_since`` be sent again.
+    """
+
+    event_type: ClassVar[str] = "media.webhook.disabled.v1"
+
+    url: str
+    failing_since: Timestamp
+
+
+class WebhookPing(Payload):
+    """A test of an endpoint, which is the event's subject. It is sent to this one alone."""
+
+    event_type: ClassVar[str] = "media.webhook.ping.v1"
+
+
 class MediaProcessed(Payload):
     """
     The outcome of one attempt, decided once: ``ready`` with its files, or ``failed`` with why.

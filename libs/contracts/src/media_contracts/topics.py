@@ -20,6 +20,7 @@ from media_contracts.messages import (
     ThumbnailFailed,
     ThumbnailMade,
     ThumbnailRequested,
+    WebhookDisabled,
 )
 
 PARTITIONS = 12
@@ -94,9 +95,15 @@ MEDIA_STATUS = Topic(
     name="media_status",
     description="Every change of an asset's state, and its progress.",
     key="asset id",
-    producers=("sign_api", "ingest", "watcher"),
+    producers=("sign_api", "ingest", "watcher", "notifier"),
     consumers=("notifier",),
-    messages=(AssetStatusChanged, AssetProgressed, AssetPlayable, AssetEstimated),
+    messages=(
+        AssetStatusChanged,
+        AssetProgressed,
+        AssetPlayable,
+        AssetEstimated,
+        WebhookDisabled,
+    ),
     group="notifier_links",
 )
 MEDIA_PROCESSED = Topic(

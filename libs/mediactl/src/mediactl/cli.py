@@ -10,6 +10,7 @@ from mediactl.commands import (
     media,
     supply,
     token,
+    webhooks,
 )
 from mediactl.watcher_commands import WithOperators
 
@@ -28,6 +29,7 @@ for command in (
     *(media.upload, media.uploads, media.demo),
 ):
     app.command()(command)
+app.add_typer(webhooks.app, name="webhooks")
 # What follows belongs to pytest and its kin, options included.
 for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)

@@ -70,7 +70,7 @@ class MediaClient:
     async def sign(self, path: Path) -> dict[str, Any]:
         """Return the upload grant of the file at *path*."""
         answer = await self._api.post("/api/media/sign", json=_declared(path))
-        return _checked(answer, path.name)
+        return checked(answer, path.name)
 
     async def upload(
         self, grant: dict[str, Any], path: Path, *, on_bytes: Callable[[int], None]
@@ -85,16 +85,16 @@ class MediaClient:
             content=_pieces(path, on_bytes),
         )
         if not answer.is_success:
-            _checked(answer, path.name)
+            checked(answer, path.name)
 
     async def begin(self, path: Path, fingerprint: str) -> dict[str, Any]:
         """Return the upload in parts of the file at *path*: one that can go on, or a new one."""
         known: dict[str, str | int] = {"fingerprint": fingerprint, "limit": 1}
         answer = await self._api.get("/api/media/uploads", params=known)
-        for found in _checked(answer, path.name)["items"]:
+        for found in checked(answer, path.name)["items"]:
             return await self.parts_there(found["assetId"])
         body = {**_declared(path), "fingerprint": fingerprint}
-        return _checked(await self._api.post("/api/media/uploads", json=body), path.name)
+        return checked(await self._api.post("/api/media/uploads", json=body), path.name)
 
     async def open_uploads(self) -> list[dict[str, Any]]:
         """Return the uploads in parts that can go on, newest first."""
@@ -103,7 +103,7 @@ class MediaClient:
         while True:
             params: dict[str, str | int] = {"limit": 100} | ({"cursor": cursor} if cursor else {})
             answer = await self._api.get("/api/media/uploads", params=params)
-            page = _checked(answer, "uploads")
+            page = checked(answer, "uploads")
             found += page["items"]
             cursor = page["nextCursor"]
             if cursor is None:
@@ -111,14 +111,14 @@ class MediaClient:
 
     async def parts_there(self, asset_id: str) -> dict[str, Any]:
         """Return an upload in parts with those that are stored."""
-        return _checked(await self._api.get(f"/api/media/uploads/{asset_id}"), asset_id)
+        return checked(await self._api.get(f"/api/media/uploads/{asset_id}"), asset_id)
 
     async def part_urls(self, asset_id: str, numbers: list[int]) -> dict[int, str]:
         """Return where these parts go, up to 100 of them."""
         answer = await self._api.post(
             f"/api/media/uploads/{asset_id}/parts", json={"numbers": numbers}
         )
-        return {one["number"]: one["url"] for one in _checked(answer, asset_id)["parts"]}
+        return {one["number"]: one["url"] for one in checked(answer, asset_id)["parts"]}
 
     async def put_part(self, url: str, size: int, pieces: AsyncIterator[bytes]) -> httpx.Response:
         """Send the *size* bytes of a part, and return what the edge answered."""
@@ -127,17 +127,17 @@ class MediaClient:
     async def complete(self, asset_id: str) -> None:
         """Have the file made of its parts, which are all there."""
         answer = await self._api.post(f"/api/media/uploads/{asset_id}/complete")
-        _checked(answer, asset_id)
+        checked(answer, asset_id)
 
     async def give_up(self, asset_id: str) -> None:
         """Have an upload's parts removed."""
         answer = await self._api.delete(f"/api/media/uploads/{asset_id}")
         if not answer.is_success:
-            _checked(answer, asset_id)
+            checked(answer, asset_id)
 
     async def asset(self, asset_id: str) -> dict[str, Any]:
         """Return the asset as the API shows it."""
-        return _checked(await self._api.get(f"/api/media/assets/{asset_id}"), asset_id)
+        return checked(await self._api.get(f"/api/media/assets/{asset_id}"), asset_id)
 
     async def fetch(self, url: str) -> httpx.Response:
         """Return the file that *url* serves, with its headers."""
@@ -198,12 +198,13 @@ def _event(kind: str, data: str) -> Event:
 async def _refuse_errors(answer: httpx.Response) -> None:
     if answer.is_client_error:
         await answer.aread()
-        _checked(answer, "events")
+        checked(answer, "events")
     if not answer.is_success:
         raise httpx.ReadError(f"the notifier answered {answer.status_code}")
 
 
-def _checked(answer: httpx.Response, what: str) -> dict[str, Any]:
+def checked(answer: httpx.Response, what: str) -> dict[str, Any]:
+    """Return what the API answers of *what*; raises RefusedError with the reason it gives."""
     if answer.is_success:
         found: dict[str, Any] = answer.json()
         return found

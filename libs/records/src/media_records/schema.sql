@@ -284,6 +284,51 @@ CREATE TABLE event_tickets (
 );
 CREATE INDEX event_tickets_age ON event_tickets (expires_at);
 
+-- Where a company hears of its events by HTTP. Types are those of the events, none means all.
+-- Two secrets sign while one takes the place of the other.
+CREATE TABLE webhook_endpoints (
+    id             uuid PRIMARY KEY,
+    company_id     uuid NOT NULL,
+    url            text NOT NULL CHECK (octet_length(url) <= 2048),
+    types          text[] NOT NULL DEFAULT '{}',
+    secret         text NOT NULL,
+    old_secret     text,
+    old_until      timestamptz,
+    enabled        boolean NOT NULL DEFAULT true,
+    failing_since  timestamptz,
+    disabled_at    timestamptz,
+    told           boolean NOT NULL DEFAULT true,
+    created_at     timestamptz NOT NULL DEFAULT now(),
+    UNIQUE (company_id, id)
+);
+CREATE INDEX webhook_endpoints_of_company ON webhook_endpoints (company_id) WHERE enabled;
+CREATE INDEX webhook_endpoints_to_tell ON webhook_endpoints (disabled_at) WHERE NOT told;
+
+-- One event for one endpoint, leased while it is sent. It is there as soon as the event is.
+CREATE TABLE webhook_deliveries (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    company_id    uuid NOT NULL,
+    endpoint_id   uuid NOT NULL,
+    event_id      uuid NOT NULL,
+    event_type    text NOT NULL,
+    body          text NOT NULL,
+    state         text NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'done', 'failed')),
+    tries         integer NOT NULL DEFAULT 0,
+    not_before    timestamptz NOT NULL DEFAULT now(),
+    fence         bigint NOT NULL DEFAULT 0,
+    lease_until   timestamptz,
+    answer        text,
+    created_at    timestamptz NOT NULL DEFAULT now(),
+    tried_at      timestamptz,
+    UNIQUE (endpoint_id, event_id),
+    FOREIGN KEY (company_id, endpoint_id)
+        REFERENCES webhook_endpoints (company_id, id) ON DELETE CASCADE
+);
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, not_before)
+    WHERE state = 'waiting';
+CREATE INDEX webhook_deliveries_of_endpoint ON webhook_deliveries (endpoint_id, id);
+CREATE INDEX webhook_deliveries_age ON webhook_deliveries (created_at);
+
 -- A record that waits for Kafka.
 CREATE TABLE outbox (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -363,6 +408,29 @@ BEGIN
 END $$;
 CREATE TRIGGER count_file AFTER INSERT OR DELETE OR UPDATE OF size ON asset_files
     FOR EACH ROW EXECUTE FUNCTION count_file();
+
+-- What clients hear of goes to the company's endpoints as well, in the transaction that it tells of:
+-- as the owner, since who writes an event may know nothing of endpoints and their secrets.
+CREATE FUNCTION queue_deliveries() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+DECLARE
+    body text;
+    event jsonb;
+BEGIN
+    IF NOT EXISTS (SELECT FROM public.webhook_endpoints e
+        WHERE e.company_id = NEW.company_id AND e.enabled) THEN RETURN NULL; END IF;
+    body := convert_from(NEW.value, 'UTF8');
+    event := body::jsonb;
+    INSERT INTO public.webhook_deliveries (company_id, endpoint_id, event_id, event_type, body)
+    SELECT e.company_id, e.id, (event->>'id')::uuid, event->>'type', body
+    FROM public.webhook_endpoints e
+    WHERE e.company_id = NEW.company_id AND e.enabled
+        AND (e.types = '{}' OR event->>'type' = ANY (e.types))
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER queue_deliveries AFTER INSERT ON outbox FOR EACH ROW
+    WHEN (NEW.topic IN ('media_status', 'media_processed')) EXECUTE FUNCTION queue_deliveries();
 
 -- One round trip for the most frequent write. Its transaction is the statement's own, so the
 -- company that it sets ends with it. A key that was used before returns the stored answer. Two
@@ -452,8 +520,22 @@ CREATE FUNCTION forget_named(p_asset uuid, p_attempt integer, p_names text[]) RE
     DELETE FROM public.asset_files
         WHERE asset_id = p_asset AND attempt = p_attempt AND name = ANY (p_names)
 $$;
+-- With the secret itself nobody needs to read the one before it.
+CREATE FUNCTION rotate_secret(p_endpoint uuid, p_secret text, p_both_for interval)
+    RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    UPDATE public.webhook_endpoints
+        SET old_secret = secret, old_until = now() + p_both_for, secret = p_secret
+        WHERE id = p_endpoint RETURNING id
+$$;
+CREATE FUNCTION forget_endpoint(p_endpoint uuid) RETURNS SETOF uuid
+    LANGUAGE sql SECURITY DEFINER SET search_path TO pg_catalog, pg_temp AS $$
+    DELETE FROM public.webhook_endpoints WHERE id = p_endpoint RETURNING id
+$$;
 REVOKE ALL ON FUNCTION forget_lapsed_key, forget_relayed, redeem_ticket, forget_files,
-    forget_stream, forget_named, forget_attempts FROM PUBLIC;
+    forget_stream, forget_named, forget_attempts, forget_endpoint, rotate_secret,
+    queue_deliveries FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION forget_endpoint, rotate_secret TO media_sign_api;
 GRANT EXECUTE ON FUNCTION forget_stream, forget_named, forget_attempts TO media_internal;
 GRANT EXECUTE ON FUNCTION forget_files TO media_sign_api, media_internal;
 GRANT EXECUTE ON FUNCTION forget_lapsed_key TO media_sign_api;
@@ -477,7 +559,7 @@ BEGIN
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
         'asset_files', 'asset_transitions', 'asset_waits', 'idempotency_keys', 'outbox', 'profiles',
-        'tasks', 'uploads']
+        'tasks', 'uploads', 'webhook_endpoints', 'webhook_deliveries']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
@@ -491,7 +573,7 @@ BEGIN
             ' USING (true) WITH CHECK (true)', name);
     END LOOP;
     FOREACH name IN ARRAY ARRAY['bucket_requests', 'idempotency_keys', 'event_tickets',
-        'dead_letters', 'uploads']
+        'dead_letters', 'uploads', 'webhook_deliveries']
     LOOP
         EXECUTE format('CREATE POLICY watcher ON %I TO media_watcher'
             ' USING (true) WITH CHECK (true)', name);
@@ -501,6 +583,19 @@ BEGIN
     -- forget_files(), and rows of files that go with their asset's, run as the owner.
     FOREACH name IN ARRAY ARRAY['asset_files', 'company_usage'] LOOP
         EXECUTE format('CREATE POLICY forgotten ON %I TO media_owner USING (%s) WITH CHECK (%2$s)',
+            name, own || ' OR pg_has_role(session_user, ''media_internal'', ''MEMBER'')');
+    END LOOP;
+END $$;
+-- The notifier sends events of all companies. They are queued as the owner, by whoever tells them.
+DO $$
+DECLARE
+    name text;
+    own text := 'company_id = NULLIF(current_setting(''app.company_id'', true), '''')::uuid';
+BEGIN
+    FOREACH name IN ARRAY ARRAY['webhook_endpoints', 'webhook_deliveries'] LOOP
+        EXECUTE format('CREATE POLICY notifier ON %I TO media_notifier'
+            ' USING (true) WITH CHECK (true)', name);
+        EXECUTE format('CREATE POLICY queued ON %I TO media_owner USING (%s) WITH CHECK (%2$s)',
             name, own || ' OR pg_has_role(session_user, ''media_internal'', ''MEMBER'')');
     END LOOP;
 END $$;
@@ -564,6 +659,18 @@ GRANT SELECT, INSERT, UPDATE (attempt, place, ready_at, told_at) ON asset_waits 
 
 GRANT SELECT, INSERT, UPDATE (storage_id, completing_at) ON uploads TO media_sign_api;
 GRANT SELECT, UPDATE (ended) ON uploads TO media_watcher;
+
+-- A secret is told when it is made, and never again.
+GRANT SELECT (id, company_id, url, types, old_until, enabled, failing_since, disabled_at, created_at),
+    INSERT, UPDATE (url, types, enabled, failing_since, disabled_at)
+    ON webhook_endpoints TO media_sign_api;
+GRANT SELECT, INSERT, UPDATE (state, tries, not_before, lease_until) ON webhook_deliveries
+    TO media_sign_api;
+GRANT SELECT, UPDATE (enabled, failing_since, disabled_at, told) ON webhook_endpoints
+    TO media_notifier;
+GRANT SELECT, UPDATE (state, tries, not_before, fence, lease_until, answer, tried_at)
+    ON webhook_deliveries TO media_notifier;
+GRANT SELECT, DELETE ON webhook_deliveries TO media_watcher;
 
 GRANT SELECT, INSERT ON idempotency_keys TO media_sign_api;
 GRANT SELECT, DELETE ON idempotency_keys TO media_watcher;

@@ -62,9 +62,12 @@ _FORGET = """
 """
 _KEY_LAPSED = "created_at < now() - interval '24 hours'"
 _TICKET_LAPSED = "expires_at < now()"
+# What still waits is sent for a day, or waits for somebody to enable its endpoint again.
+_DELIVERY_LAPSED = "created_at < now() - interval '30 days'"
 _FORGET_LAPSED = {
     "keys": _FORGET.format("idempotency_keys", _KEY_LAPSED, "created_at"),
     "tickets": _FORGET.format("event_tickets", _TICKET_LAPSED, "expires_at"),
+    "deliveries": _FORGET.format("webhook_deliveries", _DELIVERY_LAPSED, "created_at"),
 }
 _COUNT_OBJECTS = """
     SELECT rule, count(*) AS due,
@@ -98,6 +101,9 @@ _COUNT_ROWS = f"""
     UNION ALL SELECT 'tickets', count(*),
         extract(epoch FROM now() - min(expires_at))::float8
     FROM event_tickets WHERE {_TICKET_LAPSED}
+    UNION ALL SELECT 'deliveries', count(*),
+        extract(epoch FROM now() - min(created_at) - interval '30 days')::float8
+    FROM webhook_deliveries WHERE {_DELIVERY_LAPSED}
 """  # noqa: S608 - our own words
 # No lease, and no request of its worker's, lasts for longer.
 _SETTLED_SECONDS = REPLACED_IS_KEPT.total_seconds()
@@ -159,7 +165,7 @@ async def grants_swept(reader: Reader, asset_ids: Collection[UUID]) -> None:
 
 
 async def forget_lapsed(reader: Reader, what: str, limit: int) -> int:
-    """Remove up to *limit* ``keys`` or ``tickets`` whose time is over; return how many."""
+    """Remove up to *limit* rows of *what*, as ``keys``, whose time is over; return how many."""
     (row,) = await reader.fetch(_FORGET_LAPSED[what], limit)
     return int(row["count"])
 

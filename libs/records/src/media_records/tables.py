@@ -478,6 +478,77 @@ class EventTicket(SQLModel, table=True):
     expires_at: datetime = Field(sa_column=_moment(null=False))
 
 
+class WebhookEndpoint(_Row, table=True):
+    """
+    Where a company hears of its events by HTTP: of those of ``types``, or of all where it has none.
+
+    ``secret`` signs, and until ``old_until`` the one before it, too. It is ``failing_since`` the
+    first delivery that failed after the last one that did not. ``disabled_at`` says when it was
+    given up; it is ``told`` once the company has heard of that.
+    """
+
+    __tablename__ = "webhook_endpoints"
+    __table_args__ = (
+        UniqueConstraint("company_id", "id"),
+        Index("webhook_endpoints_of_company", "company_id", postgresql_where=text("enabled")),
+        Index("webhook_endpoints_to_tell", "disabled_at", postgresql_where=text("NOT told")),
+    )
+
+    id: UUID = Field(primary_key=True)
+    company_id: UUID
+    url: str = Field(sa_column=_text())
+    types: list[str] = Field(
+        default_factory=list, sa_column=Column(ARRAY(Text), nullable=False, server_default="{}")
+    )
+    secret: str = Field(sa_column=_text())
+    old_secret: str | None = Field(default=None, sa_column=_text(null=True))
+    old_until: datetime | None = Field(default=None, sa_column=_moment())
+    enabled: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    failing_since: datetime | None = Field(default=None, sa_column=_moment())
+    disabled_at: datetime | None = Field(default=None, sa_column=_moment())
+    told: bool = Field(default=True, sa_column_kwargs={"server_default": "true"})
+    created_at: datetime = Field(sa_column=_moment(now=True))
+
+
+class WebhookDelivery(_Row, table=True):
+    """
+    One event for one endpoint; ``body`` is the event, as every other way delivers it.
+
+    ``answer`` says what became of the last try: an HTTP status, or why there was none.
+    """
+
+    __tablename__ = "webhook_deliveries"
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "event_id"),
+        ForeignKeyConstraint(
+            ["company_id", "endpoint_id"],
+            ["webhook_endpoints.company_id", "webhook_endpoints.id"],
+            ondelete="CASCADE",
+        ),
+        Index(
+            "webhook_deliveries_due", "endpoint_id", "not_before",
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index("webhook_deliveries_of_endpoint", "endpoint_id", "id"),
+        Index("webhook_deliveries_age", "created_at"),
+    )  # fmt: skip
+
+    id: int = Field(sa_column=_serial())
+    company_id: UUID
+    endpoint_id: UUID
+    event_id: UUID
+    event_type: str = Field(sa_column=_text())
+    body: str = Field(sa_column=_text())
+    state: str = Field(sa_column=_text(default="waiting"))
+    tries: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    not_before: datetime = Field(sa_column=_moment(now=True))
+    fence: int = _count()
+    lease_until: datetime | None = Field(default=None, sa_column=_moment())
+    answer: str | None = Field(default=None, sa_column=_text(null=True))
+    created_at: datetime = Field(sa_column=_moment(now=True))
+    tried_at: datetime | None = Field(default=None, sa_column=_moment())
+
+
 class OutboxRecord(SQLModel, table=True):
     """A record that waits for Kafka. ``headers`` is JSON: a list of name and value pairs."""
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
@@ -48,7 +48,7 @@ class NotCaughtUpError(TransientError):
 
 
 class EventLog:
-    """Follows the log and publishes what is new to the hub."""
+    """Follows the log and publishes what is new to the hub; calls *told* after each."""
 
     def __init__(
         self,
@@ -56,7 +56,10 @@ class EventLog:
         producer: Producer,
         hub: Hub,
         settings: NotifierSettings,
+        *,
+        told: Callable[[], None] = lambda: None,
     ) -> None:
+        self._told = told
         self._reader = reader
         self._producer = producer
         self._hub = hub
@@ -168,6 +171,7 @@ class EventLog:
                 data=record.value or b"",
             )
         if live:
+            self._told()
             delay = datetime.now(UTC).timestamp() - event.time.timestamp()
             FANOUT_SECONDS.observe(max(0.0, delay))
 

@@ -21,6 +21,7 @@ from notifier.positions import PositionCodec
 from notifier.routes import FIELD_CODES, Services, router
 from notifier.settings import NotifierSettings
 from notifier.streams import Streams
+from notifier.webhooks import Webhooks
 
 SERVICE = "notifier"
 
@@ -38,8 +39,13 @@ def build_app(settings: NotifierSettings) -> tuple[FastAPI, Callable[[], None]]:
             connected(settings, name=SERVICE) as database,
             Producer.connect(settings, name=SERVICE) as producer,
         ):
-            event_log = EventLog(reader, producer, hub, settings)
-            async with event_log.running(), ending_links(settings, producer, name=SERVICE):
+            webhooks = Webhooks(database, producer, settings)
+            event_log = EventLog(reader, producer, hub, settings, told=webhooks.wakeup.set)
+            async with (
+                event_log.running(),
+                webhooks.running(),
+                ending_links(settings, producer, name=SERVICE),
+            ):
                 readiness.update(events=event_log.caught_up, postgres=database.ping)
                 app.state.services = Services(
                     verifier=TokenVerifier(settings),

@@ -23,3 +23,13 @@ MALFORMED = Counter("notifier_malformed_total", "Records that are no event.", ["
 BEHIND = Gauge("notifier_log_lag_records", "Records that are in the log and not yet read.")
 RESTARTS = Counter("notifier_log_restarts_total", "Times that reading the log broke off.")
 LINKS_ENDED = Counter("notifier_links_ended_total", "Deleted assets whose links edges refuse.")
+WEBHOOKS = Counter(
+    "notifier_webhooks_total",
+    "Tries to deliver an event to an endpoint: taken, or refused.",
+    ["outcome"],
+)
+WEBHOOK_SECONDS = Histogram(
+    "notifier_webhook_seconds",
+    "Time that endpoints took to answer.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
+from media_runtime.http.egress import networks_of
 from media_runtime.settings import (
     AuthSettings,
     KafkaSettings,
@@ -9,7 +13,7 @@ from media_runtime.settings import (
     PublicSettings,
     RateSettings,
 )
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 
 class NotifierSettings(
@@ -42,5 +46,31 @@ class NotifierSettings(
     """What is read for one client; where it takes more, the client is told to read anew."""
     event_id_secret: SecretStr = Field(min_length=32)
     """Seals event ids, which tell of all companies; every replica has the same."""
+    webhook_seconds: float = Field(default=10, gt=0, le=30)
+    """How long an endpoint may take to answer."""
+    webhook_give_up_seconds: float = Field(default=5 * 24 * 3600, gt=0)
+    """An endpoint that has taken nothing for so long is disabled."""
+    webhook_inside: str = ""
+    """
+    Networks such as ``10.1.0.0/16``, separated by commas, in which endpoints may lie, by http too.
+
+    By default endpoints have public addresses alone: companies choose them.
+    """
+    webhook_ca_file: Path | None = None
+    """Certificates that endpoints' own are held against, beside those of the system."""
     edge_urls: str = ""
     """Where each edge listens inside, separated by commas; told which links are to end."""
+
+    @field_validator("webhook_inside")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        networks_of(text)
+        return text
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        """What endpoints' certificates are held against."""
+        context = ssl.create_default_context()
+        if self.webhook_ca_file:
+            context.load_verify_locations(self.webhook_ca_file)
+        return context

@@ -22,6 +22,7 @@ from sign_api.settings import SignApiSettings
 from sign_api.uploads import Uploads
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
 from sign_api.views import SignRequest
+from sign_api.webhooks import Endpoints
 
 
 def build_app(settings: SignApiSettings) -> FastAPI:
@@ -43,6 +44,7 @@ def build_app(settings: SignApiSettings) -> FastAPI:
                 verifier=TokenVerifier(settings),
                 sign_upload=SignUpload(work.database, signer, buckets, settings),
                 uploads=Uploads(work, store, signer, buckets, settings),
+                webhooks=Endpoints(work, settings),
                 assets=Assets(work, retry_seconds=settings.asset_retry_seconds),
                 links=LinkSigner(
                     settings,

@@ -38,6 +38,7 @@ from media_runtime.media.tiles import Board, Tiles, hls_images, webvtt
 from sign_api.routes import router as api
 from sign_api.routes import services_of
 from sign_api.upload_routes import router as uploads
+from sign_api.webhook_routes import router as webhooks
 
 _NAME = re.compile(r"(?P<stream>[a-z0-9][a-z0-9_-]*)(?:\.[a-z0-9-]+){0,2}\.(?P<form>m3u8|mpd|vtt)")
 _SOUNDS = (WHOLE_SOUND, EARLY_SOUND)
@@ -51,6 +52,7 @@ router = APIRouter()
 """All routes: those of the API, and manifests."""
 router.include_router(api)
 router.include_router(uploads)
+router.include_router(webhooks)
 
 
 @router.get("/v/{token}/{asset_id}/{attempt}/{name}", include_in_schema=False)

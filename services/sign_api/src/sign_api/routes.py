@@ -55,6 +55,7 @@ from sign_api.views import (
     decode_cursor,
     encode_cursor,
 )
+from sign_api.webhooks import Endpoints
 
 FIELD_CODES = {
     "fileName": ErrorCode.INVALID_FILE_NAME,
@@ -65,6 +66,11 @@ FIELD_CODES = {
     "limit": ErrorCode.INVALID_LIMIT,
     "asset_id": ErrorCode.INVALID_ASSET_ID,
     "numbers": ErrorCode.INVALID_PARTS,
+    "webhook_id": ErrorCode.INVALID_WEBHOOK_ID,
+    "url": ErrorCode.INVALID_URL,
+    "types": ErrorCode.INVALID_TYPES,
+    "eventId": ErrorCode.INVALID_REPLAY,
+    "since": ErrorCode.INVALID_REPLAY,
     "fingerprint": ErrorCode.INVALID_FINGERPRINT,
     "atSeconds": ErrorCode.INVALID_TIME,
     "title": ErrorCode.INVALID_TEXT,
@@ -112,6 +118,7 @@ class Services:
     verifier: TokenVerifier
     sign_upload: SignUpload
     uploads: Uploads
+    webhooks: Endpoints
     assets: Assets
     links: LinkSigner
     rates: CompanyRateLimiter
@@ -124,14 +131,15 @@ def services_of(request: Request) -> Services:
 
 
 async def _uploader(request: Request) -> Caller:
-    return await _counted(request, UPLOAD)
+    return await counted(request, UPLOAD)
 
 
 async def _reader(request: Request) -> Caller:
-    return await _counted(request, READ, UPLOAD)
+    return await counted(request, READ, UPLOAD)
 
 
-async def _counted(request: Request, *any_of: str) -> Caller:
+async def counted(request: Request, *any_of: str) -> Caller:
+    """Return who asks, with one of these permissions, and count it; raises ApiError."""
     services = services_of(request)
     caller = await caller_of(request, services.verifier, *any_of)
     await services.rates.hit(caller.company_id)

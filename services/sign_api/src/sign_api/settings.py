@@ -43,6 +43,10 @@ class SignApiSettings(
     """Grants of one company that wait for their upload."""
     asset_retry_seconds: float = Field(default=60, ge=0)
     """A client's retries of one asset are at least this far apart."""
+    company_webhooks: int = Field(default=20, ge=1)
+    """Endpoints that a company may have."""
+    webhook_inside: str = ""
+    """Networks in which endpoints may lie, as the notifier has them; by default none."""
     media_public_url: str = Field(pattern=_ORIGIN)
     """The origin under which clients reach the edge: uploads and files lie below it."""
     cdn_base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+(/[^?#]*)?$")

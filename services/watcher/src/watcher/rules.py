@@ -16,6 +16,7 @@ class Rule(StrEnum):
     GRANTS = "grants"
     KEYS = "keys"
     TICKETS = "tickets"
+    DELIVERIES = "deliveries"
     MULTIPART = "multipart"
 
 
@@ -28,6 +29,7 @@ TEXTS = {
     Rule.GRANTS: "rows of grants that nobody used",
     Rule.KEYS: "idempotency keys that have lapsed",
     Rule.TICKETS: "tickets of event streams that have lapsed",
+    Rule.DELIVERIES: "deliveries to webhooks of more than 30 days ago",
     Rule.MULTIPART: "parts of uploads that nobody completed",
 }
 """What each rule removes, for people."""

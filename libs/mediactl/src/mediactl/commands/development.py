@@ -42,6 +42,10 @@ _QUICK = {
     "WATCHER_RECONCILE_AFTER_SECONDS": "3",
     "WATCHER_STUCK_SECONDS": "8",
     "WATCHER_BUCKET_VERIFY_SECONDS": "3",
+    # Endpoints of the tests are here.
+    "SIGN_API_WEBHOOK_INSIDE": "127.0.0.1/32",
+    "NOTIFIER_WEBHOOK_INSIDE": "127.0.0.1/32",
+    "NOTIFIER_WEBHOOK_SECONDS": "3",
     # All tests come from one address.
     "EDGE_REQUESTS_PER_SECOND": "100000",
     "EDGE_CONNECTIONS_PER_ADDRESS": "20000",

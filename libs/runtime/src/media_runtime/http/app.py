@@ -82,7 +82,7 @@ class Problem(BaseModel):
 BEARER_ONLY: dict[str, Any] = {"security": [{"HTTPBearer": []}]}
 """OpenAPI's entry for a route that takes a bearer token."""
 
-READ, UPLOAD = "media:read", "media:upload"
+READ, UPLOAD, MANAGE = "media:read", "media:upload", "media:manage"
 
 
 class ApiError(Exception):
