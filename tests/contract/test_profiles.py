@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_contracts import Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts import Crop, Fit, MediaKind, PictureOutput, Profile, VideoOutput
 from media_contracts.profiles import (
     DEFAULT,
     MAX_PICTURE_PIXELS,
@@ -45,6 +45,14 @@ def test_a_profile_is_what_its_json_says():
     )  # fmt: skip
 
 
+def test_a_profile_stored_before_crops_had_a_choice_crops_round_the_middle():
+    body = json.loads(read_profile(written(CARD, SIZES)).body())
+    for output in body["outputs"]:
+        del output["crop"]
+    found = stored_profile("web", 1, json.dumps(body))
+    assert {one.crop for one in found.pictures} == {Crop.MIDDLE}
+
+
 def test_what_is_shown_can_be_set_again_and_gets_a_version_of_its_own():
     shown = DEFAULT.model_copy(update={"version": 7}).model_dump_json(by_alias=True)
     assert read_profile(shown.encode()) == DEFAULT
@@ -62,8 +70,8 @@ def test_what_is_stored_says_all_that_a_later_default_could_change():
         "preset", "shortSides", "loudness", "maxFrameRate", "text", "watermark",
         "ssim", "vmaf",
     }  # fmt: skip
-    assert (card["kind"], card["fit"], card["sources"]) == (
-        "picture", "inside", ["audio", "image", "video"],
+    assert (card["kind"], card["fit"], card["crop"], card["sources"]) == (
+        "picture", "inside", "middle", ["audio", "image", "video"],
     )  # fmt: skip
     assert stored_profile("web", 3, profile.body()) == profile.model_copy(update={"version": 3})
 
@@ -186,6 +194,9 @@ REFUSED = {
     "with sizes of an unknown shape": (written({**SIZES, "shape": "0:1"}), "shape"),
     "with a focus beside the picture": (
         written({**SIZES, "shape": "1:1", "focus": {"x": 1.1, "y": 0}}), "focus.x",
+    ),
+    "with a crop that nobody knows": (
+        written({**SIZES, "shape": "1:1", "crop": "faces"}), "outputs.0.responsive.crop",
     ),
     "with more pixels in sizes than are made at once": (
         written(

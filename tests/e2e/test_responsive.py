@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 from media_contracts import MEDIA_PROCESSED
-from PIL import Image, ImageStat
+from PIL import Image, ImageChops, ImageDraw, ImageStat
 
 from support.clients import JSON, Company
 from support.eventually import eventually
@@ -47,6 +47,12 @@ def candidates(srcset: str) -> dict[int, str]:
     found = re.findall(r"(\S+) (\d+)w(?:, |$)", srcset)
     assert ", ".join(f"{url} {width}w" for url, width in found) == srcset
     return {int(width): url for url, width in found}
+
+
+def has_red(image: Image.Image) -> bool:
+    """Return whether anything is clearly red."""
+    red, _, blue = image.convert("RGB").split()
+    return bool(ImageChops.subtract(red, blue).getextrema()[1] > 100)  # type: ignore[operator]
 
 
 async def image_at(company: Company, url: str) -> Image.Image:
@@ -124,6 +130,37 @@ async def test_crops_keep_what_the_client_says_and_can_be_made_anew(
     assert stored == 1 + 1 + 6
     (told,) = await events_on(MEDIA_PROCESSED, [asset_id])
     assert told.data.about.title == "Halves"
+
+
+async def test_crops_of_photos_and_films_have_what_people_look_at_first(company, publish, tmp_path):
+    """A red disc is at the right of both; in the middle there is nothing but grey."""
+    image = Image.linear_gradient("L").resize((1280, 320)).convert("RGB")
+    ImageDraw.Draw(image).ellipse((1040, 100, 1160, 220), (220, 0, 0))
+    image.save(tmp_path / "photo.jpg")
+    still = ("-loop", "1", "-i", str(tmp_path / "photo.jpg"), "-t", "1")
+    run_ffmpeg(*still, "-pix_fmt", "yuv420p", str(tmp_path / "film.mp4"))
+    picture = {"type": "picture", "width": 200, "height": 200, "fit": "cover"}
+    publish(
+        company, "default", IMAGE, {"type": "video", "name": "video", "shortSides": []},
+        {**picture, "name": "seen", "crop": "attention"}, {**picture, "name": "middle"},
+    )  # fmt: skip
+
+    async def reds(asset: JSON) -> dict[str, bool]:
+        urls = {one["name"]: one["url"] for one in asset["files"] if one["kind"] == "picture"}
+        return {name: has_red(await image_at(company, url)) for name, url in urls.items()}
+
+    photo = await company.ready(await uploaded(company, tmp_path / "photo.jpg", "image/jpeg"))
+    film = await company.ready(await uploaded(company, tmp_path / "film.mp4", "video/mp4"))
+    assert await reds(photo) == await reds(film) == {"seen": True, "middle": False}
+    async with company.listening() as listener:
+        answer = await company.post(
+            f"/assets/{photo['assetId']}/pictures", json={"focus": None, "crop": "attention"}
+        )
+        assert answer.status_code == 202
+        await listener.heard(photo["assetId"], "thumbnailed")
+    after = await company.asset(photo["assetId"])
+    assert (after["focus"], after["crop"]) == (None, "attention")
+    assert await reds(after) == {"seen": True, "middle": True}
 
 
 async def test_a_film_has_its_picture_in_all_sizes(company, publish, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from media_contracts import About, AssetStatus, FileKind, Focus, MediaFile
+from media_contracts import About, AssetStatus, Crop, FileKind, Focus, MediaFile
 from media_records import posters, tasks
 from media_records.actions import AssetNotFoundError, OriginalGoneError
 from media_records.files import add_originals, is_garbage
@@ -261,12 +261,30 @@ async def test_what_is_cropped_is_made_anew_in_one_task_behind_all_uploads(photo
     assert (task.required, task.cost_seconds) == (False, 3)
 
 
+async def test_a_point_and_what_people_look_at_first_take_the_place_of_one_another(
+    photo, crop, finish
+):
+    said = [Crop.ATTENTION, LEFT, Crop.ATTENTION, Crop.MIDDLE]
+    told, made = [], []
+    for kept in said:
+        asset, _ = await crop(photo, kept)
+        told.append(about(asset))
+        task = await finish(9)
+        made += [(one.get("focus"), one.get("crop")) for one in task.params["pictures"][:1]]
+    assert told == [
+        About(crop=Crop.ATTENTION), About(focus=LEFT), About(crop=Crop.ATTENTION),
+        About(crop=Crop.MIDDLE),
+    ]  # fmt: skip
+    left = LEFT.model_dump()
+    assert made == [(None, "attention"), (left, None), (None, "attention"), (None, "middle")]
+
+
 async def test_the_same_crop_again_changes_nothing(photo, crop, finish, admin):
-    for focus in (LEFT, RIGHT, LEFT):
-        await crop(photo, focus)
-        await crop(photo, focus)
+    for kept in (LEFT, Crop.ATTENTION, LEFT):
+        await crop(photo, kept)
+        await crop(photo, kept)
         await finish(9)
-        await crop(photo, focus)
+        await crop(photo, kept)
     assert await admin.fetchval("SELECT count(*) FROM tasks") == 5
 
 

@@ -102,6 +102,8 @@ async def test_a_grant_is_good_for_one_key_type_and_size_for_an_hour(company):
         ({"focus": {"x": 0.5, "y": 1.01}}, "invalid_focus"),
         ({"focus": {"x": -0.01, "y": 1}}, "invalid_focus"),
         ({"focus": {"x": "0.5", "y": 1}}, "invalid_focus"),
+        ({"crop": "faces"}, "invalid_crop"),
+        ({"crop": {"x": 0.5, "y": 1}}, "invalid_crop"),
         ({"fileName": ""}, "invalid_file_name"),
         ({"fileName": "x" * 256}, "invalid_file_name"),
         ({"fileName": "../../etc/passwd"}, "invalid_file_name"),

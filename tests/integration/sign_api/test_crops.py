@@ -10,8 +10,8 @@ from support.media_files import make_photo
 from .test_api import problem
 
 
-async def cropped(company: Company, asset_id: str, focus: object):
-    return await company.post(f"/assets/{asset_id}/pictures", json={"focus": focus})
+async def cropped(company: Company, asset_id: str, focus: object, **said: object):
+    return await company.post(f"/assets/{asset_id}/pictures", json={"focus": focus, **said})
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,15 @@ async def test_a_bad_focus_is_named_by_its_code(company, focus):
 
 async def test_a_focus_must_be_said(company):
     asset_id = (await company.sign())["assetId"]
-    answer = await company.post(f"/assets/{asset_id}/pictures", json={})
-    assert problem(answer, 400) == "invalid_focus"
+    for said in ({}, {"crop": "attention"}):
+        answer = await company.post(f"/assets/{asset_id}/pictures", json=said)
+        assert problem(answer, 400) == "invalid_focus"
+
+
+@pytest.mark.parametrize("crop", ["entropy", 1, ["attention"], {"x": 0.5, "y": 0.5}])
+async def test_a_bad_crop_is_named_by_its_code(company, crop):
+    asset_id = (await company.sign())["assetId"]
+    assert problem(await cropped(company, asset_id, None, crop=crop), 400) == "invalid_crop"
 
 
 async def test_what_is_not_ready_is_not_cropped(company, other_company, tmp_path):
@@ -41,7 +48,7 @@ async def test_what_is_not_ready_is_not_cropped(company, other_company, tmp_path
 async def test_what_a_client_says_of_its_file_is_told_with_it(company):
     said = {
         "title": "The harbour", "alt": "Two boats,\r\na\tpier \N{SAILBOAT}",
-        "focus": {"x": 0, "y": 1},
+        "focus": {"x": 0, "y": 1}, "crop": "attention",
     }  # fmt: skip
     asset = await company.asset((await company.sign(**said))["assetId"])
     assert {name: asset[name] for name in said} == said

@@ -114,6 +114,17 @@ async def test_the_request_and_the_answers_have_examples(document):
     assert schemas["Problem"]["examples"]
 
 
+async def test_no_field_is_of_one_type_or_another(document):
+    """Clients are generated from it: a field of a request or an answer has one type, or is null."""
+    schemas = document["components"]["schemas"]
+    assert schemas["Crop"]["enum"] == ["middle", "attention"]
+    for name, schema in schemas.items():
+        for field, part in schema.get("properties", {}).items():
+            choices = [one for one in part.get("anyOf", ()) if one.get("type") != "null"]
+            assert len(choices) <= 1, (name, field)
+            assert "oneOf" not in part
+
+
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for path, item in document["paths"].items():
         for operation in item.values():

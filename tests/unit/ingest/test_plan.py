@@ -15,6 +15,7 @@ from ingest.plan import plan
 from ingest.settings import IngestSettings
 from media_contracts import (
     AudioOutput,
+    Crop,
     Fit,
     Focus,
     MediaKind,
@@ -96,6 +97,31 @@ def test_what_a_client_says_of_its_file_wins_over_the_profile():
     tasks = plan(DEFAULT, source)
     focuses = [one["focus"] for task in tasks for one in task.params["pictures"]]
     assert focuses == [{"x": 0.9, "y": 0.1}] * len(focuses)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ({}, ({"x": 0.2, "y": 0.8}, "middle")),
+        ({"crop": Crop.ATTENTION}, (None, "attention")),
+        ({"crop": Crop.MIDDLE}, (None, "middle")),
+        ({"focus": Focus(x=0.9, y=0.1), "crop": Crop.ATTENTION}, ({"x": 0.9, "y": 0.1}, "middle")),
+    ],
+)
+def test_what_a_client_says_of_its_crops_wins_over_the_profile_and_a_point_over_a_word(said, kept):
+    wide = ResponsiveOutput(name="wide", shape="16:9", focus=Focus(x=0.2, y=0.8))
+    card = PictureOutput(name="card", width=64, height=64, fit=Fit.COVER, focus=Focus(x=0.2, y=0.8))
+    profile = Profile(name="p", version=1, outputs=(wide, card))
+    (task,) = plan(profile, replace(PHOTO, **said))
+    found = [(one["focus"], one["crop"]) for one in task.params["pictures"]]
+    assert found == [kept] * 9
+
+
+def test_a_profile_may_leave_it_to_what_people_look_at_first():
+    output = ResponsiveOutput(name="wide", shape="16:9", crop=Crop.ATTENTION)
+    for source in (PHOTO, FILM):
+        (task,) = plan(Profile(name="p", version=1, outputs=(output,)), source)
+        assert {one["crop"] for one in task.params["pictures"]} == {"attention"}
 
 
 def test_sizes_are_those_of_the_film_as_people_see_it():

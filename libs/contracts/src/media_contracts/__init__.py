@@ -17,6 +17,7 @@ from media_contracts.envelope import (
 from media_contracts.files import (
     About,
     Command,
+    Crop,
     FileKind,
     Fit,
     Focus,
@@ -96,6 +97,7 @@ __all__ = [
     "Colour",
     "Command",
     "ContractError",
+    "Crop",
     "Data",
     "ErrorInfo",
     "FileKind",

@@ -66,6 +66,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_PROFILE = "unknown_profile", 400, None, "profile must be the name of a profile that the company has, or default."
     INVALID_TEXT = "invalid_text", 400, None, "title and alt must be null, or text of 1 to {limit} characters without control characters."
     INVALID_FOCUS = "invalid_focus", 400, None, "focus must be null, or have x and y from 0 to 1."
+    INVALID_CROP = "invalid_crop", 400, None, "crop must be null, middle or attention."
     INVALID_REQUEST = "invalid_request", 400, None, "The request is not valid HTTP."
     INVALID_ASSET_ID = "invalid_asset_id", 400, None, "The asset id must be a UUID."
     INVALID_CURSOR = "invalid_cursor", 400, None, "cursor is not one that a page returned."

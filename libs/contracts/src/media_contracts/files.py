@@ -36,6 +36,14 @@ class PictureFormat(StrEnum):
     WEBP = "webp"
 
 
+class Crop(StrEnum):
+    """What a crop keeps in its middle where nobody gave a focus: see Focus."""
+
+    MIDDLE = "middle"
+    ATTENTION = "attention"
+    """What people look at first, as far as edges, skin and strong colours tell."""
+
+
 class Focus(Data):
     """
     What a crop keeps in its middle, as far as the picture reaches: a point of what people see.
@@ -51,12 +59,13 @@ class About(Data):
     """
     What whoever uploaded a file says of it: its ``title``, ``alt`` for those who do not see it.
 
-    ``focus`` is what crops of it keep in their middle.
+    ``focus`` is what crops of it keep in their middle; without one ``crop`` says it.
     """
 
     title: str | None = Field(default=None, min_length=1, examples=["The harbour at dusk"])
     alt: str | None = Field(default=None, min_length=1, examples=["Two boats at a pier"])
     focus: Focus | None = None
+    crop: Crop | None = None
 
 
 class Placeholder(Data):

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal, TypeAlias
 from media_contracts.envelope import Data, Payload, Timestamp
 from media_contracts.files import (
     About,
+    Crop,
     Fit,
     Focus,
     MediaFile,
@@ -85,7 +86,8 @@ class PictureSpec(Data):
 
     ``at_seconds`` is the moment of a video that it shows; null chooses one that shows something.
     ``format`` is one of a picture that comes in several sizes; null is a JPEG of higher quality.
-    ``focus`` is what a crop keeps in its middle; null is the picture's own.
+    ``focus`` is what a crop keeps in its middle; where it is null, ``crop`` says it,
+    and null of that is the middle.
     """
 
     name: str = Field(min_length=1, examples=["thumbnail"])
@@ -96,6 +98,7 @@ class PictureSpec(Data):
     at_seconds: float | None = Field(default=None, ge=0)
     format: PictureFormat | None = None
     focus: Focus | None = None
+    crop: Crop | None = None
 
 
 class Picture(Data):

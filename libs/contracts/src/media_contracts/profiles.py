@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 from media_contracts.envelope import ContractError, Data
-from media_contracts.files import FileKind, Fit, Focus, MediaKind, PictureFormat
+from media_contracts.files import Crop, FileKind, Fit, Focus, MediaKind, PictureFormat
 from pydantic import Field, PlainSerializer, ValidationError, model_validator
 
 MAX_OUTPUTS = 32
@@ -162,7 +162,8 @@ class PictureOutput(Output):
     height: int = Field(gt=0, le=MAX_PICTURE_SIDE)
     fit: Fit = Fit.INSIDE
     focus: Focus | None = None
-    """What a picture that covers its box keeps in its middle; null is the picture's own."""
+    """What a picture that covers its box keeps in its middle; where it is null, ``crop`` says."""
+    crop: Crop = Crop.MIDDLE
     at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
 
     @property
@@ -177,9 +178,9 @@ class ResponsiveOutput(Output):
 
     Its sizes have the ``long_sides``, in pixels, that its source has; where the largest is longer
     than the source, there is one as long as that. With ``shape``, width to height, each is cropped
-    to it round the focus. The first of ``formats`` that a browser knows is taken: ``jpeg``, which
-    all know and each has, comes last, and is a PNG where something shines through. See
-    PictureOutput for ``at_seconds``.
+    to it round ``focus`` or, without one, as ``crop`` says. The first of ``formats`` that a browser
+    knows is taken: ``jpeg``, which all know and each has, comes last, and is a PNG where something
+    shines through. See PictureOutput for ``at_seconds``.
     """
 
     type: Literal["responsive"] = "responsive"
@@ -191,6 +192,7 @@ class ResponsiveOutput(Output):
     formats: tuple[PictureFormat, ...] = (PictureFormat.AVIF, PictureFormat.JPEG)
     shape: Shape | None = Field(default=None, examples=["16:9"])
     focus: Focus | None = None
+    crop: Crop = Crop.MIDDLE
     at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
 
     @model_validator(mode="after")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from media_contracts import About, AssetStatus, Fit, Focus, MediaKind
+from media_contracts import About, AssetStatus, Crop, Fit, Focus, MediaKind
 from media_contracts.formats import kind_of
 from media_records import tasks
 from media_records.actions import AssetNotFoundError, OriginalGoneError
@@ -27,14 +27,13 @@ EDITION = "edition"
 """The parameter of a task that makes pictures anew: its number, from 2 on."""
 AT_SECONDS = "at_seconds"
 """The parameter of a task whose pictures are of a chosen moment; null is one that shows much."""
-_FOCUS = "focus"
 _OF_PICTURES = """
     SELECT name, kind, params, priority, cost_seconds, state,
         state IN ('blocked', 'queued', 'running') AS is_open
     FROM tasks WHERE asset_id = $1 AND attempt = $2 AND pool = ANY($3) ORDER BY id
 """
-_SAY_FOCUS = """
-    UPDATE media_assets SET about = coalesce(about, '{}') || jsonb_build_object('focus', $2::jsonb)
+_SAY_CROP = """
+    UPDATE media_assets SET about = coalesce(about, '{}') - '{focus,crop}'::text[] || $2::jsonb
     WHERE id = $1 RETURNING *
 """
 
@@ -73,9 +72,9 @@ async def choose(tx: Tx, asset_id: UUID, at_seconds: float | None) -> tuple[Asse
     return asset, files
 
 
-async def crop(tx: Tx, asset_id: UUID, focus: Focus) -> tuple[Asset, Files]:
+async def crop(tx: Tx, asset_id: UUID, kept: Focus | Crop) -> tuple[Asset, Files]:
     """
-    Have the crops of a ready asset made with *focus* in their middle.
+    Have the crops of a ready asset made with *kept* in their middle: a point, or what Crop says.
 
     Later attempts keep to it. Nobody waits for them: they are made once there are no uploads.
     Returns and raises as choose(), but for NotAVideoError.
@@ -86,7 +85,8 @@ async def crop(tx: Tx, asset_id: UUID, focus: Focus) -> tuple[Asset, Files]:
     crops = [one for one in made.params["pictures"] if one["fit"] == Fit.COVER]
     if not crops:
         raise NoPicturesError
-    row = await tx.fetchrow(_SAY_FOCUS, asset.id, focus.model_dump_json())
+    said = About(crop=kept) if isinstance(kept, Crop) else About(focus=kept)
+    row = await tx.fetchrow(_SAY_CROP, asset.id, said.model_dump_json(exclude_none=True))
     asset = Asset.of(row) if row else asset
     params = _round({**made.params, "pictures": crops}, about(asset))
     await _make(tx, asset, made, params, Pool.PICTURES_LATER)
@@ -171,7 +171,11 @@ def of_moment(params: Mapping[str, Any], at_seconds: float | None) -> dict[str, 
 
 def _round(params: Mapping[str, Any], said: About | None) -> dict[str, Any]:
     """Return the parameters for pictures that are cropped as was *said*, if anything was."""
-    if said is None or said.focus is None:
+    kept: dict[str, Any]
+    if said and said.focus:
+        kept = {"focus": said.focus.model_dump()}
+    elif said and said.crop:
+        kept = {"focus": None, "crop": said.crop}
+    else:
         return dict(params)
-    focus = said.focus.model_dump()
-    return {**params, "pictures": [{**one, _FOCUS: focus} for one in params["pictures"]]}
+    return {**params, "pictures": [{**one, **kept} for one in params["pictures"]]}

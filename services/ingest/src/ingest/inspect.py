@@ -28,7 +28,7 @@ from ingest.trust.gate import (
     check_video,
     whole_seconds,
 )
-from media_contracts import MediaFile, MediaKind, Profile, Stage
+from media_contracts import About, MediaFile, MediaKind, Profile, Stage
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
@@ -77,8 +77,8 @@ class Inspect:
         with timed("probe"):
             probed = await self._probe(asset, source, found, folder)
         profile = await profile_of(self._profiles, asset, settings.profile)
-        said = about(asset)
-        probed = replace(probed, focus=said.focus if said else None)
+        said = about(asset) or About()
+        probed = replace(probed, focus=said.focus, crop=said.crop)
         if probed.kind is MediaKind.VIDEO:
             probed = replace(probed, marks=await self._marks(profile, asset))
         wanted = plan(profile, probed)

@@ -76,6 +76,7 @@ FIELD_CODES = {
     "title": ErrorCode.INVALID_TEXT,
     "alt": ErrorCode.INVALID_TEXT,
     "focus": ErrorCode.INVALID_FOCUS,
+    "crop": ErrorCode.INVALID_CROP,
     "x": ErrorCode.INVALID_FOCUS,
     "y": ErrorCode.INVALID_FOCUS,
 }
@@ -200,11 +201,11 @@ def declared(body: SignRequest) -> DeclaredUpload:
 
 
 def _about(body: SignRequest) -> About | None:
-    if body.title is None and body.alt is None and body.focus is None:
+    if not body.model_dump(include={"title", "alt", "focus", "crop"}, exclude_none=True):
         return None
     focus = Focus(x=body.focus.x, y=body.focus.y) if body.focus else None
     # Of what it says itself, domain.check_about tells what is wrong.
-    return About.model_construct(title=body.title, alt=body.alt, focus=focus)
+    return About.model_construct(title=body.title, alt=body.alt, focus=focus, crop=body.crop)
 
 
 def _sign_request(body: bytes) -> SignRequest:
@@ -335,13 +336,14 @@ async def crop_pictures(
     request: Request, asset_id: UUID, body: CropRequest, caller: Uploader
 ) -> AssetView:
     """
-    Make the cropped pictures of a ready asset anew, round a point.
+    Make the cropped pictures of a ready asset anew, round a point, or what people look at first.
 
     Those that it has are served until the new ones are there, which a ``thumbnailed`` event tells;
     uploads come first. The same request again changes nothing.
     """
-    focus = Focus(x=body.focus.x, y=body.focus.y) if body.focus else _MIDDLE
-    cropped = services_of(request).assets.crop(caller.company_id, asset_id, focus)
+    focus = Focus(x=body.focus.x, y=body.focus.y) if body.focus else None
+    kept = focus or body.crop or _MIDDLE
+    cropped = services_of(request).assets.crop(caller.company_id, asset_id, kept)
     return await _made_anew(request, cropped)
 
 

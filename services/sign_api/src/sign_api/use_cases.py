@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from media_contracts import About, AssetStatus, Focus, Stream
+from media_contracts import About, AssetStatus, Crop, Focus, Stream
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_records import actions, posters
@@ -300,7 +300,9 @@ class Assets:
         async with self._work.begin(company_id) as tx:
             return await posters.choose(tx, asset_id, at_seconds)
 
-    async def crop(self, company_id: UUID, asset_id: UUID, focus: Focus) -> tuple[Asset, Files]:
+    async def crop(
+        self, company_id: UUID, asset_id: UUID, kept: Focus | Crop
+    ) -> tuple[Asset, Files]:
         """
         Have the crops of a ready asset made anew; returns it as it is until then.
 
@@ -308,7 +310,7 @@ class Assets:
         PosterUnderWayError.
         """
         async with self._work.begin(company_id) as tx:
-            return await posters.crop(tx, asset_id, focus)
+            return await posters.crop(tx, asset_id, kept)
 
     async def delete(self, company_id: UUID, asset_id: UUID) -> None:
         """

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated
 from uuid import UUID
 
-from media_contracts import About, AssetStatus, FileKind, Stream
+from media_contracts import About, AssetStatus, Crop, FileKind, Stream
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
@@ -101,7 +101,12 @@ class SignRequest(_View):
         json_schema_extra={"minLength": 1, "maxLength": MAX_ALT_CHARACTERS},
     )
     focus: FocusView | None = Field(
-        default=None, description="What crops keep in their middle; null is the profile's own."
+        default=None, description="What crops keep in their middle; null leaves it to crop."
+    )
+    crop: Crop | None = Field(
+        default=None,
+        description="What crops keep in their middle where focus is null: the middle, or what "
+        "people look at first; null is the profile's own.",
     )
 
 
@@ -216,9 +221,15 @@ class PartsResponse(_View):
 
 
 class CropRequest(_View):
-    """What an asset's crops shall have in their middle; null is that of the whole."""
+    """
+    What an asset's crops shall have in their middle.
+
+    Where ``focus`` is null, ``crop`` says it: ``middle`` or null is that of the whole,
+    ``attention`` what people look at first.
+    """
 
     focus: FocusView | None
+    crop: Crop | None = None
 
 
 class PosterRequest(_View):
@@ -396,7 +407,7 @@ class AssetView(_View):
     """
     An asset as its company sees it.
 
-    ``title``, ``alt`` and ``focus`` are as its client said.
+    ``title``, ``alt``, ``focus`` and ``crop`` are as its client said.
     ``size`` and ``type`` are those declared for the upload, ``sha256`` is that of its bytes;
     ``width``, ``height`` (pixels) and ``durationSeconds`` describe the processed file, ``probe``
     the uploaded one. URLs are null and ``files`` is empty until the asset is ready, but for
@@ -417,6 +428,7 @@ class AssetView(_View):
     title: str | None = None
     alt: str | None = None
     focus: FocusView | None = None
+    crop: Crop | None = None
     status: AssetStatus
     profile: ProfileView
     place: int | None = Field(default=None, ge=1)
@@ -485,6 +497,7 @@ def asset_view(
         title=said.title,
         alt=said.alt,
         focus=FocusView(x=said.focus.x, y=said.focus.y) if said.focus else None,
+        crop=said.crop,
         status=AssetStatus(asset.status),
         profile=ProfileView(name=asset.profile, version=asset.profile_version),
         place=wait.place if wait else None,

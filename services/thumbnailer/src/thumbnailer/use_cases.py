@@ -7,9 +7,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
-from media_contracts import MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
+from media_contracts import Crop, MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
 from media_contracts.warnings import WarningCode
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
@@ -152,10 +153,16 @@ def _wanted(specs: Sequence[PictureSpec]) -> list[WantedPicture]:
             spec.height,
             spec.fit.value,
             spec.format.value if spec.format else None,
-            (spec.focus.x, spec.focus.y) if spec.focus else (0.5, 0.5),
+            _focus(spec),
         )
         for spec in specs
     ]
+
+
+def _focus(spec: PictureSpec) -> tuple[float, float] | Literal["attention"]:
+    if spec.focus:
+        return spec.focus.x, spec.focus.y
+    return "attention" if spec.crop is Crop.ATTENTION else (0.5, 0.5)
 
 
 def _by_moment(specs: Sequence[PictureSpec]) -> dict[float | None, list[PictureSpec]]:

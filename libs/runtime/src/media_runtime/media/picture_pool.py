@@ -53,6 +53,13 @@ _START_SECONDS = 30.0
 _MOST_ANSWER_BYTES = 256 * 1024**2
 _CHUNK_BYTES = 1024**2
 _FIRST_DESCRIPTOR = 10
+_FEW_THREADS = {
+    # libvips works with one at a time, and has up to six where nothing limits it.
+    "VIPS_CONCURRENCY": "1",
+    "VIPS_MAX_THREADS": "3",
+    # A heap for each would reserve 64 MB of the address space, and twice that for a moment.
+    "MALLOC_ARENA_MAX": "1",
+}
 
 
 class PicturePoolError(TransientError):
@@ -185,7 +192,7 @@ class _Worker:
                 *(str(handed), str(self._max_pixels)),
             ],
             libraries=[Path(sys.prefix), Path(sys.base_prefix), *paths],
-            environment={"PYTHONPATH": os.pathsep.join(map(str, paths))},
+            environment={"PYTHONPATH": os.pathsep.join(map(str, paths)), **_FEW_THREADS},
             limits=self._limits,
         )
         # Not in a thread of the pool: PR_SET_PDEATHSIG fires when the starting thread ends.

@@ -36,8 +36,8 @@ OUT_OF_CPU = bytes([signal.SIGXCPU])
 MOST_REQUEST_BYTES = 64 * 1024
 # What the slowest honest format takes is a fifth of it.
 _CPU_SECONDS, _CPU_SECONDS_A_MEGAPIXEL = 5, 0.5
-# Of its address space: Python, the decoders' code, and pictures made beside the decoded one.
-_OWN_BYTES = 400 * 1024**2
+OWN_BYTES = 400 * 1024**2
+"""Of its address space: Python, code of libraries, and what is made beside the decoded image."""
 _PR_SET_PDEATHSIG = 1
 _C = ctypes.CDLL(None)
 REFUSAL = TypeAdapter(tuple[ErrorCode, str, str])
@@ -109,7 +109,7 @@ def _tell_when_out_of_cpu(pipe: int) -> None:
 
 def _memory_for_images() -> int | None:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return None if soft == resource.RLIM_INFINITY else max(0, soft - _OWN_BYTES)
+    return None if soft == resource.RLIM_INFINITY else max(0, soft - OWN_BYTES)
 
 
 def _limit_cpu(pixels: int) -> None:

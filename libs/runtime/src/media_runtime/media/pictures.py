@@ -18,6 +18,7 @@ from typing import Any, Literal
 from media_contracts.files import Placeholder
 from media_contracts.warnings import WarningCode
 from media_runtime.media import image_colours
+from media_runtime.media.attention import WORKING_SIDE, attention
 from media_runtime.media.image_colours import Colours
 from media_runtime.media.image_decoding import (
     TURNED_SIDEWAYS,
@@ -116,7 +117,8 @@ class WantedPicture:
 
     Without a ``format`` it is a JPEG of high quality. Of one with a format there are several sizes,
     of which the one is loaded that fits: where there is no need, they have no more bytes than that.
-    ``focus`` is the point that a crop has in its middle, if it can: shares of width and height.
+    ``focus`` is the point that a crop has in its middle, if it can: shares of width and height, or
+    the point that people look at first.
     """
 
     name: str
@@ -124,7 +126,7 @@ class WantedPicture:
     height: int
     fit: Literal["cover", "inside"]
     format: Literal["jpeg", "avif", "webp"] | None = None
-    focus: tuple[float, float] = (0.5, 0.5)
+    focus: tuple[float, float] | Literal["attention"] = (0.5, 0.5)
 
 
 @dataclass(frozen=True)
@@ -232,13 +234,7 @@ class _Sized:
 
     def placeholder(self) -> Placeholder:
         """Return what stands in for it."""
-        image = min(self._whole, key=_pixels, default=self._plain)
-        scale = min(1.0, MOST_SIDE / max(image.size))
-        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-        small = image.resize(size, Image.Resampling.BOX, reducing_gap=_REDUCING_GAP)
-        if image is self._plain:
-            small = self._finished(small)
-        rgba = small.convert("RGBA")
+        rgba = self._small(MOST_SIDE).convert("RGBA")
         mean = rgba.convert("RGBa").resize((1, 1), Image.Resampling.BOX).convert("RGBA")
         red, green, blue, _ = mean.getpixel((0, 0))  # type: ignore[misc]
         return Placeholder(
@@ -246,10 +242,24 @@ class _Sized:
             colour=f"#{red:02x}{green:02x}{blue:02x}",
         )
 
+    @cached_property
+    def _attention(self) -> tuple[float, float]:
+        """The point that people look at first, as they see it."""
+        return attention(on_white_ground(self._small(WORKING_SIDE)).convert("RGB"))
+
+    def _small(self, longest: int) -> Image.Image:
+        """Return the whole of it, with no side longer than that."""
+        large = [one for one in self._whole if max(one.size) >= longest]
+        image = min(large, key=_pixels, default=self._plain)
+        scale = min(1.0, longest / max(image.size))
+        size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+        small = image.resize(size, Image.Resampling.BOX, reducing_gap=_REDUCING_GAP)
+        return self._finished(small) if image is self._plain else small
+
     def _resized(self, wanted: WantedPicture, size: tuple[int, int]) -> Image.Image:
         if wanted.fit == "cover":
-            focus = _as_stored(wanted.focus, self._orientation)
-            box = _cropped(self._plain.size, size, focus)
+            focus = self._attention if wanted.focus == "attention" else wanted.focus
+            box = _cropped(self._plain.size, size, _as_stored(focus, self._orientation))
             return self._finished(_scaled(self._plain, size, box))
         seen = size if self._orientation not in TURNED_SIDEWAYS else size[::-1]
         # Of a picture that is little larger it would be soft.

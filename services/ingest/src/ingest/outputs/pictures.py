@@ -44,7 +44,7 @@ _KIND = "pictures"
 _SECONDS_A_MEGAPIXEL, _SECONDS_A_MEGAPIXEL_AND_SCAN = 0.02, 0.012
 _SECONDS_OF_A_FRAME = 0.3
 _SECONDS_A_MEGAPIXEL_IN_A_FORMAT = 0.06
-_OF_A_PICTURE = {"name", "kind", "width", "height", "fit", "focus", "at_seconds"}
+_OF_A_PICTURE = {"name", "kind", "width", "height", "fit", "focus", "crop", "at_seconds"}
 # A picture of several sizes has the name of its own format where that is not the common one.
 _ENDINGS = {PictureFormat.JPEG: "", PictureFormat.AVIF: ".avif", PictureFormat.WEBP: ".webp"}
 
@@ -85,9 +85,11 @@ def _pictures(
 ) -> Sequence[Mapping[str, Any]]:
     if source.focus:
         output = output.model_copy(update={"focus": source.focus})
+    elif source.crop:
+        output = output.model_copy(update={"focus": None, "crop": source.crop})
     if isinstance(output, PictureOutput):
         return [output.model_dump(mode="json", include=_OF_A_PICTURE)]
-    about = output.model_dump(mode="json", include={"focus", "at_seconds"})
+    about = output.model_dump(mode="json", include={"focus", "crop", "at_seconds"})
     about |= {"kind": FileKind.RESPONSIVE, "fit": Fit.COVER if output.shape else Fit.INSIDE}
     return [
         {
@@ -152,6 +154,7 @@ def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
                 at_seconds=one.get("at_seconds"),
                 format=one.get("format"),
                 focus=one.get("focus"),
+                crop=one.get("crop"),
             )
             for one in task.params["pictures"]
         ],

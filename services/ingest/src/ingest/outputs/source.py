@@ -11,7 +11,7 @@ from uuid import UUID
 from ingest.domain import Size
 from ingest.film.grid import Grid
 from ingest.film.sound import Sound
-from media_contracts import Focus, MediaFile, MediaKind, Payload, Probe, Stage
+from media_contracts import Crop, Focus, MediaFile, MediaKind, Payload, Probe, Stage
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
@@ -30,7 +30,8 @@ class Source:
     ``claimed_seconds`` is how long the film must be to be whole, where that is known. ``grid``
     are the frames to make of a film; None where they cannot be told before it is decoded.
     ``starts_at`` is when its container's clock begins, in seconds. ``texts`` are its subtitles.
-    ``focus`` is what crops keep in their middle, where somebody said so.
+    ``focus`` is what crops keep in their middle, and ``crop`` how that is found, where somebody
+    said so.
     """
 
     kind: MediaKind
@@ -48,6 +49,7 @@ class Source:
     grid: Grid | None = None
     starts_at: float = 0.0
     focus: Focus | None = None
+    crop: Crop | None = None
     claimed_seconds: float | None = None
     marks: Mapping[UUID, MediaFile] = field(default_factory=dict)
     """Pictures that go on videos, by their assets."""
