@@ -7,7 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from media_contracts import Crop, Fit, MediaKind, PictureOutput, Profile, VideoOutput
+from media_contracts import Crop, Fit, Gamut, MediaKind, PictureOutput, Profile, VideoOutput
 from media_contracts.profiles import (
     DEFAULT,
     MAX_PICTURE_PIXELS,
@@ -45,12 +45,14 @@ def test_a_profile_is_what_its_json_says():
     )  # fmt: skip
 
 
-def test_a_profile_stored_before_crops_had_a_choice_crops_round_the_middle():
+def test_a_profile_stored_before_there_were_choices_is_as_it_was():
     body = json.loads(read_profile(written(CARD, SIZES)).body())
     for output in body["outputs"]:
         del output["crop"]
+    del body["outputs"][1]["gamut"]
     found = stored_profile("web", 1, json.dumps(body))
     assert {one.crop for one in found.pictures} == {Crop.MIDDLE}
+    assert found.pictures[1].gamut is Gamut.SRGB
 
 
 def test_what_is_shown_can_be_set_again_and_gets_a_version_of_its_own():
@@ -194,6 +196,13 @@ REFUSED = {
     "with sizes of an unknown shape": (written({**SIZES, "shape": "0:1"}), "shape"),
     "with a focus beside the picture": (
         written({**SIZES, "shape": "1:1", "focus": {"x": 1.1, "y": 0}}), "focus.x",
+    ),
+    "with a gamut that nobody knows": (
+        written({**SIZES, "gamut": "rec2020"}), "outputs.0.responsive.gamut",
+    ),
+    "with a gamut that none of its formats has": (
+        written({**SIZES, "formats": ["webp", "jpeg"], "gamut": "display-p3"}),
+        "Only an avif can have the gamut display-p3",
     ),
     "with a crop that nobody knows": (
         written({**SIZES, "shape": "1:1", "crop": "faces"}), "outputs.0.responsive.crop",

@@ -10,8 +10,10 @@ from uuid import UUID
 
 import pytest
 from media_contracts import MEDIA_PROCESSED
+from media_runtime.media.display_p3 import DISPLAY_P3
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
+from support import icc
 from support.clients import JSON, Company
 from support.eventually import eventually
 from support.media_files import run_ffmpeg
@@ -161,6 +163,22 @@ async def test_crops_of_photos_and_films_have_what_people_look_at_first(company,
     after = await company.asset(photo["assetId"])
     assert (after["focus"], after["crop"]) == (None, "attention")
     assert await reds(after) == {"seen": True, "middle": True}
+
+
+async def test_a_wide_photo_keeps_its_colours_where_its_profile_says_so(company, publish, tmp_path):
+    wide = icc.rgb_profile(icc.DISPLAY_P3, 2.2)
+    path = tmp_path / "wide.jpg"
+    Image.new("RGB", (400, 300), (200, 40, 40)).save(path, quality=95, icc_profile=wide)
+    publish(
+        company, "default", IMAGE,
+        {"type": "responsive", "name": "wide", "longSides": [200], "gamut": "display-p3"},
+    )  # fmt: skip
+    asset = await company.ready(await uploaded(company, path, "image/jpeg"))
+    (found,) = asset["responsive"]
+    sets = [one["srcset"] for one in (*found["sources"], found)]
+    avif, jpeg = [await image_at(company, candidates(one)[200]) for one in sets]
+    assert avif.info["icc_profile"] == DISPLAY_P3
+    assert "icc_profile" not in jpeg.info
 
 
 async def test_a_film_has_its_picture_in_all_sizes(company, publish, tmp_path):

@@ -18,7 +18,9 @@ from media_contracts import (
     Crop,
     Fit,
     Focus,
+    Gamut,
     MediaKind,
+    PictureFormat,
     PictureOutput,
     PreviewOutput,
     Profile,
@@ -122,6 +124,16 @@ def test_a_profile_may_leave_it_to_what_people_look_at_first():
     for source in (PHOTO, FILM):
         (task,) = plan(Profile(name="p", version=1, outputs=(output,)), source)
         assert {one["crop"] for one in task.params["pictures"]} == {"attention"}
+
+
+def test_only_avif_files_keep_a_wider_gamut():
+    formats = (PictureFormat.AVIF, PictureFormat.WEBP, PictureFormat.JPEG)
+    output = ResponsiveOutput(name="wide", formats=formats, gamut=Gamut.DISPLAY_P3)
+    for outputs, wanted in (((output,), "display-p3"), (DEFAULT.outputs, "srgb")):
+        tasks = plan(Profile(name="p", version=1, outputs=outputs), PHOTO)
+        pictures = [one for task in tasks for one in task.params["pictures"] if "format" in one]
+        assert {one["gamut"] for one in pictures if one["format"] == "avif"} == {wanted}
+        assert {one["gamut"] for one in pictures if one["format"] != "avif"} == {"srgb"}
 
 
 def test_sizes_are_those_of_the_film_as_people_see_it():

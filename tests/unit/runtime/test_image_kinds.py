@@ -11,7 +11,7 @@ import pillow_heif
 import pytest
 from media_runtime.errors import PermanentError
 from media_runtime.media import pictures
-from media_runtime.media.image_colours import by_cicp, to_srgb
+from media_runtime.media.image_colours import by_cicp, to_gamut
 from media_runtime.media.image_memory import bytes_needed
 from media_runtime.media.pictures import WantedPicture, probe_image, render
 from PIL import Image, TiffImagePlugin
@@ -213,7 +213,7 @@ def test_pq_is_shown_as_videos_show_it():
     shown_as = {0: 16, 1: 40, 10: 79, 26: 109, 50: 138, 100: 174, 203: 202, 400: 221, 1000: 235}
     for nits, luma in shown_as.items():
         image = Image.new("RGB", (2, 2), (pq_code(nits),) * 3)
-        red, green, blue = to_srgb(image, by_cicp(BT2020, PQ)).getpixel((0, 0))
+        red, green, blue = to_gamut(image, by_cicp(BT2020, PQ)).getpixel((0, 0))
         assert max(red, green, blue) - min(red, green, blue) <= 2
         assert abs(16 + green * 219 / 255 - luma) <= 6
 
@@ -222,7 +222,7 @@ def test_no_step_of_pq_shows():
     image = Image.new("RGB", (256, 1))
     for code in range(256):
         image.putpixel((code, 0), (code,) * 3)
-    converted = to_srgb(image, by_cicp(BT2020, PQ))
+    converted = to_gamut(image, by_cicp(BT2020, PQ))
     greens = [converted.getpixel((code, 0))[1] for code in range(256)]
     steps = [after - before for before, after in pairwise(greens)]
     assert min(steps) >= 0

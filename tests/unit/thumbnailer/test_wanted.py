@@ -1,7 +1,7 @@
 """How what ingest asks for becomes pictures that are wanted."""
 
 import pytest
-from media_contracts import Crop, Fit, Focus, PictureSpec
+from media_contracts import Crop, Fit, Focus, Gamut, PictureSpec
 from thumbnailer.use_cases import _wanted
 
 
@@ -19,3 +19,13 @@ def test_a_point_wins_over_what_people_look_at_first(told, focus):
     spec = PictureSpec(name="card", width=64, height=64, fit=Fit.COVER, key="k", **told)
     (wanted,) = _wanted([spec])
     assert wanted.focus == focus
+
+
+@pytest.mark.parametrize(
+    ("told", "gamut"),
+    [({}, "srgb"), ({"gamut": Gamut.SRGB}, "srgb"), ({"gamut": Gamut.DISPLAY_P3}, "display-p3")],
+)
+def test_pictures_are_in_srgb_unless_more_is_asked_for(told, gamut):
+    spec = PictureSpec(name="wide", width=64, height=64, fit=Fit.INSIDE, key="k", **told)
+    (wanted,) = _wanted([spec])
+    assert wanted.gamut == gamut

@@ -36,6 +36,14 @@ class PictureFormat(StrEnum):
     WEBP = "webp"
 
 
+class Gamut(StrEnum):
+    """Which colours a picture can have, by CSS's names."""
+
+    SRGB = "srgb"
+    DISPLAY_P3 = "display-p3"
+    """More than sRGB: those of most screens of phones and laptops."""
+
+
 class Crop(StrEnum):
     """What a crop keeps in its middle where nobody gave a focus: see Focus."""
 

@@ -11,6 +11,7 @@ from media_contracts.files import (
     Crop,
     Fit,
     Focus,
+    Gamut,
     MediaFile,
     MediaKind,
     PictureFormat,
@@ -87,7 +88,8 @@ class PictureSpec(Data):
     ``at_seconds`` is the moment of a video that it shows; null chooses one that shows something.
     ``format`` is one of a picture that comes in several sizes; null is a JPEG of higher quality.
     ``focus`` is what a crop keeps in its middle; where it is null, ``crop`` says it,
-    and null of that is the middle.
+    and null of that is the middle. ``gamut`` is what it keeps of a source whose colours are wider
+    than sRGB; null is sRGB.
     """
 
     name: str = Field(min_length=1, examples=["thumbnail"])
@@ -99,6 +101,7 @@ class PictureSpec(Data):
     format: PictureFormat | None = None
     focus: Focus | None = None
     crop: Crop | None = None
+    gamut: Gamut | None = None
 
 
 class Picture(Data):

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 from media_contracts.envelope import ContractError, Data
-from media_contracts.files import Crop, FileKind, Fit, Focus, MediaKind, PictureFormat
+from media_contracts.files import Crop, FileKind, Fit, Focus, Gamut, MediaKind, PictureFormat
 from pydantic import Field, PlainSerializer, ValidationError, model_validator
 
 MAX_OUTPUTS = 32
@@ -180,7 +180,8 @@ class ResponsiveOutput(Output):
     than the source, there is one as long as that. With ``shape``, width to height, each is cropped
     to it round ``focus`` or, without one, as ``crop`` says. The first of ``formats`` that a browser
     knows is taken: ``jpeg``, which all know and each has, comes last, and is a PNG where something
-    shines through. See PictureOutput for ``at_seconds``.
+    shines through. ``gamut`` is of its AVIF files, where the source's colours are wider than sRGB;
+    all others are in sRGB. See PictureOutput for ``at_seconds``.
     """
 
     type: Literal["responsive"] = "responsive"
@@ -193,6 +194,7 @@ class ResponsiveOutput(Output):
     shape: Shape | None = Field(default=None, examples=["16:9"])
     focus: Focus | None = None
     crop: Crop = Crop.MIDDLE
+    gamut: Gamut = Gamut.SRGB
     at_seconds: float | None = Field(default=None, ge=0, le=MAX_MOMENT_SECONDS)
 
     @model_validator(mode="after")
@@ -203,6 +205,8 @@ class ResponsiveOutput(Output):
             raise ValueError("A picture has each format once")
         if list(self.long_sides) != sorted(set(self.long_sides)):
             raise ValueError("The long sides of a picture are different, and in order")
+        if self.gamut is not Gamut.SRGB and PictureFormat.AVIF not in self.formats:
+            raise ValueError(f"Only an avif can have the gamut {self.gamut}")
         return self
 
     @property

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
-from media_contracts import Crop, MediaKind, ObjectRef, Picture, PictureSpec, ThumbnailRequested
+from media_contracts import (
+    Crop,
+    Gamut,
+    MediaKind,
+    ObjectRef,
+    Picture,
+    PictureSpec,
+    ThumbnailRequested,
+)
 from media_contracts.warnings import WarningCode
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.picture_pool import PicturePool
@@ -154,6 +162,7 @@ def _wanted(specs: Sequence[PictureSpec]) -> list[WantedPicture]:
             spec.fit.value,
             spec.format.value if spec.format else None,
             _focus(spec),
+            "display-p3" if spec.gamut is Gamut.DISPLAY_P3 else "srgb",
         )
         for spec in specs
     ]

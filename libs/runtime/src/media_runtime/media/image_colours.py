@@ -1,5 +1,6 @@
 """
-What the numbers of an image mean as colours, where it has no ICC profile, and their way to sRGB.
+What the numbers of an image mean as colours, where it has no ICC profile, and their way to sRGB
+or Display P3.
 
 Invariant: HDR is shown as the videos made here show it: reference white is at 203 nits, and
 what is brighter is bent below white by the curve that ffmpeg calls mobius.
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from media_runtime.media.image_structure import Data
 from PIL import Image, ImageFilter
@@ -19,6 +20,9 @@ Vector: TypeAlias = tuple[float, float, float]
 Matrix: TypeAlias = tuple[Vector, Vector, Vector]
 Primaries: TypeAlias = tuple[float, ...]
 """x and y of white, red, green and blue, as in PNG's cHRM."""
+
+Gamut: TypeAlias = Literal["srgb", "display-p3"]
+"""The colours that a picture is made in; both have the curve of sRGB."""
 
 _D65 = (0.3127, 0.3290)
 _BT709: Primaries = (*_D65, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
@@ -29,6 +33,7 @@ _PRIMARIES: Mapping[int, Primaries] = {
     11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
 }
+_P3 = 12
 _GAMMA_22, _GAMMA_28, _LINEAR, _PQ, _HLG = 4, 5, 8, 16, 18
 _SRGB_GAMMA = 2.2
 _REFERENCE_WHITE, _PEAK = 203.0, 1000.0
@@ -95,10 +100,10 @@ def of_heif(data: Data) -> Colours | None:
     return None
 
 
-def to_srgb(image: Image.Image, colours: Colours) -> Image.Image:
-    """Return an RGB or RGBA *image* of these colours in sRGB; as it is if they make no sense."""
+def to_gamut(image: Image.Image, colours: Colours, gamut: Gamut = "srgb") -> Image.Image:
+    """Return an RGB or RGBA *image* of these colours in *gamut*; as it is if they make no sense."""
     try:
-        table = _table(colours)
+        table = _table(colours, gamut)
     except (ArithmeticError, ValueError):
         return image
     if image.mode not in {"RGB", "RGBA"}:
@@ -114,12 +119,12 @@ def _stretch(image: Image.Image) -> list[int]:
 
 
 @cache
-def _table(colours: Colours) -> ImageFilter.Color3DLUT:
+def _table(colours: Colours, gamut: Gamut) -> ImageFilter.Color3DLUT:
     is_hdr = colours.transfer in {_PQ, _HLG}
     to_light = _to_light(colours)
     ceiling = _PQ_CEILING if colours.transfer == _PQ else 1.0
     steps = [to_light(ceiling * step / (_NODES - 1)) for step in range(_NODES)]
-    matrix = _between(colours.primaries)
+    matrix = _between(colours.primaries, _BT709 if gamut == "srgb" else _PRIMARIES[_P3])
     finish = _toned if is_hdr else _shown
     values = [
         value
@@ -194,10 +199,10 @@ def _as_srgb(light: float) -> float:
     return light * 12.92 if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055  # noqa: PLR2004 - sRGB's own
 
 
-def _between(primaries: Primaries) -> Matrix:
-    """Return the matrix from the light of *primaries* to that of BT.709, white to white."""
-    adapted = _product(_adaptation(primaries[:2], _D65), _to_xyz(primaries))
-    return _product(_inverse(_to_xyz(_BT709)), adapted)
+def _between(primaries: Primaries, target: Primaries) -> Matrix:
+    """Return the matrix from the light of *primaries* to that of *target*, white to white."""
+    adapted = _product(_adaptation(primaries[:2], target[:2]), _to_xyz(primaries))
+    return _product(_inverse(_to_xyz(target)), adapted)
 
 
 def _to_xyz(primaries: Primaries) -> Matrix:

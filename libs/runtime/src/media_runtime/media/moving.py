@@ -16,8 +16,9 @@ from typing import BinaryIO
 
 from media_contracts.errors import ErrorCode
 from media_runtime.media.image_decoding import count_frames, orientation_of, told_colours
+from media_runtime.media.image_gamut import in_gamut
 from media_runtime.media.image_opening import PictureError, opened, will_make
-from media_runtime.media.pictures import MAX_FRAMES, in_srgb, on_white_ground, upright
+from media_runtime.media.pictures import MAX_FRAMES, on_white_ground, upright
 from media_runtime.media.tolerant_png import DEFAULT_IMAGE
 from PIL import Image, ImageFile
 
@@ -75,7 +76,7 @@ def write_frames(
         is_clear = False
         frames = _Apng(target, count - first, loops)
         for frame, shown_ms in _frames(image, first, count):
-            plain = upright(in_srgb(frame, told), orientation).convert("RGBA")
+            plain = upright(in_gamut(frame, told), orientation).convert("RGBA")
             size = size if frame_ms else _even(plain.size, max_side)
             if plain.size != size:
                 plain = plain.resize(size, Image.Resampling.LANCZOS)

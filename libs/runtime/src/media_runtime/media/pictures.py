@@ -13,13 +13,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from media_contracts.files import Placeholder
 from media_contracts.warnings import WarningCode
 from media_runtime.media import image_colours
 from media_runtime.media.attention import WORKING_SIDE, attention
-from media_runtime.media.image_colours import Colours
+from media_runtime.media.display_p3 import DISPLAY_P3
+from media_runtime.media.image_colours import Gamut
 from media_runtime.media.image_decoding import (
     TURNED_SIDEWAYS,
     count_frames,
@@ -28,6 +29,7 @@ from media_runtime.media.image_decoding import (
     orientation_of,
     told_colours,
 )
+from media_runtime.media.image_gamut import Told, in_gamut, is_wide
 from media_runtime.media.image_opening import (
     MAX_PIXELS,
     PictureError,
@@ -39,7 +41,7 @@ from media_runtime.media.image_opening import (
 )
 from media_runtime.media.image_structure import check_jpeg, is_damaged
 from media_runtime.media.thumbhash import MOST_SIDE, thumbhash
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageFile
 from pydantic import Base64Bytes
 
 __all__ = [
@@ -75,6 +77,7 @@ _REDUCING_GAP = 2.0
 # How much larger than wanted a picture is that another one is made of.
 _LEAST_GAP = 1.5
 _FLOAT_TOPS, _WHOLE_TOPS = (1.0, 255.0, 65_535.0), (255.0, 65_535.0)
+Box: TypeAlias = tuple[float, float, float, float]
 _TRANSPOSITIONS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -118,7 +121,8 @@ class WantedPicture:
     Without a ``format`` it is a JPEG of high quality. Of one with a format there are several sizes,
     of which the one is loaded that fits: where there is no need, they have no more bytes than that.
     ``focus`` is the point that a crop has in its middle, if it can: shares of width and height, or
-    the point that people look at first.
+    the point that people look at first. ``gamut`` is what an AVIF keeps of colours that are wider
+    than sRGB; all else is in sRGB.
     """
 
     name: str
@@ -127,6 +131,7 @@ class WantedPicture:
     fit: Literal["cover", "inside"]
     format: Literal["jpeg", "avif", "webp"] | None = None
     focus: tuple[float, float] | Literal["attention"] = (0.5, 0.5)
+    gamut: Gamut = "srgb"
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPict
 
     ``cover`` gives exactly the wanted size or, of a smaller source, its shape. A JPEG is on white
     where it covers its box; elsewhere it is a PNG where the image lets something shine through.
-    Colours are sRGB. Raises PictureError.
+    Colours are sRGB where no other gamut is wanted. Raises PictureError.
     """
     with opened(source) as (image, was_mended):
         told = told_colours(image)
@@ -195,22 +200,22 @@ def render(source: Source, wanted: Sequence[WantedPicture]) -> list[RenderedPict
         return [
             _rendered(
                 one, made[at], placeholder,
-                few_colours=sized.has_few_colours, damaged=was_mended or also_mended,
+                gamut=sized.gamut(one), few_colours=sized.has_few_colours,
+                damaged=was_mended or also_mended,
             )
             for at, one in enumerate(wanted)
         ]  # fmt: skip
 
 
 class _Sized:
-    """An image in several sizes, upright and in sRGB; *plain* is as it was stored."""
+    """An image in several sizes, upright and in a gamut; *plain* is as it was stored."""
 
-    def __init__(
-        self, plain: Image.Image, orientation: int, told: tuple[bytes | None, Colours | None]
-    ) -> None:
+    def __init__(self, plain: Image.Image, orientation: int, told: Told) -> None:
         self._plain = plain
         self._orientation = orientation
         self._told = told
-        self._whole: list[Image.Image] = []
+        self._whole: dict[Gamut, list[Image.Image]] = {"srgb": [], "display-p3": []}
+        self._again: dict[tuple[tuple[int, int], Box | None], Image.Image] = {}
         self._made: dict[tuple[Any, ...], Image.Image] = {}
 
     @cached_property
@@ -225,9 +230,19 @@ class _Sized:
         found = self._plain.getcolors(_FEW_COLOURS) or []
         return any(len(set(colour[:3])) > 1 for _, colour in found)  # type: ignore[index]
 
+    @cached_property
+    def _is_wide(self) -> bool:
+        return is_wide(self._plain.mode, self._told)
+
+    def gamut(self, wanted: WantedPicture) -> Gamut:
+        """Return a picture's gamut: one that its source does not need would only cost bytes."""
+        is_kept = wanted.format == "avif" and wanted.gamut != "srgb" and self._is_wide
+        return wanted.gamut if is_kept else "srgb"
+
     def picture(self, wanted: WantedPicture, size: tuple[int, int]) -> Image.Image:
         """Return it in a *size*, as stored, that _target gave for *wanted*."""
-        kind = wanted.fit, size, wanted.focus if wanted.fit == "cover" else None
+        focus = wanted.focus if wanted.fit == "cover" else None
+        kind = wanted.fit, size, focus, self.gamut(wanted)
         if kind not in self._made:
             self._made[kind] = self._resized(wanted, size)
         return self._made[kind]
@@ -249,7 +264,7 @@ class _Sized:
 
     def _small(self, longest: int) -> Image.Image:
         """Return the whole of it, with no side longer than that."""
-        large = [one for one in self._whole if max(one.size) >= longest]
+        large = [one for one in self._whole["srgb"] if max(one.size) >= longest]
         image = min(large, key=_pixels, default=self._plain)
         scale = min(1.0, longest / max(image.size))
         size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -257,22 +272,31 @@ class _Sized:
         return self._finished(small) if image is self._plain else small
 
     def _resized(self, wanted: WantedPicture, size: tuple[int, int]) -> Image.Image:
+        gamut = self.gamut(wanted)
         if wanted.fit == "cover":
             focus = self._attention if wanted.focus == "attention" else wanted.focus
             box = _cropped(self._plain.size, size, _as_stored(focus, self._orientation))
-            return self._finished(_scaled(self._plain, size, box))
+            return self._finished(self._scaled(size, box, gamut), gamut)
         seen = size if self._orientation not in TURNED_SIDEWAYS else size[::-1]
         # Of a picture that is little larger it would be soft.
-        large = [one for one in self._whole if one.width >= _LEAST_GAP * seen[0]]
+        whole = self._whole[gamut]
+        large = [one for one in whole if one.width >= _LEAST_GAP * seen[0]]
         if wanted.format is not None and large:
             image = _scaled(min(large, key=_pixels), seen, None)
         else:
-            image = self._finished(_scaled(self._plain, size, None))
-        self._whole.append(image)
+            image = self._finished(self._scaled(size, None, gamut), gamut)
+        whole.append(image)
         return image
 
-    def _finished(self, image: Image.Image) -> Image.Image:
-        return upright(in_srgb(image, self._told), self._orientation)
+    def _scaled(self, size: tuple[int, int], box: Box | None, gamut: Gamut) -> Image.Image:
+        """Return it in a size, as it was stored."""
+        image = self._again.pop((size, box), None) or _scaled(self._plain, size, box)
+        # The same size follows in sRGB. No other is kept, as it may be large.
+        self._again = {} if gamut == "srgb" else {(size, box): image}
+        return image
+
+    def _finished(self, image: Image.Image, gamut: Gamut = "srgb") -> Image.Image:
+        return upright(in_gamut(image, self._told, gamut), self._orientation)
 
 
 def _pixels(image: Image.Image) -> int:
@@ -339,17 +363,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image.point(lambda value: value * scale - low * scale).convert("L")
 
 
-def _scaled(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float] | None
-) -> Image.Image:
+def _scaled(image: Image.Image, size: tuple[int, int], box: Box | None) -> Image.Image:
     if box is None and image.size == size:
         return image
     return image.resize(size, Image.Resampling.LANCZOS, box, reducing_gap=_REDUCING_GAP)
 
 
-def _cropped(
-    source: tuple[int, int], shape: tuple[int, int], focus: tuple[float, float]
-) -> tuple[float, float, float, float]:
+def _cropped(source: tuple[int, int], shape: tuple[int, int], focus: tuple[float, float]) -> Box:
     """Return the largest box of *shape*, with *focus* as near its middle as the source lets it."""
     scale = min(source[0] / shape[0], source[1] / shape[1])
     width, height = min(source[0], shape[0] * scale), min(source[1], shape[1] * scale)
@@ -383,6 +403,7 @@ def _rendered(
     image: Image.Image,
     placeholder: Placeholder,
     *,
+    gamut: Gamut,
     few_colours: bool,
     damaged: bool,
 ) -> RenderedPicture:
@@ -394,6 +415,7 @@ def _rendered(
         data = _encoded(
             image if is_clear else _opaque(image), "AVIF",
             quality=_AVIF_QUALITY, subsampling=chroma, **_AVIF,
+            icc_profile=DISPLAY_P3 if gamut == "display-p3" else None,
         )  # fmt: skip
     elif wanted.format == "webp":
         content_type = "image/webp"
@@ -418,32 +440,6 @@ def _rendered(
 
 def _opaque(image: Image.Image) -> Image.Image:
     return image.convert("RGB") if image.mode == "RGBA" else image
-
-
-def in_srgb(image: Image.Image, told: tuple[bytes | None, Colours | None]) -> Image.Image:
-    """Return *image*, whose colours are as *told*, in sRGB; see told_colours()."""
-    profile, colours = told
-    if colours is not None and image.mode != "CMYK":
-        return image_colours.to_srgb(image, colours)
-    if profile:
-        try:
-            return _converted(image, profile)
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a broken profile, or one for other colours: as if there were none
-    return image.convert("RGB") if image.mode in {"CMYK", "L"} else image
-
-
-def _converted(image: Image.Image, profile: bytes) -> Image.Image:
-    source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    alpha = image.getchannel("A") if image.mode == "RGBA" else None
-    colours = image.convert("RGB") if alpha else image
-    converted = ImageCms.profileToProfile(
-        colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
-    assert converted is not None  # noqa: S101 - not in place
-    if alpha:
-        converted.putalpha(alpha)
-    return converted
 
 
 def _shines_through(image: Image.Image) -> bool:

@@ -17,6 +17,7 @@ from media_contracts import (
     CloudEvent,
     FileKind,
     Fit,
+    Gamut,
     MediaFile,
     MediaKind,
     ObjectRef,
@@ -98,6 +99,7 @@ def _pictures(
             "width": box.width,
             "height": box.height,
             "format": one,
+            "gamut": output.gamut if one is PictureFormat.AVIF else Gamut.SRGB,
         }
         for box in _boxes(output, source.square)
         for one in output.formats
@@ -155,6 +157,7 @@ def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
                 format=one.get("format"),
                 focus=one.get("focus"),
                 crop=one.get("crop"),
+                gamut=one.get("gamut"),
             )
             for one in task.params["pictures"]
         ],
