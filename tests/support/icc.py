@@ -14,6 +14,8 @@ MAKER = "Camera-of-somebody"
 """The name of each profile, which nothing that is served may have."""
 
 _GRID = 9
+_DARKEST = 12
+_PAPER = (0.83, 0.86, 0.66)
 # How much each ink lets through of red, green and blue light, those of Display P3.
 _INKS = (0.02, 0.35, 0.8), (0.75, 0.03, 0.3), (0.95, 0.85, 0.03), (0.02, 0.02, 0.02)
 
@@ -32,7 +34,11 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def ink_profile() -> bytes:
-    """Return the profile of a press whose cyan is beyond sRGB, and whose black is no full black."""
+    """
+    Return the profile of a press, on paper that is yellowish and is to be seen as white.
+
+    Its cyan is beyond sRGB, and all its inks together are no full black.
+    """
     straight = bytes(range(256))
     colours = bytes(
         value
@@ -44,7 +50,7 @@ def ink_profile() -> bytes:
          struct.pack(">9i", *(0x10000 * (at % 4 == 0) for at in range(9))),
          straight * 4, colours, straight * 3)
     )  # fmt: skip
-    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table})
+    return _profile(b"prtr", b"CMYK", b"Lab ", {b"A2B0": table, b"wtpt": _xyz(_PAPER)})
 
 
 def lab_of(xyz: Sequence[float]) -> tuple[float, float, float]:
@@ -69,7 +75,8 @@ def _printed(inks: Sequence[float]) -> tuple[float, float, float]:
         light = [
             one * (1 - amount + amount * part) for one, part in zip(light, through, strict=True)
         ]
-    return lab_of(xyz_of(light, DISPLAY_P3))
+    lightness, green_red, blue_yellow = lab_of(xyz_of(light, DISPLAY_P3))
+    return _DARKEST + lightness * (1 - _DARKEST / 100), green_red, blue_yellow
 
 
 def _coded(lab: tuple[float, float, float]) -> Iterator[int]:
