@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -315,3 +317,39 @@ def test_a_restart_of_an_unknown_part_is_an_error_of_usage():
 
     assert done.returncode == 2
     assert "choose from" in done.stderr
+
+
+async def test_history_is_printed_as_kafka_has_kept_it(company: Company, tmp_path):
+    asset = await company.upload(make_photo(tmp_path / "photo.jpg"))
+    await company.ready(asset)
+
+    def told(*words: str) -> list[dict[str, Any]]:
+        done = mediactl("events", "--company", str(company.id), *words)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    async def outcomes() -> list[dict[str, Any]]:
+        return await asyncio.to_thread(told, "--type", "media.asset.processed.v1")
+
+    (outcome,) = await eventually(outcomes, timeout=30)
+    assert (outcome["subject"], outcome["data"]["outcome"]) == (asset, "ready")
+    all_of_it = await asyncio.to_thread(told, "--since", "10m")
+    assert {one["companyid"] for one in all_of_it} == {str(company.id)}
+    kinds = {one["type"] for one in all_of_it}
+    assert {"media.asset.processed.v1", "media.asset.status_changed.v1"} <= kinds
+    later = datetime.now(UTC).isoformat()
+    assert await asyncio.to_thread(told, "--since", later) == []
+    assert mediactl("events", "--since", "yesterday").returncode != 0
+
+
+async def test_links_to_what_can_be_played_are_printed(company: Company, tmp_path):
+    asset = await company.upload(make_photo(tmp_path / "photo.jpg"))
+    await company.ready(asset)
+    done = await asyncio.to_thread(mediactl, "play", asset, "--company", str(company.id))
+    links = dict(line.split() for line in done.stdout.splitlines())
+    assert {"processed", "thumbnail"} <= set(links)
+    for link in links.values():
+        assert (await company.http.get(link)).status_code == 200
+    pending = (await company.sign())["assetId"]
+    done = await asyncio.to_thread(mediactl, "play", pending, "--company", str(company.id))
+    assert (done.returncode != 0, "pending" in done.stderr) == (True, True)

@@ -141,3 +141,13 @@ def references(value: object) -> Iterator[str]:
     elif isinstance(value, list):
         for part in value:
             yield from references(part)
+
+
+async def test_operations_are_called_as_sdks_call_them(document):
+    assert {operation["operationId"] for _, operation in operations(document)} == {
+        *("sign", "getAsset", "listAssets", "retryAsset", "choosePoster", "cropPictures"),
+        *("deleteAsset", "beginUpload", "listUploads", "getUpload", "grantParts"),
+        *("completeUpload", "abortUpload", "addWebhook", "listWebhooks", "getWebhook"),
+        *("changeWebhook", "rotateWebhookSecret", "removeWebhook", "pingWebhook"),
+        *("replayWebhook", "listDeliveries"),
+    }

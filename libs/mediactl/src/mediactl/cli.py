@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 from mediactl.commands import (
     development,
+    events,
     inspection,
     lifecycle,
     media,
@@ -26,7 +27,7 @@ for command in (
     inspection.doctor,
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.scale),
     *(inspection.settings, token.token),
-    *(media.upload, media.uploads, media.demo),
+    *(media.upload, media.uploads, media.play, media.demo, events.events),
 ):
     app.command()(command)
 app.add_typer(webhooks.app, name="webhooks")

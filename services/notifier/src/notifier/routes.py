@@ -21,6 +21,7 @@ from media_runtime.http.app import (
     ApiError,
     caller_of,
     documented,
+    operation_id,
     unauthorized,
 )
 from media_runtime.http.auth import Caller, TokenVerifier
@@ -47,7 +48,9 @@ _STREAM: dict[int | str, dict[str, Any]] = {
     }
 }
 
-router = APIRouter(prefix="/api/media/events", tags=["events"])
+router = APIRouter(
+    prefix="/api/media/events", tags=["events"], generate_unique_id_function=operation_id
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def _services(request: Request) -> Services:
     openapi_extra=BEARER_ONLY,
     summary="Follow the company's assets as Server-Sent Events",
 )
-async def events(
+async def stream_events(
     request: Request,
     asset_id: Annotated[UUID | None, Query(alias="assetId")] = None,
     ticket: str | None = None,
@@ -124,7 +127,7 @@ async def events(
     openapi_extra=BEARER_ONLY,
     summary="Get a one-use ticket for a browser's EventSource",
 )
-async def ticket(request: Request) -> TicketView:
+async def buy_ticket(request: Request) -> TicketView:
     """Return a ticket that opens one stream within 30 seconds."""
     services = _services(request)
     caller = await _caller(request, services)

@@ -29,7 +29,15 @@ from media_records.posters import (
     PosterUnderWayError,
 )
 from media_records.tables import Asset
-from media_runtime.http.app import BEARER_ONLY, READ, UPLOAD, ApiError, caller_of, documented
+from media_runtime.http.app import (
+    BEARER_ONLY,
+    READ,
+    UPLOAD,
+    ApiError,
+    caller_of,
+    documented,
+    operation_id,
+)
 from media_runtime.http.auth import Caller, TokenVerifier
 from media_runtime.http.links import LinkSigner
 from media_runtime.http.plain import plain_post
@@ -109,7 +117,7 @@ _SIGN_INPUT: dict[str, Any] = {
     "parameters": [IDEMPOTENCY_KEY],
 }
 
-router = APIRouter(prefix="/api/media", tags=["media"])
+router = APIRouter(prefix="/api/media", tags=["media"], generate_unique_id_function=operation_id)
 
 
 @dataclass(frozen=True)

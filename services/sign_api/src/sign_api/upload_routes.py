@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
-from media_runtime.http.app import BEARER_ONLY, documented
+from media_runtime.http.app import BEARER_ONLY, documented, operation_id
 from media_runtime.telemetry import tracing
 from sign_api.routes import (
     IDEMPOTENCY_KEY,
@@ -30,7 +30,9 @@ from sign_api.views import (
     upload_view,
 )
 
-router = APIRouter(prefix="/api/media/uploads", tags=["uploads"])
+router = APIRouter(
+    prefix="/api/media/uploads", tags=["uploads"], generate_unique_id_function=operation_id
+)
 
 
 @router.post(

@@ -10,14 +10,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_records.tables import WebhookDelivery, WebhookEndpoint
-from media_runtime.http.app import BEARER_ONLY, MANAGE, ApiError, documented
+from media_runtime.http.app import BEARER_ONLY, MANAGE, ApiError, documented, operation_id
 from media_runtime.http.auth import Caller
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 from pydantic.alias_generators import to_camel
 from sign_api.routes import counted, services_of
 from sign_api.webhooks import TYPES
 
-router = APIRouter(prefix="/api/media/webhooks", tags=["webhooks"])
+router = APIRouter(
+    prefix="/api/media/webhooks", tags=["webhooks"], generate_unique_id_function=operation_id
+)
 
 
 async def _manager(request: Request) -> Caller:

@@ -15,6 +15,7 @@ from mediactl.devstack import stack
 from mediactl.devstack.home import Home
 from mediactl.devstack.published import read_variables
 from mediactl.devstack.state import State, exclusive
+from mediactl.errors import MediactlError
 from mediactl.progress import progress_on
 from mediactl.samples import make_samples
 from mediactl.timeline import Track, timeline_table
@@ -76,6 +77,24 @@ async def _open_uploads(home: Home, company: str, give_up: str | None) -> list[d
         if give_up:
             await client.give_up(give_up)
         return [await client.parts_there(one["assetId"]) for one in await client.open_uploads()]
+
+
+def play(
+    asset: Annotated[str, typer.Argument(metavar="ID", help="The asset's id.")],
+    company: Annotated[str, typer.Option(metavar="UUID", help="Whose it is.")],
+) -> None:
+    """Print signed links to what can be played or shown of an asset; they lapse in an hour."""
+    found = asyncio.run(_asset(Home.from_environment(), company, asset))
+    links = {name: url for name, url in found.items() if name.endswith("Url") and url}
+    if not links:
+        raise MediactlError(f"Nothing of {asset} can be played: it is {found['status']}.")
+    for name, url in links.items():
+        sys.stdout.write(f"{name.removesuffix('Url'):<12}{url}\n")
+
+
+async def _asset(home: Home, company: str, asset_id: str) -> dict[str, Any]:
+    async with _client(home, company) as client:
+        return await client.asset(asset_id)
 
 
 def demo(

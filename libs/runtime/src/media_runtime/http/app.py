@@ -13,11 +13,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError, TransientError
 from media_runtime.http.auth import Caller, InvalidTokenError, TokenVerifier, bearer_token
 from media_runtime.http.guard import TITLES
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 from starlette.exceptions import HTTPException
 
 _CODES = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
@@ -81,6 +83,12 @@ class Problem(BaseModel):
 
 BEARER_ONLY: dict[str, Any] = {"security": [{"HTTPBearer": []}]}
 """OpenAPI's entry for a route that takes a bearer token."""
+
+
+def operation_id(route: APIRoute) -> str:
+    """Return what SDKs call a route: the name of its function, which is a promise to clients."""
+    return to_camel(route.name)
+
 
 READ, UPLOAD, MANAGE = "media:read", "media:upload", "media:manage"
 
