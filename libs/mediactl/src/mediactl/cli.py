@@ -34,5 +34,12 @@ app.add_typer(webhooks.app, name="webhooks")
 # What follows belongs to pytest and its kin, options included.
 for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)
-for command in (development.generate, development.lock, supply.audit, supply.licences, supply.sbom):
+for command in (
+    development.generate,
+    development.generate_sdk,
+    development.lock,
+    supply.audit,
+    supply.licences,
+    supply.sbom,
+):
     app.command()(command)

@@ -22,6 +22,7 @@ from mediactl.devstack.providers import COMPOSE, NATIVE
 from mediactl.devstack.state import State, exclusive
 from mediactl.progress import progress_on
 from mediactl.repository import generated
+from mediactl.repository.sdk import SDK_PYTHON, write_python
 
 _CHECKS = (
     ("ruff", "check", "."),
@@ -160,6 +161,11 @@ def generate() -> None:
     root = Home.from_environment().root
     for file in generated.generate(root):
         sys.stdout.write(f"{file.relative_to(root)}\n")
+
+
+def generate_sdk() -> None:
+    """Write the generated part of the Python SDK, from the services' OpenAPI documents."""
+    write_python(Home.from_environment().root / SDK_PYTHON)
 
 
 def lock() -> None:

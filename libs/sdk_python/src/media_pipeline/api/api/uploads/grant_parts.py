@@ -1,0 +1,245 @@
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+
+from ...client import AuthenticatedClient, Client
+from ...types import Response, UNSET
+from ... import errors
+
+from ...models.parts_request import PartsRequest
+from ...models.parts_response import PartsResponse
+from ...models.problem import Problem
+from typing import cast
+from uuid import UUID
+
+
+def _get_kwargs(
+    asset_id: UUID,
+    *,
+    body: PartsRequest,
+) -> dict[str, Any]:
+    headers: dict[str, Any] = {}
+
+    _kwargs: dict[str, Any] = {
+        "method": "post",
+        "url": "/api/media/uploads/{asset_id}/parts".format(
+            asset_id=quote(str(asset_id), safe=""),
+        ),
+    }
+
+    _kwargs["json"] = body.to_dict()
+
+    headers["Content-Type"] = "application/json"
+
+    _kwargs["headers"] = headers
+    return _kwargs
+
+
+def _parse_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> PartsResponse | Problem | None:
+    if response.status_code == 200:
+        response_200 = PartsResponse.from_dict(response.json())
+
+        return response_200
+
+    if response.status_code == 400:
+        response_400 = Problem.from_dict(response.json())
+
+        return response_400
+
+    if response.status_code == 401:
+        response_401 = Problem.from_dict(response.json())
+
+        return response_401
+
+    if response.status_code == 403:
+        response_403 = Problem.from_dict(response.json())
+
+        return response_403
+
+    if response.status_code == 404:
+        response_404 = Problem.from_dict(response.json())
+
+        return response_404
+
+    if response.status_code == 408:
+        response_408 = Problem.from_dict(response.json())
+
+        return response_408
+
+    if response.status_code == 413:
+        response_413 = Problem.from_dict(response.json())
+
+        return response_413
+
+    if response.status_code == 429:
+        response_429 = Problem.from_dict(response.json())
+
+        return response_429
+
+    if response.status_code == 431:
+        response_431 = Problem.from_dict(response.json())
+
+        return response_431
+
+    if response.status_code == 503:
+        response_503 = Problem.from_dict(response.json())
+
+        return response_503
+
+    if client.raise_on_unexpected_status:
+        raise errors.UnexpectedStatus(response.status_code, response.content)
+    else:
+        return None
+
+
+def _build_response(
+    *, client: AuthenticatedClient | Client, response: httpx.Response
+) -> Response[PartsResponse | Problem]:
+    return Response(
+        status_code=HTTPStatus(response.status_code),
+        content=response.content,
+        headers=response.headers,
+        parsed=_parse_response(client=client, response=response),
+    )
+
+
+def sync_detailed(
+    asset_id: UUID,
+    *,
+    client: AuthenticatedClient,
+    body: PartsRequest,
+) -> Response[PartsResponse | Problem]:
+    """Get the URLs that parts are sent to
+
+     Return a URL for each part, which is good for 15 minutes and for exactly its size.
+
+    Parts may be sent in any order and at the same time; what is sent again replaces what was there.
+
+    Args:
+        asset_id (UUID):
+        body (PartsRequest): The numbers of the parts that the client is to send next: 1 to 100,
+            each once.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[PartsResponse | Problem]
+    """
+
+    kwargs = _get_kwargs(
+        asset_id=asset_id,
+        body=body,
+    )
+
+    response = client.get_httpx_client().request(
+        **kwargs,
+    )
+
+    return _build_response(client=client, response=response)
+
+
+def sync(
+    asset_id: UUID,
+    *,
+    client: AuthenticatedClient,
+    body: PartsRequest,
+) -> PartsResponse | Problem | None:
+    """Get the URLs that parts are sent to
+
+     Return a URL for each part, which is good for 15 minutes and for exactly its size.
+
+    Parts may be sent in any order and at the same time; what is sent again replaces what was there.
+
+    Args:
+        asset_id (UUID):
+        body (PartsRequest): The numbers of the parts that the client is to send next: 1 to 100,
+            each once.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        PartsResponse | Problem
+    """
+
+    return sync_detailed(
+        asset_id=asset_id,
+        client=client,
+        body=body,
+    ).parsed
+
+
+async def asyncio_detailed(
+    asset_id: UUID,
+    *,
+    client: AuthenticatedClient,
+    body: PartsRequest,
+) -> Response[PartsResponse | Problem]:
+    """Get the URLs that parts are sent to
+
+     Return a URL for each part, which is good for 15 minutes and for exactly its size.
+
+    Parts may be sent in any order and at the same time; what is sent again replaces what was there.
+
+    Args:
+        asset_id (UUID):
+        body (PartsRequest): The numbers of the parts that the client is to send next: 1 to 100,
+            each once.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        Response[PartsResponse | Problem]
+    """
+
+    kwargs = _get_kwargs(
+        asset_id=asset_id,
+        body=body,
+    )
+
+    response = await client.get_async_httpx_client().request(**kwargs)
+
+    return _build_response(client=client, response=response)
+
+
+async def asyncio(
+    asset_id: UUID,
+    *,
+    client: AuthenticatedClient,
+    body: PartsRequest,
+) -> PartsResponse | Problem | None:
+    """Get the URLs that parts are sent to
+
+     Return a URL for each part, which is good for 15 minutes and for exactly its size.
+
+    Parts may be sent in any order and at the same time; what is sent again replaces what was there.
+
+    Args:
+        asset_id (UUID):
+        body (PartsRequest): The numbers of the parts that the client is to send next: 1 to 100,
+            each once.
+
+    Raises:
+        errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
+        httpx.TimeoutException: If the request takes longer than Client.timeout.
+
+    Returns:
+        PartsResponse | Problem
+    """
+
+    return (
+        await asyncio_detailed(
+            asset_id=asset_id,
+            client=client,
+            body=body,
+        )
+    ).parsed

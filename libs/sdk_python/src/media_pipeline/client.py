@@ -1,0 +1,371 @@
+"""
+The pipeline as a program uses it: upload, wait, listen.
+
+Invariant: an upload that was interrupted, by whatever, is gone on with by the same call: what is
+stored is not sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import mimetypes
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import httpx
+
+from media_pipeline.api.api.media import delete_asset, get_asset, sign
+from media_pipeline.api.api.uploads import (
+    begin_upload,
+    complete_upload,
+    get_upload,
+    grant_parts,
+    list_uploads,
+)
+from media_pipeline.api.client import AuthenticatedClient
+from media_pipeline.api.models import (
+    AssetStatus,
+    AssetView,
+    PartGrant,
+    PartsRequest,
+    Problem,
+    SignRequest,
+    UploadRequest,
+    UploadView,
+)
+from media_pipeline.api.types import UNSET, Response
+
+T = TypeVar("T")
+OnBytes = Callable[[int], object]
+
+_IN_PARTS_BYTES = 16 * 1024 * 1024
+_ENDS_BYTES = 1024 * 1024
+_AT_ONCE, _URLS_AT_ONCE = 4, 100
+_TRIES = 6
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.5, 5.0
+_PIECE_BYTES = 256 * 1024
+_STREAM_SECONDS = 60.0
+# What Python's own table lacks.
+_TYPES = {
+    ".avif": "image/avif", ".heic": "image/heic", ".heif": "image/heif", ".m4a": "audio/mp4",
+    ".m4v": "video/mp4", ".mkv": "video/x-matroska", ".mts": "video/mp2t", ".ts": "video/mp2t",
+    ".webm": "video/webm", ".webp": "image/webp",
+}  # fmt: skip
+
+
+class MediaError(Exception):
+    """The pipeline refused; ``code`` is stable and for programs, the message is for people."""
+
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+class AssetFailedError(MediaError):
+    """The uploaded file could not be used; ``asset`` tells more."""
+
+    def __init__(self, asset: AssetView) -> None:
+        code = asset.error.code if asset.error else asset.status.value
+        message = asset.error.message if asset.error else f"The asset is {asset.status.value}."
+        super().__init__(code, message)
+        self.asset = asset
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: of what kind it is, and the CloudEvent. Streams resume after ``last_event_id``."""
+
+    kind: str
+    last_event_id: str
+    event: dict[str, Any]
+
+
+class MediaPipeline:
+    """
+    The pipeline at *url*, in the name of the company that *token* speaks for.
+
+    Use it as a context manager, or close() it. All calls but events() may be made by several
+    threads at once. They raise MediaError, and httpx.TransportError while the pipeline is away.
+    """
+
+    def __init__(self, url: str, token: str, *, timeout: float = 30) -> None:
+        self.api = AuthenticatedClient(
+            base_url=url.rstrip("/"), token=token, timeout=httpx.Timeout(timeout)
+        )
+        self._url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._storage = httpx.Client(timeout=httpx.Timeout(timeout, read=120))
+
+    def __enter__(self) -> Self:
+        """Return it; connections open as they are needed."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close all connections."""
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.api.get_httpx_client().close()
+        self._storage.close()
+
+    def upload(
+        self,
+        path: str | Path,
+        *,
+        content_type: str | None = None,
+        profile: str | None = None,
+        title: str | None = None,
+        alt: str | None = None,
+        on_bytes: OnBytes = lambda _: None,
+    ) -> UUID:
+        """
+        Upload the file at *path*, and return its asset's id once the file is stored.
+
+        A file of 16 MiB and more goes in parts: where another call or program began to upload it,
+        this goes on with that. *on_bytes* gets the number of bytes of each piece that is sent or
+        was there, negative where some have to be sent again. Without a *content_type* the name
+        tells it.
+        """
+        file = Path(path)
+        said: dict[str, Any] = {
+            "file_name": file.name, "size": file.stat().st_size,
+            "type_": content_type or _type_of(file), "profile": profile, "title": title, "alt": alt,
+        }  # fmt: skip
+        said = {name: UNSET if value is None else value for name, value in said.items()}
+        if said["size"] < _IN_PARTS_BYTES:
+            return self._upload_whole(file, SignRequest(**said), on_bytes)
+        fingerprint = fingerprint_of(file)
+        upload = self._found(fingerprint) or self._called(
+            begin_upload.sync_detailed, body=UploadRequest(**said, fingerprint=fingerprint)
+        )
+        self._send_parts(file, upload, on_bytes)
+        return upload.asset_id
+
+    def asset(self, asset_id: UUID | str) -> AssetView:
+        """Return an asset as it is now; its links lapse after an hour."""
+        return self._called(get_asset.sync_detailed, asset_id=_uuid(asset_id))
+
+    def wait(self, asset_id: UUID | str, *, seconds: float = 3600) -> AssetView:
+        """
+        Return the asset once it is ready.
+
+        Raises AssetFailedError where it fails or is gone, and TimeoutError after so many *seconds*.
+        """
+        until, pause = time.monotonic() + seconds, _LOOK_SECONDS
+        while True:
+            asset = self.asset(asset_id)
+            if asset.status is AssetStatus.READY:
+                return asset
+            if asset.status not in {AssetStatus.PENDING, AssetStatus.PROCESSING}:
+                raise AssetFailedError(asset)
+            if time.monotonic() > until:
+                raise TimeoutError(f"{asset_id} is {asset.status.value} after {seconds:g} s.")
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_LOOK_SECONDS)
+
+    def delete(self, asset_id: UUID | str) -> None:
+        """Delete an asset and its files."""
+        answer = delete_asset.sync_detailed(client=self.api, asset_id=_uuid(asset_id))
+        if answer.status_code is not HTTPStatus.NO_CONTENT:
+            raise _error(answer)
+
+    def events(
+        self, *, asset_id: UUID | str | None = None, last_event_id: str | None = None
+    ) -> Iterator[Event]:
+        """
+        Yield what happens to the company's assets, or to one, for ever.
+
+        It connects again by itself, and goes on after *last_event_id* without loss. Raises
+        MediaError where the token is no good any more.
+        """
+        params = {"assetId": str(asset_id)} if asset_id else {}
+        timeout = httpx.Timeout(10, read=_STREAM_SECONDS)
+        with httpx.Client(headers=self._headers, timeout=timeout) as http:
+            while True:
+                headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+                try:
+                    with http.stream(
+                        "GET", f"{self._url}/api/media/events", headers=headers, params=params
+                    ) as answer:
+                        _check_stream(answer)
+                        for one in _server_sent(answer.iter_lines()):
+                            last_event_id = one.last_event_id or last_event_id
+                            if one.event:
+                                yield one
+                except httpx.TransportError:
+                    pass
+                time.sleep(_FIRST_PAUSE)
+
+    def _upload_whole(self, file: Path, request: SignRequest, on_bytes: OnBytes) -> UUID:
+        grant = self._called(sign.sync_detailed, body=request)
+        size = request.size
+        answer = self._storage.put(
+            grant.upload.url,
+            content=_pieces(file, 0, size, on_bytes),
+            headers={**grant.upload.headers.to_dict(), "Content-Length": str(size)},
+        )
+        if not answer.is_success:
+            raise _refusal(answer)
+        return grant.asset_id
+
+    def _found(self, fingerprint: str) -> UploadView | None:
+        page = self._called(list_uploads.sync_detailed, fingerprint=fingerprint, limit=1)
+        for one in page.items:
+            return self._called(get_upload.sync_detailed, asset_id=one.asset_id)
+        return None
+
+    def _send_parts(self, file: Path, upload: UploadView, on_bytes: OnBytes) -> None:
+        there = {one.number: one.size for one in upload.stored}
+        size_of = {
+            number: min(upload.part_size, upload.size - (number - 1) * upload.part_size)
+            for number in range(1, upload.parts + 1)
+        }
+        missing = [number for number, size in size_of.items() if there.get(number) != size]
+        on_bytes(upload.size - sum(size_of[number] for number in missing))
+        for begin in range(0, len(missing), _URLS_AT_ONCE):
+            grants = self._grants(upload, missing[begin : begin + _URLS_AT_ONCE])
+            with ThreadPoolExecutor(_AT_ONCE) as threads:
+                sending = [
+                    threads.submit(self._send, file, upload, one, on_bytes) for one in grants
+                ]
+                try:
+                    for one in sending:
+                        one.result()
+                except BaseException:
+                    threads.shutdown(wait=False, cancel_futures=True)
+                    raise
+        self._called(complete_upload.sync_detailed, asset_id=upload.asset_id)
+
+    def _grants(self, upload: UploadView, numbers: list[int]) -> list[PartGrant]:
+        return self._called(
+            grant_parts.sync_detailed, asset_id=upload.asset_id, body=PartsRequest(numbers=numbers)
+        ).parts
+
+    def _send(self, file: Path, upload: UploadView, grant: PartGrant, on_bytes: OnBytes) -> None:
+        """Send one part, again and with a new URL where that helps."""
+        begin, pause = (grant.number - 1) * upload.part_size, _FIRST_PAUSE
+        error: Exception = MediaError("upload_refused", "The part was not stored.")
+        for _ in range(_TRIES):
+            sent: list[int] = []
+
+            def count(size: int, sent: list[int] = sent) -> None:
+                sent.append(size)
+                on_bytes(size)
+
+            try:
+                answer = self._storage.put(
+                    grant.url,
+                    content=_pieces(file, begin, grant.size, count),
+                    headers={"Content-Length": str(grant.size)},
+                )
+                if answer.is_success:
+                    return
+                error = _refusal(answer)
+                if answer.status_code == HTTPStatus.NOT_FOUND:
+                    break
+            except httpx.TransportError as problem:
+                error = problem
+            on_bytes(-sum(sent))
+            time.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+            (grant,) = self._grants(upload, [grant.number])
+        raise error
+
+    def _called(self, call: Callable[..., Response[T | Problem]], **arguments: Any) -> T:
+        """Return what an operation answers; raises MediaError for a problem, or no JSON at all."""
+        try:
+            answer = call(client=self.api, **arguments)
+        except (ValueError, KeyError) as error:  # a proxy's page, where the API's answer should be
+            raise MediaError("invalid_answer", f"The answer is not the API's: {error!r}") from error
+        if answer.parsed is None or isinstance(answer.parsed, Problem):
+            raise _error(answer)
+        return answer.parsed
+
+
+def fingerprint_of(path: Path) -> str:
+    """Return what an upload of a file is found by again; see docs/how-to/upload-large-files.md."""
+    found = path.stat()
+    digest = hashlib.sha256(
+        f"{path.name}\n{found.st_size}\n{found.st_mtime_ns // 1_000_000}\n".encode()
+    )
+    with path.open("rb") as file:
+        digest.update(file.read(_ENDS_BYTES))
+        file.seek(max(0, found.st_size - _ENDS_BYTES))
+        digest.update(file.read(_ENDS_BYTES))
+    return f"sha256:{digest.hexdigest()}"
+
+
+def _type_of(file: Path) -> str:
+    found = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0]
+    if found is None:
+        raise MediaError("invalid_type", f"{file.name} does not tell its type: give content_type.")
+    return found
+
+
+def _pieces(file: Path, begin: int, size: int, on_bytes: OnBytes) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        opened.seek(begin)
+        while size and (piece := opened.read(min(size, _PIECE_BYTES))):
+            yield piece
+            size -= len(piece)
+            on_bytes(len(piece))
+
+
+def _server_sent(lines: Iterator[str]) -> Iterator[Event]:
+    """Yield events (WHATWG HTML, section 9.2.6); one without a CloudEvent is a position alone."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+            continue
+        kind = fields.get("event", "message")
+        is_event = kind in {"media_status", "media_processed"}
+        event = json.loads(fields["data"]) if is_event else {}
+        if fields:
+            yield Event(kind, fields.get("id", ""), event)
+        fields = {}
+
+
+def _check_stream(answer: httpx.Response) -> None:
+    if answer.is_client_error:
+        answer.read()
+        raise _refusal(answer)
+    if not answer.is_success:
+        raise httpx.ReadError(f"the pipeline answered {answer.status_code}")
+
+
+def _refusal(answer: httpx.Response) -> MediaError:
+    try:
+        problem = answer.json()
+        return MediaError(problem["code"], problem["detail"], answer.status_code)
+    except (ValueError, KeyError, TypeError):
+        status = answer.status_code
+        return MediaError("invalid_answer", f"The pipeline answered {status}.", status)
+
+
+def _error(answer: Response[Any]) -> MediaError:
+    if isinstance(answer.parsed, Problem):
+        return MediaError(answer.parsed.code, answer.parsed.detail, answer.status_code)
+    status = int(answer.status_code)
+    return MediaError("invalid_answer", f"The pipeline answered {status}.", status)
+
+
+def _uuid(asset_id: UUID | str) -> UUID:
+    return asset_id if isinstance(asset_id, UUID) else UUID(asset_id)

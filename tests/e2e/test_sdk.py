@@ -1,0 +1,154 @@
+"""The Python SDK against the running pipeline, as a program of a user calls it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from media_pipeline import AssetFailedError, MediaError, MediaPipeline, verify_webhook
+from support.clients import Company, token_of
+from support.eventually import eventually
+from support.in_parts import looked, numbers_in, sent
+from support.media_files import make_photo, make_video
+from support.receivers import receiving
+from support.surroundings import variable
+
+from .test_webhooks import PING, Manager, heard
+
+README = Path(__file__).parents[2] / "libs" / "sdk_python" / "README.md"
+
+
+@pytest.fixture
+def media(company: Company):
+    """The SDK in the name of the company."""
+    with MediaPipeline(variable("MEDIA_URL"), token_of(company.id)) as found:
+        yield found
+
+
+async def test_the_program_of_the_readme_prints_a_link(company: Company, tmp_path):
+    (program,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    make_video(tmp_path / "film.mp4", seconds=2)
+    run = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "TOKEN": token_of(company.id)},
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    link = run.stdout.strip()
+    assert link.endswith(".m3u8")
+    assert (await company.http.get(link)).status_code == 200
+
+
+async def test_a_large_file_is_gone_on_with(company: Company, media: MediaPipeline, tmp_path):
+    film = make_video(tmp_path / "film.mp4", seconds=2)
+    with film.open("ab") as file:
+        size = 24_000_000 - film.stat().st_size
+        file.write(size.to_bytes(4, "big") + b"free" + os.urandom(size - 8))
+    data = film.read_bytes()
+    # Somebody began, and died.
+    body = {
+        "fileName": "film.mp4", "size": len(data), "type": "video/mp4",
+        "fingerprint": fingerprint(film),
+    }  # fmt: skip
+    upload = (await company.post("/uploads", json=body)).json()
+    await sent(company, upload, data, [2])
+    told: list[int] = []
+    asset_id = await asyncio.to_thread(media.upload, film, on_bytes=told.append)
+    assert str(asset_id) == upload["assetId"]
+    assert (told[0], sum(told)) == (upload["partSize"], len(data))
+    asset = await asyncio.to_thread(media.wait, asset_id)
+    assert asset.sha256 == hashlib.sha256(data).hexdigest()
+    assert (await looked(company, upload)).json()["status"] == "complete"
+    assert numbers_in(await looked(company, upload)) == []
+
+
+def fingerprint(film: Path) -> str:
+    from mediactl import parts
+
+    from media_pipeline.client import fingerprint_of
+
+    assert fingerprint_of(film) == parts.fingerprint_of(film)
+    return fingerprint_of(film)
+
+
+async def test_what_fails_is_told_by_its_code(company: Company, media: MediaPipeline, tmp_path):
+    broken = tmp_path / "photo.jpg"
+    broken.write_bytes(b"x" * 99)
+    asset_id = await asyncio.to_thread(media.upload, broken)
+    with pytest.raises(AssetFailedError) as failed:
+        await asyncio.to_thread(media.wait, asset_id)
+    assert failed.value.code == "type_mismatch"
+    with pytest.raises(MediaError) as refused:
+        await asyncio.to_thread(media.upload, broken, profile="none-such")
+    assert (refused.value.code, refused.value.status) == ("unknown_profile", 400)
+    with pytest.raises(MediaError) as unknown:
+        await asyncio.to_thread(media.upload, broken, content_type="text/html")
+    assert unknown.value.code == "invalid_type"
+    await asyncio.to_thread(media.delete, asset_id)
+    with pytest.raises(MediaError) as gone:
+        await asyncio.to_thread(media.asset, asset_id)
+    assert gone.value.code == "asset_not_found"
+
+
+async def test_events_are_heard_until_the_outcome(company: Company, media: MediaPipeline, tmp_path):
+    photo = make_photo(tmp_path / "photo.jpg")
+    await company.sign()
+
+    def outcome() -> str:
+        for event in media.events():
+            if event.kind == "media_processed":
+                return str(event.event["subject"])
+        return ""
+
+    listening = asyncio.create_task(asyncio.to_thread(outcome))
+
+    async def said() -> str | None:
+        asset_id = await asyncio.to_thread(media.upload, photo)
+        await asyncio.wait([listening], timeout=5)
+        return str(asset_id) if listening.done() else None
+
+    # The stream may be opened after the first upload.
+    assert await eventually(said, timeout=60)
+    assert listening.result()
+
+
+async def test_a_webhook_is_verified(company: Company):
+    manager = Manager(company)
+    async with receiving() as receiver:
+        endpoint = await manager.add(receiver.url)
+        await manager.call("POST", f"/{endpoint['id']}/ping", 202)
+        await heard(receiver, PING)
+    (one,) = receiver.taken
+    assert verify_webhook(endpoint["secret"], one.body, one.headers)["type"] == PING
+
+
+async def test_a_page_of_a_proxy_is_no_answer(tmp_path):
+    """Something else listens there: a proxy's page, with a status of success."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b"<html>Bad gateway</html>"
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+        )
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        with (
+            MediaPipeline(f"http://127.0.0.1:{port}", "token") as media,
+            pytest.raises(MediaError) as refused,
+        ):
+            await asyncio.to_thread(media.asset, "0d5f3c1e-8a44-4a4e-9d7b-6f6d7b1c2a11")
+    assert refused.value.code == "invalid_answer"
