@@ -49,8 +49,8 @@ files=$(ulimit -Hn)
 [ "$files" -gt 131072 ] && files=131072
 
 # true where nginx is of this version or newer
-version=$("$nginx" -v 2>&1 | sed -n 's|.*nginx/\([0-9.]*\).*|\1|p')
-at_least() { [ "$(printf '%s\n%s\n' "$1" "$version" | sort -V | head -n 1)" = "$1" ]; }
+nginx_version=$("$nginx" -v 2>&1 | sed -n 's|.*nginx/\([0-9.]*\).*|\1|p')
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$nginx_version" | sort -V | head -n 1)" = "$1" ]; }
 
 resolver='' resolve=''
 # A container that comes back may have another address: nginx looks its name up again.
@@ -85,6 +85,13 @@ for origin in $(printf '%s' "${CORS_ALLOW_ORIGINS:-}" | tr ',' ' '); do
     origins="$origins\"$origin\" \"$origin\"; "
 done
 
+# Where links lead, if it is not here.
+cdn=''
+if [ -n "${CDN_BASE_URL:-}" ]; then
+    check CDN_BASE_URL "$CDN_BASE_URL" 'https?://[][A-Za-z0-9.:-]+(/[A-Za-z0-9._~/-]*)?'
+    cdn=" $(printf '%s' "$CDN_BASE_URL" | grep -Eo '^https?://[^/]+')"
+fi
+
 storage_tls=''
 if [ "$scheme" = https ]; then
     authorities=${EDGE_STORAGE_CA:-/etc/ssl/certs/ca-certificates.crt}
@@ -112,6 +119,35 @@ mkdir -p "$data/tmp" "$data/cache" "$data/revoked/media" "$data/revoked/thumbnai
 # A link lives for a week at most, and so does what says that it is to end.
 find "$data/revoked" -type f -mtime +8 -delete
 
+# The page, under a name that is another one after each change. A tab that was open before loads
+# the rest of what it began with, so that is kept for some days.
+version=$(cd "$code/page" && find . -type f -exec sha256sum {} + | LC_ALL=C sort | sha256sum | cut -c 1-16)
+mkdir -p "$data/page"
+touch -c "$data/page/$version"
+find "$data/page" -mindepth 1 -maxdepth 1 -type d -mtime +7 -exec rm -rf {} +
+if [ ! -d "$data/page/$version" ]; then
+    rm -rf "$data/page/new"
+    cp -R "$code/page" "$data/page/new"
+    gzip -9nk $(find "$data/page/new" -type f ! -name '*.txt')
+    mv "$data/page/new" "$data/page/$version"
+fi
+sed -e "s/@VERSION@/$version/g" -e "s/@MAX_UPLOAD_BYTES@/$max_bytes/" "$code/page/index.html" >"$data/page/index.html"
+gzip -9nkf "$data/page/index.html"
+
+# Nothing but what is here, and no script or style but in files. A film comes through a blob.
+policy="default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'$cdn; media-src 'self' blob:$cdn; connect-src 'self'$cdn; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+page_headers=''
+while read -r name value; do
+    page_headers="${page_headers}add_header $name \"$value\" always; "
+done <<END
+Content-Security-Policy $policy
+X-Content-Type-Options nosniff
+Referrer-Policy no-referrer
+Cross-Origin-Opener-Policy same-origin
+Cross-Origin-Resource-Policy same-origin
+Permissions-Policy camera=(), geolocation=(), microphone=()
+END
+
 title_of() {
     case $1 in
         400) echo 'Bad Request' ;; 403) echo Forbidden ;; 404) echo 'Not Found' ;;
@@ -135,7 +171,7 @@ done <"$code/problems")
 # The values were checked above: none has a character that awk or nginx would take for more.
 export user listen internal sign_api notifier storage scheme prefix per_address requests max_bytes \
     cache_bytes access_log files resolver resolve tls ssl storage_tls real_ip origins mime_types problems \
-    storages_own code data
+    storages_own page_headers code data
 awk '
     BEGIN {
         value["USER"] = ENVIRON["user"]; value["DATA"] = ENVIRON["data"]
@@ -158,6 +194,7 @@ awk '
         value["BUCKET_PREFIX"] = ENVIRON["prefix"]
         value["MAX_UPLOAD_BYTES"] = ENVIRON["max_bytes"]
         value["STORAGES_OWN"] = ENVIRON["storages_own"]
+        value["PAGE_HEADERS"] = ENVIRON["page_headers"]
         value["PROBLEMS"] = ENVIRON["problems"]
     }
     {

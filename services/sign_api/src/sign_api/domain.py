@@ -10,9 +10,9 @@ from media_contracts import About
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES, plain_type
 from media_contracts.profiles import NAME_PATTERN
+from media_contracts.upload_rules import MAX_NAME_CHARACTERS
 from media_runtime.errors import PermanentError
 
-MAX_NAME_CHARACTERS = 255
 MAX_TITLE_CHARACTERS = 500
 MAX_ALT_CHARACTERS = 2000
 MAX_PARTS = 1000

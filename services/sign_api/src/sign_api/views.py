@@ -16,6 +16,7 @@ from media_contracts.envelope import Timestamp
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import ACCEPTED_TYPES
 from media_contracts.profiles import MAX_MOMENT_SECONDS, NAME_PATTERN
+from media_contracts.upload_rules import MAX_NAME_CHARACTERS
 from media_contracts.warnings import WarningCode
 from media_records.files import (
     TILES,
@@ -39,7 +40,6 @@ from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, Stric
 from pydantic.alias_generators import to_camel
 from sign_api.domain import (
     MAX_ALT_CHARACTERS,
-    MAX_NAME_CHARACTERS,
     MAX_TITLE_CHARACTERS,
     sizes_of_parts,
 )

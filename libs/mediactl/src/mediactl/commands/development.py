@@ -157,7 +157,7 @@ def chaos(arguments: PytestArguments = None) -> None:
 
 
 def generate() -> None:
-    """Write the files that derive from services.toml."""
+    """Write the files that derive from services.toml and from the contracts."""
     root = Home.from_environment().root
     for file in generated.generate(root):
         sys.stdout.write(f"{file.relative_to(root)}\n")

@@ -1,5 +1,6 @@
 """
-The files that name every service, written from services.toml: ``mediactl generate``.
+The files that name every service, written from services.toml, and what the page knows of uploads,
+written from the contracts: ``mediactl generate``.
 
 Of most of them only a part derives, which stands between two lines of comment. A test compares
 what this writes with what is there.
@@ -14,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from media_contracts.upload_rules import upload_rules
 from media_runtime.catalog import (
     DATABASE_USERS,
     KAFKA_USERS,
@@ -27,6 +29,7 @@ from mediactl.errors import MediactlError
 _NOTE = "from services.toml, by ./mediactl generate"
 _HINT = "?write .env with deploy/env.sh, or run ./mediactl up"
 _EDGE = "edge"
+_RULES = "deploy/edge/page/rules.json"
 # The last one stands above the services, the others below, each on those before it.
 _LIBRARIES = ("media_contracts", "media_runtime", "media_records", "mediactl")
 
@@ -43,6 +46,10 @@ def generate(root: Path) -> list[Path]:
         if after != before:
             file.write_text(after)
             changed.append(file)
+    rules, text = root / _RULES, json.dumps(upload_rules(), indent=1) + "\n"
+    if not rules.exists() or rules.read_text() != text:
+        rules.write_text(text)
+        changed.append(rules)
     boards = sorted((root / "deploy" / "grafana" / "dashboards").glob("*.json"))
     before_boards = [board.read_text() for board in boards]
     subprocess.run([sys.executable, root / "deploy" / "grafana" / "build.py"], check=True)

@@ -18,7 +18,7 @@ from mediactl.devstack.program import Command, Program, answers_ok
 from mediactl.devstack.services import NOT_FOR_SERVICES
 
 # Settings of start.sh that pass through under their own names.
-_GIVEN = ("S3_REGION", "S3_BUCKET_PREFIX", "CORS_ALLOW_ORIGINS")
+_GIVEN = ("S3_REGION", "S3_BUCKET_PREFIX", "CORS_ALLOW_ORIGINS", "CDN_BASE_URL")
 _PREFIX = "EDGE_"
 
 
@@ -89,8 +89,9 @@ class EdgeServer(Program):
     def digest(self) -> str:
         """Return what the server is configured by, as a digest."""
         found = hashlib.sha256(repr(sorted(self.command().env.items())).encode())
-        for file in sorted(self._code.iterdir()):
-            found.update(file.read_bytes())
+        for file in sorted(self._code.rglob("*")):
+            if file.is_file():
+                found.update(file.read_bytes())
         return found.hexdigest()
 
     def is_ready(self) -> bool:
