@@ -134,8 +134,9 @@ fi
 sed -e "s/@VERSION@/$version/g" -e "s/@MAX_UPLOAD_BYTES@/$max_bytes/" "$code/page/index.html" >"$data/page/index.html"
 gzip -9nkf "$data/page/index.html"
 
-# Nothing but what is here, and no script or style but in files. A film comes through a blob.
-policy="default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'$cdn; media-src 'self' blob:$cdn; connect-src 'self'$cdn; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+# Nothing but what is here, and no script or style but in files. A film comes through a blob; hls.js
+# shows subtitles in a track that it begins with data:,WEBVTT.
+policy="default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'$cdn; media-src 'self' blob: data:$cdn; connect-src 'self'$cdn; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 page_headers=''
 while read -r name value; do
     page_headers="${page_headers}add_header $name \"$value\" always; "

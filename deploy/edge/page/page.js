@@ -10,7 +10,7 @@ import { Upload, canResume, fingerprintOf } from './uploader.js';
 import { Row } from './work.js';
 
 const PAGE_SIZE = 60;
-const ANNOUNCE_MS = 700;
+const ANNOUNCE_MS = 700, DRAW_MS = 250;
 const $ = (id) => document.getElementById(id);
 
 function alertWith(text) {
@@ -179,7 +179,8 @@ class App {
     const isNew = row.lastState !== upload.state;
     row.lastState = upload.state;
     if (isNew) { this.#place(row); return; }
-    row.frame ??= requestAnimationFrame(() => { row.frame = null; row.render(); });
+    // To draw each step would take from the upload what it needs of a small machine.
+    row.timer ??= setTimeout(() => { row.timer = null; row.render(); }, DRAW_MS);
   }
 
   #tick() { for (const row of this.#rows) row.render(); }

@@ -9,7 +9,7 @@ const LEAST_BYTES_IN_PARTS = 16 * 1024 * 1024;
 const ENDS_BYTES = 1024 * 1024;
 const AT_ONCE = 4;
 const FILES_AT_ONCE = 3;
-const URLS_AT_ONCE = 16;
+const URLS_AT_ONCE = 100;
 const TRIES = 10;
 const WITHOUT_ANSWER = new Set([0, 408, 429, 500, 502, 503, 504]);
 

@@ -77,7 +77,7 @@ export class Row {
     this.actions = el('div', { className: 'actions' });
     this.buttons = {};
     const title = el('p', { className: 'name' }, this.name, ' ', el('small', {}, bytes(this.size)));
-    this.element = el('li', { className: 'row' }, this.mini, title, this.actions, this.text, this.bar);
+    this.element = el('li', { className: 'row' }, this.mini, title, this.text, this.bar, this.actions);
   }
 
   #showPlaceholder(placeholder) {
@@ -104,7 +104,14 @@ export class Row {
       const button = this.buttons[label] ??= el('button', { type: 'button' }, label);
       button.setAttribute('aria-label', `${label}: ${this.name}`);
       button.onclick = act;
-      if (button.parentNode !== this.actions) this.actions.append(button);
+      if (!button.parentNode) this.actions.append(button);
+    }
+    const wanted = Object.keys(actions).map((label) => this.buttons[label]);
+    // Moved, a button loses the focus.
+    if (wanted.some((one, n) => this.actions.children[n] !== one)) {
+      const focused = wanted.find((one) => one === document.activeElement);
+      this.actions.replaceChildren(...wanted);
+      focused?.focus();
     }
     if (isLost) this.actions.firstElementChild?.focus();
   }
