@@ -17,6 +17,7 @@ import pytest
 from mediactl.devstack.home import Home
 
 from support.clock import RATE
+from support.surroundings import variable
 
 HERE = Path(__file__).resolve().parents[1] / "players"
 _PACKAGES = ("package.json", "package-lock.json")
@@ -119,6 +120,14 @@ class Browser:
         ]
         told = await self._run("gallery.mjs", assets=assets, views=views)
         return [Looked(**one, screenshot=shot) for one, shot in zip(told, shots, strict=True)]
+
+    async def use_page(self, scenario: str, files: Sequence[Path] = (), **asked: Any) -> Any:
+        """Use the page at the edge's own origin as *scenario* of use_page.mjs does."""
+        screenshot = str(self._folder / f"page-{scenario}")
+        return await self._run(
+            "use_page.mjs", scenario=scenario, url=variable("MEDIA_URL"), screenshot=screenshot,
+            files=[str(file) for file in files], **asked,
+        )  # fmt: skip
 
     async def _run(self, script: str, **asked: Any) -> Any:
         words = {

@@ -48,11 +48,11 @@ export class Gallery {
     const name = asset.title ?? asset.fileName;
     const picture = pictureOf(asset, SIZES, asset.alt ?? '');
     const blur = blurred(asset.placeholder);
-    const kind = isStill(asset) ? null
-      : el('span', { className: 'kind' }, asset.durationSeconds ? clock(asset.durationSeconds) : 'Moves');
+    const told = isStill(asset) ? '' : asset.durationSeconds ? clock(asset.durationSeconds) : 'Moves';
+    const kind = told ? el('span', { className: 'kind' }, told) : null;
     const note = picture ? null : el('span', { className: 'note', ariaHidden: 'true' }, '♪');
     const button = el('button', { type: 'button', className: 'open' }, blur, note, picture, kind);
-    button.setAttribute('aria-label', `${isStill(asset) ? 'Show' : 'Play'} ${name}`);
+    button.setAttribute('aria-label', isStill(asset) ? `Show ${name}` : `Play ${name}, ${told}`);
     button.onclick = () => this.#can.show(asset.assetId);
     const image = picture?.querySelector('img');
     // A picture may let what is behind it shine through.
