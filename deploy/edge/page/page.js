@@ -251,10 +251,11 @@ class App {
   async #list() {
     try {
       const { items } = await this.#api.get('/api/media/uploads?limit=100');
-      await this.#listAssets(null);
       // What this page sends itself it knows better.
       const others = items.filter(({ assetId }) => !this.#rowOf(assetId)?.upload);
+      // First: of their assets the list says no more than that they wait.
       await Promise.all(others.map(({ assetId }) => this.#listOpen(assetId)));
+      await this.#listAssets(null);
     } catch (error) {
       if (error.status !== 401) alertWith(error.message);
     }

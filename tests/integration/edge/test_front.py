@@ -23,7 +23,7 @@ from support.surroundings import variable
 
 BUCKET = "media-00000000-0000-4000-8000-000000000001"
 STORES_OWN = [
-    "/", "/minio/", "/minio/login", "/minio/health/live", "/minio/health/cluster",
+    "/minio/", "/minio/login", "/minio/health/live", "/minio/health/cluster",
     "/minio/v2/metrics/cluster", "/minio/v2/metrics/bucket", "/minio/prometheus/metrics",
     "/minio/admin/v3/info", "/minio/admin/v3/list-users", "/minio/admin/v3/datausageinfo",
     "/minio/kms/v1/status", "/minio/bootstrap/v1/verify", "/minio/storage/x/v60/readall",
@@ -230,6 +230,7 @@ async def test_with_a_certificate_it_speaks_tls_and_http_2(company, tmp_path):
         ("EDGE_S3_SECRET_KEY", ""), ("EDGE_LISTEN", "8080"), ("EDGE_SIGN_API", "x; return 200"),
         ("EDGE_STORAGE", "minio:9000"), ("EDGE_REQUESTS_PER_SECOND", "0"),
         ("EDGE_CONNECTIONS_PER_ADDRESS", "many"), ("MAX_UPLOAD_BYTES", "1g; x"),
+        ("CDN_BASE_URL", "cdn.example.com"), ("CDN_BASE_URL", "https://a; script-src *"),
         ("CORS_ALLOW_ORIGINS", "app.example.com"), ("CORS_ALLOW_ORIGINS", 'https://a" "b'),
         ("S3_BUCKET_PREFIX", "../"), ("EDGE_TRUSTED_PROXIES", "all"),
         ("EDGE_TLS_CERTIFICATE", "/x"),

@@ -101,6 +101,9 @@ def demo(
     files: Annotated[list[Path] | None, typer.Argument(help="Default: made on the spot.")] = None,
     company: Annotated[str, typer.Option(metavar="UUID", help="Whose files.")] = DEMO_COMPANY,
     wait: Wait = 900,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Print the address of the page, with a token for a day.")
+    ] = False,
 ) -> None:
     """Start everything, send files through it, show their way, and check what came out."""
     home = Home.from_environment()
@@ -109,6 +112,10 @@ def demo(
     paths = files or make_samples(home.data / "demo")
     tracks = asyncio.run(_demo(home, paths, company, wait))
     _print_outcomes(tracks)
+    if open_page:
+        sys.stdout.write(
+            f"\nThe page of this company, for a day:\n  {page_address(home, company)}\n"
+        )
     raise typer.Exit(0 if all(not track.error for track in tracks) else 1)
 
 
@@ -179,12 +186,23 @@ def _state(track: Track) -> str:
     return track.error or track.status
 
 
+def page_address(home: Home, company: str) -> str:
+    """Return where a company sees its files; no server and no log learns what stands behind #."""
+    url, token = _login(home, company)
+    return f"{url}/#token={token}"
+
+
 def _client(home: Home, company: str) -> MediaClient:
+    return MediaClient(*_login(home, company))
+
+
+def _login(home: Home, company: str) -> tuple[str, str]:
+    """Return the edge's address, and a token that is good for a day."""
     variables = read_variables(home)
     token = local_token(
         State(home.state_file), {**variables, **os.environ}, company=company, ttl_seconds=24 * 3600
     )
-    return MediaClient(variables["MEDIA_URL"], token)
+    return variables["MEDIA_URL"], token
 
 
 def _print_outcomes(tracks: list[Track]) -> None:

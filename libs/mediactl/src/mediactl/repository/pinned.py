@@ -1,8 +1,8 @@
 """
 What the system is made of beside Python packages, as far as the project says it.
 
-Read from docker-compose.yml, the Dockerfiles, deploy/local/pom.xml and the package that is part of
-media_runtime, as CycloneDX components.
+Read from docker-compose.yml, the Dockerfiles, deploy/local/pom.xml, the package that is part of
+media_runtime and those of the page, as CycloneDX components.
 Packages of a distribution have no version: it is that of the day on which an image is built.
 """
 
@@ -42,6 +42,7 @@ def components(root: Path, service: str | None) -> list[Component]:
                 for part in _of_dockerfile(path)
             ),
             *_of_pom(root / "deploy" / "local" / "pom.xml"),
+            *_of_page(root / "deploy" / "edge" / "vendor" / "package-lock.json"),
         ]
     found.append(_of_vendored(root / "libs/runtime/src/media_runtime/http/swagger_ui"))
     return [part for _, part in sorted({part["purl"]: part for part in found}.items())]
@@ -51,6 +52,13 @@ def _of_vendored(path: Path) -> Component:
     package = json.loads((path / "package.json").read_text())
     name, version = package["name"], package["version"]
     return _component("library", f"pkg:npm/{name}@{version}", name, version)
+
+
+def _of_page(path: Path) -> Iterator[Component]:
+    for folder, package in json.loads(path.read_text())["packages"].items():
+        if name := folder.removeprefix("node_modules/"):
+            version = package["version"]
+            yield _component("library", f"pkg:npm/{name}@{version}", name, version)
 
 
 def _of_compose(path: Path) -> Iterator[Component]:
