@@ -224,10 +224,12 @@ const scenarios = {
     const sessions = [], name = path.basename(asked.files[0]);
     const folder = mkdtempSync(path.join(tmpdir(), 'page-'));
     let context = null, assetId = null;
-    const start = () => chromium.launchPersistentContext(path.join(folder, String(profile)), {
-      executablePath: asked.chromium, args: ARGS, viewport: DESK,
-    });
+    // So slow that it is not over between a look and a kill.
+    const line = await slowLine(new URL(asked.url), asked.bytesPerSecond);
     let profile = 0;
+    const start = () => chromium.launchPersistentContext(path.join(folder, String(profile)), {
+      executablePath: asked.chromium, args: [...ARGS, ...through(line)], viewport: DESK,
+    });
     try {
       for (const { how, at } of asked.kills) {
         context ??= await start();
@@ -264,6 +266,7 @@ const scenarios = {
       sessions.push({ how: 'done', listed, begun: told.begun, sent: told.sent, logged: told.logged });
     } finally {
       await context?.close();
+      line?.close();
       rmSync(folder, { recursive: true, force: true });
     }
     return { sessions, assetId };
@@ -310,8 +313,7 @@ const scenarios = {
     const size = statSync(asked.files[0]).size, found = { page: [], curl: [] };
     const headers = { authorization: `Bearer ${asked.token}` };
     const to = new URL(asked.url), line = await slowLine(to, asked.bytesPerSecond);
-    const rules = line ? [`--host-resolver-rules=MAP ${to.host} 127.0.0.1:${line.port}`] : [];
-    const browser = await chromium.launch({ executablePath: asked.chromium, args: [...ARGS, ...rules] });
+    const browser = await chromium.launch({ executablePath: asked.chromium, args: [...ARGS, ...through(line)] });
     const clean = async (assetId) => {
       await fetch(`${asked.url}/api/media/assets/${assetId}`, { method: 'DELETE', headers });
       await sleep(1500);
@@ -361,6 +363,10 @@ function browsersOf(profile) {
     }
   }).map(Number);
 }
+
+/** What has a browser take this line to the edge. */
+const through = (line) =>
+  (line ? [`--host-resolver-rules=MAP ${new URL(asked.url).host} 127.0.0.1:${line.port}`] : []);
 
 /** A line to a server that lets so many bytes a second go up, over all its connections. */
 async function slowLine({ hostname, port }, bytesPerSecond) {

@@ -88,7 +88,8 @@ async def test_nothing_else_is_there(http):
     version = await version_of(http, base)
     for path in (
         "/index.html", "/page", "/page/", "/page/index.html", f"/page/{version}",
-        f"/page/{version}/", f"/page/{version}/index.html", f"/page/{version}/vendor/", f"/page/{version}/nothing.js",
+        f"/page/{version}/", f"/page/{version}/index.html", f"/page/{version}/vendor/",
+        f"/page/{version}/nothing.js",
         f"/page/{'0' * 16}/page.js", f"/page/{version}/page.js.gz",
         f"/page/{version}/vendor/../../../nginx.conf", "/?x", "/page.js", "/favicon.ico",
     ):  # fmt: skip
