@@ -63,20 +63,27 @@ async def test_a_login_of_storage_is_of_no_use_outside(http):
         *(
             "curl",
             "-sS",
-            "-o",
-            "/dev/null",
             "-w",
-            "%{http_code}",
+            "\n%{http_code}",
             "--aws-sigv4",
             "aws:amz:us-east-1:s3",
         ),
         *("--user", f"{variable('S3_ACCESS_KEY')}:{variable('S3_SECRET_KEY')}"),
     ]
-    for path in ("/", f"/{BUCKET}", "/minio/admin/v3/info"):
+    asked = {
+        "/": "200",
+        "/?x-id=ListBuckets": "404",
+        f"/{BUCKET}": "404",
+        "/minio/admin/v3/info": "404",
+    }
+    for path, status in asked.items():
         done = subprocess.run(  # noqa: ASYNC221 - it takes milliseconds
             [*curl, f"{variable('MEDIA_URL')}{path}"], capture_output=True, text=True, check=True
         )
-        assert done.stdout == "404"
+        body, _, answered = done.stdout.rpartition("\n")
+        assert answered == status, path
+        # At / is the page, for everybody, and no list of buckets.
+        assert body.startswith("<!doctype html>" if status == "200" else '{"type":"about:blank"')
 
 
 async def test_one_origin_has_the_api_events_uploads_and_files(company: Company, tmp_path):
