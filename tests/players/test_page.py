@@ -81,7 +81,9 @@ def test_the_modules_of_others_are_what_npm_has(tmp_path):
 
 async def test_a_film_is_uploaded_played_and_ready(stage, company, subtitled):
     await company.sign()
-    told = await stage.browser.use_page("watch", [subtitled], token=token(company), rungs=["180"])
+    told = await stage.browser.use_page(
+        "watch", [subtitled], token=token(company), rungs=["180"], words=["second", "Sekunde"]
+    )
     print("\n", json.dumps(told["stages"], ensure_ascii=False))  # noqa: T201
     assert told["logged"] == []
     assert told["refused"] == []
@@ -92,7 +94,8 @@ async def test_a_film_is_uploaded_played_and_ready(stage, company, subtitled):
     assert told["rungs"][0].startswith("Auto")
     assert told["heights"] == [180]
     assert len(told["texts"]) == 3
-    assert told["cue"].startswith(("second", "Sekunde"))
+    assert [cue.split()[0] for cue in told["cues"]] == ["second", "Sekunde"]
+    assert told["isOff"]
     assert told["rate"] == 2
     assert told["tile"][0] > 50
     assert told["tile"][2].startswith('url("')

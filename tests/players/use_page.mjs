@@ -81,11 +81,17 @@ const scenarios = {
       heights.push(Number(rung));
     }
     found.heights = heights;
-    await tab.selectOption('#texts', { index: 1 });
-    await tab.waitForFunction(() => [...document.getElementById('video').textTracks]
-      .some((one) => one.mode === 'showing' && one.activeCues?.length));
-    found.cue = await tab.evaluate(() => [...document.getElementById('video').textTracks]
-      .find((one) => one.mode === 'showing').activeCues[0].text);
+    found.cues = [];
+    for (const word of asked.words) {
+      await tab.selectOption('#texts', { index: found.cues.length + 1 });
+      const cue = await tab.waitForFunction((begins) => [...document.getElementById('video').textTracks]
+        .filter((one) => one.mode === 'showing').flatMap((one) => [...(one.activeCues ?? [])])
+        .map(({ text }) => text).find((text) => text.startsWith(begins)), word);
+      found.cues.push(await cue.jsonValue());
+    }
+    await tab.selectOption('#texts', { index: 0 });
+    found.isOff = await tab.evaluate(() => [...document.getElementById('video').textTracks]
+      .every((one) => one.kind !== 'subtitles' || one.mode !== 'showing'));
     await tab.selectOption('#speed', '2');
     found.rate = await tab.evaluate(() => document.getElementById('video').playbackRate);
     await tab.hover('#seek');
