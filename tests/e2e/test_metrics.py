@@ -76,6 +76,7 @@ RARE = {
     "notifier_malformed_total", "sign_api_refused_total", "watcher_alerts_total",
     "watcher_assets_retired_total", "watcher_looks_failed_total", "watcher_originals_moved_total",
     "watcher_company_nearly_full", "watcher_reconciled_total", "ingest_whole_films_total",
+    "notifier_webhooks_total",
 }  # fmt: skip
 
 
