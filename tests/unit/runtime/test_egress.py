@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from media_runtime.http.egress import (
@@ -54,6 +54,13 @@ def test_there_are_many_ways_to_try():
     assert len(set(_URLS)) >= 80
 
 
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, whatever its other end has done."""
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
 @pytest.fixture
 async def listening():
     """Give what reached a port of this machine."""
@@ -63,7 +70,7 @@ async def listening():
         reached.append(await reader.read(1))
         writer.write(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
         await writer.drain()
-        writer.close()
+        await closed(writer)
 
     server = await asyncio.start_server(take, "127.0.0.1", 0)
     async with server:
@@ -164,8 +171,9 @@ async def test_networks_that_operators_name_can_be_reached(listening):
 
 
 async def test_who_does_not_answer_is_waited_for_no_longer_than_said():
-    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
+        await closed(writer)
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     async with server, egress(INSIDE) as out:
