@@ -34,6 +34,9 @@ _CHECKS = (
 _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version", "3.11",
          "--no-header", "--no-annotate", "--quiet")  # fmt: skip
 
+# A tool of developers may hold a version back: what services ship is what was audited and tested.
+_AS_AUDITED = ("--constraint", "requirements.lock")
+
 # Tests that kill workers wait for their leases, and for the watcher to notice what was lost.
 _QUICK = {
     "INGEST_LEASE_SECONDS": "7",
@@ -177,11 +180,11 @@ def lock() -> None:
     for member in root.glob("services/*/pyproject.toml"):
         _compile(
             root,
-            [str(member.relative_to(root))],
+            [str(member.relative_to(root)), *_AS_AUDITED],
             f"services/{member.parent.name}/requirements.lock",
         )
     records = "libs/records"
-    provision = [f"{records}/pyproject.toml", "--extra", "provision"]
+    provision = [f"{records}/pyproject.toml", "--extra", "provision", *_AS_AUDITED]
     _compile(root, provision, f"{records}/requirements.lock")
 
 
