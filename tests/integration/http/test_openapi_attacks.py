@@ -22,8 +22,8 @@ from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from media_runtime.http.app import MANAGE, READ, UPLOAD
 from schemathesis import GenerationMode
-from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi import checks
+from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from support.clients import Company, open_http, token_of
 from support.in_parts import begun
@@ -110,7 +110,7 @@ class Stocked:
     """Its endpoints, at which nobody listens."""
 
 
-def document_of(url: str) -> BaseSchema:
+def document_of(url: str) -> OpenApiSchema:
     """Return a service's document as it publishes it."""
     return schemathesis.openapi.from_url(f"{url}/openapi.json")
 
