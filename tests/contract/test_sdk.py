@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from mediactl.repository.sdk import SDK_PYTHON, document, write_python
+from media_contracts import formats
+from mediactl.repository.sdk import SDK_PYTHON, TYPES, document, types_by_name, write_python
+
+from media_pipeline.client import _type_of
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -30,6 +33,13 @@ def test_the_generated_part_is_up_to_date(tmp_path):
     made, kept = files_in(tmp_path / "api"), files_in(ROOT / SDK_PYTHON)
     assert sorted(made) == sorted(kept)
     assert [name for name, text in made.items() if kept[name] != text] == []
+
+
+def test_the_sdk_knows_the_types_that_the_server_knows():
+    """Run ``./mediactl generate-sdk`` after a change of the formats."""
+    assert (ROOT / TYPES).read_text() == types_by_name()
+    for end, kind in formats.TYPE_OF_EXTENSION.items():
+        assert _type_of(Path(f"FILE{end.upper()}")) == kind
 
 
 def test_operations_have_names_that_somebody_gave_them():

@@ -253,7 +253,7 @@ class WebhookDisabled(Payload):
     """
     An endpoint, which is the event's subject, is sent nothing any more: it took nothing for days.
 
-    It may be enabled again, and events since ``failing_since`` be sent again.
+    It may be enabled again; what happened meanwhile is not sent to it.
     """
 
     event_type: ClassVar[str] = "media.webhook.disabled.v1"

@@ -42,6 +42,7 @@ from media_pipeline.api.models import (
     UploadView,
 )
 from media_pipeline.api.types import UNSET, Response
+from media_pipeline.types_by_name import TYPE_OF_EXTENSION
 
 T = TypeVar("T")
 OnBytes = Callable[[int], object]
@@ -54,12 +55,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.5, 5.0
 _PIECE_BYTES = 256 * 1024
 _STREAM_SECONDS = 60.0
-# What Python's own table lacks.
-_TYPES = {
-    ".avif": "image/avif", ".heic": "image/heic", ".heif": "image/heif", ".m4a": "audio/mp4",
-    ".m4v": "video/mp4", ".mkv": "video/x-matroska", ".mts": "video/mp2t", ".ts": "video/mp2t",
-    ".webm": "video/webm", ".webp": "image/webp",
-}  # fmt: skip
 
 
 class MediaError(Exception):
@@ -312,7 +307,7 @@ def fingerprint_of(path: Path) -> str:
 
 
 def _type_of(file: Path) -> str:
-    found = _TYPES.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0]
+    found = TYPE_OF_EXTENSION.get(file.suffix.lower()) or mimetypes.guess_type(file.name)[0]
     if found is None:
         raise MediaError("invalid_type", f"{file.name} does not tell its type: give content_type.")
     return found

@@ -21,8 +21,7 @@ from mediactl.devstack.home import Home
 from mediactl.devstack.providers import COMPOSE, NATIVE
 from mediactl.devstack.state import State, exclusive
 from mediactl.progress import progress_on
-from mediactl.repository import generated
-from mediactl.repository.sdk import SDK_PYTHON, write_python
+from mediactl.repository import generated, sdk
 
 _CHECKS = (
     ("ruff", "check", "."),
@@ -168,7 +167,9 @@ def generate() -> None:
 
 def generate_sdk() -> None:
     """Write the generated part of the Python SDK, from the services' OpenAPI documents."""
-    write_python(Home.from_environment().root / SDK_PYTHON)
+    root = Home.from_environment().root
+    sdk.write_python(root / sdk.SDK_PYTHON)
+    (root / sdk.TYPES).write_text(sdk.types_by_name())
 
 
 def lock() -> None:

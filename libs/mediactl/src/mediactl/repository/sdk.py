@@ -9,8 +9,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from media_contracts.formats import TYPE_OF_EXTENSION
+
 SDK_PYTHON = "libs/sdk_python/src/media_pipeline/api"
 """Where the generated part of the Python SDK lies."""
+TYPES = "libs/sdk_python/src/media_pipeline/types_by_name.py"
+"""Where the SDK has the MIME types of files by their names."""
 _CONFIG = "package_name_override: api\nliteral_enums: false\npost_hooks: []\n"
 _ANY_SECRET = "x" * 32
 _ANY: dict[str, Any] = {
@@ -45,6 +49,15 @@ def document() -> dict[str, Any]:
     schemas = found["components"]["schemas"]
     schemas |= {n: one for n, one in others["components"]["schemas"].items() if n not in schemas}
     return found
+
+
+def types_by_name() -> str:
+    """Return the SDK's module of MIME types, by what names of files end with."""
+    rows = "".join(f'    "{end}": "{kind}",\n' for end, kind in sorted(TYPE_OF_EXTENSION.items()))
+    return (
+        '"""MIME types of files by the ends of their names, by ./mediactl generate-sdk."""\n\n'
+        f"TYPE_OF_EXTENSION = {{\n{rows}}}\n"
+    )
 
 
 def write_python(folder: Path) -> None:
