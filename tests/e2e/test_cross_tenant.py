@@ -253,7 +253,7 @@ async def test_storage_serves_nothing_without_a_signature_of_the_company(victim,
     bucket = theirs.path.split("/")[1]
     for store in (variable("MEDIA_URL"), variable("S3_ENDPOINT_URL")):
         for method, path in (
-            ("GET", "/"),
+            ("GET", "/?list-type=2"),
             ("GET", f"/{bucket}"),
             ("GET", f"/{bucket}?versions"),
             ("GET", f"/{bucket}?policy"),
@@ -264,6 +264,11 @@ async def test_storage_serves_nothing_without_a_signature_of_the_company(victim,
         ):
             answer = await stranger.http.request(method, f"{store}{path}")
             assert answer.status_code in {403, 404, 405}, f"{method} {path}: {answer.text}"
+    buckets = await stranger.http.get(f"{variable('S3_ENDPOINT_URL')}/")
+    page = await stranger.http.get(f"{variable('MEDIA_URL')}/")
+    assert (buckets.status_code, page.status_code) == (403, 200)
+    assert "<!doctype html>" in page.text
+    assert str(victim.company.id) not in page.text
     token = victim.ready["processedUrl"].split("/")[4]
     mine = victim.ready["processedUrl"].replace(victim.ready["assetId"], victim.ids[1])
     for url in (mine, victim.ready["processedUrl"].replace(token, token[:-1] + "_")):

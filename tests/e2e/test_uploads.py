@@ -77,7 +77,14 @@ async def test_an_upload_goes_on_after_its_client_was_killed(
         items = (await company.get("/uploads")).json()["items"]
         return numbers_in(await looked(company, items[0])) if items else []
 
-    before = await eventually(there, timeout=60)
+    async def there_after_a_moment() -> list[int]:
+        """Let the client work for the time of one request, so that it never gets to its end."""
+        os.killpg(killed.pid, signal.SIGCONT)
+        await company.get("/uploads")
+        os.killpg(killed.pid, signal.SIGSTOP)
+        return await there()
+
+    await eventually(there_after_a_moment, timeout=60)
     os.killpg(killed.pid, signal.SIGKILL)
     await killed.wait()
     (upload,) = (await company.get("/uploads")).json()["items"]
