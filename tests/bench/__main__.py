@@ -1,8 +1,9 @@
 """
 Runs the benchmarks on the stack that the environment describes and prints a table of ratios.
 
-``./mediactl bench [sign|video|image|pictures|playable|fairness|edge|watcher]... [--rounds N]``
-brings one up. The last five have to be named: the edge's needs wrk, and the others fill the stack.
+``./mediactl bench [WHICH]... [--rounds N]`` brings one up. WHICH is video, image or sign, the usual
+ones; pictures, playable, fairness, edge, webhooks and watcher have to be named: the edge's needs
+wrk, and the others fill the stack.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench import edge, fairness, image, pictures, playable, sign, video, watcher_round
+from bench import (
+    edge,
+    fairness,
+    image,
+    pictures,
+    playable,
+    sign,
+    video,
+    watcher_round,
+    webhooks,
+)
 from bench.report import show
 
 # Signing comes last: the watcher looks for tens of thousands of uploads that never come.
@@ -24,6 +35,7 @@ _ALL = {
     "playable": (playable.run, 12),
     "fairness": (fairness.run, 3),
     "edge": (edge.run, 5),
+    "webhooks": (webhooks.run, 5),
     "watcher": (watcher_round.run, 15),
 }
 

@@ -11,14 +11,19 @@ from uuid import UUID, uuid4
 
 import httpx
 from mediactl.client import MediaClient
-from mediactl.tokens import mint_token
+from mediactl.tokens import DEFAULT_PERMISSIONS, mint_token
 
 _CONNECTIONS = 12
 
 
-def token(company: UUID) -> str:
-    """Return a bearer token of *company*."""
-    return mint_token(secret=os.environ["JWT_SECRET"], company_id=company, now=datetime.now(UTC))
+def token(company: UUID, *permissions: str) -> str:
+    """Return a bearer token of *company*, with these permissions or the usual ones."""
+    return mint_token(
+        secret=os.environ["JWT_SECRET"],
+        company_id=company,
+        now=datetime.now(UTC),
+        permissions=permissions or DEFAULT_PERMISSIONS,
+    )
 
 
 def client(company: UUID | None = None) -> MediaClient:

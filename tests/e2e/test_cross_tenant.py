@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import random
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import httpx
@@ -20,11 +23,13 @@ from media_contracts import (
 )
 from mediactl.devstack.ports import free_port
 
-from support.clients import JSON, Company, Listener
+from support.batches import begun_batch
+from support.clients import JSON, Company, Listener, token_of
 from support.eventually import eventually
-from support.in_parts import begun, looked, numbers_in, sent
+from support.in_parts import begun, granted, looked, numbers_in, sent
 from support.media_files import make_photo
 from support.surroundings import Parts, restarted, variable
+from support.tiers import FULL
 from support.wire import events_on
 
 # How a stranger asks for another's asset, by route; a route that is missing here is an error.
@@ -44,7 +49,15 @@ _BODIES = {
     "/assets/{asset_id}/pictures": {"focus": None},
     "/uploads/{asset_id}/parts": {"numbers": [1]},
 }
+_BY_BATCH = {
+    ("GET", "/api/media/batches/{batch_id}"),
+    ("GET", "/api/media/batches/{batch_id}/uploads"),
+    ("POST", "/api/media/batches/{batch_id}/cancel"),
+    ("POST", "/api/media/batches/{batch_id}/retry"),
+}
 _OF_ITS_OWN = {
+    ("POST", "/api/media/batches"),
+    ("GET", "/api/media/batches"),
     ("POST", "/api/media/sign"),
     ("GET", "/api/media/assets"),
     ("POST", "/api/media/uploads"),
@@ -62,6 +75,10 @@ _OF_WEBHOOKS = {
     ),
     ("GET", "/api/media/webhooks/{webhook_id}/deliveries"),
 }
+_TRIES, _SEED = (10_000 if FULL else 400), 17
+_ASKED, _LENGTHS = 0.3, 0.1
+DATA = b"a stranger's film"
+SECRET = {"shoot": "secret"}
 _VARYING = {"date", "server", "x-request-id", "x-amz-request-id", "x-amz-id-2", "content-length"}
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -77,6 +94,8 @@ class Victim:
     """The grant of an asset whose file was never stored."""
     in_parts: JSON
     """An upload of which a part is there."""
+    batch: JSON
+    """A batch of one upload, whose file was never stored."""
     listener: Listener
 
     @property
@@ -99,7 +118,8 @@ async def victim(company, tmp_path):
         await listener.outcome(ready["assetId"])
         in_parts = await begun(company, b"a film")
         await sent(company, in_parts, b"a film")
-        yield Victim(company, ready, failed, await company.sign(), in_parts, listener)
+        batch = await begun_batch(company, [{"metadata": SECRET}], metadata=SECRET)
+        yield Victim(company, ready, failed, await company.sign(), in_parts, batch, listener)
 
 
 @pytest.fixture
@@ -123,7 +143,7 @@ async def routes(http: httpx.AsyncClient) -> set[tuple[str, str]]:
 
 
 async def test_every_route_is_known_to_these_tests(http):
-    assert await routes(http) == _BY_ID | _OF_ITS_OWN | _OF_WEBHOOKS
+    assert await routes(http) == _BY_ID | _BY_BATCH | _OF_ITS_OWN | _OF_WEBHOOKS
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(_BY_ID))
@@ -139,6 +159,94 @@ async def test_anothers_asset_is_like_one_that_does_not_exist(victim, stranger, 
     now = [(await victim.company.asset(one))["status"] for one in victim.ids]
     assert now == ["ready", "failed", "pending", "pending"]
     assert numbers_in(await looked(victim.company, victim.in_parts)) == [1]
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(_BY_BATCH))
+async def test_anothers_batch_is_like_one_that_does_not_exist(victim, stranger, method, path):
+    path = path.removeprefix("/api/media")
+    theirs, nobodys = [
+        await stranger.call(method, path.replace("{batch_id}", one))
+        for one in (victim.batch["batchId"], str(uuid4()))
+    ]
+    assert told(theirs) == told(nobodys)
+    assert theirs.status_code == 404
+    now = (await victim.company.get(f"/batches/{victim.batch['batchId']}")).json()
+    assert now["counts"]["pending"] == now["uploads"] == 1
+
+
+@pytest.mark.parametrize("path", ["/batches", "/assets"])
+async def test_a_list_by_what_another_said_holds_ones_own(victim, stranger, path):
+    own = await begun_batch(stranger, [{"metadata": SECRET}], metadata=SECRET)
+    wanted = {"metadata": "shoot:secret"}
+    theirs = (await victim.company.get(path, params=wanted)).json()["items"]
+    (found,) = (await stranger.get(path, params=wanted)).json()["items"]
+    assert found["batchId"] == own["batchId"]
+    assert [one["batchId"] for one in theirs] == [victim.batch["batchId"]]
+    if path == "/assets":
+        of_victim = await stranger.get(path, params={"batch": victim.batch["batchId"]})
+        assert of_victim.json()["items"] == []
+
+
+def changed(rng: random.Random, own: str, theirs: str) -> str:
+    """Return one's own URL of a part with some of it changed, to another's where that is known."""
+    mine, other = urlsplit(own), urlsplit(theirs)
+    query, known = dict(parse_qsl(mine.query)), dict(parse_qsl(other.query))
+    places = list(zip(mine.path.split("/"), other.path.split("/"), strict=True))
+    path, more = [one for one, _ in places], ""
+    kind = rng.choice(["path", "word", "nonsense", "less", "more"])
+    if kind == "path":
+        while path == mine.path.split("/"):
+            path = [rng.choice(pair) for pair in places]
+    elif kind == "word":
+        name = rng.choice([one for one in query if query[one] != known[one]])
+        query[name] = known[name]
+    elif kind == "nonsense":
+        name = rng.choice(["partNumber", "size", "X-Amz-Expires", "X-Amz-Date", "uploadId"])
+        query[name] = rng.choice(["0", "-1", "2", "10001", "9" * 20, "", "%00", query[name] + "1"])
+    elif kind == "less":
+        del query[rng.choice(list(query))]
+    else:
+        name = rng.choice(["uploadId", "partNumber", "size", "X-Amz-Signature"])
+        more = "&" + urlencode(
+            [rng.choice([(name, known[name]), ("uploads", ""), ("versionId", "x")])]
+        )
+    return urlunsplit((mine.scheme, mine.netloc, "/".join(path), urlencode(query) + more, ""))
+
+
+@pytest.mark.timeout(1200 if FULL else 120)
+async def test_nothing_that_a_stranger_tries_reaches_an_upload(victim, stranger):
+    """Of all that can be changed in what a stranger has been granted, and of all routes."""
+    rng, at_once = random.Random(_SEED), asyncio.Semaphore(16)
+    mine = await begun(stranger, DATA)
+    (own,) = await granted(stranger, mine, [1])
+    (theirs,) = await granted(victim.company, victim.in_parts, [1])
+    upload_routes = sorted(one for one in _BY_ID if "/uploads/" in one[1])
+
+    async def ask() -> int:
+        method, path = rng.choice(upload_routes)
+        path = path.removeprefix("/api/media")
+        # A company of its own each time: one alone would be told to come back later.
+        headers = {"Authorization": f"Bearer {token_of(uuid4())}"}
+        of = path.replace("{asset_id}", victim.in_parts["assetId"])
+        answer = await stranger.call(method, of, json=_BODIES.get(path), headers=headers)
+        return answer.status_code
+
+    async def put() -> int:
+        kind = rng.random()
+        url = own["url"] if kind < _LENGTHS else changed(rng, own["url"], theirs["url"])
+        data = DATA if kind >= _LENGTHS else DATA[: rng.choice([0, 1, len(DATA) - 1])] + b"xx"
+        answer = await stranger.http.put(url, content=data)
+        return answer.status_code
+
+    async def try_it() -> int:
+        async with at_once:
+            return await (ask if rng.random() < _ASKED else put)()
+
+    statuses = Counter(await asyncio.gather(*(try_it() for _ in range(_TRIES))))
+    assert set(statuses) <= {400, 403, 404, 411, 413}, statuses
+    assert numbers_in(await looked(victim.company, victim.in_parts)) == [1]
+    assert numbers_in(await looked(stranger, mine)) == []
+    assert (await sent(stranger, mine, DATA))[0].status_code == 200
 
 
 async def test_a_list_of_uploads_holds_ones_own(victim, stranger):

@@ -152,3 +152,41 @@ async def test_a_page_of_a_proxy_is_no_answer(tmp_path):
         ):
             await asyncio.to_thread(media.asset, "0d5f3c1e-8a44-4a4e-9d7b-6f6d7b1c2a11")
     assert refused.value.code == "invalid_answer"
+
+
+async def test_a_batch_is_gone_on_with_by_the_same_call(
+    company: Company, media: MediaPipeline, tmp_path
+):
+    photos = [make_photo(tmp_path / f"{name}.jpg") for name in "abc"]
+    film = make_video(tmp_path / "film.mp4", seconds=2)
+    with film.open("ab") as file:
+        size = 17_000_000 - film.stat().st_size
+        file.write(size.to_bytes(4, "big") + b"free" + bytes(size - 8))
+    files, words = [*photos, film], {"shoot": "harbour"}
+    sent_bytes: list[int] = []
+
+    def stop(size: int) -> None:
+        sent_bytes.append(size)
+        if len(sent_bytes) == 2:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        await asyncio.to_thread(media.upload_batch, files, metadata=words, on_bytes=stop)
+    batch_id = await asyncio.to_thread(media.upload_batch, files, metadata=words)
+    done = await asyncio.to_thread(media.wait_batch, batch_id, seconds=90)
+    assert (done.uploads, done.counts.ready, done.metadata.to_dict()) == (4, 4, words)
+    listed = (await company.get("/batches")).json()["items"]
+    assert [one["batchId"] for one in listed] == [str(batch_id)]
+    assets = (await company.get("/assets", params={"batch": str(batch_id)})).json()["items"]
+    assert sorted(one["fileName"] for one in assets) == sorted(one.name for one in files)
+    assert (await asyncio.to_thread(media.retry_batch, batch_id)).decided
+    assert (await asyncio.to_thread(media.cancel_batch, batch_id)).counts.ready == 4
+
+
+async def test_what_a_program_says_of_a_file_is_on_its_asset(media: MediaPipeline, tmp_path):
+    photo = make_photo(tmp_path / "photo.jpg")
+    asset_id = await asyncio.to_thread(
+        media.upload, photo, title="Harbour", metadata={"order": "4711"}
+    )
+    asset = await asyncio.to_thread(media.asset, asset_id)
+    assert (asset.title, asset.metadata.to_dict()) == ("Harbour", {"order": "4711"})

@@ -186,6 +186,7 @@ class App {
   #tick() { for (const row of this.#rows) row.render(); }
 
   #hear({ type, subject, data }) {
+    if (!type.startsWith('media.asset.')) return;
     if (data.status === 'deleted' || data.status === 'cancelled' || data.status === 'expired') {
       this.#gone(subject);
       return;

@@ -25,6 +25,7 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
+from support.batches import begun_batch
 from support.clients import Company, open_http, token_of
 from support.in_parts import begun
 from support.media_files import make_photo
@@ -49,6 +50,12 @@ OPERATIONS = [
     ("MEDIA_API_URL", "POST", "/api/media/uploads/{asset_id}/parts"),
     ("MEDIA_API_URL", "POST", "/api/media/uploads/{asset_id}/complete"),
     ("MEDIA_API_URL", "DELETE", "/api/media/uploads/{asset_id}"),
+    ("MEDIA_API_URL", "POST", "/api/media/batches"),
+    ("MEDIA_API_URL", "GET", "/api/media/batches"),
+    ("MEDIA_API_URL", "GET", "/api/media/batches/{batch_id}"),
+    ("MEDIA_API_URL", "GET", "/api/media/batches/{batch_id}/uploads"),
+    ("MEDIA_API_URL", "POST", "/api/media/batches/{batch_id}/cancel"),
+    ("MEDIA_API_URL", "POST", "/api/media/batches/{batch_id}/retry"),
     ("MEDIA_API_URL", "POST", "/api/media/webhooks"),
     ("MEDIA_API_URL", "GET", "/api/media/webhooks"),
     ("MEDIA_API_URL", "GET", "/api/media/webhooks/{webhook_id}"),
@@ -76,6 +83,12 @@ MET = {
     ("POST", "/api/media/uploads/{asset_id}/parts"): {200, 400, 404},
     ("POST", "/api/media/uploads/{asset_id}/complete"): {400, 404, 409},
     ("DELETE", "/api/media/uploads/{asset_id}"): {204, 400, 404},
+    ("POST", "/api/media/batches"): {201, 400},
+    ("GET", "/api/media/batches"): {200, 400},
+    ("GET", "/api/media/batches/{batch_id}"): {200, 400, 404},
+    ("GET", "/api/media/batches/{batch_id}/uploads"): {200, 400, 404},
+    ("POST", "/api/media/batches/{batch_id}/cancel"): {200, 400, 404},
+    ("POST", "/api/media/batches/{batch_id}/retry"): {202, 400, 404},
     ("POST", "/api/media/webhooks"): {201, 400},
     ("GET", "/api/media/webhooks"): {200},
     ("GET", "/api/media/webhooks/{webhook_id}"): {200, 400, 404},
@@ -108,6 +121,7 @@ class Stocked:
     cursor: str
     webhooks: Sequence[str]
     """Its endpoints, at which nobody listens."""
+    batches: Sequence[str]
 
 
 def document_of(url: str) -> OpenApiSchema:
@@ -133,7 +147,8 @@ async def _stock(folder: Path) -> Stocked:
         cursor = (await company.get("/assets?limit=2")).json()["nextCursor"]
         token = token_of(company.id, [MANAGE, READ, UPLOAD])
         webhooks = [await _webhook(http, token) for _ in range(3)]
-        return Stocked(token, ids, cursor, webhooks)
+        batches = [(await begun_batch(company, [{}]))["batchId"] for _ in range(3)]
+        return Stocked(token, ids, cursor, webhooks, batches)
 
 
 async def _webhook(http: httpx.AsyncClient, token: str) -> str:
@@ -191,6 +206,24 @@ def _as_it_is(case: schemathesis.Case) -> None:
     del case
 
 
+def _batch(value: str) -> Change:
+    return lambda case: case.path_parameters.update(batch_id=value)
+
+
+def _together(size: int) -> Change:
+    wanted = {"fileName": "a.jpg", "size": size, "type": "image/jpeg"}
+    return lambda case: setattr(case, "body", {"uploads": [wanted]})
+
+
+def _webhook_id(value: str) -> Change:
+    return lambda case: case.path_parameters.update(webhook_id=value)
+
+
+def _endpoint(port: int) -> Change:
+    body = {"url": f"http://127.0.0.1:{port}/", "types": []}
+    return lambda case: setattr(case, "body", body)
+
+
 def _of_its_own(stocked: Stocked, method: str, path: str) -> st.SearchStrategy[Change]:
     """Return changes that put in what the company has, as often as not."""
 
@@ -218,21 +251,19 @@ def _of_its_own(stocked: Stocked, method: str, path: str) -> st.SearchStrategy[C
 
         return change
 
-    def webhook(value: str) -> Change:
-        return lambda case: case.path_parameters.update(webhook_id=value)
-
-    def endpoint(port: int) -> Change:
-        body = {"url": f"http://127.0.0.1:{port}/", "types": []}
-        return lambda case: setattr(case, "body", body)
-
     if "{webhook_id}" in path:
         ids = [*stocked.webhooks, str(uuid4())]
-        return st.just(_as_it_is) | st.sampled_from(ids).map(webhook)
+        return st.just(_as_it_is) | st.sampled_from(ids).map(_webhook_id)
+    if "{batch_id}" in path:
+        ids = [*stocked.batches, str(uuid4())]
+        return st.just(_as_it_is) | st.sampled_from(ids).map(_batch)
     some = st.sampled_from([*stocked.ids, str(uuid4())])
     own: st.SearchStrategy[Change] = {
         "POST /api/media/sign": st.integers(1, 2).map(key),
         "POST /api/media/uploads": st.integers(1, 2).map(key),
-        "POST /api/media/webhooks": st.integers(1, 2).map(endpoint),
+        "POST /api/media/batches": st.integers(1, 2).map(_together),
+        "GET /api/media/batches": st.just(_as_it_is),
+        "POST /api/media/webhooks": st.integers(1, 2).map(_endpoint),
         "GET /api/media/webhooks": st.just(_as_it_is),
         "GET /api/media/assets": st.integers(1, 3).map(cursor),
         "GET /api/media/uploads": st.integers(1, 3).map(cursor),

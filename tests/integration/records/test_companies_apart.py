@@ -32,6 +32,8 @@ _TOUCH = "UPDATE media_assets SET updated_at = now() WHERE id = ANY($1) RETURNIN
 TENANT_TABLES = {
     "companies",
     "media_assets",
+    "asset_metadata",
+    "batches",
     "asset_transitions",
     "asset_waits",
     "reruns",
@@ -95,7 +97,7 @@ async def test_policies_of_sign_api_name_its_company_for_reading_and_writing(adm
     assert {row["tablename"] for row in rows} == {
         "companies", "media_assets", "asset_transitions", "idempotency_keys", "outbox",
         "company_usage", "bucket_requests", "asset_files", "profiles", "asset_waits", "tasks",
-        "uploads", "webhook_endpoints", "webhook_deliveries",
+        "uploads", "webhook_endpoints", "webhook_deliveries", "batches", "asset_metadata",
     }  # fmt: skip
     for row in rows:
         assert "app.company_id" in row["qual"]

@@ -70,7 +70,7 @@ async def test_roles_that_see_all_companies_are_not_those_of_public_services(adm
             for table in (
                 "companies", "media_assets", "asset_transitions", "asset_files", "tasks",
                 "task_needs", "company_work", "outbox", "company_usage", "profiles", "asset_waits",
-                "reruns",
+                "reruns", "batches",
             )
         ),
     }  # fmt: skip

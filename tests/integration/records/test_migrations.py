@@ -44,7 +44,7 @@ async def tables(name):
 async def test_migrations_that_run_together_wait_for_one_another(empty_name):
     revisions = await asyncio.gather(*(migrate(admin_url(empty_name), {}) for _ in range(4)))
     assert revisions == [head()] * 4
-    assert await tables(empty_name) == 20
+    assert await tables(empty_name) == 22
 
 
 async def test_roles_can_be_made_for_several_databases_at_once(

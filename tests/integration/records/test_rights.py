@@ -28,6 +28,8 @@ UPDATES = (
     ("media_internal", "asset_files"),
     ("media_internal", "asset_waits"),
     ("media_internal", "reruns"),
+    ("media_internal", "batches"),
+    ("media_sign_api", "batches"),
     ("media_watcher", "dead_letters"),
 )
 # All but those that say which row it is, and whose.
@@ -38,6 +40,7 @@ COLUMNS = {
         retired grant_swept probe warnings
     """,
     "company_usage": "bytes pending processing ready failed expired cancelled deleted",
+    "batches": "pending processing ready failed expired cancelled deleted decided_at",
     "tasks": """
         state waits_for not_before tries preemptions fence owner lease_until last_error claimed_at
         finished_at result cpu_seconds commands
@@ -51,8 +54,11 @@ COLUMNS = {
 RIGHTS = {
     ("media_sign_api", "alembic_version"): "SELECT",
     ("media_sign_api", "asset_files"): "SELECT",
+    ("media_sign_api", "asset_metadata"): "INSERT SELECT",
     ("media_sign_api", "asset_transitions"): "INSERT SELECT",
     ("media_sign_api", "asset_waits"): "SELECT",
+    ("media_sign_api", "batches"): "INSERT SELECT",
+    ("media_sign_api", "batches.key"): "UPDATE",
     ("media_sign_api", "companies"): "SELECT",
     ("media_sign_api", "company_usage"): "INSERT SELECT",
     ("media_sign_api", "idempotency_keys"): "INSERT SELECT",
@@ -68,6 +74,7 @@ RIGHTS = {
     ("media_internal", "asset_files"): "INSERT SELECT",
     ("media_internal", "asset_transitions"): "INSERT SELECT",
     ("media_internal", "asset_waits"): "INSERT SELECT",
+    ("media_internal", "batches"): "SELECT",
     ("media_internal", "companies"): "SELECT",
     ("media_internal", "company_usage"): "INSERT SELECT",
     ("media_internal", "company_work"): "INSERT SELECT",
@@ -83,6 +90,7 @@ RIGHTS = {
     ("media_sign_api", "media_assets.about"): "UPDATE",
     ("media_internal", "task_needs"): "INSERT SELECT",
     ("media_internal", "tasks"): "INSERT SELECT",
+    ("media_watcher", "batches"): "DELETE",
     ("media_watcher", "companies"): "INSERT",
     ("media_watcher", "companies.verified_at"): "UPDATE",
     ("media_watcher", "companies.quota_bytes"): "UPDATE",
@@ -142,7 +150,9 @@ MEMBERS = {
     ("media_watcher", "media_relay"),
 }
 # PostgreSQL lets everyone call a new function; with its caller's rights that gives nothing.
-CALLABLE_BY_ALL = {"sign_asset", "count_asset", "count_file", "granted_bytes"}
+CALLABLE_BY_ALL = {
+    *("sign_asset", "sign_batch", "count_asset", "count_file", "count_in_batch", "granted_bytes"),
+}
 
 _GRANTED = """
     WITH granted AS (
@@ -206,7 +216,7 @@ async def test_who_may_call_what_works_with_the_owners_rights(admin):
 # What the watcher deletes from, it could lock as well: nobody from outside reaches it.
 DELETED_BY_THE_WATCHER = {
     *("media_assets", "idempotency_keys", "event_tickets", "bucket_requests", "dead_letters"),
-    "webhook_deliveries",
+    *("webhook_deliveries", "batches"),
 }
 MODES = ("SHARE UPDATE EXCLUSIVE", "SHARE", "EXCLUSIVE", "ACCESS EXCLUSIVE")
 

@@ -12,6 +12,7 @@ from support.surroundings import variable
 
 ANY_REQUEST = {"408", "413", "431"}
 _OF_WEBHOOK = {"200", "400", "401", "403", "404", "429", "503"}
+_OF_BATCH = _OF_WEBHOOK
 ROUTES = {
     ("post", "/api/media/sign"): {"201", "400", "401", "403", "415", "422", "429", "503"},
     ("get", "/api/media/assets/{asset_id}"): {"200", "400", "401", "403", "404", "429", "503"},
@@ -36,6 +37,12 @@ ROUTES = {
     ("post", "/api/media/webhooks/{webhook_id}/replay"): {"202", *_OF_WEBHOOK} - {"200"},
     ("get", "/api/media/webhooks/{webhook_id}/deliveries"): _OF_WEBHOOK,
     ("post", "/api/media/uploads"): {"201", "400", "401", "403", "422", "429", "503"},
+    ("post", "/api/media/batches"): {"201", "400", "401", "403", "422", "429", "503"},
+    ("get", "/api/media/batches"): {"200", "400", "401", "403", "429", "503"},
+    ("get", "/api/media/batches/{batch_id}"): _OF_BATCH,
+    ("get", "/api/media/batches/{batch_id}/uploads"): _OF_BATCH,
+    ("post", "/api/media/batches/{batch_id}/cancel"): _OF_BATCH,
+    ("post", "/api/media/batches/{batch_id}/retry"): {"202", *_OF_BATCH} - {"200"},
     ("get", "/api/media/uploads"): {"200", "400", "401", "403", "429", "503"},
     ("get", "/api/media/uploads/{asset_id}"): {"200", "400", "401", "403", "404", "429", "503"},
     ("post", "/api/media/uploads/{asset_id}/parts"): {
@@ -146,6 +153,7 @@ def references(value: object) -> Iterator[str]:
 async def test_operations_are_called_as_sdks_call_them(document):
     assert {operation["operationId"] for _, operation in operations(document)} == {
         *("sign", "getAsset", "listAssets", "retryAsset", "choosePoster", "cropPictures"),
+        *("beginBatch", "listBatches", "getBatch", "listBatchUploads", "cancelBatch", "retryBatch"),
         *("deleteAsset", "beginUpload", "listUploads", "getUpload", "grantParts"),
         *("completeUpload", "abortUpload", "addWebhook", "listWebhooks", "getWebhook"),
         *("changeWebhook", "rotateWebhookSecret", "removeWebhook", "pingWebhook"),

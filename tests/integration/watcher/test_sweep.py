@@ -374,6 +374,24 @@ async def test_lapsed_keys_and_tickets_are_forgotten(sweep, add, admin):
     assert await admin.fetch("SELECT ticket_hash FROM event_tickets") == [("23",)]
 
 
+async def test_a_batch_goes_a_month_after_the_last_of_its_assets(sweep, add, admin):
+    company, batches = uuid4(), {}
+    for name, days in (("old", 31), ("with an asset", 31), ("new", 29), ("not decided", None)):
+        batches[name] = uuid4()
+        await admin.execute(
+            "INSERT INTO batches (id, company_id, uploads, pending, decided_at)"
+            " VALUES ($1, $2, 1, 0, now() - make_interval(days => $3))",
+            *(batches[name], company, days),
+        )
+    (kept,) = await add("ready", company=company)
+    await admin.execute(
+        "UPDATE media_assets SET batch_id = $2 WHERE id = $1", kept, batches["with an asset"]
+    )
+    await sweep()
+    left = {row["id"] for row in await admin.fetch("SELECT id FROM batches")}
+    assert left == set(batches.values()) - {batches["old"]}
+
+
 async def test_lapsed_rows_go_in_batches_until_their_time_is_over(store, database, settings, admin):
     lapsed = (
         "INSERT INTO event_tickets SELECT 'lapsed ' || n, gen_random_uuid(), 's', now(),"

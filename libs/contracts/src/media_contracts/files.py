@@ -67,13 +67,15 @@ class About(Data):
     """
     What whoever uploaded a file says of it: its ``title``, ``alt`` for those who do not see it.
 
-    ``focus`` is what crops of it keep in their middle; without one ``crop`` says it.
+    ``focus`` is what crops of it keep in their middle; without one ``crop`` says it. ``metadata``
+    is the client's own: the pipeline keeps it, tells it, and finds assets by it.
     """
 
     title: str | None = Field(default=None, min_length=1, examples=["The harbour at dusk"])
     alt: str | None = Field(default=None, min_length=1, examples=["Two boats at a pier"])
     focus: Focus | None = None
     crop: Crop | None = None
+    metadata: dict[str, str] | None = Field(default=None, examples=[{"order": "4711"}])
 
 
 class Placeholder(Data):

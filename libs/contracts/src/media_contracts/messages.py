@@ -249,6 +249,25 @@ class AssetEstimated(Payload):
     ready_in_seconds: int | None = Field(default=None, ge=1)
 
 
+class BatchDecided(Payload):
+    """
+    None of a batch's ``uploads`` is awaited or processed any more. The batch is the subject.
+
+    The other counts say what became of them. Where some go on after that, as after a retry, the
+    batch is decided anew and this is told again. ``metadata`` is the client's own.
+    """
+
+    event_type: ClassVar[str] = "media.batch.decided.v1"
+
+    uploads: int = Field(ge=1)
+    ready: int = Field(ge=0)
+    failed: int = Field(ge=0)
+    expired: int = Field(ge=0)
+    cancelled: int = Field(ge=0)
+    deleted: int = Field(ge=0)
+    metadata: dict[str, str] | None = None
+
+
 class WebhookDisabled(Payload):
     """
     An endpoint, which is the event's subject, is sent nothing any more: it took nothing for days.

@@ -16,6 +16,7 @@ from media_contracts.messages import (
     AssetPlayable,
     AssetProgressed,
     AssetStatusChanged,
+    BatchDecided,
     MediaProcessed,
     ThumbnailFailed,
     ThumbnailMade,
@@ -93,8 +94,8 @@ MEDIA_THUMBNAILED = Topic(
 )
 MEDIA_STATUS = Topic(
     name="media_status",
-    description="Every change of an asset's state, and its progress.",
-    key="asset id",
+    description="Every change of an asset's state, and its progress; batches that are decided.",
+    key="asset id, or that of the event's other subject",
     producers=("sign_api", "ingest", "watcher", "notifier"),
     consumers=("notifier",),
     messages=(
@@ -102,6 +103,7 @@ MEDIA_STATUS = Topic(
         AssetProgressed,
         AssetPlayable,
         AssetEstimated,
+        BatchDecided,
         WebhookDisabled,
     ),
     group="notifier_links",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from mediactl.commands import (
+    batches,
     development,
     events,
     inspection,
@@ -31,6 +32,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(batches.app, name="batch")
 # What follows belongs to pytest and its kin, options included.
 for command in (development.test, development.bench, development.chaos):
     app.command(context_settings={"ignore_unknown_options": True})(command)

@@ -29,6 +29,7 @@ from media_contracts import (
     new_event,
 )
 from media_contracts.warnings import WarningCode
+from media_records import batches
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
 from media_runtime.kafka.producer import OutgoingRecord, event_record
@@ -66,12 +67,33 @@ REPLACED_IS_KEPT = timedelta(seconds=3700)
 
 _FIND = "SELECT * FROM media_assets WHERE id = $1"
 _FIND_EACH = "SELECT * FROM media_assets WHERE company_id = $1 AND id = ANY($2::uuid[])"
-_PAGE = """
-    SELECT * FROM media_assets WHERE company_id = $1
-        AND CASE WHEN $2::text IS NULL THEN status <> 'deleted' ELSE status = $2 END
-        AND ($3::timestamptz IS NULL OR (created_at, id) < ($3, $4::uuid))
-    ORDER BY created_at DESC, id DESC LIMIT $5
+_OF_PAGE = """
+    AND CASE WHEN $2::text IS NULL THEN a.status <> 'deleted' ELSE a.status = $2 END
+    AND ($3::timestamptz IS NULL OR {place} < ($3, $4::uuid))
 """
+_PAGE = f"""
+    SELECT * FROM media_assets a
+    WHERE company_id = $1 {_OF_PAGE.format(place="(created_at, id)")}
+    ORDER BY created_at DESC, id DESC LIMIT $5
+"""  # noqa: S608 - our own words
+_PAGE_OF_BATCH = f"""
+    SELECT * FROM media_assets a
+    WHERE company_id = $1 AND batch_id = $6 {_OF_PAGE.format(place="(created_at, id)")}
+    ORDER BY created_at DESC, id DESC LIMIT $5
+"""  # noqa: S608 - our own words
+# In the order of the first word's index; what it finds has the others as well.
+_PAGE_BY_METADATA = f"""
+    SELECT a.* FROM asset_metadata m JOIN media_assets a ON a.id = m.asset_id
+    WHERE m.company_id = $1 AND m.key = ($7::text[])[1] AND m.value = ($8::text[])[1]
+        AND ($6::uuid IS NULL OR a.batch_id = $6)
+        AND NOT EXISTS (
+            SELECT 1 FROM unnest($7::text[], $8::text[]) AS wanted (key, value)
+            WHERE NOT EXISTS (
+                SELECT 1 FROM asset_metadata o WHERE o.asset_id = a.id
+                    AND o.key = wanted.key AND o.value = wanted.value))
+        {_OF_PAGE.format(place="(m.created_at, m.asset_id)")}
+    ORDER BY m.created_at DESC, m.asset_id DESC LIMIT $5
+"""  # noqa: S608 - our own words
 _HISTORY = {
     "transitions": "SELECT * FROM asset_transitions WHERE asset_id = $1 ORDER BY id",
     "reruns": "SELECT * FROM reruns WHERE asset_id = $1 ORDER BY attempt",
@@ -190,6 +212,7 @@ async def change(
         _TRANSITION, asset.company_id, asset.id, attempt, before.value, to.value, tx.service
     )
     await tell(tx, changed, _status_changed(changed, before, thumbnail_kept=thumbnail_kept), at=at)
+    await batches.tell_if_decided(tx, changed, before, at=at)
     return changed
 
 
@@ -274,14 +297,23 @@ async def page_of_assets(
     status: AssetStatus | None,
     limit: int,
     after: tuple[datetime, UUID] | None,
+    batch_id: UUID | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> Sequence[Asset]:
     """
     Return up to *limit* assets, newest first, that come after the position *after*.
 
-    Without a *status* these are all but the deleted ones.
+    Without a *status* these are all but the deleted ones; of a batch, and those that have all of
+    *metadata*, where these are given.
     """
-    place = after or (None, None)
-    rows = await reader.fetch(_PAGE, company_id, status, *place, limit)
+    terms = company_id, status, *(after or (None, None)), limit
+    if metadata:
+        words = list(metadata), list(metadata.values())
+        rows = await reader.fetch(_PAGE_BY_METADATA, *terms, batch_id, *words)
+    elif batch_id:
+        rows = await reader.fetch(_PAGE_OF_BATCH, *terms, batch_id)
+    else:
+        rows = await reader.fetch(_PAGE, *terms)
     return [Asset.of(row) for row in rows]
 
 

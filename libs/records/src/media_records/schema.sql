@@ -54,6 +54,30 @@ CREATE TABLE profiles (
 
 ------------------------------------------------------------------------------------- assets
 
+-- Uploads that a client asked for together, and how many of them have each status. It is decided
+-- while nothing of it is pending or processing.
+CREATE TABLE batches (
+    id               uuid PRIMARY KEY,
+    company_id       uuid NOT NULL,
+    client_metadata  jsonb,
+    uploads          integer NOT NULL CHECK (uploads > 0),
+    pending          integer NOT NULL,
+    processing       integer NOT NULL DEFAULT 0,
+    ready            integer NOT NULL DEFAULT 0,
+    failed           integer NOT NULL DEFAULT 0,
+    expired          integer NOT NULL DEFAULT 0,
+    cancelled        integer NOT NULL DEFAULT 0,
+    deleted          integer NOT NULL DEFAULT 0,
+    key              text,
+    request_hash     text,
+    created_at       timestamptz NOT NULL DEFAULT now(),
+    decided_at       timestamptz,
+    UNIQUE (company_id, id)
+) WITH (fillfactor = 50);
+CREATE INDEX batches_of_company ON batches (company_id, created_at DESC, id DESC);
+CREATE UNIQUE INDEX batches_by_key ON batches (company_id, key) WHERE key IS NOT NULL;
+CREATE INDEX batches_age ON batches (decided_at) WHERE decided_at IS NOT NULL;
+
 -- One upload and what became of it.
 CREATE TABLE media_assets (
     id                 uuid PRIMARY KEY,
@@ -86,9 +110,12 @@ CREATE TABLE media_assets (
     warnings           text[] NOT NULL DEFAULT '{}',
     rerun_failed       integer,
     about              jsonb,
+    batch_id           uuid,
     -- With the company in the key, no row can point at another company's asset.
-    UNIQUE (company_id, id)
+    UNIQUE (company_id, id),
+    FOREIGN KEY (company_id, batch_id) REFERENCES batches (company_id, id)
 );
+CREATE INDEX media_assets_of_batch ON media_assets (batch_id, id) WHERE batch_id IS NOT NULL;
 CREATE INDEX media_assets_of_company ON media_assets (company_id, created_at DESC, id DESC);
 -- Partial, so that each look of the watcher costs what is found and not what there is.
 CREATE INDEX media_assets_to_check ON media_assets (check_at)
@@ -103,6 +130,20 @@ CREATE INDEX media_assets_by_age ON media_assets (company_id, created_at)
     WHERE status IN ('ready', 'failed', 'cancelled');
 CREATE INDEX media_assets_outcomes ON media_assets (processed_at)
     WHERE processed_at IS NOT NULL;
+
+-- What a client finds an asset by, which it says of it.
+CREATE TABLE asset_metadata (
+    asset_id    uuid NOT NULL,
+    key         text COLLATE "C" NOT NULL,
+    value       text COLLATE "C" NOT NULL,
+    company_id  uuid NOT NULL,
+    created_at  timestamptz NOT NULL,
+    PRIMARY KEY (asset_id, key),
+    FOREIGN KEY (company_id, asset_id) REFERENCES media_assets (company_id, id) ON DELETE CASCADE
+);
+-- In the order of a page. Policies let no other index than one of plain equality find them.
+CREATE INDEX asset_metadata_by_value
+    ON asset_metadata (company_id, key, value, created_at DESC, asset_id DESC);
 
 -- An attempt beside the one that a ready asset is served by, which it replaces once it is complete.
 -- It has found its upload to be as probe and warnings say. Where it fails, nothing changes.
@@ -398,6 +439,31 @@ END $$;
 CREATE TRIGGER count_asset
     AFTER INSERT OR DELETE OR UPDATE OF status, size, uploaded_at ON media_assets
     FOR EACH ROW EXECUTE FUNCTION count_asset();
+-- A batch's row is locked from the change of an asset to the end of its transaction: of several that
+-- decide a batch at once, one sees that all are decided.
+CREATE FUNCTION count_in_batch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE public.batches AS b SET
+        pending = b.pending + (NEW.status = 'pending')::int - (OLD.status = 'pending')::int,
+        processing = b.processing + (NEW.status = 'processing')::int
+            - (OLD.status = 'processing')::int,
+        ready = b.ready + (NEW.status = 'ready')::int - (OLD.status = 'ready')::int,
+        failed = b.failed + (NEW.status = 'failed')::int - (OLD.status = 'failed')::int,
+        expired = b.expired + (NEW.status = 'expired')::int - (OLD.status = 'expired')::int,
+        cancelled = b.cancelled + (NEW.status = 'cancelled')::int
+            - (OLD.status = 'cancelled')::int,
+        deleted = b.deleted + (NEW.status = 'deleted')::int - (OLD.status = 'deleted')::int,
+        decided_at = CASE
+            WHEN NEW.status IN ('pending', 'processing') THEN NULL
+            WHEN OLD.status NOT IN ('pending', 'processing') THEN b.decided_at
+            WHEN b.pending + b.processing = 1 THEN now()
+        END
+    WHERE b.id = NEW.batch_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER count_in_batch AFTER UPDATE OF status ON media_assets FOR EACH ROW
+    WHEN (NEW.batch_id IS NOT NULL AND NEW.status <> OLD.status)
+    EXECUTE FUNCTION count_in_batch();
 CREATE FUNCTION count_file() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO public.company_usage AS u (company_id, slot, bytes, pending) VALUES (
@@ -477,10 +543,74 @@ BEGIN
         INSERT INTO uploads (asset_id, company_id, part_size, fingerprint)
             VALUES (p_asset, p_company, p_part_size, p_fingerprint);
     END IF;
+    IF p_about ? 'metadata' THEN
+        INSERT INTO asset_metadata (asset_id, key, value, company_id, created_at)
+            SELECT p_asset, m.key, m.value, p_company, now()
+            FROM jsonb_each_text(p_about->'metadata') m;
+    END IF;
     IF p_key IS NOT NULL THEN
         INSERT INTO idempotency_keys (company_id, key, request_hash, asset_id, response)
             VALUES (p_company, p_key, p_hash, p_asset, p_response);
     END IF;
+END $$;
+
+-- All grants of a batch, or none. A key that was used before returns the batch of that time.
+CREATE FUNCTION sign_batch(
+    p_company uuid, p_batch uuid, p_metadata jsonb, p_uploads jsonb, p_bucket text,
+    p_traceparent text, p_key text, p_hash text, p_max_grants bigint, p_built_in integer,
+    p_expires timestamptz,
+    OUT batch_id uuid, OUT request_hash text, OUT refused text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    n integer := jsonb_array_length(p_uploads);
+BEGIN
+    IF p_key IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended(p_company::text || p_key, 1));
+        UPDATE batches b SET key = NULL WHERE b.company_id = p_company AND b.key = p_key
+            AND b.created_at < now() - interval '24 hours';
+        SELECT b.id, b.request_hash INTO batch_id, request_hash FROM batches b
+            WHERE b.company_id = p_company AND b.key = p_key;
+        IF FOUND THEN RETURN; END IF;
+    END IF;
+    SELECT CASE
+        WHEN coalesce(sum(u.bytes), 0)
+                + (SELECT sum((one->>'size')::bigint) FROM jsonb_array_elements(p_uploads) one)
+            > (SELECT c.quota_bytes FROM companies c WHERE c.company_id = p_company)
+        THEN 'quota_exceeded'
+        WHEN coalesce(sum(u.pending), 0) + n > p_max_grants THEN 'too_many_open_grants'
+    END INTO refused FROM company_usage u WHERE u.company_id = p_company;
+    IF refused IS NOT NULL THEN RETURN; END IF;
+    INSERT INTO batches (id, company_id, client_metadata, uploads, pending, key, request_hash)
+        VALUES (p_batch, p_company, p_metadata, n, n, p_key, p_hash);
+    INSERT INTO media_assets (id, company_id, batch_id, file_name, content_type, size, bucket,
+                              grant_expires_at, traceparent, profile, profile_version, own_profile,
+                              about)
+        SELECT one.id, p_company, p_batch, one.file_name, one.content_type, one.size, p_bucket,
+            p_expires, p_traceparent, one.wanted,
+            CASE WHEN newest.offered THEN newest.version ELSE p_built_in END,
+            coalesce(newest.offered, false), one.about
+        FROM (
+            SELECT r.*, coalesce(r.profile, 'default') AS wanted
+            FROM jsonb_to_recordset(p_uploads) AS r (
+                id uuid, file_name text, content_type text, size bigint, profile text, about jsonb)
+        ) AS one LEFT JOIN (
+            SELECT DISTINCT ON (p.name) p.name, p.version, p.body IS NOT NULL AS offered
+            FROM profiles p WHERE p.company_id = p_company ORDER BY p.name, p.version DESC
+        ) AS newest ON newest.name = one.wanted
+        WHERE one.wanted = 'default' OR newest.offered;
+    -- The caller's transaction ends without any of it.
+    IF (SELECT count(*) FROM media_assets a WHERE a.batch_id = p_batch) < n THEN
+        refused := 'unknown_profile';
+        RETURN;
+    END IF;
+    INSERT INTO uploads (asset_id, company_id, part_size, fingerprint)
+        SELECT r.id, p_company, r.part_size, r.fingerprint
+        FROM jsonb_to_recordset(p_uploads) AS r (id uuid, part_size bigint, fingerprint text)
+        WHERE r.part_size IS NOT NULL;
+    INSERT INTO asset_metadata (asset_id, key, value, company_id, created_at)
+        SELECT r.id, m.key, m.value, p_company, now()
+        FROM jsonb_to_recordset(p_uploads) AS r (id uuid, about jsonb),
+            jsonb_each_text(r.about->'metadata') m;
 END $$;
 
 -- Removing rows is no right of the services below: LOCK TABLE would come with it, and stop all.
@@ -559,7 +689,7 @@ BEGIN
     -- What sign_api may see and write belongs to the company that its transaction has set.
     FOREACH name IN ARRAY ARRAY['companies', 'bucket_requests', 'company_usage', 'media_assets',
         'asset_files', 'asset_transitions', 'asset_waits', 'idempotency_keys', 'outbox', 'profiles',
-        'tasks', 'uploads', 'webhook_endpoints', 'webhook_deliveries']
+        'tasks', 'uploads', 'webhook_endpoints', 'webhook_deliveries', 'batches', 'asset_metadata']
     LOOP
         EXECUTE format('CREATE POLICY own_company ON %I TO media_sign_api'
             ' USING (%s) WITH CHECK (%2$s)', name, own);
@@ -567,7 +697,7 @@ BEGIN
     -- Ingest and the watcher serve all companies.
     FOREACH name IN ARRAY ARRAY['companies', 'company_usage', 'media_assets',
         'asset_files', 'asset_transitions', 'asset_waits', 'tasks', 'task_needs', 'company_work',
-        'outbox', 'profiles', 'reruns']
+        'outbox', 'profiles', 'reruns', 'batches']
     LOOP
         EXECUTE format('CREATE POLICY internal ON %I TO media_internal'
             ' USING (true) WITH CHECK (true)', name);
@@ -642,6 +772,12 @@ GRANT UPDATE (about) ON media_assets TO media_sign_api;
 GRANT UPDATE (profile, profile_version, own_profile, rerun_failed) ON media_assets TO media_internal;
 GRANT SELECT, INSERT, UPDATE (state, probe, warnings, error_code, error_message, ended_at)
     ON reruns TO media_internal;
+
+GRANT SELECT, UPDATE (pending, processing, ready, failed, expired, cancelled, deleted, decided_at)
+    ON batches TO media_sign_api, media_internal;
+GRANT INSERT, UPDATE (key) ON batches TO media_sign_api;
+GRANT DELETE ON batches TO media_watcher;
+GRANT SELECT, INSERT ON asset_metadata TO media_sign_api;
 
 GRANT SELECT, INSERT ON asset_transitions TO media_sign_api, media_internal;
 GRANT SELECT ON asset_files TO media_sign_api;

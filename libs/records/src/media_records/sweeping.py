@@ -64,10 +64,15 @@ _KEY_LAPSED = "created_at < now() - interval '24 hours'"
 _TICKET_LAPSED = "expires_at < now()"
 # What still waits is sent for a day, or waits for somebody to enable its endpoint again.
 _DELIVERY_LAPSED = "created_at < now() - interval '30 days'"
+_BATCH_LAPSED = """
+    decided_at < now() - interval '30 days'
+    AND NOT EXISTS (SELECT 1 FROM media_assets a WHERE a.batch_id = batches.id)
+"""
 _FORGET_LAPSED = {
     "keys": _FORGET.format("idempotency_keys", _KEY_LAPSED, "created_at"),
     "tickets": _FORGET.format("event_tickets", _TICKET_LAPSED, "expires_at"),
     "deliveries": _FORGET.format("webhook_deliveries", _DELIVERY_LAPSED, "created_at"),
+    "batches": _FORGET.format("batches", _BATCH_LAPSED, "decided_at"),
 }
 _COUNT_OBJECTS = """
     SELECT rule, count(*) AS due,
@@ -104,6 +109,9 @@ _COUNT_ROWS = f"""
     UNION ALL SELECT 'deliveries', count(*),
         extract(epoch FROM now() - min(created_at) - interval '30 days')::float8
     FROM webhook_deliveries WHERE {_DELIVERY_LAPSED}
+    UNION ALL SELECT 'batches', count(*),
+        extract(epoch FROM now() - min(decided_at) - interval '30 days')::float8
+    FROM batches WHERE {_BATCH_LAPSED}
 """  # noqa: S608 - our own words
 # No lease, and no request of its worker's, lasts for longer.
 _SETTLED_SECONDS = REPLACED_IS_KEPT.total_seconds()

@@ -123,6 +123,43 @@ class ProfileVersion(_Row, table=True):
     created_at: datetime = Field(sa_column=_moment(now=True))
 
 
+class Batch(_Row, table=True):
+    """
+    Uploads that a client asked for together, and how many of them have each status.
+
+    ``client_metadata`` is JSON of the client's own words. Since ``decided_at`` nothing of it is
+    pending or processing. A ``key`` of its client gives this batch again, for a request of the
+    same hash.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (
+        UniqueConstraint("company_id", "id"),
+        Index("batches_of_company", "company_id", text("created_at DESC"), text("id DESC")),
+        Index(
+            "batches_by_key", "company_id", "key", unique=True,
+            postgresql_where=text("key IS NOT NULL"),
+        ),
+        Index("batches_age", "decided_at", postgresql_where=text("decided_at IS NOT NULL")),
+    )  # fmt: skip
+
+    id: UUID = Field(primary_key=True)
+    company_id: UUID
+    client_metadata: str | None = Field(sa_column=Column(JSONB(none_as_null=True)))
+    uploads: int
+    pending: int
+    processing: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    ready: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    failed: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    expired: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    cancelled: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    deleted: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    key: str | None = Field(sa_column=_text(null=True))
+    request_hash: str | None = Field(sa_column=_text(null=True))
+    created_at: datetime = Field(sa_column=_moment(now=True))
+    decided_at: datetime | None = Field(sa_column=_moment())
+
+
 class Asset(_Row, table=True):
     """
     One upload and what became of it. ``size`` is the declared size in bytes.
@@ -138,11 +175,19 @@ class Asset(_Row, table=True):
     ``probe`` is JSON of a contract's Probe; ``warnings`` are codes of what is not as it should be.
     ``rerun_failed`` is the last attempt that was to replace this one and failed.
     ``about`` is JSON of what its client says of it; see About of the contracts.
+    ``batch_id`` is the batch that it was asked for with, if any.
     """
 
     __tablename__ = "media_assets"
     __table_args__ = (
         UniqueConstraint("company_id", "id"),
+        ForeignKeyConstraint(["company_id", "batch_id"], ["batches.company_id", "batches.id"]),
+        Index(
+            "media_assets_of_batch",
+            "batch_id",
+            "id",
+            postgresql_where=text("batch_id IS NOT NULL"),
+        ),
         Index("media_assets_of_company", "company_id", text("created_at DESC"), text("id DESC")),
         Index("media_assets_to_sweep", "sweep_at", postgresql_where=text("sweep_at IS NOT NULL")),
         Index(
@@ -207,6 +252,26 @@ class Asset(_Row, table=True):
     )
     rerun_failed: int | None = None
     about: str | None = Field(sa_column=Column(JSONB(none_as_null=True)))
+    batch_id: UUID | None = None
+
+
+class AssetMetadata(SQLModel, table=True):
+    """What a client finds an asset by, which it says of it, in the order of a page."""
+
+    __tablename__ = "asset_metadata"
+    __table_args__ = (
+        _of_asset(),
+        Index(
+            "asset_metadata_by_value",
+            "company_id", "key", "value", text("created_at DESC"), text("asset_id DESC"),
+        ),
+    )  # fmt: skip
+
+    asset_id: UUID = Field(primary_key=True)
+    key: str = Field(sa_column=Column(Text(collation="C"), primary_key=True))
+    value: str = Field(sa_column=Column(Text(collation="C"), nullable=False))
+    company_id: UUID
+    created_at: datetime = Field(sa_column=_moment(null=False))
 
 
 class CompanyUsage(SQLModel, table=True):

@@ -11,7 +11,7 @@ import hashlib
 import json
 import mimetypes
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -22,6 +22,7 @@ from uuid import UUID
 
 import httpx
 
+from media_pipeline.api.api.batches import begin_batch, cancel_batch, get_batch, retry_batch
 from media_pipeline.api.api.media import delete_asset, get_asset, sign
 from media_pipeline.api.api.uploads import (
     begin_upload,
@@ -34,11 +35,19 @@ from media_pipeline.api.client import AuthenticatedClient
 from media_pipeline.api.models import (
     AssetStatus,
     AssetView,
+    BatchItem,
+    BatchRequest,
+    BatchRequestMetadataType0,
+    BatchUpload,
+    BatchView,
     PartGrant,
     PartsRequest,
     Problem,
     SignRequest,
+    SignRequestMetadataType0,
+    Upload,
     UploadRequest,
+    UploadRequestMetadataType0,
     UploadView,
 )
 from media_pipeline.api.types import UNSET, Response
@@ -55,6 +64,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
 _LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.5, 5.0
 _PIECE_BYTES = 256 * 1024
 _STREAM_SECONDS = 60.0
+_ALREADY_UPLOADED = "already_uploaded"
 
 
 class MediaError(Exception):
@@ -127,6 +137,7 @@ class MediaPipeline:
         profile: str | None = None,
         title: str | None = None,
         alt: str | None = None,
+        metadata: Mapping[str, str] | None = None,
         on_bytes: OnBytes = lambda _: None,
     ) -> UUID:
         """
@@ -143,14 +154,94 @@ class MediaPipeline:
             "type_": content_type or _type_of(file), "profile": profile, "title": title, "alt": alt,
         }  # fmt: skip
         said = {name: UNSET if value is None else value for name, value in said.items()}
+        words = dict(metadata or {})
         if said["size"] < _IN_PARTS_BYTES:
-            return self._upload_whole(file, SignRequest(**said), on_bytes)
+            request = SignRequest(**said, metadata=SignRequestMetadataType0.from_dict(words))
+            grant = self._called(sign.sync_detailed, body=request)
+            self._put(file, grant.upload, request.size, on_bytes)
+            return grant.asset_id
         fingerprint = fingerprint_of(file)
         upload = self._found(fingerprint) or self._called(
-            begin_upload.sync_detailed, body=UploadRequest(**said, fingerprint=fingerprint)
+            begin_upload.sync_detailed,
+            body=UploadRequest(
+                **said,
+                metadata=UploadRequestMetadataType0.from_dict(words),
+                fingerprint=fingerprint,
+            ),
         )
         self._send_parts(file, upload, on_bytes)
         return upload.asset_id
+
+    def upload_batch(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        profile: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        on_bytes: OnBytes = lambda _: None,
+    ) -> UUID:
+        """
+        Upload up to 1,000 files as one batch, and return its id once all of them are stored.
+
+        The same call again goes on with the batch for 24 hours. *on_bytes* is as for upload().
+        """
+        files = [Path(path) for path in paths]
+        said = UNSET if profile is None else profile
+        request = BatchRequest(
+            uploads=[
+                BatchItem(
+                    file_name=file.name, size=file.stat().st_size, type_=_type_of(file),
+                    profile=said, fingerprint=fingerprint_of(file),
+                    in_parts=file.stat().st_size >= _IN_PARTS_BYTES,
+                )
+                for file in files
+            ],
+            metadata=BatchRequestMetadataType0.from_dict(dict(metadata or {})),
+        )  # fmt: skip
+        key = hashlib.sha256(json.dumps(request.to_dict()).encode()).hexdigest()
+        batch = self._called(begin_batch.sync_detailed, body=request, idempotency_key=key)
+
+        def send(one: BatchUpload) -> None:
+            file = files[one.number]
+            if isinstance(one.upload, Upload):
+                try:
+                    self._put(file, one.upload, one.size, on_bytes)
+                except MediaError as error:
+                    # It is there, and the pipeline is about to hear of it.
+                    if error.code != _ALREADY_UPLOADED:
+                        raise
+            else:
+                upload = self._called(get_upload.sync_detailed, asset_id=one.asset_id)
+                self._send_parts(file, upload, on_bytes)
+
+        _all_or_first_error(send, batch.items)
+        return batch.batch_id
+
+    def batch(self, batch_id: UUID | str) -> BatchView:
+        """Return how far a batch is."""
+        return self._called(get_batch.sync_detailed, batch_id=_uuid(batch_id))
+
+    def wait_batch(self, batch_id: UUID | str, *, seconds: float = 3600) -> BatchView:
+        """
+        Return the batch once it is decided; its counts tell what became of it.
+
+        Raises TimeoutError after so many *seconds*.
+        """
+        until, pause = time.monotonic() + seconds, _LOOK_SECONDS
+        while not (batch := self.batch(batch_id)).decided:
+            if time.monotonic() > until:
+                raise TimeoutError(f"Batch {batch_id} is not decided after {seconds:g} s.")
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_LOOK_SECONDS)
+        return batch
+
+    def cancel_batch(self, batch_id: UUID | str) -> BatchView:
+        """Cancel what of a batch is not decided, and return it."""
+        return self._called(cancel_batch.sync_detailed, batch_id=_uuid(batch_id))
+
+    def retry_batch(self, batch_id: UUID | str) -> BatchView:
+        """Process what of a batch has failed again, and return it."""
+        return self._called(retry_batch.sync_detailed, batch_id=_uuid(batch_id))
 
     def asset(self, asset_id: UUID | str) -> AssetView:
         """Return an asset as it is now; its links lapse after an hour."""
@@ -207,17 +298,14 @@ class MediaPipeline:
                     pass
                 time.sleep(_FIRST_PAUSE)
 
-    def _upload_whole(self, file: Path, request: SignRequest, on_bytes: OnBytes) -> UUID:
-        grant = self._called(sign.sync_detailed, body=request)
-        size = request.size
+    def _put(self, file: Path, upload: Upload, size: int, on_bytes: OnBytes) -> None:
         answer = self._storage.put(
-            grant.upload.url,
+            upload.url,
             content=_pieces(file, 0, size, on_bytes),
-            headers={**grant.upload.headers.to_dict(), "Content-Length": str(size)},
+            headers={**upload.headers.to_dict(), "Content-Length": str(size)},
         )
         if not answer.is_success:
             raise _refusal(answer)
-        return grant.asset_id
 
     def _found(self, fingerprint: str) -> UploadView | None:
         page = self._called(list_uploads.sync_detailed, fingerprint=fingerprint, limit=1)
@@ -235,16 +323,7 @@ class MediaPipeline:
         on_bytes(upload.size - sum(size_of[number] for number in missing))
         for begin in range(0, len(missing), _URLS_AT_ONCE):
             grants = self._grants(upload, missing[begin : begin + _URLS_AT_ONCE])
-            with ThreadPoolExecutor(_AT_ONCE) as threads:
-                sending = [
-                    threads.submit(self._send, file, upload, one, on_bytes) for one in grants
-                ]
-                try:
-                    for one in sending:
-                        one.result()
-                except BaseException:
-                    threads.shutdown(wait=False, cancel_futures=True)
-                    raise
+            _all_or_first_error(lambda one: self._send(file, upload, one, on_bytes), grants)
         self._called(complete_upload.sync_detailed, asset_id=upload.asset_id)
 
     def _grants(self, upload: UploadView, numbers: list[int]) -> list[PartGrant]:
@@ -291,6 +370,17 @@ class MediaPipeline:
         if answer.parsed is None or isinstance(answer.parsed, Problem):
             raise _error(answer)
         return answer.parsed
+
+
+def _all_or_first_error(act: Callable[[T], object], each: Sequence[T]) -> None:
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        acting = [threads.submit(act, one) for one in each]
+        try:
+            for one in acting:
+                one.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def fingerprint_of(path: Path) -> str:

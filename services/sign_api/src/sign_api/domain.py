@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Mapping
 
 from media_contracts import About
 from media_contracts.errors import ErrorCode
@@ -15,11 +16,16 @@ from media_runtime.errors import PermanentError
 
 MAX_TITLE_CHARACTERS = 500
 MAX_ALT_CHARACTERS = 2000
+MAX_WORDS = 50
+"""Of metadata: words by which a client finds what it uploaded."""
+MAX_IN_BATCH = 1000
 MAX_PARTS = 1000
 """Of one upload: storage lists so many at once."""
 MAX_PARTS_AT_ONCE = 100
 
 _MIB = 1024 * 1024
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+_MAX_METADATA_CHARACTERS = 500
 _FINGERPRINT = re.compile(r"[\x21-\x7e]{1,255}")
 
 # Control characters, lone surrogates (no UTF-8 form) and the line and paragraph separators.
@@ -63,6 +69,19 @@ def check_about(about: About) -> None:
         # Forms send lines as some systems end them.
         if not 1 <= len(text) <= limit or _has_forbidden(text.translate(_SPACES)):
             raise RefusedUploadError(ErrorCode.INVALID_TEXT, limit=limit)
+    check_metadata(about.metadata or {})
+
+
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raise RefusedUploadError where it is not what a client may say of what it uploads."""
+    is_known = len(metadata) <= MAX_WORDS and all(
+        _WORD.fullmatch(word)
+        and len(text) <= _MAX_METADATA_CHARACTERS
+        and not _has_forbidden(text.translate(_SPACES))
+        for word, text in metadata.items()
+    )
+    if not is_known:
+        raise RefusedUploadError(ErrorCode.INVALID_METADATA, limit=MAX_WORDS)
 
 
 def check_fingerprint(fingerprint: str | None) -> None:

@@ -16,6 +16,7 @@ from media_runtime.kafka.producer import Producer
 from media_runtime.storage.presign import UploadSigner
 from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.ops import Check
+from sign_api.batches import Batches
 from sign_api.playback import router
 from sign_api.routes import FIELD_CODES, Services
 from sign_api.settings import SignApiSettings
@@ -44,6 +45,13 @@ def build_app(settings: SignApiSettings) -> FastAPI:
                 verifier=TokenVerifier(settings),
                 sign_upload=SignUpload(work.database, signer, buckets, settings),
                 uploads=Uploads(work, store, signer, buckets, settings),
+                batches=Batches(
+                    work,
+                    signer,
+                    buckets,
+                    settings,
+                    retry_seconds=settings.asset_retry_seconds,
+                ),
                 webhooks=Endpoints(work, settings),
                 assets=Assets(work, retry_seconds=settings.asset_retry_seconds),
                 links=LinkSigner(

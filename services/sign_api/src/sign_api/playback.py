@@ -35,6 +35,7 @@ from media_runtime.media.manifests import (
 )
 from media_runtime.media.texts import TextFile, hls_text
 from media_runtime.media.tiles import Board, Tiles, hls_images, webvtt
+from sign_api.batch_routes import router as batches
 from sign_api.routes import router as api
 from sign_api.routes import services_of
 from sign_api.upload_routes import router as uploads
@@ -52,6 +53,7 @@ router = APIRouter()
 """All routes: those of the API, and manifests."""
 router.include_router(api)
 router.include_router(uploads)
+router.include_router(batches)
 router.include_router(webhooks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -44,6 +44,8 @@ from media_runtime.http.plain import plain_post
 from media_runtime.http.rate_limit import CompanyRateLimiter, limit_headers
 from media_runtime.telemetry import tracing
 from pydantic import ValidationError
+from sign_api.batches import Batches
+from sign_api.domain import RefusedUploadError, check_metadata
 from sign_api.uploads import Uploads
 from sign_api.use_cases import (
     Assets,
@@ -66,6 +68,10 @@ from sign_api.views import (
 from sign_api.webhooks import Endpoints
 
 FIELD_CODES = {
+    "metadata": ErrorCode.INVALID_METADATA,
+    "uploads": ErrorCode.INVALID_BATCH,
+    "batch": ErrorCode.INVALID_BATCH_ID,
+    "batch_id": ErrorCode.INVALID_BATCH_ID,
     "fileName": ErrorCode.INVALID_FILE_NAME,
     "size": ErrorCode.INVALID_SIZE,
     "type": ErrorCode.INVALID_TYPE,
@@ -96,6 +102,7 @@ _NO_POSTER = {
     NoPicturesError: ErrorCode.NO_PICTURES,
     PosterUnderWayError: ErrorCode.POSTER_UNDER_WAY,
 }
+_MAX_WANTED = 10
 _MIDDLE = Focus(x=0.5, y=0.5)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -127,6 +134,7 @@ class Services:
     verifier: TokenVerifier
     sign_upload: SignUpload
     uploads: Uploads
+    batches: Batches
     webhooks: Endpoints
     assets: Assets
     links: LinkSigner
@@ -157,6 +165,25 @@ async def counted(request: Request, *any_of: str) -> Caller:
 
 Uploader = Annotated[Caller, Depends(_uploader)]
 Reader = Annotated[Caller, Depends(_reader)]
+
+
+Metadata = Annotated[
+    Sequence[str],
+    Query(
+        max_length=_MAX_WANTED,
+        description="word:text, which what is listed has in its metadata",
+        examples=["order:4711"],
+    ),
+]
+
+
+def words_of(wanted: Sequence[str]) -> dict[str, str]:
+    """Return the metadata that is asked for; raises RefusedUploadError."""
+    words = dict(one.partition(":")[::2] for one in wanted)
+    if len(words) < len(wanted) or not all(":" in one for one in wanted):
+        raise RefusedUploadError(ErrorCode.INVALID_METADATA, limit=_MAX_WANTED)
+    check_metadata(words)
+    return words
 
 
 @plain_post(
@@ -209,11 +236,15 @@ def declared(body: SignRequest) -> DeclaredUpload:
 
 
 def _about(body: SignRequest) -> About | None:
-    if not body.model_dump(include={"title", "alt", "focus", "crop"}, exclude_none=True):
+    if not body.model_dump(
+        include={"title", "alt", "focus", "crop", "metadata"}, exclude_none=True
+    ):
         return None
     focus = Focus(x=body.focus.x, y=body.focus.y) if body.focus else None
     # Of what it says itself, domain.check_about tells what is wrong.
-    return About.model_construct(title=body.title, alt=body.alt, focus=focus, crop=body.crop)
+    return About.model_construct(
+        title=body.title, alt=body.alt, focus=focus, crop=body.crop, metadata=body.metadata
+    )
 
 
 def _sign_request(body: bytes) -> SignRequest:
@@ -267,15 +298,26 @@ async def get_asset(request: Request, asset_id: UUID, caller: Reader) -> AssetVi
 async def list_assets(
     request: Request,
     caller: Reader,
+    *,
     status: AssetStatus | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: str | None = None,
+    batch: UUID | None = None,
+    metadata: Metadata = (),
 ) -> AssetPage:
-    """Return one page; pass its ``nextCursor`` as ``cursor`` to get the next."""
+    """
+    Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
+
+    With ``metadata=order:4711`` it has assets of which their client said that; several all count.
+    """
     services = services_of(request)
-    after = decode_cursor(cursor) if cursor else None
     found = await services.assets.page(
-        caller.company_id, status=status, limit=limit + 1, after=after
+        caller.company_id,
+        status=status,
+        limit=limit + 1,
+        after=decode_cursor(cursor) if cursor else None,
+        batch_id=batch,
+        metadata=words_of(metadata),
     )
     page = found[:limit]
     return AssetPage(

@@ -39,6 +39,8 @@ class SignApiSettings(
     read_url_seconds: int = Field(default=3600, ge=1, le=7 * 24 * 3600)
     bucket_wait_seconds: float = Field(default=5, gt=0)
     """How long the first grant of a new company waits for its bucket."""
+    http_max_batch_bytes: int = Field(default=1024 * 1024, ge=1)
+    """What a request for a batch may have; the edge takes no larger body."""
     company_open_grants: int = Field(default=10_000, ge=1)
     """Grants of one company that wait for their upload."""
     asset_retry_seconds: float = Field(default=60, ge=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
@@ -271,10 +271,19 @@ class Assets:
         status: AssetStatus | None,
         limit: int,
         after: tuple[datetime, UUID] | None,
+        batch_id: UUID | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> list[Known]:
-        """Return up to *limit* assets, newest first, that come after the position *after*."""
+        """
+        Return up to *limit* assets, newest first, that come after the position *after*.
+
+        They are those of a batch, and those that have all of *metadata*, where these are given.
+        """
         async with self._work.begin(company_id) as tx:
-            assets = await page_of_assets(tx, company_id, status=status, limit=limit, after=after)
+            assets = await page_of_assets(
+                tx, company_id, status=status, limit=limit, after=after, batch_id=batch_id,
+                metadata=metadata,
+            )  # fmt: skip
             files = await files_of_each(tx, [asset.id for asset in assets])
             waits = await told_of_each(tx, _waiting(assets))
         return [Known(asset, files[asset.id], waits.get(asset.id)) for asset in assets]

@@ -18,6 +18,7 @@ from media_contracts.formats import ACCEPTED_TYPES
 from media_contracts.profiles import MAX_MOMENT_SECONDS, NAME_PATTERN
 from media_contracts.upload_rules import MAX_NAME_CHARACTERS
 from media_contracts.warnings import WarningCode
+from media_records.batches import InBatch, metadata_of
 from media_records.files import (
     TILES,
     Files,
@@ -30,17 +31,29 @@ from media_records.files import (
     thumbnail_of,
 )
 from media_records.lifecycle import about, warnings_of
-from media_records.tables import Asset, AssetFile, AssetWait
+from media_records.tables import Asset, AssetFile, AssetWait, Batch
 from media_records.uploads import InParts
 from media_runtime.http.app import ApiError
 from media_runtime.http.links import LinkKind, LinkSigner
 from media_runtime.storage.keys import output_key
+from media_runtime.storage.presign import UploadGrant
 from media_runtime.storage.store import StoredPart
-from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 from pydantic.alias_generators import to_camel
 from sign_api.domain import (
     MAX_ALT_CHARACTERS,
+    MAX_IN_BATCH,
     MAX_TITLE_CHARACTERS,
+    MAX_WORDS,
     sizes_of_parts,
 )
 
@@ -53,6 +66,28 @@ class _View(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, validate_by_name=True, validate_by_alias=True
     )
+
+
+def _texts(value: object) -> object:
+    # Its own errors would have the place of one word, which may be the name of another field.
+    if isinstance(value, dict) and not all(isinstance(text, str) for text in value.values()):
+        raise ValueError("all of it must be texts")
+    return value
+
+
+Metadata = Annotated[
+    dict[str, str] | None,
+    BeforeValidator(_texts),
+    Field(
+        description="Words of the client's own, by which it is found.",
+        examples=[{"order": "4711"}],
+        json_schema_extra={
+            "maxProperties": MAX_WORDS,
+            "propertyNames": {"pattern": "^[A-Za-z0-9_.-]{1,40}$"},
+            "additionalProperties": {"type": "string", "maxLength": 500},
+        },
+    ),
+]
 
 
 class FocusView(_View):
@@ -108,6 +143,7 @@ class SignRequest(_View):
         description="What crops keep in their middle where focus is null: the middle, or what "
         "people look at first; null is the profile's own.",
     )
+    metadata: Metadata = None
 
 
 class Upload(_View):
@@ -218,6 +254,93 @@ class PartsResponse(_View):
 
     parts: list[PartGrant]
     expires_at: Timestamp
+
+
+class BatchItem(UploadRequest):
+    """
+    One file of a batch. It is sent in one request, or in parts, where ``inParts`` is true.
+
+    The ``fingerprint`` is of use for one in parts.
+    """
+
+    in_parts: StrictBool = False
+
+
+class BatchRequest(_View):
+    """Files that the client wants to upload together."""
+
+    # Their number domain says, with a code of its own.
+    uploads: list[BatchItem] = Field(
+        json_schema_extra={"minItems": 1, "maxItems": MAX_IN_BATCH},
+    )
+    metadata: Metadata = None
+
+
+class BatchCounts(_View):
+    """How many uploads of a batch have each status."""
+
+    pending: int
+    processing: int
+    ready: int
+    failed: int
+    expired: int
+    cancelled: int
+    deleted: int
+
+
+class BatchView(_View):
+    """
+    A batch. It is decided once nothing of it is pending or processing: from ``decidedAt`` on.
+
+    After a retry of some of it it is not, until these are decided as well.
+    """
+
+    batch_id: UUID
+    metadata: dict[str, str]
+    uploads: int = Field(examples=[3])
+    counts: BatchCounts
+    decided: bool
+    created_at: Timestamp
+    decided_at: Timestamp | None
+
+
+class BatchPage(_View):
+    """Batches, newest first. ``nextCursor`` is null on the last page."""
+
+    items: list[BatchView]
+    next_cursor: str | None = None
+
+
+class BatchUpload(_View):
+    """
+    One upload of a batch. Where ``upload`` is null it goes in parts, or is not awaited any more.
+
+    One that goes in parts has their number and ``partSize``; their URLs are those of ``/uploads``.
+    """
+
+    number: int = Field(description="Its place in the batch's request, from 0.")
+    asset_id: UUID
+    file_name: str
+    size: int
+    type: str
+    fingerprint: str | None = None
+    upload: Upload | None = None
+    part_size: int | None = Field(default=None, examples=[8388608])
+    parts: int | None = Field(default=None, examples=[36])
+    expires_at: Timestamp
+
+
+class BatchUploads(_View):
+    """Uploads of a batch, in the order of its request."""
+
+    items: list[BatchUpload]
+    next_cursor: str | None = None
+
+
+class NewBatch(BatchView):
+    """A batch with a grant for each of its files, in the order of the request."""
+
+    items: list[BatchUpload]
 
 
 class CropRequest(_View):
@@ -407,7 +530,7 @@ class AssetView(_View):
     """
     An asset as its company sees it.
 
-    ``title``, ``alt``, ``focus`` and ``crop`` are as its client said.
+    ``title``, ``alt``, ``focus``, ``crop`` and ``metadata`` are as its client said.
     ``size`` and ``type`` are those declared for the upload, ``sha256`` is that of its bytes;
     ``width``, ``height`` (pixels) and ``durationSeconds`` describe the processed file, ``probe``
     the uploaded one. URLs are null and ``files`` is empty until the asset is ready, but for
@@ -429,6 +552,8 @@ class AssetView(_View):
     alt: str | None = None
     focus: FocusView | None = None
     crop: Crop | None = None
+    metadata: dict[str, str] = Field(default_factory=dict, examples=[{"order": "4711"}])
+    batch_id: UUID | None = Field(default=None, description="The batch that it came in, if any.")
     status: AssetStatus
     profile: ProfileView
     place: int | None = Field(default=None, ge=1)
@@ -498,6 +623,8 @@ def asset_view(
         alt=said.alt,
         focus=FocusView(x=said.focus.x, y=said.focus.y) if said.focus else None,
         crop=said.crop,
+        metadata=said.metadata or {},
+        batch_id=asset.batch_id,
         status=AssetStatus(asset.status),
         profile=ProfileView(name=asset.profile, version=asset.profile_version),
         place=wait.place if wait else None,
@@ -599,7 +726,49 @@ def _responsive(name: str, files: Files, links: LinkSigner) -> ResponsiveView:
     )
 
 
-def encode_cursor(asset: Asset) -> str:
+def batch_view(batch: Batch) -> BatchView:
+    """Return a batch as the API shows it."""
+    return BatchView(
+        batch_id=batch.id,
+        metadata=metadata_of(batch),
+        uploads=batch.uploads,
+        counts=BatchCounts(
+            pending=batch.pending,
+            processing=batch.processing,
+            ready=batch.ready,
+            failed=batch.failed,
+            expired=batch.expired,
+            cancelled=batch.cancelled,
+            deleted=batch.deleted,
+        ),
+        decided=batch.decided_at is not None,
+        created_at=batch.created_at,
+        decided_at=batch.decided_at,
+    )
+
+
+def batch_upload(found: InBatch, grant: UploadGrant | None) -> BatchUpload:
+    """Return an upload of a batch as the API shows it, with the *grant* to send it by, if any."""
+    asset, upload = found.asset, found.upload
+    return BatchUpload(
+        number=found.number,
+        asset_id=asset.id,
+        file_name=asset.file_name,
+        size=asset.size,
+        type=asset.content_type,
+        fingerprint=upload.fingerprint if upload else None,
+        upload=Upload(
+            method="PUT", url=grant.url, headers=dict(grant.headers), expires_at=grant.expires_at
+        )
+        if grant
+        else None,
+        part_size=upload.part_size if upload else None,
+        parts=len(sizes_of_parts(asset.size, upload.part_size)) if upload else None,
+        expires_at=asset.grant_expires_at,
+    )
+
+
+def encode_cursor(asset: Asset | Batch) -> str:
     """Return the position right after *asset* in the list."""
     position = f"{asset.created_at.astimezone(UTC).isoformat()}|{asset.id}"
     return base64.urlsafe_b64encode(position.encode()).decode().rstrip("=")

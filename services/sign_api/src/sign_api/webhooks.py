@@ -16,6 +16,7 @@ from media_contracts import (
     AssetPlayable,
     AssetProgressed,
     AssetStatusChanged,
+    BatchDecided,
     MediaProcessed,
     WebhookPing,
 )
@@ -29,7 +30,8 @@ from media_runtime.http.egress import ForbiddenAddressError, check_url, networks
 from sign_api.settings import SignApiSettings
 
 TYPES = tuple(
-    one.event_type for one in (AssetStatusChanged, AssetProgressed, AssetPlayable, MediaProcessed)
+    one.event_type
+    for one in (AssetStatusChanged, AssetProgressed, AssetPlayable, MediaProcessed, BatchDecided)
 )
 """The types of events that endpoints can hear of."""
 BOTH_SECRETS = timedelta(hours=24)

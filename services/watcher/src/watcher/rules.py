@@ -17,6 +17,7 @@ class Rule(StrEnum):
     KEYS = "keys"
     TICKETS = "tickets"
     DELIVERIES = "deliveries"
+    BATCHES = "batches"
     MULTIPART = "multipart"
 
 
@@ -30,6 +31,7 @@ TEXTS = {
     Rule.KEYS: "idempotency keys that have lapsed",
     Rule.TICKETS: "tickets of event streams that have lapsed",
     Rule.DELIVERIES: "deliveries to webhooks of more than 30 days ago",
+    Rule.BATCHES: "batches of whose assets none is left, decided more than 30 days ago",
     Rule.MULTIPART: "parts of uploads that nobody completed",
 }
 """What each rule removes, for people."""

@@ -190,7 +190,9 @@ def _first_problem(
     names = [str(part) for part in first["loc"] if isinstance(part, str)]
     field = names[-1] if len(names) > 1 else ""
     code = field_codes.get(field, ErrorCode.INVALID_REQUEST)
-    place = field or "request body"
+    # Of a list's entries it says which.
+    places = (f"[{one}]" if isinstance(one, int) else f".{one}" for one in first["loc"][1:])
+    place = "".join(places).removeprefix(".") or "request body"
     return code, f"{place}: {first['msg']}."
 
 

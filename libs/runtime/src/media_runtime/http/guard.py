@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from media_contracts.errors import ErrorCode
@@ -64,16 +64,16 @@ class Guarded:
     ASGI app that lets *app* see bounded requests only, and secures its answers.
 
     What is too large is answered with a problem: 413 ``body_too_large``, 431
-    ``headers_too_large``. A body is there in whole before *app* is called, and *app* is not
-    called for one that broke off.
+    ``headers_too_large``. Bodies may have *max_body_bytes*, or those *max_bytes_of* their path. A
+    body is there in whole before *app* is called, and *app* is not called for one that broke off.
     """
 
-    def __init__(self, app: App, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, app: App, *, max_body_bytes: int, max_bytes_of: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._body_too_large = _problem(
-            ErrorCode.BODY_TOO_LARGE, f"The request body may have {max_body_bytes} bytes."
-        )
+        self._max_bytes_of = max_bytes_of or {}
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -91,17 +91,22 @@ class Guarded:
         try:
             receive = await self._bounded(scope, receive)
         except _TooLargeError:
-            return await _refuse(secured, 413, self._body_too_large)
+            told = f"The request body may have {self._max_bytes(scope)} bytes."
+            return await _refuse(secured, 413, _problem(ErrorCode.BODY_TOO_LARGE, told))
         except _BrokenOffError:
             return None
         return await self._app(scope, receive, secured)
 
     async def _bounded(self, scope: MutableMapping[str, Any], receive: Receive) -> Receive:
-        if _said_length(scope) > self._max_body_bytes:
+        max_bytes = self._max_bytes(scope)
+        if _said_length(scope) > max_bytes:
             raise _TooLargeError
         if scope["method"] in _WITHOUT_BODY:  # one that comes is read by nobody
             return receive
-        return _replaying(await _whole_body(receive, self._max_body_bytes), receive)
+        return _replaying(await _whole_body(receive, max_bytes), receive)
+
+    def _max_bytes(self, scope: MutableMapping[str, Any]) -> int:
+        return self._max_bytes_of.get(scope["path"], self._max_body_bytes)
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from socket import socket
 from types import FrameType
 from typing import Any, Literal
@@ -26,6 +26,7 @@ def serve(
     *,
     on_stop: Callable[[], None] | None = None,
     loop: Literal["asyncio", "uvloop"] = "asyncio",
+    max_bytes_of: Mapping[str, int] | None = None,
 ) -> None:
     """
     Serve *app*, guarded; on SIGTERM open requests get GRACE_SECONDS before they are cut off.
@@ -34,13 +35,17 @@ def serve(
     connection that the broker has closed raises RuntimeError, which aiokafka does not take for
     a lost connection, and the consumer stands still (aio-libs/aiokafka#1038).
 
+    *max_bytes_of* are paths whose requests may have a larger body than those of others.
+
     *on_stop* is called as soon as the signal arrives, for answers that would never end by
     themselves; it runs in the signal handler.
     """
     if isinstance(settings, PublicSettings) and settings.metrics_http_port is not None:
         start_http_server(settings.metrics_http_port, settings.http_host)
     config = uvicorn.Config(
-        Guarded(traced(app), max_body_bytes=settings.http_max_body_bytes),
+        Guarded(
+            traced(app), max_body_bytes=settings.http_max_body_bytes, max_bytes_of=max_bytes_of
+        ),
         http=bounded_protocol(
             request_seconds=settings.http_request_seconds,
             max_connections=min(settings.http_max_connections, _may_open()),

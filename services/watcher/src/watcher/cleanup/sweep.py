@@ -47,7 +47,7 @@ from watcher.settings import CleanupSettings
 
 log = structlog.get_logger(__name__)
 
-_LAPSED = Rule.KEYS, Rule.TICKETS, Rule.DELIVERIES
+_LAPSED = Rule.KEYS, Rule.TICKETS, Rule.DELIVERIES, Rule.BATCHES
 _ROWS_AT_ONCE = 1000
 _PART_OF_INTERVAL = 0.5
 

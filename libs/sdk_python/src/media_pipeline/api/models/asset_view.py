@@ -16,6 +16,7 @@ from uuid import UUID
 
 if TYPE_CHECKING:
     from ..models.asset_error import AssetError
+    from ..models.asset_view_metadata import AssetViewMetadata
     from ..models.asset_warning import AssetWarning
     from ..models.file_view import FileView
     from ..models.focus_view import FocusView
@@ -33,7 +34,7 @@ T = TypeVar("T", bound="AssetView")
 class AssetView:
     """An asset as its company sees it.
 
-    ``title``, ``alt``, ``focus`` and ``crop`` are as its client said.
+    ``title``, ``alt``, ``focus``, ``crop`` and ``metadata`` are as its client said.
     ``size`` and ``type`` are those declared for the upload, ``sha256`` is that of its bytes;
     ``width``, ``height`` (pixels) and ``durationSeconds`` describe the processed file, ``probe``
     the uploaded one. URLs are null and ``files`` is empty until the asset is ready, but for
@@ -59,6 +60,8 @@ class AssetView:
             alt (None | str | Unset):
             focus (FocusView | None | Unset):
             crop (Crop | None | Unset):
+            metadata (AssetViewMetadata | Unset):
+            batch_id (None | Unset | UUID): The batch that it came in, if any.
             place (int | None | Unset):
             ready_in_seconds (int | None | Unset):
             processed_url (None | str | Unset):
@@ -95,6 +98,8 @@ class AssetView:
     alt: None | str | Unset = UNSET
     focus: FocusView | None | Unset = UNSET
     crop: Crop | None | Unset = UNSET
+    metadata: AssetViewMetadata | Unset = UNSET
+    batch_id: None | Unset | UUID = UNSET
     place: int | None | Unset = UNSET
     ready_in_seconds: int | None | Unset = UNSET
     processed_url: None | str | Unset = UNSET
@@ -119,6 +124,7 @@ class AssetView:
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.asset_error import AssetError  # noqa: PLC0415
+        from ..models.asset_view_metadata import AssetViewMetadata  # noqa: PLC0415
         from ..models.asset_warning import AssetWarning  # noqa: PLC0415
         from ..models.file_view import FileView  # noqa: PLC0415
         from ..models.focus_view import FocusView  # noqa: PLC0415
@@ -179,6 +185,18 @@ class AssetView:
             crop = self.crop.value
         else:
             crop = self.crop
+
+        metadata: dict[str, Any] | Unset = UNSET
+        if not isinstance(self.metadata, Unset):
+            metadata = self.metadata.to_dict()
+
+        batch_id: None | str | Unset
+        if isinstance(self.batch_id, Unset):
+            batch_id = UNSET
+        elif isinstance(self.batch_id, UUID):
+            batch_id = str(self.batch_id)
+        else:
+            batch_id = self.batch_id
 
         place: int | None | Unset
         if isinstance(self.place, Unset):
@@ -340,6 +358,10 @@ class AssetView:
             field_dict["focus"] = focus
         if crop is not UNSET:
             field_dict["crop"] = crop
+        if metadata is not UNSET:
+            field_dict["metadata"] = metadata
+        if batch_id is not UNSET:
+            field_dict["batchId"] = batch_id
         if place is not UNSET:
             field_dict["place"] = place
         if ready_in_seconds is not UNSET:
@@ -386,6 +408,7 @@ class AssetView:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.asset_error import AssetError  # noqa: PLC0415
+        from ..models.asset_view_metadata import AssetViewMetadata  # noqa: PLC0415
         from ..models.asset_warning import AssetWarning  # noqa: PLC0415
         from ..models.file_view import FileView  # noqa: PLC0415
         from ..models.focus_view import FocusView  # noqa: PLC0415
@@ -474,6 +497,30 @@ class AssetView:
             return cast(Crop | None | Unset, data)
 
         crop = _parse_crop(d.pop("crop", UNSET))
+
+        _metadata = d.pop("metadata", UNSET)
+        metadata: AssetViewMetadata | Unset
+        if isinstance(_metadata, Unset):
+            metadata = UNSET
+        else:
+            metadata = AssetViewMetadata.from_dict(_metadata)
+
+        def _parse_batch_id(data: object) -> None | Unset | UUID:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, str):
+                    raise TypeError()
+                batch_id_type_0 = UUID(data)
+
+                return batch_id_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Unset | UUID, data)
+
+        batch_id = _parse_batch_id(d.pop("batchId", UNSET))
 
         def _parse_place(data: object) -> int | None | Unset:
             if data is None:
@@ -707,6 +754,8 @@ class AssetView:
             alt=alt,
             focus=focus,
             crop=crop,
+            metadata=metadata,
+            batch_id=batch_id,
             place=place,
             ready_in_seconds=ready_in_seconds,
             processed_url=processed_url,

@@ -22,7 +22,7 @@ class EndpointRequest:
     Attributes:
         url (str): ``https``, on port 443 or 8443, with public addresses.
         types (list[str] | Unset): Types of events, among media.asset.status_changed.v1, media.asset.progressed.v1,
-            media.asset.playable.v1, media.asset.processed.v1; none means all.
+            media.asset.playable.v1, media.asset.processed.v1, media.batch.decided.v1; none means all.
     """
 
     url: str

@@ -14,6 +14,7 @@ from typing import cast
 
 if TYPE_CHECKING:
     from ..models.focus_view import FocusView
+    from ..models.sign_request_metadata_type_0 import SignRequestMetadataType0
 
 
 T = TypeVar("T", bound="SignRequest")
@@ -36,6 +37,7 @@ class SignRequest:
         focus (FocusView | None | Unset): What crops keep in their middle; null leaves it to crop.
         crop (Crop | None | Unset): What crops keep in their middle where focus is null: the middle, or what people look
             at first; null is the profile's own.
+        metadata (None | SignRequestMetadataType0 | Unset): Words of the client's own, by which it is found.
     """
 
     file_name: str
@@ -46,10 +48,12 @@ class SignRequest:
     alt: None | str | Unset = UNSET
     focus: FocusView | None | Unset = UNSET
     crop: Crop | None | Unset = UNSET
+    metadata: None | SignRequestMetadataType0 | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.focus_view import FocusView  # noqa: PLC0415
+        from ..models.sign_request_metadata_type_0 import SignRequestMetadataType0  # noqa: PLC0415
 
         file_name = self.file_name
 
@@ -91,6 +95,14 @@ class SignRequest:
         else:
             crop = self.crop
 
+        metadata: dict[str, Any] | None | Unset
+        if isinstance(self.metadata, Unset):
+            metadata = UNSET
+        elif isinstance(self.metadata, SignRequestMetadataType0):
+            metadata = self.metadata.to_dict()
+        else:
+            metadata = self.metadata
+
         field_dict: dict[str, Any] = {}
         field_dict.update(self.additional_properties)
         field_dict.update(
@@ -110,12 +122,15 @@ class SignRequest:
             field_dict["focus"] = focus
         if crop is not UNSET:
             field_dict["crop"] = crop
+        if metadata is not UNSET:
+            field_dict["metadata"] = metadata
 
         return field_dict
 
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.focus_view import FocusView  # noqa: PLC0415
+        from ..models.sign_request_metadata_type_0 import SignRequestMetadataType0  # noqa: PLC0415
 
         d = dict(src_dict)
         file_name = d.pop("fileName")
@@ -185,6 +200,23 @@ class SignRequest:
 
         crop = _parse_crop(d.pop("crop", UNSET))
 
+        def _parse_metadata(data: object) -> None | SignRequestMetadataType0 | Unset:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                metadata_type_0 = SignRequestMetadataType0.from_dict(data)
+
+                return metadata_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | SignRequestMetadataType0 | Unset, data)
+
+        metadata = _parse_metadata(d.pop("metadata", UNSET))
+
         sign_request = cls(
             file_name=file_name,
             size=size,
@@ -194,6 +226,7 @@ class SignRequest:
             alt=alt,
             focus=focus,
             crop=crop,
+            metadata=metadata,
         )
 
         sign_request.additional_properties = d

@@ -14,6 +14,7 @@ from typing import cast
 
 if TYPE_CHECKING:
     from ..models.focus_view import FocusView
+    from ..models.upload_request_metadata_type_0 import UploadRequestMetadataType0
 
 
 T = TypeVar("T", bound="UploadRequest")
@@ -39,6 +40,7 @@ class UploadRequest:
             focus (FocusView | None | Unset): What crops keep in their middle; null leaves it to crop.
             crop (Crop | None | Unset): What crops keep in their middle where focus is null: the middle, or what people look
                 at first; null is the profile's own.
+            metadata (None | Unset | UploadRequestMetadataType0): Words of the client's own, by which it is found.
             fingerprint (None | str | Unset): 1 to 255 printable characters of ASCII.
     """
 
@@ -50,11 +52,13 @@ class UploadRequest:
     alt: None | str | Unset = UNSET
     focus: FocusView | None | Unset = UNSET
     crop: Crop | None | Unset = UNSET
+    metadata: None | Unset | UploadRequestMetadataType0 = UNSET
     fingerprint: None | str | Unset = UNSET
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         from ..models.focus_view import FocusView  # noqa: PLC0415
+        from ..models.upload_request_metadata_type_0 import UploadRequestMetadataType0  # noqa: PLC0415
 
         file_name = self.file_name
 
@@ -96,6 +100,14 @@ class UploadRequest:
         else:
             crop = self.crop
 
+        metadata: dict[str, Any] | None | Unset
+        if isinstance(self.metadata, Unset):
+            metadata = UNSET
+        elif isinstance(self.metadata, UploadRequestMetadataType0):
+            metadata = self.metadata.to_dict()
+        else:
+            metadata = self.metadata
+
         fingerprint: None | str | Unset
         if isinstance(self.fingerprint, Unset):
             fingerprint = UNSET
@@ -121,6 +133,8 @@ class UploadRequest:
             field_dict["focus"] = focus
         if crop is not UNSET:
             field_dict["crop"] = crop
+        if metadata is not UNSET:
+            field_dict["metadata"] = metadata
         if fingerprint is not UNSET:
             field_dict["fingerprint"] = fingerprint
 
@@ -129,6 +143,7 @@ class UploadRequest:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         from ..models.focus_view import FocusView  # noqa: PLC0415
+        from ..models.upload_request_metadata_type_0 import UploadRequestMetadataType0  # noqa: PLC0415
 
         d = dict(src_dict)
         file_name = d.pop("fileName")
@@ -198,6 +213,23 @@ class UploadRequest:
 
         crop = _parse_crop(d.pop("crop", UNSET))
 
+        def _parse_metadata(data: object) -> None | Unset | UploadRequestMetadataType0:
+            if data is None:
+                return data
+            if isinstance(data, Unset):
+                return data
+            try:
+                if not isinstance(data, dict):
+                    raise TypeError()
+                metadata_type_0 = UploadRequestMetadataType0.from_dict(data)
+
+                return metadata_type_0
+            except (TypeError, ValueError, AttributeError, KeyError):
+                pass
+            return cast(None | Unset | UploadRequestMetadataType0, data)
+
+        metadata = _parse_metadata(d.pop("metadata", UNSET))
+
         def _parse_fingerprint(data: object) -> None | str | Unset:
             if data is None:
                 return data
@@ -216,6 +248,7 @@ class UploadRequest:
             alt=alt,
             focus=focus,
             crop=crop,
+            metadata=metadata,
             fingerprint=fingerprint,
         )
 

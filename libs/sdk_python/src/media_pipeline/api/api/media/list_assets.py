@@ -13,6 +13,7 @@ from ...models.asset_status import AssetStatus
 from ...models.problem import Problem
 from ...types import UNSET, Unset
 from typing import cast
+from uuid import UUID
 
 
 def _get_kwargs(
@@ -20,6 +21,8 @@ def _get_kwargs(
     status: AssetStatus | None | Unset = UNSET,
     limit: int | Unset = 20,
     cursor: None | str | Unset = UNSET,
+    batch: None | Unset | UUID = UNSET,
+    metadata: list[str] | Unset = UNSET,
 ) -> dict[str, Any]:
 
     params: dict[str, Any] = {}
@@ -41,6 +44,21 @@ def _get_kwargs(
     else:
         json_cursor = cursor
     params["cursor"] = json_cursor
+
+    json_batch: None | str | Unset
+    if isinstance(batch, Unset):
+        json_batch = UNSET
+    elif isinstance(batch, UUID):
+        json_batch = str(batch)
+    else:
+        json_batch = batch
+    params["batch"] = json_batch
+
+    json_metadata: list[str] | Unset = UNSET
+    if not isinstance(metadata, Unset):
+        json_metadata = metadata
+
+    params["metadata"] = json_metadata
 
     params = {k: v for k, v in params.items() if v is not UNSET and v is not None}
 
@@ -124,15 +142,21 @@ def sync_detailed(
     status: AssetStatus | None | Unset = UNSET,
     limit: int | Unset = 20,
     cursor: None | str | Unset = UNSET,
+    batch: None | Unset | UUID = UNSET,
+    metadata: list[str] | Unset = UNSET,
 ) -> Response[AssetPage | Problem]:
     """List assets, newest first
 
      Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
 
+    With ``metadata=order:4711`` it has assets of which their client said that; several all count.
+
     Args:
         status (AssetStatus | None | Unset):
         limit (int | Unset):  Default: 20.
         cursor (None | str | Unset):
+        batch (None | Unset | UUID):
+        metadata (list[str] | Unset): word:text, which what is listed has in its metadata
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -146,6 +170,8 @@ def sync_detailed(
         status=status,
         limit=limit,
         cursor=cursor,
+        batch=batch,
+        metadata=metadata,
     )
 
     response = client.get_httpx_client().request(
@@ -161,15 +187,21 @@ def sync(
     status: AssetStatus | None | Unset = UNSET,
     limit: int | Unset = 20,
     cursor: None | str | Unset = UNSET,
+    batch: None | Unset | UUID = UNSET,
+    metadata: list[str] | Unset = UNSET,
 ) -> AssetPage | Problem | None:
     """List assets, newest first
 
      Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
 
+    With ``metadata=order:4711`` it has assets of which their client said that; several all count.
+
     Args:
         status (AssetStatus | None | Unset):
         limit (int | Unset):  Default: 20.
         cursor (None | str | Unset):
+        batch (None | Unset | UUID):
+        metadata (list[str] | Unset): word:text, which what is listed has in its metadata
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -184,6 +216,8 @@ def sync(
         status=status,
         limit=limit,
         cursor=cursor,
+        batch=batch,
+        metadata=metadata,
     ).parsed
 
 
@@ -193,15 +227,21 @@ async def asyncio_detailed(
     status: AssetStatus | None | Unset = UNSET,
     limit: int | Unset = 20,
     cursor: None | str | Unset = UNSET,
+    batch: None | Unset | UUID = UNSET,
+    metadata: list[str] | Unset = UNSET,
 ) -> Response[AssetPage | Problem]:
     """List assets, newest first
 
      Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
 
+    With ``metadata=order:4711`` it has assets of which their client said that; several all count.
+
     Args:
         status (AssetStatus | None | Unset):
         limit (int | Unset):  Default: 20.
         cursor (None | str | Unset):
+        batch (None | Unset | UUID):
+        metadata (list[str] | Unset): word:text, which what is listed has in its metadata
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -215,6 +255,8 @@ async def asyncio_detailed(
         status=status,
         limit=limit,
         cursor=cursor,
+        batch=batch,
+        metadata=metadata,
     )
 
     response = await client.get_async_httpx_client().request(**kwargs)
@@ -228,15 +270,21 @@ async def asyncio(
     status: AssetStatus | None | Unset = UNSET,
     limit: int | Unset = 20,
     cursor: None | str | Unset = UNSET,
+    batch: None | Unset | UUID = UNSET,
+    metadata: list[str] | Unset = UNSET,
 ) -> AssetPage | Problem | None:
     """List assets, newest first
 
      Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
 
+    With ``metadata=order:4711`` it has assets of which their client said that; several all count.
+
     Args:
         status (AssetStatus | None | Unset):
         limit (int | Unset):  Default: 20.
         cursor (None | str | Unset):
+        batch (None | Unset | UUID):
+        metadata (list[str] | Unset): word:text, which what is listed has in its metadata
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -252,5 +300,7 @@ async def asyncio(
             status=status,
             limit=limit,
             cursor=cursor,
+            batch=batch,
+            metadata=metadata,
         )
     ).parsed
