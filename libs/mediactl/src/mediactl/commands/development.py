@@ -197,7 +197,12 @@ def _compile(root: Path, inputs: list[str], target: str) -> None:
 
 def _member_names(root: Path) -> list[str]:
     folders = [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
-    names = {"contracts": "media-contracts", "records": "media-records", "runtime": "media-runtime"}
+    names = {
+        "contracts": "media-contracts",
+        "mcp_server": "media-pipeline-mcp",
+        "records": "media-records",
+        "runtime": "media-runtime",
+    }
     return [names.get(path.parent.name, path.parent.name.replace("_", "-")) for path in folders]
 
 

@@ -32,6 +32,8 @@ _EDGE = "edge"
 _RULES = "deploy/edge/page/rules.json"
 # The last one stands above the services, the others below, each on those before it.
 _LIBRARIES = ("media_contracts", "media_runtime", "media_records", "mediactl")
+# Outside of all layers: they know the pipeline by its API.
+_CLIENTS = ("media_pipeline_mcp",)
 
 
 def generate(root: Path) -> list[Path]:
@@ -177,7 +179,11 @@ def _imports() -> Iterator[str]:
 
 
 def _root_packages() -> Iterator[str]:
-    yield f"root_packages = {json.dumps([*_LIBRARIES, *SERVICES])}"
+    yield f"root_packages = {json.dumps([*_LIBRARIES, *SERVICES, *_CLIENTS])}"
+
+
+def _pipeline() -> Iterator[str]:
+    yield f"forbidden_modules = {json.dumps([*_LIBRARIES, *SERVICES])}"
 
 
 def _layers() -> Iterator[str]:
@@ -191,5 +197,10 @@ _PARTS: Mapping[str, Mapping[str, Callable[[], Iterator[str]]]] = {
     "deploy/ports.yml": {"Services": _published_ports},
     "deploy/prometheus/prometheus.yml": {"Services": _scrapes},
     "deploy/prometheus/rules/alerts.yml": {"Down": _watched_jobs, "Missing": _expected_jobs},
-    "pyproject.toml": {"Imports": _imports, "Packages": _root_packages, "Layers": _layers},
+    "pyproject.toml": {
+        "Imports": _imports,
+        "Packages": _root_packages,
+        "Layers": _layers,
+        "Pipeline": _pipeline,
+    },
 }

@@ -1,0 +1,1 @@
+"""The media pipeline as tools for agents, by the Model Context Protocol."""
