@@ -362,3 +362,13 @@ async def test_the_server_takes_no_other_requests(company: Company, address):
     assert await status("DELETE") == 405
     assert await status(content=b" " * 100_000) == 413
     assert await status(content=b"[" * 60_000) == 400
+
+
+async def test_mediactl_serves_a_company_of_the_local_stack(company: Company):
+    asset_id = (await company.sign())["assetId"]
+    command = ["-P", "-m", "mediactl", "mcp", "--company", str(company.id)]
+    variable("MEDIACTL_HOME")
+    parameters = StdioServerParameters(command=sys.executable, args=command, env={**os.environ})
+    async with Client(parameters) as client:
+        (found,) = (await called(client, "list_assets"))["items"]
+    assert found["asset_id"] == asset_id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from mediactl.commands import (
+    agents,
     batches,
     development,
     events,
@@ -29,6 +30,7 @@ for command in (
     *(lifecycle.start, lifecycle.stop, lifecycle.restart, lifecycle.scale),
     *(inspection.settings, token.token),
     *(media.upload, media.uploads, media.play, media.demo, events.events),
+    agents.mcp,
 ):
     app.command()(command)
 app.add_typer(webhooks.app, name="webhooks")
