@@ -166,10 +166,13 @@ def generate() -> None:
 
 
 def generate_sdk() -> None:
-    """Write the generated part of the Python SDK, from the services' OpenAPI documents."""
-    root = Home.from_environment().root
+    """Write the generated parts of the SDKs, from the services' OpenAPI documents."""
+    home = Home.from_environment()
+    root = home.root
     sdk.write_python(root / sdk.SDK_PYTHON)
     (root / sdk.TYPES).write_text(sdk.types_by_name())
+    sdk.write_typescript(home, root / sdk.API_TYPESCRIPT)
+    (root / sdk.TYPES_TYPESCRIPT).write_text(sdk.types_by_name_typescript())
 
 
 def lock() -> None:

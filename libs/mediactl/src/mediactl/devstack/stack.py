@@ -142,5 +142,5 @@ def wipe(home: Home, *, tools: bool = False) -> None:
     for file in (home.state_file, home.env_file, *home.path.glob("compose.env*")):
         file.unlink(missing_ok=True)
     if tools:
-        for name in ("bin", "kafka", "go", "uv", "venv"):
+        for name in ("bin", "kafka", "go", "uv", "venv", "sdk_typescript"):
             shutil.rmtree(home.tools / name, ignore_errors=True)

@@ -2,7 +2,7 @@
 What the system is made of beside Python packages, as far as the project says it.
 
 Read from docker-compose.yml, the Dockerfiles, deploy/local/pom.xml, the package that is part of
-media_runtime and those of the page, as CycloneDX components.
+media_runtime and those of the page and of the TypeScript SDK, as CycloneDX components.
 Packages of a distribution have no version: it is that of the day on which an image is built.
 """
 
@@ -42,7 +42,8 @@ def components(root: Path, service: str | None) -> list[Component]:
                 for part in _of_dockerfile(path)
             ),
             *_of_pom(root / "deploy" / "local" / "pom.xml"),
-            *_of_page(root / "deploy" / "edge" / "vendor" / "package-lock.json"),
+            *_of_npm(root / "deploy" / "edge" / "vendor" / "package-lock.json"),
+            *_of_npm(root / "libs" / "sdk_typescript" / "package-lock.json"),
         ]
     found.append(_of_vendored(root / "libs/runtime/src/media_runtime/http/swagger_ui"))
     return [part for _, part in sorted({part["purl"]: part for part in found}.items())]
@@ -54,11 +55,13 @@ def _of_vendored(path: Path) -> Component:
     return _component("library", f"pkg:npm/{name}@{version}", name, version)
 
 
-def _of_page(path: Path) -> Iterator[Component]:
+def _of_npm(path: Path) -> Iterator[Component]:
     for folder, package in json.loads(path.read_text())["packages"].items():
-        if name := folder.removeprefix("node_modules/"):
+        # A package may have some of its own, in a folder below it.
+        if name := folder.rpartition("node_modules/")[2]:
             version = package["version"]
-            yield _component("library", f"pkg:npm/{name}@{version}", name, version)
+            purl = f"pkg:npm/{name.replace('@', '%40')}@{version}"
+            yield _component("library", purl, name, version)
 
 
 def _of_compose(path: Path) -> Iterator[Component]:

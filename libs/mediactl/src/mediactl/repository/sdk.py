@@ -1,4 +1,4 @@
-"""The SDK's generated part, from the OpenAPI documents of the services themselves."""
+"""The generated parts of the SDKs, from the OpenAPI documents of the services themselves."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from media_contracts.formats import TYPE_OF_EXTENSION
+from mediactl.devstack.home import Home
+from mediactl.errors import MediactlError
+from mediactl.repository.npm import SDK_TYPESCRIPT, installed, node
 
 SDK_PYTHON = "libs/sdk_python/src/media_pipeline/api"
 """Where the generated part of the Python SDK lies."""
 TYPES = "libs/sdk_python/src/media_pipeline/types_by_name.py"
-"""Where the SDK has the MIME types of files by their names."""
+"""Where the Python SDK has the MIME types of files by their names."""
+API_TYPESCRIPT = f"{SDK_TYPESCRIPT}/src/api.ts"
+"""Where the types of the TypeScript SDK lie."""
+TYPES_TYPESCRIPT = f"{SDK_TYPESCRIPT}/src/types-by-name.ts"
+"""Where the TypeScript SDK has the MIME types of files by their names."""
 _CONFIG = "package_name_override: api\nliteral_enums: false\npost_hooks: []\n"
 _ANY_SECRET = "x" * 32
 _ANY: dict[str, Any] = {
@@ -52,12 +59,39 @@ def document() -> dict[str, Any]:
 
 
 def types_by_name() -> str:
-    """Return the SDK's module of MIME types, by what names of files end with."""
+    """Return the Python SDK's module of MIME types, by what names of files end with."""
     rows = "".join(f'    "{end}": "{kind}",\n' for end, kind in sorted(TYPE_OF_EXTENSION.items()))
     return (
         '"""MIME types of files by the ends of their names, by ./mediactl generate-sdk."""\n\n'
         f"TYPE_OF_EXTENSION = {{\n{rows}}}\n"
     )
+
+
+def types_by_name_typescript() -> str:
+    """Return the TypeScript SDK's module of MIME types, by what names of files end with."""
+    rows = "".join(f'  "{end}": "{kind}",\n' for end, kind in sorted(TYPE_OF_EXTENSION.items()))
+    return (
+        "/** MIME types of files by the ends of their names, by ./mediactl generate-sdk. */\n\n"
+        "export const TYPE_OF_EXTENSION: Readonly<Record<string, string>> = {\n"
+        f"{rows}}};\n"
+    )
+
+
+def write_typescript(home: Home, target: Path) -> None:
+    """Write the types of the TypeScript SDK to the file *target*; raises MediactlError."""
+    generator = installed(home) / "node_modules" / "openapi-typescript" / "bin" / "cli.js"
+    with TemporaryDirectory() as name:
+        spec, made = Path(name) / "openapi.json", Path(name) / "api.ts"
+        spec.write_text(json.dumps(document()))
+        # A field with a default may be left out of a request.
+        options = ("--root-types", "--root-types-no-schema-prefix", "--default-non-nullable=false")
+        done = subprocess.run(
+            [node(), generator, spec, "--output", made, *options],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise MediactlError(f"openapi-typescript failed:\n{done.stderr}")
+        target.write_text(made.read_text())
 
 
 def write_python(folder: Path) -> None:

@@ -1,0 +1,103 @@
+/**
+ * The pipeline as a program uses it: upload, wait, listen.
+ *
+ * Invariant: an upload that was interrupted, by whatever, is gone on with by the same call: what is
+ * stored is not sent again.
+ */
+
+import type { Client } from "openapi-fetch";
+
+import type { AssetView, paths } from "./api.js";
+import { Calls, hasCode } from "./calls.js";
+import { AssetFailedError, MediaError } from "./errors.js";
+import { type EventsOptions, follow, type MediaEvent } from "./events.js";
+import { sleep } from "./tries.js";
+import { type Source, upload, type UploadOptions } from "./uploads.js";
+
+const FIRST_LOOK_SECONDS = 0.5;
+const LONGEST_LOOK_SECONDS = 5;
+
+export interface WaitOptions {
+  /** How long to wait; an hour by default. */
+  seconds?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The pipeline at *url*, in the name of the company that *token* speaks for.
+ *
+ * Its calls may run side by side. They reject with MediaError: `no_answer` while the pipeline is
+ * away, after some tries. `timeout` is the limit of one request, in seconds.
+ */
+export class MediaPipeline {
+  /** The generated client, for all else: it rejects as fetch() does, and tries nothing again. */
+  readonly api: Client<paths>;
+  readonly #calls: Calls;
+
+  constructor(url: string, token: string, { timeout = 30 }: { timeout?: number } = {}) {
+    this.#calls = new Calls(url, token, timeout);
+    this.api = this.#calls.api;
+  }
+
+  /**
+   * Upload a file, and return its asset's id once the file is stored.
+   *
+   * A file of 16 MiB and more goes in parts: where another call or program began to upload it, this
+   * goes on with that.
+   */
+  upload(file: Blob | Source, options: UploadOptions = {}): Promise<string> {
+    return upload(this.#calls, file, options);
+  }
+
+  /** An asset as it is now; its links lapse after an hour. */
+  async asset(assetId: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<AssetView> {
+    const params = { path: { asset_id: assetId } };
+    return this.#calls.answer(
+      (api, limited) => api.GET("/api/media/assets/{asset_id}", { params, signal: limited }), signal,
+    );
+  }
+
+  /**
+   * The asset once it is ready.
+   *
+   * Rejects with AssetFailedError where it fails or is gone, and with MediaError `timeout` after so
+   * many *seconds*.
+   */
+  async wait(assetId: string, { seconds = 3600, signal }: WaitOptions = {}): Promise<AssetView> {
+    const until = Date.now() + seconds * 1000;
+    for (let pause = FIRST_LOOK_SECONDS; ; pause = Math.min(pause * 1.5, LONGEST_LOOK_SECONDS)) {
+      const asset = await this.asset(assetId, { signal });
+      if (asset.status === "ready") return asset;
+      if (asset.status !== "pending" && asset.status !== "processing") throw new AssetFailedError(asset);
+      if (Date.now() > until) {
+        throw new MediaError("timeout", `${assetId} is ${asset.status} after ${seconds} s.`);
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  /**
+   * What happens to the company's assets, or to one, for ever.
+   *
+   * It connects again by itself, and goes on after *lastEventId* without loss. Throws MediaError where
+   * the token is no good any more.
+   */
+  events(options: EventsOptions = {}): AsyncGenerator<MediaEvent, never> {
+    return follow(this.#calls, options);
+  }
+
+  /** Delete an asset and its files. */
+  async delete(assetId: string): Promise<void> {
+    const params = { path: { asset_id: assetId } };
+    let asked = 0;
+    try {
+      await this.#calls.done((api, signal) => {
+        asked++;
+        return api.DELETE("/api/media/assets/{asset_id}", { params, signal });
+      });
+    } catch (error) {
+      // Gone by the try before, whose answer was lost.
+      if (asked === 1 || !hasCode(error, "asset_not_found")) throw error;
+    }
+  }
+}
