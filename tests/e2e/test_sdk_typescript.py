@@ -115,6 +115,19 @@ async def test_an_upload_goes_on_after_its_program_was_killed(
     assert 8 <= sent_parts(parts, asset_id) <= 8 + in_flight
 
 
+async def test_a_batch_is_gone_on_with_by_the_same_call(
+    company: Company, film: Path, programs: Path, tmp_path
+):
+    photos = [make_photo(tmp_path / f"{name}.jpg") for name in "abc"]
+    told = await printed(programs / "batch.ts", *photos, film, variables=named(company))
+    done, cancelled = told
+    assert (done["uploads"], done["counts"]["ready"]) == (4, 4)
+    assert done["metadata"] == {"shoot": "harbour"}
+    assert cancelled["counts"] == done["counts"]
+    listed = (await company.get("/batches")).json()["items"]
+    assert [one["batchId"] for one in listed] == [done["batchId"]]
+
+
 async def test_an_upload_of_the_python_sdk_is_gone_on_with(
     company: Company, film: Path, programs: Path
 ):

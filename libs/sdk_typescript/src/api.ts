@@ -61,6 +61,8 @@ export interface paths {
         /**
          * List assets, newest first
          * @description Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
+         *
+         *     With ``metadata=order:4711`` it has assets of which their client said that; several all count.
          */
         get: operations["listAssets"];
         put?: never;
@@ -226,6 +228,115 @@ export interface paths {
          *     Each part must be there, in its size. The same request again changes nothing.
          */
         post: operations["completeUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/media/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List batches, newest first
+         * @description Return one page; pass its ``nextCursor`` as ``cursor`` to get the next.
+         */
+        get: operations["listBatches"];
+        put?: never;
+        /**
+         * Ask for the grants of up to 1,000 uploads
+         * @description Return a grant for each file, good for 24 hours: all of them, or none.
+         *
+         *     The batch tells how many of them are ready, and a ``media.batch.decided.v1`` event when none is
+         *     awaited or processed any more.
+         */
+        post: operations["beginBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/media/batches/{batch_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See how far a batch is
+         * @description Return the batch; it costs the same whatever its number of uploads.
+         */
+        get: operations["getBatch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/media/batches/{batch_id}/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what of a batch is still to be sent
+         * @description Return one page of them, each with a new grant; its assets are those of ``/assets?batch=``.
+         *
+         *     Any client of the company goes on with a batch by it.
+         */
+        get: operations["listBatchUploads"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/media/batches/{batch_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel what is not decided of a batch
+         * @description Stop work on it, and give up what was not sent; what is ready stays.
+         */
+        post: operations["cancelBatch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/media/batches/{batch_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Process what has failed of a batch again
+         * @description Begin a new attempt for all that failed and whose file is kept.
+         */
+        post: operations["retryBatch"];
         delete?: never;
         options?: never;
         head?: never;
@@ -424,7 +535,7 @@ export interface components {
          * AssetView
          * @description An asset as its company sees it.
          *
-         *     ``title``, ``alt``, ``focus`` and ``crop`` are as its client said.
+         *     ``title``, ``alt``, ``focus``, ``crop`` and ``metadata`` are as its client said.
          *     ``size`` and ``type`` are those declared for the upload, ``sha256`` is that of its bytes;
          *     ``width``, ``height`` (pixels) and ``durationSeconds`` describe the processed file, ``probe``
          *     the uploaded one. URLs are null and ``files`` is empty until the asset is ready, but for
@@ -460,6 +571,20 @@ export interface components {
             alt?: string | null;
             focus?: components["schemas"]["FocusView"] | null;
             crop?: components["schemas"]["Crop"] | null;
+            /**
+             * Metadata
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+            /**
+             * Batchid
+             * @description The batch that it came in, if any.
+             */
+            batchId?: string | null;
             status: components["schemas"]["AssetStatus"];
             profile: components["schemas"]["ProfileView"];
             /** Place */
@@ -519,6 +644,203 @@ export interface components {
             code: string;
             /** Message */
             message: string;
+        };
+        /**
+         * BatchCounts
+         * @description How many uploads of a batch have each status.
+         */
+        BatchCounts: {
+            /** Pending */
+            pending: number;
+            /** Processing */
+            processing: number;
+            /** Ready */
+            ready: number;
+            /** Failed */
+            failed: number;
+            /** Expired */
+            expired: number;
+            /** Cancelled */
+            cancelled: number;
+            /** Deleted */
+            deleted: number;
+        };
+        /**
+         * BatchItem
+         * @description One file of a batch. It is sent in one request, or in parts, where ``inParts`` is true.
+         *
+         *     The ``fingerprint`` is of use for one in parts.
+         */
+        BatchItem: {
+            /**
+             * Filename
+             * @example holiday.mp4
+             */
+            fileName: string;
+            /**
+             * Size
+             * @example 4139823
+             */
+            size: number;
+            /**
+             * Type
+             * @description One of audio/aac, audio/aiff, audio/flac, audio/mp4, audio/mpeg, audio/ogg, audio/wav, audio/webm, image/avif, image/gif, image/heic, image/heif, image/jpeg, image/png, image/tiff, image/webp, video/3gpp, video/mp4, video/mpeg, video/quicktime, video/webm, video/x-matroska, video/x-msvideo; case, parameters and usual aliases do not matter.
+             * @example video/mp4
+             */
+            type: string;
+            /**
+             * Profile
+             * @description The name of a profile of the company, in its newest version; null for its default.
+             * @example default
+             */
+            profile?: string | null;
+            /**
+             * Title
+             * @description What people are to call it.
+             * @example The harbour at dusk
+             */
+            title?: string | null;
+            /**
+             * Alt
+             * @description What it shows, for those who do not see it.
+             * @example Two boats at a pier
+             */
+            alt?: string | null;
+            /** @description What crops keep in their middle; null leaves it to crop. */
+            focus?: components["schemas"]["FocusView"] | null;
+            /** @description What crops keep in their middle where focus is null: the middle, or what people look at first; null is the profile's own. */
+            crop?: components["schemas"]["Crop"] | null;
+            /**
+             * Metadata
+             * @description Words of the client's own, by which it is found.
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            } | {
+                [key: string]: string;
+            } | null;
+            /**
+             * Fingerprint
+             * @description 1 to 255 printable characters of ASCII.
+             * @example sha256:5f0c1d
+             */
+            fingerprint?: string | null;
+            /**
+             * Inparts
+             * @default false
+             */
+            inParts?: boolean;
+        };
+        /**
+         * BatchPage
+         * @description Batches, newest first. ``nextCursor`` is null on the last page.
+         */
+        BatchPage: {
+            /** Items */
+            items: components["schemas"]["BatchView"][];
+            /** Nextcursor */
+            nextCursor?: string | null;
+        };
+        /**
+         * BatchRequest
+         * @description Files that the client wants to upload together.
+         */
+        BatchRequest: {
+            /** Uploads */
+            uploads: components["schemas"]["BatchItem"][];
+            /**
+             * Metadata
+             * @description Words of the client's own, by which it is found.
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            } | {
+                [key: string]: string;
+            } | null;
+        };
+        /**
+         * BatchUpload
+         * @description One upload of a batch. Where ``upload`` is null it goes in parts, or is not awaited any more.
+         *
+         *     One that goes in parts has their number and ``partSize``; their URLs are those of ``/uploads``.
+         */
+        BatchUpload: {
+            /**
+             * Number
+             * @description Its place in the batch's request, from 0.
+             */
+            number: number;
+            /**
+             * Assetid
+             * Format: uuid
+             */
+            assetId: string;
+            /** Filename */
+            fileName: string;
+            /** Size */
+            size: number;
+            /** Type */
+            type: string;
+            /** Fingerprint */
+            fingerprint?: string | null;
+            upload?: components["schemas"]["Upload"] | null;
+            /**
+             * Partsize
+             * @example 8388608
+             */
+            partSize?: number | null;
+            /**
+             * Parts
+             * @example 36
+             */
+            parts?: number | null;
+            /** Expiresat */
+            expiresAt: string;
+        };
+        /**
+         * BatchUploads
+         * @description Uploads of a batch, in the order of its request.
+         */
+        BatchUploads: {
+            /** Items */
+            items: components["schemas"]["BatchUpload"][];
+            /** Nextcursor */
+            nextCursor?: string | null;
+        };
+        /**
+         * BatchView
+         * @description A batch. It is decided once nothing of it is pending or processing: from ``decidedAt`` on.
+         *
+         *     After a retry of some of it it is not, until these are decided as well.
+         */
+        BatchView: {
+            /**
+             * Batchid
+             * Format: uuid
+             */
+            batchId: string;
+            /** Metadata */
+            metadata: {
+                [key: string]: string;
+            };
+            /**
+             * Uploads
+             * @example 3
+             */
+            uploads: number;
+            counts: components["schemas"]["BatchCounts"];
+            /** Decided */
+            decided: boolean;
+            /** Createdat */
+            createdAt: string;
+            /** Decidedat */
+            decidedAt: string | null;
         };
         /**
          * ColourView
@@ -652,7 +974,7 @@ export interface components {
             url: string;
             /**
              * Types
-             * @description Types of events, among media.asset.status_changed.v1, media.asset.progressed.v1, media.asset.playable.v1, media.asset.processed.v1; none means all.
+             * @description Types of events, among media.asset.status_changed.v1, media.asset.progressed.v1, media.asset.playable.v1, media.asset.processed.v1, media.batch.decided.v1; none means all.
              * @example [
              *       "media.asset.processed.v1"
              *     ]
@@ -742,6 +1064,35 @@ export interface components {
              * @example 0.6
              */
             y: number;
+        };
+        /**
+         * NewBatch
+         * @description A batch with a grant for each of its files, in the order of the request.
+         */
+        NewBatch: {
+            /**
+             * Batchid
+             * Format: uuid
+             */
+            batchId: string;
+            /** Metadata */
+            metadata: {
+                [key: string]: string;
+            };
+            /**
+             * Uploads
+             * @example 3
+             */
+            uploads: number;
+            counts: components["schemas"]["BatchCounts"];
+            /** Decided */
+            decided: boolean;
+            /** Createdat */
+            createdAt: string;
+            /** Decidedat */
+            decidedAt: string | null;
+            /** Items */
+            items: components["schemas"]["BatchUpload"][];
         };
         /**
          * NewEndpoint
@@ -1256,6 +1607,18 @@ export interface components {
             /** @description What crops keep in their middle where focus is null: the middle, or what people look at first; null is the profile's own. */
             crop?: components["schemas"]["Crop"] | null;
             /**
+             * Metadata
+             * @description Words of the client's own, by which it is found.
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            } | {
+                [key: string]: string;
+            } | null;
+            /**
              * Fingerprint
              * @description 1 to 255 printable characters of ASCII.
              * @example sha256:5f0c1d
@@ -1354,6 +1717,19 @@ export interface components {
              * @default null
              */
             crop?: components["schemas"]["Crop"] | null;
+            /**
+             * Metadata
+             * @description Words of the client's own, by which it is found.
+             * @default null
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            } | {
+                [key: string]: string;
+            } | null;
         };
         /**
          * TicketView
@@ -1380,6 +1756,13 @@ export type AssetPage = components['schemas']['AssetPage'];
 export type AssetStatus = components['schemas']['AssetStatus'];
 export type AssetView = components['schemas']['AssetView'];
 export type AssetWarning = components['schemas']['AssetWarning'];
+export type BatchCounts = components['schemas']['BatchCounts'];
+export type BatchItem = components['schemas']['BatchItem'];
+export type BatchPage = components['schemas']['BatchPage'];
+export type BatchRequest = components['schemas']['BatchRequest'];
+export type BatchUpload = components['schemas']['BatchUpload'];
+export type BatchUploads = components['schemas']['BatchUploads'];
+export type BatchView = components['schemas']['BatchView'];
 export type ColourView = components['schemas']['ColourView'];
 export type Crop = components['schemas']['Crop'];
 export type CropRequest = components['schemas']['CropRequest'];
@@ -1392,6 +1775,7 @@ export type EndpointRequest = components['schemas']['EndpointRequest'];
 export type EndpointView = components['schemas']['EndpointView'];
 export type FileView = components['schemas']['FileView'];
 export type FocusView = components['schemas']['FocusView'];
+export type NewBatch = components['schemas']['NewBatch'];
 export type NewEndpoint = components['schemas']['NewEndpoint'];
 export type OpenUpload = components['schemas']['OpenUpload'];
 export type PartGrant = components['schemas']['PartGrant'];
@@ -1783,6 +2167,9 @@ export interface operations {
                 status?: components["schemas"]["AssetStatus"] | null;
                 limit?: number;
                 cursor?: string | null;
+                batch?: string | null;
+                /** @description word:text, which what is listed has in its metadata */
+                metadata?: string[];
             };
             header?: never;
             path?: never;
@@ -2903,6 +3290,689 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    /** @description What is left of the limit. */
+                    RateLimit: string;
+                    /** @description The limit that was met. */
+                    "RateLimit-Policy": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listBatches: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+                /** @description word:text, which what is listed has in its metadata */
+                metadata?: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to prove who calls. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    /** @description What is left of the limit. */
+                    RateLimit: string;
+                    /** @description The limit that was met. */
+                    "RateLimit-Policy": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    beginBatch: {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The same key gives the same grant for 24 hours.
+                 * @example 4b1f6a1e-upload-1
+                 */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BatchRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewBatch"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to prove who calls. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Content */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    /** @description What is left of the limit. */
+                    RateLimit: string;
+                    /** @description The limit that was met. */
+                    "RateLimit-Policy": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    getBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to prove who calls. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    /** @description What is left of the limit. */
+                    RateLimit: string;
+                    /** @description The limit that was met. */
+                    "RateLimit-Policy": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listBatchUploads: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchUploads"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to prove who calls. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    /** @description What is left of the limit. */
+                    RateLimit: string;
+                    /** @description The limit that was met. */
+                    "RateLimit-Policy": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancelBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to prove who calls. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Content Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    /** @description What is left of the limit. */
+                    RateLimit: string;
+                    /** @description The limit that was met. */
+                    "RateLimit-Policy": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Header Fields Too Large */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description Seconds after which to come back. */
+                    "Retry-After": number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retryBatch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BatchView"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    /** @description How to prove who calls. */
+                    "WWW-Authenticate": string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };

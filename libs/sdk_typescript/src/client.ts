@@ -7,12 +7,12 @@
 
 import type { Client } from "openapi-fetch";
 
-import type { AssetView, paths } from "./api.js";
+import type { AssetView, BatchView, paths } from "./api.js";
 import { Calls, hasCode } from "./calls.js";
 import { AssetFailedError, MediaError } from "./errors.js";
 import { type EventsOptions, follow, type MediaEvent } from "./events.js";
 import { sleep } from "./tries.js";
-import { type Source, upload, type UploadOptions } from "./uploads.js";
+import { type BatchOptions, type Source, upload, uploadBatch, type UploadOptions } from "./uploads.js";
 
 const FIRST_LOOK_SECONDS = 0.5;
 const LONGEST_LOOK_SECONDS = 5;
@@ -47,6 +47,56 @@ export class MediaPipeline {
    */
   upload(file: Blob | Source, options: UploadOptions = {}): Promise<string> {
     return upload(this.#calls, file, options);
+  }
+
+  /**
+   * Upload up to 1,000 files as one batch, and return its id once all of them are stored.
+   *
+   * The same call again goes on with the batch for 24 hours.
+   */
+  uploadBatch(files: readonly (Blob | Source)[], options: BatchOptions = {}): Promise<string> {
+    return uploadBatch(this.#calls, files, options);
+  }
+
+  /** How far a batch is. */
+  batch(batchId: string, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<BatchView> {
+    const params = { path: { batch_id: batchId } };
+    return this.#calls.answer(
+      (api, limited) => api.GET("/api/media/batches/{batch_id}", { params, signal: limited }), signal,
+    );
+  }
+
+  /**
+   * The batch once it is decided; its counts tell what became of it.
+   *
+   * Rejects with MediaError `timeout` after so many *seconds*.
+   */
+  async waitBatch(batchId: string, { seconds = 3600, signal }: WaitOptions = {}): Promise<BatchView> {
+    const until = Date.now() + seconds * 1000;
+    for (let pause = FIRST_LOOK_SECONDS; ; pause = Math.min(pause * 1.5, LONGEST_LOOK_SECONDS)) {
+      const batch = await this.batch(batchId, { signal });
+      if (batch.decided) return batch;
+      if (Date.now() > until) {
+        throw new MediaError("timeout", `Batch ${batchId} is not decided after ${seconds} s.`);
+      }
+      await sleep(pause, signal);
+    }
+  }
+
+  /** Cancel what of a batch is not decided. */
+  cancelBatch(batchId: string): Promise<BatchView> {
+    const params = { path: { batch_id: batchId } };
+    return this.#calls.answer(
+      (api, signal) => api.POST("/api/media/batches/{batch_id}/cancel", { params, signal }),
+    );
+  }
+
+  /** Process what of a batch has failed again. */
+  retryBatch(batchId: string): Promise<BatchView> {
+    const params = { path: { batch_id: batchId } };
+    return this.#calls.answer(
+      (api, signal) => api.POST("/api/media/batches/{batch_id}/retry", { params, signal }),
+    );
   }
 
   /** An asset as it is now; its links lapse after an hour. */

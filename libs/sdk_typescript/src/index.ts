@@ -4,5 +4,5 @@ export type * from "./api.js";
 export { MediaPipeline, type WaitOptions } from "./client.js";
 export { AssetFailedError, MediaError, WebhookVerificationError } from "./errors.js";
 export type { CloudEvent, EventsOptions, MediaEvent } from "./events.js";
-export { fingerprintOf, type Source, type UploadOptions } from "./uploads.js";
+export { type BatchOptions, fingerprintOf, type Source, type UploadOptions } from "./uploads.js";
 export { type RequestHeaders, verifyWebhook } from "./webhooks.js";

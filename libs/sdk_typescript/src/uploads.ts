@@ -6,7 +6,7 @@
 
 import { webcrypto } from "#webcrypto";
 
-import type { PartGrant, SignRequest, UploadView } from "./api.js";
+import type { BatchRequest, PartGrant, SignRequest, Upload, UploadView } from "./api.js";
 import { type Calls, hasCode } from "./calls.js";
 import { MediaError } from "./errors.js";
 import { isPassing, linked, retried } from "./tries.js";
@@ -34,9 +34,22 @@ export interface UploadOptions {
   profile?: string | undefined;
   title?: string | undefined;
   alt?: string | undefined;
+  /** Words of your own, by which assets are found. */
+  metadata?: Record<string, string> | undefined;
   /** Called with the number of bytes that were there, then with that of each part that is stored. */
   onBytes?: ((count: number) => void) | undefined;
   /** Stops the upload; the same call goes on with it. */
+  signal?: AbortSignal | undefined;
+}
+
+export interface BatchOptions {
+  /** Name of a profile of the company. */
+  profile?: string | undefined;
+  /** Words of your own, by which batches are found. */
+  metadata?: Record<string, string> | undefined;
+  /** As for an upload, for all files together. */
+  onBytes?: ((count: number) => void) | undefined;
+  /** Stops it; the same call goes on with it. */
   signal?: AbortSignal | undefined;
 }
 
@@ -52,9 +65,35 @@ export async function upload(calls: Calls, file: Blob | Source, options: UploadO
   const said: SignRequest = {
     fileName: source.name, size: source.size, type: options.contentType ?? typeOf(source),
     ...given("profile", options.profile), ...given("title", options.title), ...given("alt", options.alt),
+    ...given("metadata", options.metadata),
   };
   const sending = new Sending(calls, source, said, options);
   return source.size < IN_PARTS_BYTES ? sending.whole() : sending.inParts();
+}
+
+/** Upload up to 1,000 files as one batch, and return its id once all of them are stored. */
+export async function uploadBatch(
+  calls: Calls, files: readonly (Blob | Source)[], options: BatchOptions,
+): Promise<string> {
+  const sources = files.map((file) => sourceOf(file, undefined));
+  const body: BatchRequest = { uploads: [], ...given("metadata", options.metadata) };
+  for (const source of sources) {
+    body.uploads.push({
+      fileName: source.name, size: source.size, type: typeOf(source), inParts: source.size >= IN_PARTS_BYTES,
+      ...given("profile", options.profile), ...given("fingerprint", await fingerprintOf(source)),
+    });
+  }
+  const params = { header: { "Idempotency-Key": await keyOf(body) } };
+  const batch = await calls.answer(
+    (api, signal) => api.POST("/api/media/batches", { body, params, signal }), options.signal,
+  );
+  await inTurns(batch.items, options.signal, async ({ number, assetId, upload }, signal) => {
+    const [source, said] = [sources[number], body.uploads[number]];
+    if (!source || !said) throw new MediaError("invalid_answer", `The batch has no file ${number}.`);
+    const sending = new Sending(calls, source, said, { onBytes: options.onBytes, signal });
+    await (upload ? sending.whole({ assetId, upload }) : sending.inParts(assetId));
+  });
+  return batch.batchId;
 }
 
 /** What an upload of this file is found by again; undefined where the origin is not secure. */
@@ -85,8 +124,9 @@ class Sending {
     this.#signal = options.signal;
   }
 
-  async whole(): Promise<string> {
-    let grant = await this.#grant();
+  /** Send the file in one request, by a grant of its own or the one that is given. */
+  async whole(granted?: { assetId: string; upload: Upload }): Promise<string> {
+    let grant = granted ?? await this.#grant();
     const body = await this.#source.part(0, this.#said.size);
     await retried(async () => {
       try {
@@ -94,7 +134,7 @@ class Sending {
       } catch (error) {
         // It is there: the answer to the try before was lost.
         if (hasCode(error, "already_uploaded")) return;
-        if (isExpired(error)) {
+        if (isExpired(error) && !granted) {
           this.#key = randomKey();
           grant = await this.#grant();
         }
@@ -105,9 +145,9 @@ class Sending {
     return grant.assetId;
   }
 
-  async inParts(): Promise<string> {
-    const fingerprint = await fingerprintOf(this.#source);
-    let upload = await this.#found(fingerprint) ?? await this.#begun(fingerprint);
+  /** Send the file in parts, of the asset that is given, or one that is found or begun. */
+  async inParts(assetId?: string): Promise<string> {
+    let upload = assetId ? await this.#look(assetId) : await this.#foundOrBegun();
     for (let looked = 1; ; looked++) {
       await this.#sendMissing(upload);
       try {
@@ -119,6 +159,11 @@ class Sending {
         upload = await this.#look(upload.assetId);
       }
     }
+  }
+
+  async #foundOrBegun(): Promise<UploadView> {
+    const fingerprint = await fingerprintOf(this.#source);
+    return await this.#found(fingerprint) ?? await this.#begun(fingerprint);
   }
 
   #grant() {
@@ -249,8 +294,15 @@ function typeOf({ name, type }: Source): string {
 }
 
 /** The field, where there is something in it. */
-function given<N extends string>(name: N, value: string | undefined): { [name in N]?: string } {
-  return value === undefined ? {} : { [name]: value } as { [name in N]: string };
+function given<N extends string, T>(name: N, value: T | undefined): { [name in N]?: T } {
+  return value === undefined ? {} : { [name]: value } as { [name in N]: T };
+}
+
+/** The same for the same request; of its own where the origin is not secure. */
+async function keyOf(body: BatchRequest): Promise<string> {
+  if (!webcrypto.subtle) return randomKey();
+  const bytes = new TextEncoder().encode(JSON.stringify(body));
+  return hex(new Uint8Array(await webcrypto.subtle.digest("SHA-256", bytes)));
 }
 
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (one) => one.toString(16).padStart(2, "0")).join("");

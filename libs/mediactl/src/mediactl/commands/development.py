@@ -21,7 +21,7 @@ from mediactl.devstack.home import Home
 from mediactl.devstack.providers import COMPOSE, NATIVE
 from mediactl.devstack.state import State, exclusive
 from mediactl.progress import progress_on
-from mediactl.repository import generated, sdk
+from mediactl.repository import generated, sdk, supply
 
 _CHECKS = (
     ("ruff", "check", "."),
@@ -193,20 +193,9 @@ def lock() -> None:
 
 
 def _compile(root: Path, inputs: list[str], target: str) -> None:
-    ours = [f"--no-emit-package={name}" for name in _member_names(root)]
+    ours = [f"--no-emit-package={name}" for name in supply.members(root)]
     uv = Home.from_environment().tools / "uv" / "bin" / "uv"  # the launcher's own
     subprocess.run([uv, *_LOCK, *ours, *inputs, "-o", target], cwd=root, check=True)
-
-
-def _member_names(root: Path) -> list[str]:
-    folders = [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
-    names = {
-        "contracts": "media-contracts",
-        "mcp_server": "media-pipeline-mcp",
-        "records": "media-records",
-        "runtime": "media-runtime",
-    }
-    return [names.get(path.parent.name, path.parent.name.replace("_", "-")) for path in folders]
 
 
 def _tool(name: str) -> str:

@@ -133,7 +133,7 @@ def licences(root: Path) -> list[Licence]:
     done = _run("piplicenses", ["--format", "json", "--from", "mixed"])
     if done.returncode:
         raise MediactlError(f"pip-licenses failed: {done.stderr.strip()}")
-    ours = {path.parent.name for path in root.glob("*/*/pyproject.toml")} | set(settings["ours"])
+    ours = members(root)
     return [
         Licence(
             one["Name"],
@@ -143,8 +143,14 @@ def licences(root: Path) -> list[Licence]:
             or is_accepted(one["License"], settings["accepted"]),
         )
         for one in json.loads(done.stdout)
-        if one["Name"].replace("-", "_") not in ours
+        if one["Name"] not in ours
     ]
+
+
+def members(root: Path) -> list[str]:
+    """Return the names of the project's own packages."""
+    found = [*root.glob("libs/*/pyproject.toml"), *root.glob("services/*/pyproject.toml")]
+    return sorted(tomllib.loads(path.read_text())["project"]["name"] for path in found)
 
 
 def is_accepted(expression: str, accepted: Sequence[str]) -> bool:
