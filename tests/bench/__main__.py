@@ -2,8 +2,8 @@
 Runs the benchmarks on the stack that the environment describes and prints a table of ratios.
 
 ``./mediactl bench [WHICH]... [--rounds N]`` brings one up. WHICH is video, image or sign, the usual
-ones; pictures, playable, fairness, edge, webhooks and watcher have to be named: the edge's needs
-wrk, and the others fill the stack.
+ones; pictures, playable, fairness, edge, batches, webhooks and watcher have to be named: the edge's
+needs wrk, and the others fill the stack.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench import (
+    batches,
     edge,
     fairness,
     image,
@@ -35,6 +36,7 @@ _ALL = {
     "playable": (playable.run, 12),
     "fairness": (fairness.run, 3),
     "edge": (edge.run, 5),
+    "batches": (batches.run, 5),
     "webhooks": (webhooks.run, 5),
     "watcher": (watcher_round.run, 15),
 }

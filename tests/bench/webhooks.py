@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import httpx
 
 from bench.report import Row
-from bench.stack import client, token, variable
+from bench.stack import token, variable
 from support.eventually import eventually
 from support.media_files import make_photo
 from support.receivers import Receiver, receiving
@@ -47,15 +47,20 @@ async def _row(photo: Path, rounds: int) -> Row:
 
 async def _times(photo: Path, *, hanging: bool) -> list[float]:
     """Return the seconds that each event of a company took to its endpoint."""
-    async with receiving() as receiver, receiving(lambda _: 60.0) as deaf:
-        ours, theirs = [await _assets(photo) for _ in range(2)]
-        await _listen(ours[0], receiver)
+    async with (
+        receiving() as receiver,
+        receiving(lambda _: 60.0) as deaf,
+        _api(uuid4()) as ours,
+        _api(uuid4()) as theirs,
+    ):
+        assets = [await _assets(photo, api) for api in (ours, theirs)]
+        await _listen(ours, receiver)
         if hanging:
             for _ in range(_ENDPOINTS):
-                await _listen(theirs[0], deaf)
-        for one, other in zip(ours[1], theirs[1], strict=True):
+                await _listen(theirs, deaf)
+        for pair in zip(*assets, strict=True):
             # Another one's events wait for endpoints that take nothing.
-            await asyncio.gather(_cancel(ours[0], one), _cancel(theirs[0], other))
+            await asyncio.gather(*map(_cancel, (ours, theirs), pair))
             await asyncio.sleep(_PAUSE_SECONDS)
         await eventually(lambda: len(receiver.taken) >= _EVENTS, timeout=120)
         return [
@@ -64,25 +69,31 @@ async def _times(photo: Path, *, hanging: bool) -> list[float]:
         ]
 
 
-async def _assets(photo: Path) -> tuple[UUID, list[str]]:
-    """Return a new company, and assets of it that wait for their files."""
-    company = uuid4()
-    async with client(company) as media:
-        return company, [(await media.sign(photo))["assetId"] for _ in range(_EVENTS)]
-
-
-async def _listen(company: UUID, receiver: Receiver) -> None:
-    await _call(company, "POST", "webhooks", json={"url": receiver.url, "types": [_WANTED]})
-
-
-async def _cancel(company: UUID, asset_id: str) -> None:
-    await _call(company, "DELETE", f"assets/{asset_id}")
-
-
-async def _call(company: UUID, method: str, path: str, **body: object) -> None:
+def _api(company: UUID) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {token(company, 'media:manage', 'media:upload')}"}
-    async with httpx.AsyncClient(base_url=variable("MEDIA_URL"), headers=headers) as http:
-        (await http.request(method, f"/api/media/{path}", **body)).raise_for_status()
+    return httpx.AsyncClient(base_url=f"{variable('MEDIA_URL')}/api/media", headers=headers)
+
+
+async def _assets(photo: Path, api: httpx.AsyncClient) -> list[str]:
+    """Return assets that wait for their files."""
+    size = photo.stat().st_size  # noqa: ASYNC240 - one call
+    wanted = {"fileName": photo.name, "size": size, "type": "image/jpeg"}
+    await eventually(lambda: _is_signed(api, wanted), timeout=30)
+    answer = await api.post("/batches", json={"uploads": [wanted] * _EVENTS})
+    return [one["assetId"] for one in answer.raise_for_status().json()["items"]]
+
+
+async def _is_signed(api: httpx.AsyncClient, wanted: dict[str, object]) -> bool:
+    return (await api.post("/sign", json=wanted)).is_success
+
+
+async def _listen(api: httpx.AsyncClient, receiver: Receiver) -> None:
+    answer = await api.post("/webhooks", json={"url": receiver.url, "types": [_WANTED]})
+    answer.raise_for_status()
+
+
+async def _cancel(api: httpx.AsyncClient, asset_id: str) -> None:
+    (await api.delete(f"/assets/{asset_id}")).raise_for_status()
 
 
 def _told(rounds: list[list[float]]) -> str:

@@ -36,6 +36,12 @@ _LOCK = ("pip", "compile", "--universal", "--generate-hashes", "--python-version
 # A tool of developers may hold a version back: what services ship is what was audited and tested.
 _AS_AUDITED = ("--constraint", "requirements.lock")
 
+# Endpoints of tests are on this machine.
+_HERE = {
+    "SIGN_API_WEBHOOK_INSIDE": "127.0.0.1/32",
+    "NOTIFIER_WEBHOOK_INSIDE": "127.0.0.1/32",
+}
+
 # Tests that kill workers wait for their leases, and for the watcher to notice what was lost.
 _QUICK = {
     "INGEST_LEASE_SECONDS": "7",
@@ -45,9 +51,7 @@ _QUICK = {
     "WATCHER_RECONCILE_AFTER_SECONDS": "3",
     "WATCHER_STUCK_SECONDS": "8",
     "WATCHER_BUCKET_VERIFY_SECONDS": "3",
-    # Endpoints of the tests are here.
-    "SIGN_API_WEBHOOK_INSIDE": "127.0.0.1/32",
-    "NOTIFIER_WEBHOOK_INSIDE": "127.0.0.1/32",
+    **_HERE,
     "NOTIFIER_WEBHOOK_SECONDS": "3",
     # All tests come from one address.
     "EDGE_REQUESTS_PER_SECOND": "100000",
@@ -65,6 +69,7 @@ _OF_CONTAINERS = ("tests/e2e/test_main_job.py", "tests/containers")
 
 # A benchmark is one company that asks for as much as there is, beside services as they come.
 _UNLIMITED = {
+    **_HERE,
     "SIGN_API_COMPANY_OPEN_GRANTS": "1000000000",
     "SIGN_API_COMPANY_REQUESTS_PER_MINUTE": "1000000000",
     "EDGE_REQUESTS_PER_SECOND": "1000000",
