@@ -109,9 +109,9 @@ class Batches:
         """
         settings, company_id = self._settings, caller.company_id
         check_metadata(metadata or {})
-        items = [self._checked(number, item) for number, item in enumerate(items)]
         if not 1 <= len(items) <= MAX_IN_BATCH:
             raise RefusedUploadError(ErrorCode.INVALID_BATCH, limit=MAX_IN_BATCH)
+        items = [self._checked(number, item) for number, item in enumerate(items)]
         bucket = await self._buckets.of(company_id)
         # A page of a batch is in the order of its ids.
         ids = sorted(uuid4() for _ in items)
