@@ -8,8 +8,11 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
+from uuid import UUID
 
+import httpx
 import pytest
 from media_runtime.settings import StorageSettings
 from media_runtime.storage.store import ObjectStore
@@ -17,13 +20,19 @@ from mediactl.parts import fingerprint_of
 
 from support.clients import Company
 from support.eventually import eventually
-from support.in_parts import PART, begun, looked, numbers_in, sent
+from support.in_parts import PART, begun, completed, looked, numbers_in, sent
 from support.media_files import make_video
 from support.surroundings import Parts
 from support.tiers import FULL
 from support.wire import Rows
 
 _LEFT = 1000 if FULL else 40
+_LOCK = "SELECT 1 FROM media_assets WHERE id = $1 FOR UPDATE"
+_WAITS = """
+    SELECT count(*) FROM pg_stat_activity
+    WHERE application_name = 'sign_api' AND wait_event_type = 'Lock'
+"""
+_COMPLETING = "SELECT completing_at FROM uploads WHERE asset_id = $1"
 _AT_ONCE = 8
 _LAPSED = """
     UPDATE media_assets SET created_at = created_at - interval '2 days',
@@ -101,6 +110,54 @@ async def test_an_upload_goes_on_after_its_client_was_killed(
     assert (await company.get("/uploads")).json()["items"] == []
     in_flight = 4
     assert 8 <= sent_parts(parts, upload["assetId"]) <= 8 + in_flight
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("storage", ["goes on", "dies"])
+async def test_a_sign_api_that_dies_while_storage_completes_leaves_one_file(
+    company: Company, parts: Parts, rows: Rows, store, tmp_path, storage
+):
+    """Storage may make one object of the parts after that, or never have heard of it."""
+    film = make_video(tmp_path / "film.mp4", seconds=2)
+    with film.open("ab") as file:
+        file.write(PART.to_bytes(4, "big") + b"free" + bytes(PART - 8))
+    data = film.read_bytes()
+    await company.sign()
+    upload = await begun(company, data)
+    await sent(company, upload, data)
+    asset_id = UUID(upload["assetId"])
+
+    async def is_completing() -> bool:
+        return bool(await rows.connection.fetchval(_COMPLETING, asset_id))
+
+    async def waits_for_its_row() -> bool:
+        return bool(await rows.connection.fetchval(_WAITS))
+
+    async with rows.connection.transaction():
+        await rows.connection.execute(_LOCK, asset_id)
+        asking = asyncio.create_task(completed(company, upload))
+        # Storage has listed the parts by then.
+        await eventually(waits_for_its_row)
+        parts.signal("minio", signal.SIGSTOP)
+    await eventually(is_completing)
+    parts.kill("sign_api")
+    if storage == "dies":
+        parts.kill("minio")
+        parts.start("minio")
+    else:
+        parts.signal("minio", signal.SIGCONT)
+    parts.start("sign_api")
+    with suppress(httpx.TransportError):
+        assert (await asking).status_code >= 500
+
+    async def is_done() -> bool:
+        return (await completed(company, upload)).status_code == 200
+
+    await eventually(is_done)
+    asset = await company.ready(upload["assetId"])
+    assert asset["sha256"] == hashlib.sha256(data).hexdigest()
+    assert await rows.endings(upload["assetId"]) == [(1, "ready")]
+    assert await store.unfinished_uploads(store.bucket_of(company.id)) == []
 
 
 async def test_uploads_that_were_left_are_swept(company: Company, store, rows: Rows):
