@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from functools import partial
+from uuid import uuid4
 
 import pytest
 
@@ -12,6 +15,7 @@ from support.eventually import eventually
 from support.media_files import make_photo
 from support.receivers import Receiver, receiving
 from support.tiers import FULL
+from support.typed import mediactl
 
 from .test_webhooks import Manager
 
@@ -19,6 +23,8 @@ _PHOTOS = 1000 if FULL else 30
 _AT_ONCE = 8
 _DECIDED = "media.batch.decided.v1"
 _OF_NO_USE = b"no photo."
+# What operators type wrong themselves.
+_WRONG = {"cannot be read": 2, "--metadata takes": 2}
 
 
 @pytest.fixture
@@ -77,3 +83,34 @@ async def test_a_batch_of_photos_is_told_of_once_and_retried_as_a_whole(
         await eventually(lambda: len(told_of(listener, batch)) == 2)
         await eventually(lambda: len(receiver.taken) == 2)
         assert len({one.event_id for one in receiver.taken}) == 2
+
+
+async def test_an_operator_types_it(company: Company, tmp_path):
+    async def typed(*words: str, code: int = 0) -> str:
+        line = ("batch", *words, "--company", str(company.id))
+        done = await asyncio.to_thread(partial(mediactl, *line, environment={**os.environ}))
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stdout + done.stderr
+
+    photos = [str(make_photo(tmp_path / f"{name}.jpg")) for name in "ab"]
+    broken = tmp_path / "c.jpg"
+    broken.write_bytes(_OF_NO_USE)
+    await company.sign()
+    sent = await typed("send", *photos, str(broken), "--metadata", "shoot=harbour", code=1)
+    (batch,) = (await company.get("/batches")).json()["items"]
+    assert (batch["counts"]["ready"], batch["counts"]["failed"]) == (2, 1)
+    assert batch["batchId"] in sent
+    assert batch["batchId"] in await typed("list", "--metadata", "shoot=harbour")
+    assert "no such batch" in await typed("list", "--metadata", "shoot=other")
+    for command in ("show", "cancel", "retry"):
+        assert batch["batchId"] in await typed(command, batch["batchId"])
+    for wrong, said in (
+        (("show", "nonsense"), "invalid_id"),
+        (("show", str(uuid4())), "batch_not_found"),
+        (("send", str(tmp_path / "none.jpg")), "cannot be read"),
+        (("send", str(tmp_path)), "invalid_type"),
+        (("send", *photos, "--metadata", "a b=c"), "invalid_metadata"),
+        (("send", *photos, "--metadata", "a"), "--metadata takes"),
+    ):
+        assert said in await typed(*wrong, code=_WRONG.get(said, 1))

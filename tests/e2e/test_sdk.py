@@ -95,6 +95,9 @@ async def test_what_fails_is_told_by_its_code(company: Company, media: MediaPipe
     with pytest.raises(MediaError) as gone:
         await asyncio.to_thread(media.asset, asset_id)
     assert gone.value.code == "asset_not_found"
+    with pytest.raises(MediaError) as nonsense:
+        media.asset("nonsense")
+    assert nonsense.value.code == "invalid_id"
 
 
 async def test_events_are_heard_until_the_outcome(company: Company, media: MediaPipeline, tmp_path):

@@ -452,5 +452,8 @@ def _error(answer: Response[Any]) -> MediaError:
     return MediaError("invalid_answer", f"The pipeline answered {status}.", status)
 
 
-def _uuid(asset_id: UUID | str) -> UUID:
-    return asset_id if isinstance(asset_id, UUID) else UUID(asset_id)
+def _uuid(known: UUID | str) -> UUID:
+    try:
+        return known if isinstance(known, UUID) else UUID(known)
+    except ValueError as error:
+        raise MediaError("invalid_id", f"{known!r} is no id: ids are UUIDs.") from error

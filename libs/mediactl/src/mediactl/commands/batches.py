@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 from mediactl.client import RefusedError
 from mediactl.devstack.home import Home
 from mediactl.devstack.published import read_variables
 from mediactl.devstack.state import State
-from mediactl.errors import UsageError
+from mediactl.errors import MediactlError, UsageError
 from mediactl.tokens import local_token
 from rich.console import Console
 from rich.table import Table
@@ -94,6 +95,10 @@ def _media(company: str) -> Iterator[MediaPipeline]:
             raise RefusedError(f"{error} ({error.code})") from error
         except TimeoutError as error:
             raise RefusedError(str(error)) from error
+        except httpx.TransportError as error:
+            raise MediactlError("The pipeline does not answer: look at 'status'.") from error
+        except OSError as error:
+            raise UsageError(f"{error.filename} cannot be read: {error.strerror}.") from error
 
 
 def _words(metadata: Sequence[str] | None) -> dict[str, str]:
