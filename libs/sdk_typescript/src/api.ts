@@ -666,75 +666,6 @@ export interface components {
             deleted: number;
         };
         /**
-         * BatchItem
-         * @description One file of a batch. It is sent in one request, or in parts, where ``inParts`` is true.
-         *
-         *     The ``fingerprint`` is of use for one in parts.
-         */
-        BatchItem: {
-            /**
-             * Filename
-             * @example holiday.mp4
-             */
-            fileName: string;
-            /**
-             * Size
-             * @example 4139823
-             */
-            size: number;
-            /**
-             * Type
-             * @description One of audio/aac, audio/aiff, audio/flac, audio/mp4, audio/mpeg, audio/ogg, audio/wav, audio/webm, image/avif, image/gif, image/heic, image/heif, image/jpeg, image/png, image/tiff, image/webp, video/3gpp, video/mp4, video/mpeg, video/quicktime, video/webm, video/x-matroska, video/x-msvideo; case, parameters and usual aliases do not matter.
-             * @example video/mp4
-             */
-            type: string;
-            /**
-             * Profile
-             * @description The name of a profile of the company, in its newest version; null for its default.
-             * @example default
-             */
-            profile?: string | null;
-            /**
-             * Title
-             * @description What people are to call it.
-             * @example The harbour at dusk
-             */
-            title?: string | null;
-            /**
-             * Alt
-             * @description What it shows, for those who do not see it.
-             * @example Two boats at a pier
-             */
-            alt?: string | null;
-            /** @description What crops keep in their middle; null leaves it to crop. */
-            focus?: components["schemas"]["FocusView"] | null;
-            /** @description What crops keep in their middle where focus is null: the middle, or what people look at first; null is the profile's own. */
-            crop?: components["schemas"]["Crop"] | null;
-            /**
-             * Metadata
-             * @description Words of the client's own, by which it is found.
-             * @example {
-             *       "order": "4711"
-             *     }
-             */
-            metadata?: {
-                [key: string]: string;
-            } | {
-                [key: string]: string;
-            } | null;
-            /**
-             * Fingerprint
-             * @description 1 to 255 printable characters of ASCII.
-             * @example sha256:5f0c1d
-             */
-            fingerprint?: string | null;
-            /**
-             * Inparts
-             * @default false
-             */
-            inParts?: boolean;
-        };
-        /**
          * BatchPage
          * @description Batches, newest first. ``nextCursor`` is null on the last page.
          */
@@ -743,26 +674,6 @@ export interface components {
             items: components["schemas"]["BatchView"][];
             /** Nextcursor */
             nextCursor?: string | null;
-        };
-        /**
-         * BatchRequest
-         * @description Files that the client wants to upload together.
-         */
-        BatchRequest: {
-            /** Uploads */
-            uploads: components["schemas"]["BatchItem"][];
-            /**
-             * Metadata
-             * @description Words of the client's own, by which it is found.
-             * @example {
-             *       "order": "4711"
-             *     }
-             */
-            metadata?: {
-                [key: string]: string;
-            } | {
-                [key: string]: string;
-            } | null;
         };
         /**
          * BatchUpload
@@ -1732,6 +1643,107 @@ export interface components {
             } | null;
         };
         /**
+         * BatchItem
+         * @description One file of a batch. It is sent in one request, or in parts, where ``inParts`` is true.
+         *
+         *     The ``fingerprint`` is of use for one in parts.
+         */
+        BatchItem: {
+            /**
+             * Filename
+             * @example holiday.mp4
+             */
+            fileName: string;
+            /**
+             * Size
+             * @example 4139823
+             */
+            size: number;
+            /**
+             * Type
+             * @description One of audio/aac, audio/aiff, audio/flac, audio/mp4, audio/mpeg, audio/ogg, audio/wav, audio/webm, image/avif, image/gif, image/heic, image/heif, image/jpeg, image/png, image/tiff, image/webp, video/3gpp, video/mp4, video/mpeg, video/quicktime, video/webm, video/x-matroska, video/x-msvideo; case, parameters and usual aliases do not matter.
+             * @example video/mp4
+             */
+            type: string;
+            /**
+             * Profile
+             * @description The name of a profile of the company, in its newest version; null for its default.
+             * @default null
+             * @example default
+             */
+            profile?: string | null;
+            /**
+             * Title
+             * @description What people are to call it.
+             * @default null
+             * @example The harbour at dusk
+             */
+            title?: string | null;
+            /**
+             * Alt
+             * @description What it shows, for those who do not see it.
+             * @default null
+             * @example Two boats at a pier
+             */
+            alt?: string | null;
+            /**
+             * @description What crops keep in their middle; null leaves it to crop.
+             * @default null
+             */
+            focus?: components["schemas"]["FocusView"] | null;
+            /**
+             * @description What crops keep in their middle where focus is null: the middle, or what people look at first; null is the profile's own.
+             * @default null
+             */
+            crop?: components["schemas"]["Crop"] | null;
+            /**
+             * Metadata
+             * @description Words of the client's own, by which it is found.
+             * @default null
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            } | {
+                [key: string]: string;
+            } | null;
+            /**
+             * Fingerprint
+             * @description 1 to 255 printable characters of ASCII.
+             * @default null
+             * @example sha256:5f0c1d
+             */
+            fingerprint?: string | null;
+            /**
+             * Inparts
+             * @default false
+             */
+            inParts?: boolean;
+        };
+        /**
+         * BatchRequest
+         * @description Files that the client wants to upload together.
+         */
+        BatchRequest: {
+            /** Uploads */
+            uploads: components["schemas"]["BatchItem"][];
+            /**
+             * Metadata
+             * @description Words of the client's own, by which it is found.
+             * @default null
+             * @example {
+             *       "order": "4711"
+             *     }
+             */
+            metadata?: {
+                [key: string]: string;
+            } | {
+                [key: string]: string;
+            } | null;
+        };
+        /**
          * TicketView
          * @description A ticket for one stream; pass it as ``?ticket=`` before it lapses.
          */
@@ -1757,9 +1769,7 @@ export type AssetStatus = components['schemas']['AssetStatus'];
 export type AssetView = components['schemas']['AssetView'];
 export type AssetWarning = components['schemas']['AssetWarning'];
 export type BatchCounts = components['schemas']['BatchCounts'];
-export type BatchItem = components['schemas']['BatchItem'];
 export type BatchPage = components['schemas']['BatchPage'];
-export type BatchRequest = components['schemas']['BatchRequest'];
 export type BatchUpload = components['schemas']['BatchUpload'];
 export type BatchUploads = components['schemas']['BatchUploads'];
 export type BatchView = components['schemas']['BatchView'];
@@ -1804,6 +1814,8 @@ export type UploadRequest = components['schemas']['UploadRequest'];
 export type UploadStatus = components['schemas']['UploadStatus'];
 export type UploadView = components['schemas']['UploadView'];
 export type SignRequest = components['schemas']['SignRequest'];
+export type BatchItem = components['schemas']['BatchItem'];
+export type BatchRequest = components['schemas']['BatchRequest'];
 export type TicketView = components['schemas']['TicketView'];
 export type $defs = Record<string, never>;
 export interface operations {
@@ -3518,6 +3530,15 @@ export interface operations {
             };
             /** @description Content Too Large */
             413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

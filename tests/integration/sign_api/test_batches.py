@@ -9,12 +9,14 @@ import httpx
 import pytest
 from media_contracts.topics import MEDIA_STATUS
 from sign_api.domain import MAX_IN_BATCH, MAX_WORDS
+from sign_api.settings import SignApiSettings
 
 from support.batches import PHOTO, batch_of, begun_batch, decided, stored
 from support.clients import JSON, Company
 from support.eventually import eventually
 from support.in_parts import completed, sent
 from support.media_files import make_photo
+from support.surroundings import variable
 from support.wire import events_on
 
 from .test_api import problem
@@ -251,3 +253,24 @@ async def test_of_all_that_decide_a_batch_at_once_one_tells(company):
     assert (await decided(company, batch))["counts"]["deleted"] == 12
     (told,) = await eventually(lambda: told_of(batch))
     assert told["deleted"] == 12
+
+
+@pytest.mark.parametrize("body", [{"uploads": [PHOTO] * MAX_IN_BATCH}, {"x": "y" * 900_000}])
+async def test_a_company_gets_no_more_by_batches_than_by_as_many_requests(company, body):
+    """Whether they are granted, or large and of no use; another company is let in meanwhile."""
+    await company.sign()
+    limit = SignApiSettings.model_fields["company_requests_per_minute"].default
+    answers = [await company.post("/batches", json=body) for _ in range(limit // 800)]
+    statuses = [one.status_code for one in answers]
+    assert statuses[0] in {201, 400}
+    assert problem(answers[-1], 429) == "rate_limited"
+    assert int(answers[-1].headers["Retry-After"]) > 0
+    assert statuses.count(429) < len(statuses)
+
+
+async def test_a_large_body_without_a_token_is_not_read(company, http):
+    url = f"{variable('MEDIA_API_URL')}/api/media/batches"
+    nonsense = b"[" * 500_000
+    assert problem(await http.post(url, content=nonsense), 401) == "unauthorized"
+    answer = await http.post(url, content=nonsense, headers=company.headers)
+    assert problem(answer, 400) == "invalid_request"

@@ -37,7 +37,7 @@ ROUTES = {
     ("post", "/api/media/webhooks/{webhook_id}/replay"): {"202", *_OF_WEBHOOK} - {"200"},
     ("get", "/api/media/webhooks/{webhook_id}/deliveries"): _OF_WEBHOOK,
     ("post", "/api/media/uploads"): {"201", "400", "401", "403", "422", "429", "503"},
-    ("post", "/api/media/batches"): {"201", "400", "401", "403", "422", "429", "503"},
+    ("post", "/api/media/batches"): {"201", "400", "401", "403", "415", "422", "429", "503"},
     ("get", "/api/media/batches"): {"200", "400", "401", "403", "429", "503"},
     ("get", "/api/media/batches/{batch_id}"): _OF_BATCH,
     ("get", "/api/media/batches/{batch_id}/uploads"): _OF_BATCH,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from media_contracts.errors import ErrorCode
 from media_runtime.http.app import BEARER_ONLY, ApiError, documented, operation_id
+from media_runtime.http.plain import plain_post
 from media_runtime.telemetry import tracing
 from sign_api.batches import DeclaredItem
 from sign_api.routes import (
@@ -17,8 +18,10 @@ from sign_api.routes import (
     Uploader,
     declared,
     idempotency_key_of,
+    read_json,
     refusals,
     services_of,
+    uploader,
     words_of,
 )
 from sign_api.views import (
@@ -35,24 +38,41 @@ from sign_api.views import (
 
 PATH = "/api/media/batches"
 
+# What a request of usual size is about as long as.
+_BYTES_OF_A_REQUEST = 1024
+_INPUT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/BatchRequest"}}},
+    },
+    "parameters": [IDEMPOTENCY_KEY],
+}
+
 router = APIRouter(prefix=PATH, tags=["batches"], generate_unique_id_function=operation_id)
 
 
-@router.post(
+@plain_post(
+    router,
     "",
     status_code=201,
     response_model=NewBatch,
-    responses=documented(400, 401, 403, 413, 422, 429, 503),
-    openapi_extra=BEARER_ONLY | {"parameters": [IDEMPOTENCY_KEY]},
+    responses=documented(400, 401, 403, 415, 422, 429, 503),
+    openapi_extra=BEARER_ONLY | _INPUT,
     summary="Ask for the grants of up to 1,000 uploads",
 )
-async def begin_batch(request: Request, body: BatchRequest, caller: Uploader) -> NewBatch:
+async def begin_batch(request: Request) -> Response:
     """
     Return a grant for each file, good for 24 hours: all of them, or none.
 
     The batch tells how many of them are ready, and a ``media.batch.decided.v1`` event when none is
     awaited or processed any more.
     """
+    # Whoever has no token, or has sent too much, has nothing of a large body read.
+    caller = await uploader(request)
+    rates = services_of(request).rates
+    await rates.hit(caller.company_id, len(await request.body()) // _BYTES_OF_A_REQUEST)
+    body = await read_json(request, BatchRequest)
+    await rates.hit(caller.company_id, len(body.uploads))
     items = [
         DeclaredItem(declared(one), in_parts=one.in_parts, fingerprint=one.fingerprint)
         for one in body.uploads
@@ -65,8 +85,11 @@ async def begin_batch(request: Request, body: BatchRequest, caller: Uploader) ->
             idempotency_key=idempotency_key_of(request),
             traceparent=tracing.resume(request.headers.get("traceparent")),
         )
-    return NewBatch(
+    answer = NewBatch(
         **batch_view(batch).model_dump(), items=[batch_upload(one.of, one.grant) for one in sent]
+    )
+    return Response(
+        answer.model_dump_json(by_alias=True), status_code=201, media_type="application/json"
     )
 
 

@@ -22,7 +22,7 @@ from sign_api.routes import FIELD_CODES, Services
 from sign_api.settings import SignApiSettings
 from sign_api.uploads import Uploads
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
-from sign_api.views import SignRequest
+from sign_api.views import BatchRequest, SignRequest
 from sign_api.webhooks import Endpoints
 
 
@@ -66,5 +66,6 @@ def build_app(settings: SignApiSettings) -> FastAPI:
     return public_app(
         router, settings, title="Media sign API", readiness=readiness, lifespan=lifespan,
         description="Upload grants, and what became of each upload.", field_codes=FIELD_CODES,
-        models=[SignRequest], browsers_send=["Content-Type", "Idempotency-Key", "traceparent"],
+        models=[SignRequest, BatchRequest],
+        browsers_send=["Content-Type", "Idempotency-Key", "traceparent"],
     )  # fmt: skip

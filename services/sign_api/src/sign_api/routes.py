@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -43,7 +43,7 @@ from media_runtime.http.links import LinkSigner
 from media_runtime.http.plain import plain_post
 from media_runtime.http.rate_limit import CompanyRateLimiter, limit_headers
 from media_runtime.telemetry import tracing
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sign_api.batches import Batches
 from sign_api.domain import RefusedUploadError, check_metadata
 from sign_api.uploads import Uploads
@@ -102,6 +102,7 @@ _NO_POSTER = {
     NoPicturesError: ErrorCode.NO_PICTURES,
     PosterUnderWayError: ErrorCode.POSTER_UNDER_WAY,
 }
+ModelT = TypeVar("ModelT", bound=BaseModel)
 _MAX_WANTED = 10
 _MIDDLE = Focus(x=0.5, y=0.5)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -147,7 +148,8 @@ def services_of(request: Request) -> Services:
     return services
 
 
-async def _uploader(request: Request) -> Caller:
+async def uploader(request: Request) -> Caller:
+    """Return who asks, with the permission to upload, and count it; raises ApiError."""
     return await counted(request, UPLOAD)
 
 
@@ -163,7 +165,7 @@ async def counted(request: Request, *any_of: str) -> Caller:
     return caller
 
 
-Uploader = Annotated[Caller, Depends(_uploader)]
+Uploader = Annotated[Caller, Depends(uploader)]
 Reader = Annotated[Caller, Depends(_reader)]
 
 
@@ -181,7 +183,10 @@ def words_of(wanted: Sequence[str]) -> dict[str, str]:
     """Return the metadata that is asked for; raises RefusedUploadError."""
     words = dict(one.partition(":")[::2] for one in wanted)
     if len(words) < len(wanted) or not all(":" in one for one in wanted):
-        raise RefusedUploadError(ErrorCode.INVALID_METADATA, limit=_MAX_WANTED)
+        raise RefusedUploadError(
+            ErrorCode.INVALID_METADATA,
+            "metadata must be a word, a colon and its text, as order:4711, each word once.",
+        )
     check_metadata(words)
     return words
 
@@ -202,10 +207,9 @@ async def sign(request: Request) -> Response:
     The grant lapses after an hour and allows exactly one file of the declared type and size,
     under a key of the caller's company.
     """
-    caller = await _uploader(request)
+    caller = await uploader(request)
     idempotency_key = idempotency_key_of(request)
-    _refuse_other_types(request)
-    body = _sign_request(await request.body())
+    body = await read_json(request, SignRequest)
     with refusals():
         answer = await services_of(request).sign_upload(
             caller,
@@ -247,9 +251,11 @@ def _about(body: SignRequest) -> About | None:
     )
 
 
-def _sign_request(body: bytes) -> SignRequest:
+async def read_json(request: Request, model: type[ModelT]) -> ModelT:
+    """Return the body of a request that a route reads itself; raises as FastAPI does."""
+    _refuse_other_types(request)
     try:
-        return SignRequest.model_validate(json.loads(body))
+        return model.model_validate(json.loads(await request.body()))
     except ValidationError as error:
         found = [{**one, "loc": ("body", *one["loc"])} for one in error.errors()]
         raise RequestValidationError(found) from error

@@ -24,10 +24,14 @@ class CompanyRateLimiter:
         self._limit = RateLimitItemPerMinute(requests_per_minute)
         self._requests = SlidingWindowCounterRateLimiter(MemoryStorage())
 
-    async def hit(self, company_id: UUID) -> None:
-        """Count a request of the company; raises ApiError 429 for one too many."""
+    async def hit(self, company_id: UUID, cost: int = 1) -> None:
+        """
+        Count what costs as much as so many requests of the company; ApiError 429 for too many.
+
+        What costs more than a whole minute's is counted as that, else it would never be let in.
+        """
         company = str(company_id)
-        if await self._requests.hit(self._limit, company):
+        if await self._requests.hit(self._limit, company, cost=min(cost, self._limit.amount)):
             return
         window = await self._requests.get_window_stats(self._limit, company)
         seconds = max(1, math.ceil(window.reset_time - time.time()))
