@@ -381,7 +381,7 @@ async def _started(command: Sequence[str]) -> AsyncIterator[_Running]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
+        process_group=0,
     )
     running = _Running(process)
     try:

@@ -201,7 +201,7 @@ class _Worker:
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=[handed],
-                start_new_session=True,
+                process_group=0,
             )
         loop = asyncio.get_running_loop()
         try:
