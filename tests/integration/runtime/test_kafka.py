@@ -13,7 +13,7 @@ from media_runtime.errors import PermanentError, TransientError
 from media_runtime.kafka import consumer as kafka
 from media_runtime.kafka.consumer import make_broker, on_batches, on_bytes, on_events
 from media_runtime.kafka.producer import Producer
-from media_runtime.kafka.turns import Turns
+from media_runtime.kafka.turns import ConsumerInTurns, Turns
 
 from support.eventually import eventually
 
@@ -175,6 +175,25 @@ async def test_a_batch_has_no_more_records_than_asked_for(kafka_settings):
     async with consuming(kafka_settings, handler, most=8):
         await eventually(lambda: [*chain(*batches)] == sent)
     assert max(map(len, batches)) == 8
+
+
+async def test_who_waits_for_records_gets_the_next_one_and_no_pause(kafka_settings):
+    # After an answer without records FastStream sleeps, and the next record waits for its end.
+    consumer = ConsumerInTurns(
+        Turns(lambda _: None, ahead=10), kafka_settings.kafka_topic_prefix + MEDIA_INGEST.name,
+        **kafka_settings.client_arguments(), auto_offset_reset="earliest",
+    )  # fmt: skip
+    await consumer.start()
+    try:
+        waiting = asyncio.create_task(consumer.getmany(timeout_ms=1, max_records=5))
+        done, _ = await asyncio.wait([waiting], timeout=1.5)
+        assert not done
+        await send(kafka_settings, MEDIA_INGEST, (b"x", []))
+        async with asyncio.timeout(15):
+            ((record,),) = (await waiting).values()
+    finally:
+        await consumer.stop()
+    assert record.value == b"x"
 
 
 async def test_a_batch_is_not_lost_while_infrastructure_is_away(kafka_settings, monkeypatch):

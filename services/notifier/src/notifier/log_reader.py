@@ -70,6 +70,7 @@ class LogReader:
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="none",
+            # In a burst, what follows in a partition waits until a fetch of the others is answered.
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=_FETCH_BYTES,
             retry_backoff_ms=_RETRY_MS,

@@ -33,6 +33,12 @@ _RETRY_SECONDS = 1.0
 # A frozen relay keeps its lock until the server ends its transaction; others then take over.
 _IDLE_LIMIT = "45s"
 
+# SET LOCAL and the lock in one question, as clients wait for its answer several times an upload.
+_BEGIN = """
+    SELECT set_config('role', 'media_relay', true),
+        set_config('idle_in_transaction_session_timeout', $2, true),
+        pg_try_advisory_xact_lock(hashtext('outbox'), hashtext($1)) AS is_alone
+"""
 _INSERT = """
     INSERT INTO outbox (producer, company_id, topic, key, value, headers)
     VALUES ($1, $2, $3, $4, $5, $6)
@@ -99,14 +105,8 @@ class Outbox:
 
     async def _relay_batch(self) -> int:
         async with self._database.transaction() as connection:
-            await connection.execute("SET LOCAL ROLE media_relay")
-            await connection.execute(
-                f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE_LIMIT}'"
-            )
-            alone = await connection.fetchval(
-                "SELECT pg_try_advisory_xact_lock(hashtext('outbox'), hashtext($1))", self.service
-            )
-            if not alone:
+            begun = await connection.fetchrow(_BEGIN, self.service, _IDLE_LIMIT)
+            if begun is None or not begun["is_alone"]:
                 return 0
             rows = await connection.fetch(_SELECT, self.service, _BATCH)
             if not rows:

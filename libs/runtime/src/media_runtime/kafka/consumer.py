@@ -42,8 +42,6 @@ _IN_PLACE_SECONDS = 90.0
 _FIRST_DELAY_SECONDS = 0.2
 _LONGEST_DELAY_SECONDS = 10.0
 _TYPE_IS_WITHIN = 200
-# An empty fetch is followed by a pause as long.
-_BATCH_WAIT_MS = 100
 
 DEAD_LETTERED = Counter(
     "kafka_dead_lettered_total", "Records moved to a dead-letter topic.", ["topic", "reason"]
@@ -222,7 +220,6 @@ def on_batches(
         **member,
         batch=True,
         max_records=most,
-        batch_timeout_ms=_BATCH_WAIT_MS,
     )
     subscriber(consume)
 
@@ -238,7 +235,6 @@ def _member(settings: KafkaSettings, group: str, number: int = 0) -> dict[str, A
         "max_workers": 1,
         "session_timeout_ms": _SESSION_MS,
         "heartbeat_interval_ms": _HEARTBEAT_MS,
-        "fetch_max_wait_ms": 100,
     }
 
 

@@ -122,26 +122,37 @@ class ConsumerInTurns(AIOKafkaConsumer):  # type: ignore[misc]  # it has no type
         self._read_of: object = None
 
     async def getmany(
-        self, *, timeout_ms: int = 0, max_records: int = 1
+        self,
+        *,
+        timeout_ms: int = 0,
+        max_records: int = 1,  # noqa: ARG002 - FastStream's own
     ) -> dict[TopicPartition, list[Record]]:
-        """Return the next records, and wait only where none are to be had."""
+        """
+        Return the next records, as soon as there is one, however long that takes.
+
+        After an answer without any, FastStream would sleep, whatever comes meanwhile.
+        """
+        while not (records := await self._next(max_records)):
+            pass
+        found: dict[TopicPartition, list[Record]] = {}
+        for record in records:
+            found.setdefault(_partition(record), []).append(record)
+        return found
+
+    async def _next(self, most: int) -> list[Record]:
         if self._lines.room > 0:
             read = await super().getmany(
-                timeout_ms=0 if self._lines else timeout_ms,
+                timeout_ms=0 if self._lines else _WAIT_MS,
                 max_records=min(self._lines.room, _READ_AT_ONCE),
             )
             self._forget_others()
             self._lines.add(chain(*read.values()))
-        found: dict[TopicPartition, list[Record]] = {}
-        for record in self._lines.hand_out(max_records):
-            found.setdefault(_partition(record), []).append(record)
-        return found
+        return self._lines.hand_out(most)
 
     async def getone(self) -> Record:
         """Return the next record, as soon as there is one."""
-        while True:
-            for (record,) in (await self.getmany(timeout_ms=_WAIT_MS)).values():
-                return record
+        ((record,),) = (await self.getmany()).values()
+        return record
 
     async def commit(self) -> None:
         """Commit each partition up to its first record that was not taken in."""
