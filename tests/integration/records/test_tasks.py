@@ -194,6 +194,28 @@ async def test_what_is_needed_and_done_already_is_not_waited_for(attempt, claim,
     assert (await claim()).name == "b"
 
 
+@pytest.mark.parametrize("is_under_way", [False, True])
+async def test_what_is_made_in_another_way_is_waited_for_no_longer(
+    attempt, claim, work, states, is_under_way
+):
+    of_stream = {"stream": "video"}
+    asset = await attempt(
+        new("part", params=of_stream), new("first", params=of_stream),
+        new("package", params=of_stream, needs=("first", "part")),
+        new("picture", needs=("first", "part")), new("other", priority=1),
+        new("late", needs=("first", "other")),
+    )  # fmt: skip
+    part = await claim()
+    if is_under_way:
+        assert (await claim()).name == "first"
+    async with work.begin() as tx:
+        await tasks.finish(tx, part, then=[new("whole")], instead_of="video")
+    assert await states(asset) == {
+        "part": "done", "first": "cancelled", "package": "cancelled", "picture": "queued",
+        "other": "queued", "late": "blocked", "whole": "queued",
+    }  # fmt: skip
+
+
 async def test_a_required_task_that_fails_ends_the_attempt_and_its_siblings(
     attempt, claim, fail, finish, states, work
 ):

@@ -159,7 +159,7 @@ def grid(frames: int, rate: int = 25, *, step: int = 50, faults: tuple[str, ...]
 def test_chunks_cover_all_frames_in_whole_groups_and_begin_at_keys():
     chunks = cut(grid(3_333))
     assert [one.number for one in chunks] == list(range(len(chunks)))
-    assert [one.first for one in chunks] == [0, *range(100, 3_000, 550)]
+    assert [one.first for one in chunks] == [0, 50, 150, 350, *range(750, 3_000, 550)]
     assert sum(one.frames for one in chunks) == 3_333
     assert chunks[0].seek is None
     for one in chunks[1:]:
@@ -224,6 +224,6 @@ def test_a_lower_rate_is_every_second_frame_or_third(tmp_path, rate, most, made)
 
 def test_no_chunk_is_without_a_picture_of_its_own():
     chunks = cut(grid(300).until(60))
-    assert [(one.first, one.frames) for one in chunks] == [(0, 100), (100, 1_400)]
+    assert [(one.first, one.frames) for one in chunks] == [(0, 50), (50, 100), (150, 1_350)]
     late = cut(replace(grid(1_000), lead=249))
     assert [(one.first, one.frames) for one in late][:2] == [(0, 250), (250, 200)]

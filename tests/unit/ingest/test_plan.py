@@ -55,7 +55,7 @@ def by_name(tasks):
 
 def test_a_film_gets_a_video_and_a_thumbnail():
     tasks = by_name(plan(DEFAULT, FILM))
-    chunks = [f"video-{number:04}" for number in range(7)]
+    chunks = [f"video-{number:04}" for number in range(8)]
     assert set(tasks) == {"video-early", *chunks, "video-sound", "video", "pictures"}
     video, pictures = tasks["video"], tasks["pictures"]
     assert (video.pool, video.params["film"]["ladder"][-1][1:3]) == (Pool.ENCODE, [1920, 1080])
@@ -64,6 +64,25 @@ def test_a_film_gets_a_video_and_a_thumbnail():
     assert [one["name"] for one in pictures.params["pictures"]] == ["thumbnail", *SIZES]
     assert all(task.required for task in tasks.values())
     assert all(not task.needs for task in tasks.values() if task is not video)
+
+
+def test_pictures_of_a_large_film_leave_the_machine_to_its_beginning():
+    large = replace(FILM, size=400_000_000)
+    tasks = by_name(plan(DEFAULT, large))
+    assert tasks["pictures"].needs == ("video-early",)
+    assert tasks["video-early"].needs == ()
+    assert by_name(plan(DEFAULT, replace(large, grid=None)))["pictures"].needs == ()
+    assert all(not one.needs for one in plan(DEFAULT, replace(PHOTO, size=400_000_000)))
+
+
+def test_pictures_never_wait_for_a_video_that_may_fail_alone():
+    outputs = [
+        one.model_copy(update={"required": False}) if isinstance(one, VideoOutput) else one
+        for one in DEFAULT.outputs
+    ]
+    profile = DEFAULT.model_copy(update={"outputs": tuple(outputs)})
+    tasks = by_name(plan(profile, replace(FILM, size=400_000_000)))
+    assert tasks["pictures"].needs == ()
 
 
 @pytest.mark.parametrize(

@@ -179,9 +179,11 @@ _ADD_NEEDS = """
 """
 _FREE = f"""
     WITH freed AS (
-        UPDATE tasks t SET waits_for = t.waits_for - 1,
-            state = CASE WHEN t.waits_for = 1 THEN 'queued' ELSE t.state END
-        FROM task_needs n WHERE n.needs_id = $1 AND t.id = n.task_id AND t.state = 'blocked'
+        UPDATE tasks t SET waits_for = t.waits_for - over.needs,
+            state = CASE WHEN t.waits_for = over.needs THEN 'queued' ELSE t.state END
+        FROM (SELECT task_id, count(*) AS needs FROM task_needs
+              WHERE needs_id = ANY($1) GROUP BY task_id) over
+        WHERE t.id = over.task_id AND t.state = 'blocked'
         RETURNING t.pool, t.state
     )
     SELECT ARRAY(SELECT pool FROM freed WHERE state = 'queued') AS freed, NOT EXISTS (
@@ -473,8 +475,9 @@ async def finish(
 
     The asset keeps what was found of the upload, *probe* and *warnings*; *result* is for
     results_of(), and *tells* are events about the asset. What follows may come *instead_of* what
-    was planned of a stream: its open tasks are cancelled, and its segments forgotten. Where it
-    *replaces* files, those that had the names of its own become garbage.
+    was planned of a stream: its open tasks are cancelled, its segments forgotten, and what needs
+    them waits no longer. Where it *replaces* files, those that had the names of its own become
+    garbage.
 
     Returns the attempt's outcome where this task was the last of the required ones. Clients are
     told of *stage*. *seconds* are those of the work where that is less than the lease lasted,
@@ -511,7 +514,9 @@ async def finish(
             await describe(tx, asset.id, probe, warnings)
         await _tell_all(tx, asset, stage, tells, files, at=now)
         await add(tx, asset, then)
-    row = await tx.fetchrow(_FREE, task.id, asset.id, asset.attempt)
+    # What is made in another way is waited for no longer.
+    over = [task.id, *(row["id"] for row in others)]
+    row = await tx.fetchrow(_FREE, over, asset.id, asset.attempt)
     if row is None:  # a SELECT without FROM has a row
         return None
     tx.queues.update(row["freed"])

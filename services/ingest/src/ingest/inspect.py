@@ -78,7 +78,7 @@ class Inspect:
             probed = await self._probe(asset, source, found, folder)
         profile = await profile_of(self._profiles, asset, settings.profile)
         said = about(asset) or About()
-        probed = replace(probed, focus=said.focus, crop=said.crop)
+        probed = replace(probed, size=asset.size, focus=said.focus, crop=said.crop)
         if probed.kind is MediaKind.VIDEO:
             probed = replace(probed, marks=await self._marks(profile, asset))
         wanted = plan(profile, probed)

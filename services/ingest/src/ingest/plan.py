@@ -6,7 +6,8 @@ Each kind of output has a module in ``ingest.outputs`` that plans its tasks, and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ingest.outputs import animation, audio, pictures, video
 from ingest.outputs.source import Planner, Source
@@ -21,7 +22,7 @@ from media_contracts import (
 )
 from media_contracts.errors import ErrorCode
 from media_contracts.profiles import Output
-from media_records.tasks import NewTask
+from media_records.tasks import NewTask, Pool
 from media_runtime.errors import PermanentError
 
 PLANNERS: Mapping[type[Output] | tuple[type[Output], ...], Planner] = {
@@ -31,6 +32,8 @@ PLANNERS: Mapping[type[Output] | tuple[type[Output], ...], Planner] = {
     AnimationOutput: animation.plan,
 }
 """Who plans the outputs of which types."""
+# Fetching as much a second time, for the thumbnailer, takes as long as making what is played first.
+_LARGE_BYTES = 64_000_000
 
 
 def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
@@ -49,4 +52,15 @@ def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
             ErrorCode.INVALID_PROFILE, name=profile.name, version=profile.version,
             detail=f"tasks of one name in {sorted(task.name for task in tasks)}",
         )  # fmt: skip
-    return tasks
+    return _beginning_first(tasks) if source.size >= _LARGE_BYTES else tasks
+
+
+def _beginning_first(tasks: Sequence[NewTask]) -> tuple[NewTask, ...]:
+    """Return the tasks with pictures that leave the machine to the beginning of their film."""
+    first = video.beginning(tasks)
+    if first is None:
+        return tuple(tasks)
+    return tuple(
+        replace(task, needs=(*task.needs, first.name)) if task.pool == Pool.PICTURES else task
+        for task in tasks
+    )

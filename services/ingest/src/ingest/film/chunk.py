@@ -1,5 +1,5 @@
 """
-One chunk of a film in all its sizes: one decode, one thread, the same bytes each time.
+One chunk of a film in all its sizes: one decode, one thread each, the same bytes each time.
 
 A count of frames is blind to one that was lost while another was doubled, as a seek that lands
 elsewhere does. So each chunk looks at one picture more than it encodes: two decodes that began
@@ -42,7 +42,8 @@ class ChunkPlan:
 
     *filters* make the picture of stream *track*, counted among all, in the largest size.
     ``starts_at`` is the time at which the source's container begins, in seconds: seeks count
-    from there. *mark*, which is in the folder that is written into, lies on each frame.
+    from there. *mark*, which is in the folder that is written into, lies on each frame. It is
+    decoded by *threads*, which take less time together, and make the same pictures of it.
     """
 
     track: int
@@ -54,6 +55,7 @@ class ChunkPlan:
     crf: int
     starts_at: float = 0.0
     mark: Mark | None = None
+    threads: int = 1
 
 
 def chunk_command(
@@ -83,7 +85,8 @@ def pictures_of(
 ) -> ffmpeg.Stream:
     """Return a chunk's frames as they are encoded in the largest size, and the one after them."""
     chunk = plan.chunk
-    options: dict[str, object] = {**reading(plan.grid, input_options), "copyts": None, "threads": 1}
+    options: dict[str, object] = {**reading(plan.grid, input_options), "copyts": None}
+    options["threads"] = plan.threads
     if chunk.seek is not None:
         options |= {"noaccurate_seek": None, "ss": f"{float(chunk.seek) - plan.starts_at:.6f}"}
     pictures = ffmpeg.input(f"file:{source}", **options)[str(plan.track)]

@@ -19,8 +19,9 @@ _USUAL_RATE, _MORE = 33, 1.5
 # A size is worth having below one that it is clearly smaller than.
 _CLEARLY_SMALLER = 0.8
 _GOP_SECONDS = 2
-# The first is short, so that a film can be watched soon.
-_FIRST_CHUNK_SECONDS = 4
+# The first is short, so that a film can be watched soon. The following grow, so that who watches it
+# while it is made waits little and seldom for the next.
+_FIRST_CHUNK_SECONDS, _GROWS = 2, 2
 _LEAST_CHUNK_SECONDS, _CHUNK_SECONDS, _LEAST_CHUNKS = 8, 24, 6
 # Decoding begins at a picture that stands alone, this much before the chunk: of open groups the
 # pictures right after it need those before.
@@ -99,16 +100,15 @@ def cut(grid: Grid) -> list[Chunk]:
     gop = gop_frames(grid.rate)
     # Of a short film they are short as well, so that no worker waits long for the last one.
     usual = min(_CHUNK_SECONDS, max(_LEAST_CHUNK_SECONDS, int(grid.seconds / _LEAST_CHUNKS)))
-    first, other = (
+    step, usual = (
         round(Fraction(seconds, _GOP_SECONDS)) * gop for seconds in (_FIRST_CHUNK_SECONDS, usual)
     )
     # What is decoded of a chunk has to begin with a picture, and so no chunk is without one.
-    first = max(first, (grid.lead // gop + 1) * gop)
+    step = max(step, (grid.lead // gop + 1) * gop)
     shown, cuts = grid.frames - grid.held, [0]
-    while (
-        not _is_one(grid) and shown - cuts[-1] > (step := first if len(cuts) == 1 else other) + gop
-    ):
+    while not _is_one(grid) and shown - cuts[-1] > step + gop:
         cuts.append(cuts[-1] + step)
+        step = min(_GROWS * step, usual)
     ends = [*cuts[1:], grid.frames]
     keys = sorted(grid.keys)
     return [

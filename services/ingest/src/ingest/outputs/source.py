@@ -21,7 +21,7 @@ from media_runtime.media.info import TextStream, VideoStream
 @dataclass(frozen=True)
 class Source:
     """
-    What the probe said of a checked upload.
+    What the probe said of a checked upload, which has ``size`` bytes.
 
     ``width`` and ``height`` are in pixels as stored, those of the picture that goes with a sound,
     0 without one. ``pixel_aspect`` is the width of a shown pixel over its height. ``frames`` are
@@ -37,6 +37,7 @@ class Source:
     kind: MediaKind
     width: int
     height: int
+    size: int = 0
     pixel_aspect: float = 1.0
     duration_seconds: float | None = None
     frame_rate: float | None = None

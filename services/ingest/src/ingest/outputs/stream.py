@@ -37,6 +37,8 @@ from media_runtime.media.ffmpeg import FfmpegError
 from media_runtime.storage.store import ObjectStore
 
 PICTURES_TYPE, SOUND_TYPE = "video/mp4", "audio/mp4"
+# Everything else makes way for what is urgent: it has more than one core.
+_URGENT_THREADS = 2
 _WARNINGS = {code.value: code for code in WarningCode}
 
 
@@ -165,7 +167,7 @@ class MakeChunk:
         film = job.film
         plan = ChunkPlan(
             film.track, film.filters, film.grid, chunk, ladder, film.preset, film.crf,
-            film.starts_at, film.mark,
+            film.starts_at, film.mark, threads=_URGENT_THREADS if job.is_urgent else 1,
         )  # fmt: skip
         rate = film.grid.rate
         return await self._transcoder.run(

@@ -65,6 +65,12 @@ def plan(outputs: Sequence[VideoOutput | PreviewOutput], source: Source) -> Sequ
     ]  # fmt: skip
 
 
+def beginning(tasks: Sequence[NewTask]) -> NewTask | None:
+    """Return what makes the first chunk that is played; None where the film is not required."""
+    first = (one for one in tasks if one.kind == CHUNK and one.params["is_early"])
+    return next((one for one in first if one.required and one.params["tells"]), None)
+
+
 def whole_tasks(
     name: str, params: dict[str, Any], *, required: bool, priority: int
 ) -> list[NewTask]:
