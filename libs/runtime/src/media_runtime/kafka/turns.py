@@ -124,8 +124,8 @@ class ConsumerInTurns(AIOKafkaConsumer):  # type: ignore[misc]  # it has no type
     async def getmany(
         self,
         *,
-        timeout_ms: int = 0,
-        max_records: int = 1,  # noqa: ARG002 - FastStream's own
+        timeout_ms: int = 0,  # noqa: ARG002 - FastStream's own
+        max_records: int = 1,
     ) -> dict[TopicPartition, list[Record]]:
         """
         Return the next records, as soon as there is one, however long that takes.
