@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import random
 import statistics
 import tempfile
@@ -25,7 +24,7 @@ from PIL import Image, ImageOps
 
 from bench import pictures
 from bench.report import Row
-from bench.stack import client
+from bench.stack import client, others_cpu
 
 _ONE_BY_ONE = 100
 _AT_ONCE = 200
@@ -170,17 +169,10 @@ async def _saturated(photos: list[Path]) -> tuple[float, float]:
             async with limit:
                 return await _send(media, photos[number % len(photos)])
 
-        began, began_cpu = time.perf_counter(), _others_cpu()
+        began, began_cpu = time.perf_counter(), others_cpu()
         sent = await asyncio.gather(*(one(number) for number in range(_AT_ONCE)))
         await heard.wait(set(sent))
-        return max(heard.seen[a] for a in sent) - began, _others_cpu() - began_cpu
-
-
-def _others_cpu() -> float:
-    line = Path("/proc/stat").read_text().splitlines()[0]
-    user, nice, system, _, _, irq, softirq = map(int, line.split()[1:8])
-    busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-    return busy - time.process_time()
+        return max(heard.seen[a] for a in sent) - began, others_cpu() - began_cpu
 
 
 def _at(waits: list[float], part: float) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
@@ -42,6 +44,14 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+def others_cpu() -> float:
+    """Return the CPU-seconds that all processes but this one have taken since the start."""
+    line = Path("/proc/stat").read_text().splitlines()[0]
+    user, nice, system, _, _, irq, softirq = map(int, line.split()[1:8])
+    busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+    return busy - time.process_time()
 
 
 async def drop(company: UUID, assets: Iterable[str]) -> None:

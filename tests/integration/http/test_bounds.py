@@ -106,6 +106,14 @@ async def test_a_large_body_is_refused(company, path):
     assert answer.json()["code"] == "body_too_large"
 
 
+async def test_a_batch_may_be_larger_than_other_bodies_but_not_larger_than_that(company):
+    text = b" " * MAX_BODY_BYTES + b"{}"
+    read = await company.post("/batches", content=text)
+    assert (read.status_code, read.json()["code"]) == (400, "invalid_batch")
+    refused = await company.post("/batches", content=b" " * 1024**2 + b"{}")
+    assert (refused.status_code, refused.json()["code"]) == (413, "body_too_large")
+
+
 async def test_a_body_of_unsaid_length_is_refused_as_it_grows(company):
     taken = 0
 
