@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -18,7 +20,7 @@ from support.eventually import eventually
 from support.in_parts import looked, numbers_in, sent
 from support.media_files import make_photo, make_video
 from support.receivers import receiving
-from support.surroundings import variable
+from support.surroundings import Parts, variable
 
 from .test_webhooks import PING, Manager, heard
 
@@ -130,6 +132,42 @@ async def test_a_webhook_is_verified(company: Company):
         await heard(receiver, PING)
     (one,) = receiver.taken
     assert verify_webhook(endpoint["secret"], one.body, one.headers)["type"] == PING
+
+
+async def test_who_asks_too_often_waits_as_long_as_told_and_goes_on(company: Company):
+    async with Parts().another("sign_api", SIGN_API_COMPANY_REQUESTS_PER_MINUTE="60") as url:
+        while True:
+            page = await company.http.get(f"{url}/api/media/assets", headers=company.headers)
+            if page.status_code == 429:
+                break
+        with MediaPipeline(url, token_of(company.id)) as media, pytest.raises(MediaError) as told:
+            await asyncio.to_thread(media.asset, uuid4())
+    assert told.value.code == "asset_not_found"
+
+
+async def test_what_breaks_off_is_asked_again(company: Company):
+    """A proxy that is started anew closes connections without an answer."""
+    pipeline, asked = urlsplit(variable("MEDIA_API_URL")), []
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if len(asked) > 2:
+            theirs, to_them = await asyncio.open_connection(pipeline.hostname, pipeline.port)
+            to_them.write(asked[-1].replace(b"Connection: keep-alive", b"Connection: close"))
+            writer.write(await theirs.read())
+            to_them.close()
+            await to_them.wait_closed()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with (
+            MediaPipeline(f"http://127.0.0.1:{port}", token_of(company.id)) as media,
+            pytest.raises(MediaError) as told,
+        ):
+            await asyncio.to_thread(media.asset, uuid4())
+    assert (told.value.code, len(asked)) == ("asset_not_found", 3)
 
 
 async def test_a_page_of_a_proxy_is_no_answer(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
+import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,6 +62,9 @@ _ENDS_BYTES = 1024 * 1024
 _AT_ONCE, _URLS_AT_ONCE = 4, 100
 _TRIES = 6
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 10.0
+# Who is to come back later than that is told so, and waits by itself.
+_LONGEST_WISH = 60.0
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.5, 5.0
 _PIECE_BYTES = 256 * 1024
 _STREAM_SECONDS = 60.0
@@ -68,12 +72,19 @@ _ALREADY_UPLOADED = "already_uploaded"
 
 
 class MediaError(Exception):
-    """The pipeline refused; ``code`` is stable and for programs, the message is for people."""
+    """
+    The pipeline refused; ``code`` is stable and for programs, the message is for people.
 
-    def __init__(self, code: str, message: str, status: int | None = None) -> None:
+    ``retry_after`` is in how many seconds another try is worth it, where the pipeline said so.
+    """
+
+    def __init__(
+        self, code: str, message: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.retry_after = retry_after
 
 
 class AssetFailedError(MediaError):
@@ -101,6 +112,8 @@ class MediaPipeline:
 
     Use it as a context manager, or close() it. All calls but events() may be made by several
     threads at once. They raise MediaError, and httpx.TransportError while the pipeline is away.
+    What may pass, such as too many requests at once, is tried six times in some 15 seconds, or when
+    the pipeline says, where that is within a minute.
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 30) -> None:
@@ -267,9 +280,14 @@ class MediaPipeline:
 
     def delete(self, asset_id: UUID | str) -> None:
         """Delete an asset and its files."""
-        answer = delete_asset.sync_detailed(client=self.api, asset_id=_uuid(asset_id))
-        if answer.status_code is not HTTPStatus.NO_CONTENT:
-            raise _error(answer)
+        known = _uuid(asset_id)
+
+        def delete() -> None:
+            answer = delete_asset.sync_detailed(client=self.api, asset_id=known)
+            if answer.status_code is not HTTPStatus.NO_CONTENT:
+                raise _error(answer)
+
+        _tried(delete)
 
     def events(
         self, *, asset_id: UUID | str | None = None, last_event_id: str | None = None
@@ -299,13 +317,30 @@ class MediaPipeline:
                 time.sleep(_FIRST_PAUSE)
 
     def _put(self, file: Path, upload: Upload, size: int, on_bytes: OnBytes) -> None:
-        answer = self._storage.put(
-            upload.url,
-            content=_pieces(file, 0, size, on_bytes),
-            headers={**upload.headers.to_dict(), "Content-Length": str(size)},
-        )
-        if not answer.is_success:
-            raise _refusal(answer)
+        sent: list[int] = []
+
+        def count(piece: int) -> None:
+            sent.append(piece)
+            on_bytes(piece)
+
+        def put() -> None:
+            is_first = not sent
+            if sent:
+                on_bytes(-sum(sent))
+                sent.clear()
+            answer = self._storage.put(
+                upload.url,
+                content=_pieces(file, 0, size, count),
+                headers={**upload.headers.to_dict(), "Content-Length": str(size)},
+            )
+            if answer.is_success:
+                return
+            refusal = _refusal(answer)
+            # An earlier try has stored it, whose answer was lost.
+            if is_first or refusal.code != _ALREADY_UPLOADED:
+                raise refusal
+
+        _tried(put)
 
     def _found(self, fingerprint: str) -> UploadView | None:
         page = self._called(list_uploads.sync_detailed, fingerprint=fingerprint, limit=1)
@@ -363,13 +398,38 @@ class MediaPipeline:
 
     def _called(self, call: Callable[..., Response[T | Problem]], **arguments: Any) -> T:
         """Return what an operation answers; raises MediaError for a problem, or no JSON at all."""
+
+        def once() -> T:
+            try:
+                answer = call(client=self.api, **arguments)
+            except (ValueError, KeyError) as error:  # a proxy's page, and no answer of the API
+                raise MediaError(
+                    "invalid_answer", f"The answer is not the API's: {error!r}"
+                ) from error
+            if answer.parsed is None or isinstance(answer.parsed, Problem):
+                raise _error(answer)
+            return answer.parsed
+
+        return _tried(once)
+
+
+def _tried(act: Callable[[], T]) -> T:
+    """Return what *act* returns, of up to six tries; raises what cannot pass at once."""
+    pause = _FIRST_PAUSE
+    for left in reversed(range(_TRIES)):
+        wish = 0.0
         try:
-            answer = call(client=self.api, **arguments)
-        except (ValueError, KeyError) as error:  # a proxy's page, where the API's answer should be
-            raise MediaError("invalid_answer", f"The answer is not the API's: {error!r}") from error
-        if answer.parsed is None or isinstance(answer.parsed, Problem):
-            raise _error(answer)
-        return answer.parsed
+            return act()
+        except MediaError as error:
+            wish = error.retry_after or 0.0
+            if not left or error.status not in _PASSING or wish > _LONGEST_WISH:
+                raise
+        except httpx.TransportError:
+            if not left:
+                raise
+        time.sleep(max(pause * random.uniform(0.75, 1.25), wish))  # noqa: S311 - jitter
+        pause = min(pause * 2, _LONGEST_PAUSE)
+    raise AssertionError("the last try returns or raises")
 
 
 def _all_or_first_error(act: Callable[[T], object], each: Sequence[T]) -> None:
@@ -439,17 +499,28 @@ def _check_stream(answer: httpx.Response) -> None:
 def _refusal(answer: httpx.Response) -> MediaError:
     try:
         problem = answer.json()
-        return MediaError(problem["code"], problem["detail"], answer.status_code)
+        return MediaError(
+            problem["code"], problem["detail"], answer.status_code, _wish(answer.headers)
+        )
     except (ValueError, KeyError, TypeError):
         status = answer.status_code
-        return MediaError("invalid_answer", f"The pipeline answered {status}.", status)
+        wish = _wish(answer.headers)
+        return MediaError("invalid_answer", f"The pipeline answered {status}.", status, wish)
+
+
+def _wish(headers: Mapping[str, str]) -> float | None:
+    """Return in how many seconds the pipeline wants to be asked again."""
+    said = httpx.Headers(headers).get("Retry-After", "")
+    return float(said) if said.isdecimal() else None
 
 
 def _error(answer: Response[Any]) -> MediaError:
     if isinstance(answer.parsed, Problem):
-        return MediaError(answer.parsed.code, answer.parsed.detail, answer.status_code)
+        problem = answer.parsed
+        return MediaError(problem.code, problem.detail, answer.status_code, _wish(answer.headers))
     status = int(answer.status_code)
-    return MediaError("invalid_answer", f"The pipeline answered {status}.", status)
+    wish = _wish(answer.headers)
+    return MediaError("invalid_answer", f"The pipeline answered {status}.", status, wish)
 
 
 def _uuid(known: UUID | str) -> UUID:
