@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[3]
+SWAGGER_UI = "libs/runtime/src/media_runtime/http/swagger_ui"
 ADVISORY = {
     "id": "GHSA-1",
     "aliases": ["CVE-1"],
@@ -26,6 +28,15 @@ ADVISORY = {
         }
     ],
 }
+
+
+def version_of(lock: str, name: str) -> str:
+    packages = json.loads((ROOT / lock / "package-lock.json").read_text())["packages"]
+    return packages[f"node_modules/{name}"]["version"]
+
+
+HLS_JS = version_of("deploy/edge/vendor", "hls.js")
+OPENAPI_FETCH = version_of("libs/sdk_typescript", "openapi-fetch")
 LOCK = f"pillow==1.0 --hash=sha256:{'0' * 64}\nsix==1.17.0 --hash=sha256:{'0' * 64}\n"
 
 
@@ -77,8 +88,14 @@ def checkout(tmp_path):
     """Make a checkout with two locked packages, and with these exceptions."""
 
     def make(exceptions: str = "", lock: str = LOCK) -> Path:
-        (tmp_path / "deploy/local").mkdir(parents=True)
-        (tmp_path / "deploy/local/pom.xml").touch()
+        copied = [
+            *("docker-compose.yml", "deploy/local/pom.xml", "deploy/edge/vendor/package-lock.json"),
+            *("libs/sdk_typescript/package-lock.json", f"{SWAGGER_UI}/package.json"),
+            *(str(path.relative_to(ROOT)) for path in ROOT.glob("*/*/Dockerfile")),
+        ]
+        for name in copied:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, tmp_path / name)
         (tmp_path / "requirements.lock").write_text(lock)
         (tmp_path / "pyproject.toml").write_text(
             f"[tool.media.audit]\nexceptions = [{exceptions}]\n"
@@ -110,7 +127,24 @@ def test_every_package_that_is_locked_for_this_python_is_looked_up(database):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert database.asked >= {(one.name, str(one.specifier)[2:]) for one in ours}
-    assert f"{len(ours)} packages, 0 known" in done.stdout
+    others = {("hls.js", HLS_JS), ("openapi-fetch", OPENAPI_FETCH)}
+    others |= {(one, version) for one, version in database.asked if "kafka_" in one}
+    assert len(others) == 3
+    assert others < database.asked
+    audited = int(done.stdout.split()[0])
+    assert audited == len(database.asked - {("pip", "0")}) > len(ours)
+    assert f"{audited} packages, 0 known" in done.stdout
+
+
+def test_what_is_known_of_a_package_of_npm_is_told(database, checkout):
+    of_npm = {"package": {"name": "hls.js", "ecosystem": "npm"}}
+    ranges = [{"type": "SEMVER", "events": [{"introduced": "0"}, {"fixed": "9.0.0"}]}]
+    database.advisories["hls.js"] = {**ADVISORY, "affected": [{**of_npm, "ranges": ranges}]}
+
+    done = audit(checkout(), database.url)
+
+    assert done.returncode == 1
+    assert f"hls.js {HLS_JS}: GHSA-1, fixed in 9.0.0\n" in done.stdout
 
 
 def test_a_vulnerability_fails_and_is_named_with_its_fix(database, checkout):

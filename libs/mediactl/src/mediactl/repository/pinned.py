@@ -25,6 +25,7 @@ _DISTRIBUTION = re.compile(r"\b(bookworm|trixie)\b")
 _MEDIA = "media"
 """The stage of deploy/service/Dockerfile with the programs that open uploads."""
 _OURS = "media-pipeline/"
+_ECOSYSTEMS = {"npm": "npm", "maven": "Maven"}
 _POM = {"": "http://maven.apache.org/POM/4.0.0"}
 
 
@@ -47,6 +48,16 @@ def components(root: Path, service: str | None) -> list[Component]:
         ]
     found.append(_of_vendored(root / "libs/runtime/src/media_runtime/http/swagger_ui"))
     return [part for _, part in sorted({part["purl"]: part for part in found}.items())]
+
+
+def packages(root: Path) -> list[tuple[str, str, str]]:
+    """Return the OSV ecosystem, name and version of each library that is no Python package."""
+    return [
+        (ecosystem, ":".join(filter(None, (part.get("group"), part["name"]))), part["version"])
+        for part in components(root, None)
+        for kind, ecosystem in _ECOSYSTEMS.items()
+        if part["purl"].startswith(f"pkg:{kind}/")
+    ]
 
 
 def _of_vendored(path: Path) -> Component:

@@ -1,8 +1,9 @@
 """
 What the system is made of: known vulnerabilities, licences and bills of material of the locks.
 
-The work is done by pip-audit, pip-licenses and cyclonedx-py; what is accepted, and why, stands in
-pyproject.toml under ``tool.media``.
+The work is done by pip-audit, pip-licenses and cyclonedx-py; packages of npm and Maven, which they
+do not know, are looked up here. What is accepted, and why, stands in pyproject.toml under
+``tool.media``.
 
 Invariant: an audit passes for want of a database alone; one that fails in any other way is an
 error.
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ class Licence:
 
 def audit(root: Path, *, today: date, url: str = OSV_URL) -> Audit:
     """
-    Look every locked package up in an OSV database; while that is away the Audit is unreachable.
+    Look every locked package up in an OSV database, those of npm and Maven too.
+
+    While the database is away the Audit is unreachable.
 
     Raises MediactlError where pip-audit fails although the database answers.
     """
@@ -96,7 +99,50 @@ def audit(root: Path, *, today: date, url: str = OSV_URL) -> Audit:
         if away is not None:
             return Audit(0, unreachable=away)
         raise MediactlError(f"pip-audit failed: {done.stderr[-_ERROR_CHARACTERS:]}") from error
-    return read_audit(found, accepted)
+    of_python = read_audit(found, accepted)
+    others = pinned.packages(root)
+    try:
+        known = _known(others, accepted, url)
+    except (httpx.HTTPError, ValueError) as error:
+        return Audit(0, unreachable=str(error) or type(error).__name__)
+    return replace(
+        of_python,
+        packages=of_python.packages + len(others),
+        vulnerabilities=(*of_python.vulnerabilities, *known),
+    )
+
+
+def _known(
+    wanted: Sequence[tuple[str, str, str]], accepted: Mapping[str, str], url: str
+) -> list[Vulnerability]:
+    """Return what the database at *url* knows of packages: ecosystem, name and version of each."""
+    found = list[Vulnerability]()
+    with httpx.Client(timeout=_ANSWER_SECONDS) as http:
+        for ecosystem, name, version in wanted:
+            question = {"package": {"name": name, "ecosystem": ecosystem}, "version": version}
+            answer = http.post(url, json=question).raise_for_status().json()
+            found += [
+                Vulnerability(
+                    package=name,
+                    version=version,
+                    id=one["id"],
+                    fixed_in=_fixes(one, name),
+                    accepted=next((accepted[i] for i in _ids(one) if i in accepted), None),
+                )
+                for one in answer.get("vulns", ())
+            ]
+    return found
+
+
+def _fixes(vulnerability: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    return tuple(
+        event["fixed"]
+        for affected in vulnerability.get("affected", ())
+        if affected.get("package", {}).get("name") == name
+        for known in affected.get("ranges", ())
+        for event in known["events"]
+        if "fixed" in event
+    )
 
 
 def _no_answer(url: str) -> str | None:
