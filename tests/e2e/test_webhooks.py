@@ -334,6 +334,15 @@ async def test_who_may_upload_may_add_no_endpoint(company: Company):
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
+async def test_of_endpoints_that_are_added_at_once_no_more_are_taken(
+    manager: Manager, receiver: Receiver
+):
+    adding = (manager.add(receiver.url) for _ in range(40))
+    taken = await asyncio.gather(*adding, return_exceptions=True)
+    assert sum(not isinstance(one, BaseException) for one in taken) == 20
+    assert len((await manager.call("GET"))["items"]) == 20
+
+
 async def test_a_company_has_a_few_endpoints_and_each_is_its_own(
     manager: Manager, other_company: Company, receiver: Receiver
 ):

@@ -18,6 +18,8 @@ from media_records.work import Reader
 _TOLD_OF_ENDPOINTS = (
     "id, company_id, url, types, old_until, enabled, failing_since, disabled_at, created_at"
 )
+# Two that are added at once would not count each other.
+_ALONE = "SELECT pg_advisory_xact_lock(hashtext('webhook_endpoints'), hashtext($1))"
 _ADD = f"""
     INSERT INTO webhook_endpoints (id, company_id, url, types, secret)
     SELECT $1, $2, $3, $4, $5
@@ -143,7 +145,12 @@ class Delivery:
 async def add_endpoint(
     reader: Reader, company_id: UUID, url: str, types: Sequence[str], secret: str, *, at_most: int
 ) -> WebhookEndpoint | None:
-    """Record an endpoint and return it, or None where its company has *at_most* so many."""
+    """
+    Record an endpoint and return it, or None where its company has *at_most* so many.
+
+    Of a company one is added at a time, until the transaction of *reader* ends.
+    """
+    await reader.fetchrow(_ALONE, str(company_id))
     row = await reader.fetchrow(_ADD, uuid4(), company_id, url, list(types), secret, at_most)
     return WebhookEndpoint.of(row) if row else None
 
