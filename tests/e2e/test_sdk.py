@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from media_pipeline import AssetFailedError, MediaError, MediaPipeline, verify_webhook
+from media_pipeline.client import fingerprint_of
 from support.clients import Company, token_of
 from support.eventually import eventually
 from support.in_parts import looked, numbers_in, sent
@@ -57,7 +58,7 @@ async def test_a_large_file_is_gone_on_with(company: Company, media: MediaPipeli
     # Somebody began, and died.
     body = {
         "fileName": "film.mp4", "size": len(data), "type": "video/mp4",
-        "fingerprint": fingerprint(film),
+        "fingerprint": fingerprint_of(film),
     }  # fmt: skip
     upload = (await company.post("/uploads", json=body)).json()
     await sent(company, upload, data, [2])
@@ -69,15 +70,6 @@ async def test_a_large_file_is_gone_on_with(company: Company, media: MediaPipeli
     assert asset.sha256 == hashlib.sha256(data).hexdigest()
     assert (await looked(company, upload)).json()["status"] == "complete"
     assert numbers_in(await looked(company, upload)) == []
-
-
-def fingerprint(film: Path) -> str:
-    from mediactl import parts
-
-    from media_pipeline.client import fingerprint_of
-
-    assert fingerprint_of(film) == parts.fingerprint_of(film)
-    return fingerprint_of(film)
 
 
 async def test_what_fails_is_told_by_its_code(company: Company, media: MediaPipeline, tmp_path):

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from media_runtime.settings import StorageSettings
 from media_runtime.storage.store import ObjectStore
-from mediactl.parts import fingerprint_of
 
+from media_pipeline.client import fingerprint_of
 from support.clients import Company
 from support.eventually import eventually
 from support.in_parts import PART, begun, completed, looked, numbers_in, sent

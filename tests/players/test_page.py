@@ -273,7 +273,7 @@ async def test_an_upload_pauses_and_goes_on_after_a_reload_with_the_same_file_al
 
 async def test_the_page_finds_what_another_client_began(stage, company, large):
     """Its fingerprint is that of docs/how-to/upload-large-files.md, to the millisecond."""
-    from mediactl.parts import fingerprint_of
+    from media_pipeline.client import fingerprint_of
 
     await company.sign()
     body = {

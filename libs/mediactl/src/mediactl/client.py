@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import mimetypes
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from typing import Any, Self
 import httpx
 from media_contracts.formats import TYPE_OF_EXTENSION
 from mediactl.errors import MediactlError, UsageError
+
+from media_pipeline import MediaError, MediaPipeline
 
 _TIMEOUT = httpx.Timeout(30, read=120)
 _STREAM_TIMEOUT = httpx.Timeout(10, read=60)
@@ -57,6 +60,7 @@ class MediaClient:
         self._api = httpx.AsyncClient(base_url=url, headers=headers, timeout=_TIMEOUT)
         self._events = httpx.AsyncClient(headers=headers, timeout=_STREAM_TIMEOUT)
         self._storage = httpx.AsyncClient(timeout=_TIMEOUT)
+        self._sdk = MediaPipeline(url, token)
 
     async def __aenter__(self) -> Self:
         """Return the client; its connections open as they are needed."""
@@ -66,6 +70,7 @@ class MediaClient:
         """Close all connections."""
         for connection in (self._api, self._events, self._storage):
             await connection.aclose()
+        self._sdk.close()
 
     async def sign(self, path: Path) -> dict[str, Any]:
         """Return the upload grant of the file at *path*."""
@@ -87,14 +92,34 @@ class MediaClient:
         if not answer.is_success:
             checked(answer, path.name)
 
-    async def begin(self, path: Path, fingerprint: str) -> dict[str, Any]:
-        """Return the upload in parts of the file at *path*: one that can go on, or a new one."""
-        known: dict[str, str | int] = {"fingerprint": fingerprint, "limit": 1}
-        answer = await self._api.get("/api/media/uploads", params=known)
-        for found in checked(answer, path.name)["items"]:
-            return await self.parts_there(found["assetId"])
-        body = {**_declared(path), "fingerprint": fingerprint}
-        return checked(await self._api.post("/api/media/uploads", json=body), path.name)
+    async def send(
+        self, path: Path, *, on_begun: Callable[[str], None], on_bytes: Callable[[int], None]
+    ) -> None:
+        """
+        Upload the file at *path* as the SDK does: what is there already is not sent again.
+
+        *on_begun* gets the asset's id before anything is sent, *on_bytes* the size of each piece.
+        Raises RefusedError, and httpx.TransportError where the edge is away for long.
+        """
+        loop, is_over = asyncio.get_running_loop(), threading.Event()
+
+        def count(size: int) -> None:
+            if is_over.is_set():
+                raise InterruptedError  # nobody waits for it any more
+            loop.call_soon_threadsafe(on_bytes, size)
+
+        try:
+            await asyncio.to_thread(
+                self._sdk.upload,
+                path,
+                content_type=media_type(path),
+                on_begun=lambda asset_id: on_begun(str(asset_id)),
+                on_bytes=count,
+            )
+        except MediaError as error:
+            raise RefusedError(f"{path.name}: {error} ({error.code})") from error
+        finally:
+            is_over.set()
 
     async def open_uploads(self) -> list[dict[str, Any]]:
         """Return the uploads in parts that can go on, newest first."""
@@ -112,22 +137,6 @@ class MediaClient:
     async def parts_there(self, asset_id: str) -> dict[str, Any]:
         """Return an upload in parts with those that are stored."""
         return checked(await self._api.get(f"/api/media/uploads/{asset_id}"), asset_id)
-
-    async def part_urls(self, asset_id: str, numbers: list[int]) -> dict[int, str]:
-        """Return where these parts go, up to 100 of them."""
-        answer = await self._api.post(
-            f"/api/media/uploads/{asset_id}/parts", json={"numbers": numbers}
-        )
-        return {one["number"]: one["url"] for one in checked(answer, asset_id)["parts"]}
-
-    async def put_part(self, url: str, size: int, pieces: AsyncIterator[bytes]) -> httpx.Response:
-        """Send the *size* bytes of a part, and return what the edge answered."""
-        return await self._storage.put(url, content=pieces, headers={"Content-Length": str(size)})
-
-    async def complete(self, asset_id: str) -> None:
-        """Have the file made of its parts, which are all there."""
-        answer = await self._api.post(f"/api/media/uploads/{asset_id}/complete")
-        checked(answer, asset_id)
 
     async def give_up(self, asset_id: str) -> None:
         """Have an upload's parts removed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import Any
 from media_runtime import background
 from mediactl.client import MediaClient, RefusedError, media_type
 from mediactl.errors import MediactlError, UsageError
-from mediactl.parts import LEAST_BYTES, begin, send_parts
 from mediactl.timeline import Track
 
 _AT_ONCE = 4
@@ -75,12 +74,11 @@ class Uploads:
         def sent(count: int) -> None:
             track.sent_bytes += count
 
-        in_parts = track.size >= LEAST_BYTES
-        grant = await (begin(self.client, path) if in_parts else self.client.sign(path))
-        track.asset_id = grant["assetId"]
-        track.status = "pending"
-        track.mark("signed")
-        await (send_parts if in_parts else _send_whole)(self.client, grant, path, sent)
+        def begun(asset_id: str) -> None:
+            track.asset_id, track.status = asset_id, "pending"
+            track.mark("signed")
+
+        await self.client.send(path, on_begun=begun, on_bytes=sent)
 
     async def _follow(self, connected: asyncio.Event) -> None:
         async for event in self.client.events(connected):
@@ -107,12 +105,6 @@ class Uploads:
         while not all(track.done for track in self.tracks):
             self._changed.clear()
             await self._changed.wait()
-
-
-async def _send_whole(
-    client: MediaClient, grant: dict[str, Any], path: Path, on_bytes: Callable[[int], None]
-) -> None:
-    await client.upload(grant, path, on_bytes=on_bytes)
 
 
 async def _first(

@@ -55,6 +55,7 @@ from media_pipeline.api.types import UNSET, Response
 from media_pipeline.types_by_name import TYPE_OF_EXTENSION
 
 T = TypeVar("T")
+OnBegun = Callable[[UUID], object]
 OnBytes = Callable[[int], object]
 
 _IN_PARTS_BYTES = 16 * 1024 * 1024
@@ -151,15 +152,16 @@ class MediaPipeline:
         title: str | None = None,
         alt: str | None = None,
         metadata: Mapping[str, str] | None = None,
+        on_begun: OnBegun = lambda _: None,
         on_bytes: OnBytes = lambda _: None,
     ) -> UUID:
         """
         Upload the file at *path*, and return its asset's id once the file is stored.
 
         A file of 16 MiB and more goes in parts: where another call or program began to upload it,
-        this goes on with that. *on_bytes* gets the number of bytes of each piece that is sent or
-        was there, negative where some have to be sent again. Without a *content_type* the name
-        tells it.
+        this goes on with that. *on_begun* gets the asset's id before anything is sent. *on_bytes*
+        gets the number of bytes of each piece that is sent or was there, negative where some have
+        to be sent again. Without a *content_type* the name tells it.
         """
         file = Path(path)
         said: dict[str, Any] = {
@@ -171,6 +173,7 @@ class MediaPipeline:
         if said["size"] < _IN_PARTS_BYTES:
             request = SignRequest(**said, metadata=SignRequestMetadataType0.from_dict(words))
             grant = self._called(sign.sync_detailed, body=request)
+            on_begun(grant.asset_id)
             self._put(file, grant.upload, request.size, on_bytes)
             return grant.asset_id
         fingerprint = fingerprint_of(file)
@@ -182,6 +185,7 @@ class MediaPipeline:
                 fingerprint=fingerprint,
             ),
         )
+        on_begun(upload.asset_id)
         self._send_parts(file, upload, on_bytes)
         return upload.asset_id
 
@@ -444,7 +448,12 @@ def _all_or_first_error(act: Callable[[T], object], each: Sequence[T]) -> None:
 
 
 def fingerprint_of(path: Path) -> str:
-    """Return what an upload of a file is found by again; see docs/how-to/upload-large-files.md."""
+    """
+    Return what an upload of this file is found by again, on other pages and devices too.
+
+    It is the SHA-256 of the file's name, its size in bytes and the milliseconds of its last change,
+    each as decimal text on a line of its own, and of its first and its last MiB.
+    """
     found = path.stat()
     digest = hashlib.sha256(
         f"{path.name}\n{found.st_size}\n{found.st_mtime_ns // 1_000_000}\n".encode()
