@@ -24,7 +24,7 @@ from sign_api.routes import (
     uploader,
     words_of,
 )
-from sign_api.views import (
+from sign_api.upload_views import (
     BatchPage,
     BatchRequest,
     BatchUploads,
@@ -32,9 +32,8 @@ from sign_api.views import (
     NewBatch,
     batch_upload,
     batch_view,
-    decode_cursor,
-    encode_cursor,
 )
+from sign_api.views import decode_cursor, encode_cursor
 
 PATH = "/api/media/batches"
 

@@ -20,9 +20,9 @@ from sign_api.batches import Batches
 from sign_api.playback import router
 from sign_api.routes import FIELD_CODES, Services
 from sign_api.settings import SignApiSettings
+from sign_api.upload_views import BatchRequest, SignRequest
 from sign_api.uploads import Uploads
 from sign_api.use_cases import SERVICE, Assets, Buckets, SignUpload
-from sign_api.views import BatchRequest, SignRequest
 from sign_api.webhooks import Endpoints
 
 

@@ -46,6 +46,7 @@ from media_runtime.telemetry import tracing
 from pydantic import BaseModel, ValidationError
 from sign_api.batches import Batches
 from sign_api.domain import RefusedUploadError, check_metadata
+from sign_api.upload_views import SignRequest, SignResponse
 from sign_api.uploads import Uploads
 from sign_api.use_cases import (
     Assets,
@@ -59,8 +60,6 @@ from sign_api.views import (
     AssetView,
     CropRequest,
     PosterRequest,
-    SignRequest,
-    SignResponse,
     asset_view,
     decode_cursor,
     encode_cursor,

@@ -17,18 +17,17 @@ from sign_api.routes import (
     refusals,
     services_of,
 )
-from sign_api.views import (
+from sign_api.upload_views import (
     PartGrant,
     PartsRequest,
     PartsResponse,
     UploadPage,
     UploadRequest,
     UploadView,
-    decode_cursor,
-    encode_cursor,
     open_upload,
     upload_view,
 )
+from sign_api.views import decode_cursor, encode_cursor
 
 router = APIRouter(
     prefix="/api/media/uploads", tags=["uploads"], generate_unique_id_function=operation_id
