@@ -18,13 +18,12 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import ElicitResult
 from mediactl.devstack.ports import free_port
 
+from media_pipeline.client import fingerprint_of
 from support.clients import Company, token_of
 from support.eventually import eventually
 from support.in_parts import looked, numbers_in, sent
 from support.media_files import make_photo, make_video
 from support.surroundings import variable
-
-from .test_sdk import fingerprint
 
 PROGRAM = str(Path(sys.executable).with_name("media-pipeline-mcp"))
 READ_ONLY = {"list_assets", "get_asset", "wait_for_asset"}
@@ -170,7 +169,7 @@ async def test_a_file_of_the_persons_machine_is_gone_on_with(company: Company, t
     # Another client began, and died.
     body = {
         "fileName": film.name, "size": len(data), "type": "video/mp4",
-        "fingerprint": fingerprint(film),
+        "fingerprint": fingerprint_of(film),
     }  # fmt: skip
     upload = (await company.post("/uploads", json=body)).json()
     await sent(company, upload, data, [2])

@@ -64,7 +64,7 @@ class Recipe:
     cut: int = 0
     keeps_all: bool = True
     jumps: bool = False
-    pieces: int = 3
+    pieces: int = 4
     why: str = ""
 
     @property

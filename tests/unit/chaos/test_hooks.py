@@ -256,8 +256,8 @@ _RELAYED = """
             if "forget_relayed" in query:
                 print("deleted")
 
-        async def fetchval(self, *_):
-            return True
+        async def fetchrow(self, *_):
+            return {"is_alone": True}
 
         async def fetch(self, *_):
             return [ROW]

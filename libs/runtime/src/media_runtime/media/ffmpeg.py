@@ -381,6 +381,7 @@ async def _started(command: Sequence[str]) -> AsyncIterator[_Running]:
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        # No session of its own: niceness would not count. uvloop cannot start it so.
         process_group=0,
     )
     running = _Running(process)
