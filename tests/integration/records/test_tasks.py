@@ -188,6 +188,19 @@ async def test_a_task_waits_for_those_that_it_needs(attempt, claim, finish, stat
     assert outcome.asset.status == "ready"
 
 
+async def test_a_tasks_time_counts_from_when_it_could_begin(attempt, claim, finish, admin, work):
+    await attempt(new("a"), new("b", needs=("a",)))
+    await admin.execute(
+        "UPDATE tasks SET created_at = now() - interval '25 hours',"
+        " not_before = now() - interval '25 hours'"
+    )
+    a = await claim()
+    assert a.age_seconds > 24 * 3600
+    await finish(a)
+    assert not await tasks.is_waited_for(work.database, POOLS, seconds=60)
+    assert (await claim()).age_seconds < 60
+
+
 async def test_what_is_needed_and_done_already_is_not_waited_for(attempt, claim, finish):
     await attempt(new("a"))
     await finish(await claim(), then=[new("b", needs=("a",))])

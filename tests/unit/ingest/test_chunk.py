@@ -38,7 +38,9 @@ def chunks_of(grid: Grid, frames: int) -> list[Chunk]:
     return found
 
 
-async def made(source: Path, folder: Path, grid: Grid, chunks: list[Chunk]) -> list[Path]:
+async def made(
+    source: Path, folder: Path, grid: Grid, chunks: list[Chunk], *, threads: int = 1
+) -> list[Path]:
     """Make all chunks; return their folders."""
     info = await FFMPEG.probe(source)
     assert info.video is not None
@@ -48,7 +50,7 @@ async def made(source: Path, folder: Path, grid: Grid, chunks: list[Chunk]) -> l
         target.mkdir()
         plan = ChunkPlan(
             info.video.index, film_filters(info.video, LADDER[-1].size), grid, chunk, LADDER,
-            "ultrafast", 18, info.start_seconds,
+            "ultrafast", 18, info.start_seconds, threads=threads,
         )  # fmt: skip
         command = chunk_command(source, target, plan, FFMPEG.input_options)
         await FFMPEG.run(command, reads=source, writes=target, timeout_seconds=60)
@@ -77,6 +79,21 @@ FILMS = [
     ("film.webm", "25", ("-c:v", "libvpx", "-deadline", "realtime", "-g", "25")),
     ("film.avi", "25", ("-c:v", "mpeg4", "-g", "25")),
 ]
+
+
+@pytest.mark.parametrize(("name", "rate", "options"), FILMS)
+async def test_two_threads_decode_the_same_pictures_as_one(tmp_path, name, rate, options):
+    """What is urgent is decoded by two: a worker that dies leaves it to be made the same again."""
+    path = film(tmp_path / name, rate, *options, seconds=4)
+    grid = fit(*scanned(path))
+    first = chunks_of(grid, gop_frames(grid.rate))[:1]
+    found = []
+    for threads in (1, 2):
+        (tmp_path / f"{threads}").mkdir()
+        (made_by,) = await made(path, tmp_path / f"{threads}", grid, first, threads=threads)
+        found.append({one.name: one.read_bytes() for one in made_by.iterdir()})
+    assert found[0].keys() == {"48.mp4", "64.mp4", "seam"}
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(("name", "rate", "options"), FILMS)

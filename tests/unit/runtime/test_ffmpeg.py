@@ -183,6 +183,18 @@ async def test_ffmpeg_dies_with_its_parent(tmp_path):
     await eventually(lambda: not commands_with(marker), timeout=2)
 
 
+async def test_ffmpeg_shares_our_session_and_has_a_group_of_its_own(tmp_path):
+    """Where the kernel groups by session, niceness counts within one alone."""
+    marker = f"title={tmp_path}"
+    running = asyncio.create_task(run_ffmpeg(endless(marker), timeout_seconds=60))
+    pid = await eventually(lambda: encoder_with(marker))
+    assert os.getsid(pid) == os.getsid(0)
+    assert os.getpgid(pid) != os.getpgid(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_signal_from_outside_is_worth_another_try(tmp_path, number):
     marker = f"title={tmp_path}"

@@ -90,7 +90,10 @@ _CLAIM = f"""
         FROM next WHERE t.id = next.id AND {_IS_DUE} RETURNING t.*
     )
     SELECT next.id AS candidate, next.expired, claimed.*,
-        extract(epoch FROM now() - claimed.created_at)::float8 AS age_seconds
+        extract(epoch FROM now() - greatest(claimed.created_at, (
+            SELECT max(over.finished_at) FROM task_needs n JOIN tasks over ON over.id = n.needs_id
+            WHERE n.task_id = claimed.id
+        )))::float8 AS age_seconds
     FROM next LEFT JOIN claimed ON claimed.id = next.id
 """  # noqa: S608 - our own words
 # A task whose asset was deleted, or went on to another attempt, has lost its reason as well.
@@ -177,10 +180,13 @@ _ADD_NEEDS = """
     SELECT $1, id, company_id FROM tasks
     WHERE asset_id = $2 AND attempt = $3 AND name = ANY($4) AND state <> 'done'
 """
+# A task's time counts from when it could begin: one that waited for others is given up, or made way
+# for, no sooner than one that did not.
 _FREE = f"""
     WITH freed AS (
         UPDATE tasks t SET waits_for = t.waits_for - over.needs,
-            state = CASE WHEN t.waits_for = over.needs THEN 'queued' ELSE t.state END
+            state = CASE WHEN t.waits_for = over.needs THEN 'queued' ELSE t.state END,
+            not_before = CASE WHEN t.waits_for = over.needs THEN now() ELSE t.not_before END
         FROM (SELECT task_id, count(*) AS needs FROM task_needs
               WHERE needs_id = ANY($1) GROUP BY task_id) over
         WHERE t.id = over.task_id AND t.state = 'blocked'
@@ -269,7 +275,7 @@ class NewTask:
 
 @dataclass(frozen=True)
 class Task:
-    """A claimed task. ``age_seconds`` is how old it was when it was claimed."""
+    """A claimed task. ``age_seconds`` is for how long it could have begun when it was claimed."""
 
     id: int
     company_id: UUID

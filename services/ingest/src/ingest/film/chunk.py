@@ -42,8 +42,8 @@ class ChunkPlan:
 
     *filters* make the picture of stream *track*, counted among all, in the largest size.
     ``starts_at`` is the time at which the source's container begins, in seconds: seeks count
-    from there. *mark*, which is in the folder that is written into, lies on each frame. It is
-    decoded by *threads*, which take less time together, and make the same pictures of it.
+    from there. *mark*, which is in the folder that is written into, lies on each frame. The
+    source is decoded by *threads*, which take less time together, and make the same pictures.
     """
 
     track: int
