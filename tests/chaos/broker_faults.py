@@ -20,9 +20,9 @@ from media_contracts import (
     MEDIA_INGEST,
     MEDIA_THUMBNAILED,
     ErrorInfo,
+    ImageChecked,
     Picture,
     ThumbnailFailed,
-    ThumbnailMade,
     Topic,
     new_event,
 )
@@ -190,9 +190,13 @@ def _made(
         )
         for name in ("thumbnail", "display")
     ]
-    made = ThumbnailMade(attempt=attempt or known.attempt, pictures=pictures)
+    checked = ImageChecked(
+        attempt=attempt or known.attempt, task="inspect", sha256="0" * 64,
+        content_type="image/jpeg", format="JPEG", width=1, height=1, frames=1, scans=1,
+        hdr=False, pictures=pictures, seconds=0,
+    )  # fmt: skip
     return new_event(
-        made,
+        checked,
         source=_SOURCE,
         asset_id=asset_id or known.asset_id,
         company_id=company_id or known.company_id,
@@ -203,7 +207,7 @@ def _made(
 def _failed(known: Known, *, company_id: UUID | None = None, attempt: int | None = None) -> bytes:
     error = ErrorInfo(code="strange", message="Nobody asked.")
     return new_event(
-        ThumbnailFailed(attempt=attempt or known.attempt, error=error),
+        ThumbnailFailed(attempt=attempt or known.attempt, task="inspect", error=error),
         source=_SOURCE,
         asset_id=known.asset_id,
         company_id=company_id or known.company_id,

@@ -28,7 +28,7 @@ async def test_a_flood_of_one_companys_images_holds_up_no_other(
     company: Company, other_company: Company, parts: Parts, rows: Rows, tmp_path
 ):
     """Its photos come last of all, after a pause of ingest's, and are among the first."""
-    photo = make_photo(tmp_path / "photo.jpg", size=(1600, 1200)).read_bytes()
+    photo = make_photo(tmp_path / "photo.jpg", size=(1000, 750)).read_bytes()
     at_once = asyncio.Semaphore(8)
 
     async def upload(number: int) -> str:

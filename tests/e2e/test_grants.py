@@ -48,18 +48,19 @@ async def original(rows: Rows, asset: str) -> ObjectRef:
     return ObjectRef(**{name: row[name] for name in names})
 
 
-async def test_a_checked_photo_that_is_replaced_is_not_served(
-    company: Company, rows: Rows, store, parts: Parts, photo
+async def test_a_checked_film_that_is_replaced_is_not_shown(
+    company: Company, rows: Rows, store, parts: Parts, tmp_path
 ):
+    film = make_video(tmp_path / "v.mp4", seconds=1).read_bytes()
     with parts.down("thumbnailer"):
-        asset = await company.upload_bytes("p.jpg", photo, "image/jpeg")
+        asset = await company.upload_bytes("v.mp4", film, "video/mp4")
 
         async def checked() -> bool:
             return (await rows.task(asset, "inspect"))["state"] == "done"
 
         await eventually(checked, timeout=30)
         ref = await original(rows, asset)
-        assert ref.sha256 == hashlib.sha256(photo).hexdigest()
+        assert ref.sha256 == hashlib.sha256(film).hexdigest()
         replace(store, ref, GIF)
     ended = await company.ended(asset)
     assert (ended["status"], ended["error"]["code"]) == ("failed", "content_changed")

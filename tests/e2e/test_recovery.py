@@ -57,14 +57,14 @@ async def test_a_bucket_that_lost_its_notification_has_it_back_soon(company, sto
 
 
 async def test_an_attempt_whose_request_was_lost_asks_again(company, rows, parts, photo):
-    """As if the request for its pictures lay in the dead letters."""
+    """As if the request that it is checked lay in the dead letters."""
     with parts.down("thumbnailer"):
         asset_id = await company.upload_bytes("photo.jpg", photo, "image/jpeg")
-        await eventually(lambda: _pictures_are_asked_for(rows, asset_id))
+        await eventually(lambda: _is_asked_for(rows, asset_id))
         await eventually(lambda: _lost(MEDIA_THUMBNAIL, "thumbnailer"), timeout=40)
     await company.ready(asset_id)
     assert await rows.endings(asset_id) == [(1, "ready")]
-    assert (await rows.task(asset_id, "pictures"))["fence"] >= 2
+    assert (await rows.task(asset_id, "inspect"))["fence"] >= 2
 
 
 async def _lost(topic, group: str) -> bool:
@@ -75,5 +75,5 @@ async def _lost(topic, group: str) -> bool:
     return True
 
 
-async def _pictures_are_asked_for(rows, asset_id: str) -> bool:
-    return (await rows.task(asset_id, "pictures"))["state"] == "running"
+async def _is_asked_for(rows, asset_id: str) -> bool:
+    return (await rows.task(asset_id, "inspect"))["state"] == "running"

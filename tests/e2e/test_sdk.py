@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -21,7 +25,7 @@ from support.eventually import eventually
 from support.in_parts import looked, numbers_in, sent
 from support.media_files import make_photo, make_video
 from support.receivers import receiving
-from support.surroundings import Parts, variable
+from support.surroundings import variable
 
 from .test_webhooks import PING, Manager, heard
 
@@ -126,38 +130,53 @@ async def test_a_webhook_is_verified(company: Company):
     assert verify_webhook(endpoint["secret"], one.body, one.headers)["type"] == PING
 
 
-async def test_who_asks_too_often_waits_as_long_as_told_and_goes_on(company: Company):
-    async with Parts().another("sign_api", SIGN_API_COMPANY_REQUESTS_PER_MINUTE="60") as url:
-        while True:
-            page = await company.http.get(f"{url}/api/media/assets", headers=company.headers)
-            if page.status_code == 429:
-                break
-        with MediaPipeline(url, token_of(company.id)) as media, pytest.raises(MediaError) as told:
-            await asyncio.to_thread(media.asset, uuid4())
-    assert told.value.code == "asset_not_found"
+@asynccontextmanager
+async def proxy(instead: Callable[[int], bytes | None]) -> AsyncIterator[tuple[str, list[float]]]:
+    """
+    Give the address of a proxy, and when it was asked.
 
-
-async def test_what_breaks_off_is_asked_again(company: Company):
-    """A proxy that is started anew closes connections without an answer."""
-    pipeline, asked = urlsplit(variable("MEDIA_API_URL")), []
+    It answers with what *instead* says of a request, by its number, or else forwards it.
+    """
+    pipeline, asked = urlsplit(variable("MEDIA_API_URL")), list[float]()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
-        if len(asked) > 2:
+        request = await reader.readuntil(b"\r\n\r\n")
+        asked.append(time.monotonic())
+        answer = instead(len(asked))
+        if answer is None:
             theirs, to_them = await asyncio.open_connection(pipeline.hostname, pipeline.port)
-            to_them.write(asked[-1].replace(b"Connection: keep-alive", b"Connection: close"))
-            writer.write(await theirs.read())
+            to_them.write(request.replace(b"Connection: keep-alive", b"Connection: close"))
+            answer = await theirs.read()
             to_them.close()
             await to_them.wait_closed()
+        writer.write(answer)
         writer.close()
         await writer.wait_closed()
 
     async with await asyncio.start_server(forward, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with (
-            MediaPipeline(f"http://127.0.0.1:{port}", token_of(company.id)) as media,
-            pytest.raises(MediaError) as told,
-        ):
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+async def test_who_asks_too_often_waits_as_long_as_told_and_goes_on(company: Company):
+    problem = {
+        "type": "about:blank", "title": "Too Many Requests", "status": 429,
+        "code": "rate_limited", "detail": "Ask again in 2 seconds.",
+    }  # fmt: skip
+    busy = (
+        "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 2\r\nConnection: close\r\n"
+        f"Content-Type: application/problem+json\r\n\r\n{json.dumps(problem)}"
+    ).encode()
+    async with proxy(lambda number: busy if number == 1 else None) as (url, asked):
+        with MediaPipeline(url, token_of(company.id)) as media, pytest.raises(MediaError) as told:
+            await asyncio.to_thread(media.asset, uuid4())
+    assert (told.value.code, len(asked)) == ("asset_not_found", 2)
+    assert asked[1] - asked[0] >= 2
+
+
+async def test_what_breaks_off_is_asked_again(company: Company):
+    """A proxy that is started anew closes connections without an answer."""
+    async with proxy(lambda number: b"" if number < 3 else None) as (url, asked):
+        with MediaPipeline(url, token_of(company.id)) as media, pytest.raises(MediaError) as told:
             await asyncio.to_thread(media.asset, uuid4())
     assert (told.value.code, len(asked)) == ("asset_not_found", 3)
 

@@ -14,7 +14,7 @@ async def test_films_in_line_have_a_place_and_a_time_that_come_true(
 ):
     """The first films are the evidence by which the others' times are told."""
     short = make_video(tmp_path / "short.mp4", size="160x120", seconds=1).read_bytes()
-    film = make_video(tmp_path / "film.mp4", size="640x360", seconds=30).read_bytes()
+    film = make_video(tmp_path / "film.mp4", size="640x360", seconds=15).read_bytes()
     for number in range(3):
         await company.ready(await company.upload_bytes(f"{number}.mp4", short, "video/mp4"))
     async with company.listening() as listener, other_company.listening() as stranger:

@@ -13,8 +13,11 @@ from ingest.settings import IngestSettings
 from ingest.trust.gate import check_file
 from media_contracts import AnimationOutput, AudioOutput, MediaKind, VideoOutput
 from media_contracts.errors import ErrorCode
+from media_contracts.formats import kind_of
 from media_runtime.errors import InconclusiveError, PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.gate import check_image, check_image_file
+from media_runtime.media.image_check import check_and_render
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import WantedPicture, render
 from thumbnailer.frames import FindFrame
@@ -59,24 +62,41 @@ class Pipeline:
 
     async def _make(self, source: Path, content_type: str, folder: Path) -> None:
         asset = an_asset(content_type, _size(source))
+        if kind_of(content_type) is MediaKind.IMAGE:
+            await self._image(source, asset, folder)
+            return
         found = check_file(source, asset, whole_part=self._settings.min_whole_part)
         looked = folder / "looked"
         looked.mkdir()
-        inspect = Inspect(self._settings, self._pool, self._ffmpeg, cast("Any", None))
+        inspect = Inspect(self._settings, self._ffmpeg, cast("Any", None))
         probed = await inspect._probe(asset, source, found, looked)
         assert probed.probe is not None
         probed.probe.model_dump_json()
         if probed.kind is MediaKind.VIDEO:
             await self._film(source, asset, probed, folder)
-        elif probed.kind is MediaKind.AUDIO:
+        else:
             tasks = audio.plan([AudioOutput(name="audio")], probed)
             await Making(self._settings, self._ffmpeg, folder / "made").all(tasks, source, asset)
-        else:
-            for wanted in (WANTED, SIZES):
-                await self._pool.run(render, source, wanted, timeout_seconds=_SECONDS)
-            tasks = animation.plan([AnimationOutput(name="animation")], probed)
-            making = Making(self._settings, self._ffmpeg, folder / "made", self._pool)
-            await making.all(tasks, source, asset)
+
+    async def _image(self, source: Path, asset: Any, folder: Path) -> None:
+        declared, frames = asset.content_type, self._settings.upload_max_frames
+        found = check_image_file(
+            source, size=asset.size, declared=declared,
+            accept_other_types=self._settings.accept_other_types,
+        )  # fmt: skip
+        seen = await self._pool.run(
+            check_and_render, source, WANTED, frames, _SECONDS, timeout_seconds=_SECONDS
+        )
+        check_image(seen.info, found, declared=declared, max_frames=frames)
+        await self._pool.run(render, source, SIZES, timeout_seconds=_SECONDS)
+        info = seen.info
+        probed = Source(
+            MediaKind.IMAGE, info.width, info.height, frames=info.frames,
+            content_type=found.content_type,
+        )  # fmt: skip
+        tasks = animation.plan([AnimationOutput(name="animation")], probed)
+        making = Making(self._settings, self._ffmpeg, folder / "made", self._pool)
+        await making.all(tasks, source, asset)
 
     async def _film(self, source: Path, asset: Any, probed: Source, folder: Path) -> None:
         making = Making(self._settings, self._ffmpeg, folder / "made")

@@ -15,7 +15,6 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from ingest.domain import sniff
 from media_contracts.formats import (
     ACCEPTED_TYPES,
     ALIASES,
@@ -24,6 +23,7 @@ from media_contracts.formats import (
     kind_of,
     type_of_family,
 )
+from media_runtime.media.gate import sniff
 from mediactl.devstack.home import Home
 from sign_api.domain import RefusedUploadError, check_upload
 

@@ -80,7 +80,7 @@ async def made_of(
     looked = folder / "looked"
     looked.mkdir(parents=True, exist_ok=True)
     found = check_file(path, asset, whole_part=settings.min_whole_part)
-    inspect = Inspect(settings, cast("Any", None), FFMPEG, cast("Any", None))
+    inspect = Inspect(settings, FFMPEG, cast("Any", None))
     source = await inspect._probe(asset, path, found, looked)
     making = Making(settings, FFMPEG, folder / "made")
     for picture, stored in (marks or {}).values():

@@ -40,20 +40,19 @@ POINTS = {
     "transcoding": Point("ingest", "ingest.outputs.transcode", "Progress.report"),
     "transcoded": Point("ingest", "ingest.outputs.transcode", "Transcoder.run"),
     "video_stored": Point("ingest", "ingest.outputs.stream", "Pieces.stored"),
-    # Of two photos and a clip the clip's second task is the last to end.
-    "video_committed": Point("ingest", "ingest.run", "count_outcome", times=4),
+    # The clip's second task.
+    "video_committed": Point("ingest", "ingest.run", "count_outcome", times=2),
     "asking_in_transaction": Point("ingest", "ingest.ask", "tell"),
     "asked": Point("ingest", "ingest.ask", "count_outcome"),
     "outcome_in_transaction": Point("ingest", "media_records.outcomes", "_told"),
     "pictures_committed": Point("ingest", "ingest.answers", "OnAnswer.__call__"),
     "relaying": Point("ingest", "media_runtime.kafka.producer", "Producer.send_all", after=False),
     "relay_sent": Point("ingest", "media_runtime.kafka.producer", "Producer.send_all"),
+    "checked": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._look"),
     "rendered": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._render"),
     "picture_stored": Point("thumbnailer", "thumbnailer.use_cases", "MakePictures._upload"),
-    "answering": Point(
-        "thumbnailer", "thumbnailer.handlers", "OnThumbnailRequested._send", after=False
-    ),
-    "answered": Point("thumbnailer", "thumbnailer.handlers", "OnThumbnailRequested.__call__"),
+    "answering": Point("thumbnailer", "thumbnailer.handlers", "OnRequest._send", after=False),
+    "answered": Point("thumbnailer", "thumbnailer.handlers", "OnRequest.__call__"),
     "granted": Point("sign_api", "sign_api.use_cases", "SignUpload.__call__"),
     "feeding": Point("watcher", "watcher.reconcile.assets", "_notification"),
     "requeued": Point("watcher", "watcher.reconcile.assets", "Reconciler._apply"),

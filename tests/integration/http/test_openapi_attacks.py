@@ -32,7 +32,7 @@ from support.media_files import make_photo
 from support.surroundings import Parts, variable
 from support.tiers import FULL, HOUR
 
-EXAMPLES = 1000 if FULL else 60
+EXAMPLES = 1000 if FULL else 30
 SEED = int(os.environ.get("SCHEMATHESIS_SEED", "0"))
 # A good request to this one is answered for as long as the token is valid.
 STREAM = ("MEDIA_EVENTS_URL", "GET", "/api/media/events")

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
+from ingest.images import Images
 from ingest.intake import Intake
 from ingest.outputs.source import Source
 from ingest.plan import plan
@@ -18,6 +19,7 @@ from ingest.settings import IngestSettings
 from media_contracts import (
     AssetStatus,
     ErrorInfo,
+    ImageChecked,
     MediaFile,
     MediaKind,
     Picture,
@@ -112,9 +114,9 @@ def notify(work):
 
 
 @pytest.fixture
-def answered(work, store):
+def answered(work, store, settings):
     """Let the thumbnailer's answer come in."""
-    return OnAnswer(work, store)
+    return OnAnswer(work, store, Images(settings))
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def begin(work, claim, settings):
     """Take an upload as far as a worker does: checked and planned, its tasks claimed, by name."""
 
     async def begun(content_type="video/mp4"):
-        inspect = await claim(Pool.INSPECT)
+        inspect = await claim(Pool.INSPECT, Pool.PICTURES)
         async with work.begin() as tx:
             asset = await lock_asset(tx, inspect.asset_id)
             if asset.status == AssetStatus.PENDING:
@@ -515,7 +517,7 @@ async def test_pictures_that_never_came_are_asked_for_again(
     await notify(company, asset)
     begun = await begin()
     await finish(begun["video"], video())
-    async with AskForPictures(settings, work).running():
+    async with AskForPictures(settings, work, Images(settings)).running():
         assert await told(admin, "media_thumbnail") == []
         await admin.execute("UPDATE tasks SET lease_until = now() - interval '1 second'")
 
@@ -542,7 +544,7 @@ async def test_pictures_that_never_come_are_given_up(
         "UPDATE tasks SET lease_until = now() - interval '1 second',"
         " created_at = now() - interval '25 hours' WHERE name = 'pictures'"
     )
-    async with AskForPictures(settings, work).running():
+    async with AskForPictures(settings, work, Images(settings)).running():
 
         async def failed():
             return (await asset_now(database, asset)).error_code
@@ -552,17 +554,12 @@ async def test_pictures_that_never_come_are_given_up(
 
 
 async def test_a_company_is_owed_a_bounded_number_of_answers(
-    sign_api, notify, work, settings, admin, claim
+    sign_api, notify, work, settings, admin
 ):
     company, asset = await sign_asset(sign_api, content_type="image/jpeg")
     await notify(company, asset)
     for _ in range(5):
         await notify(*await sign_asset(sign_api, company, content_type="image/jpeg"))
-    for _ in range(6):
-        inspect = await claim(Pool.INSPECT)
-        async with work.begin() as tx:
-            await change(tx, await lock_asset(tx, inspect.asset_id), AssetStatus.PROCESSING, at=AT)
-            await tasks.finish(tx, inspect, then=plan(PLAIN, SOURCES["image/jpeg"]))
     few = settings.model_copy(
         update={"company_max_inflight_pictures": 2, "task_poll_seconds": 0.05}
     )
@@ -570,12 +567,117 @@ async def test_a_company_is_owed_a_bounded_number_of_answers(
     async def asked_are(number):
         return len(await told(admin, "media_thumbnail")) == number
 
-    async with AskForPictures(few, work).running():
+    async with AskForPictures(few, work, Images(few)).running():
         await eventually(lambda: asked_are(2))
         async with work.begin() as tx:
-            task = await tasks.find_open(tx, company, asset, 1, "pictures")
+            task = await tasks.find_open(tx, company, asset, 1, "inspect")
             await tasks.fail(tx, task, BAD)
         await eventually(lambda: asked_are(3))
+
+
+@pytest.fixture
+def asked_for(sign_api, notify, work, settings, admin):
+    """Take an image as far as the request that it is checked; return it with the request."""
+
+    async def ask():
+        company, asset = await sign_asset(sign_api, content_type="image/jpeg")
+        await notify(company, asset)
+
+        async def asked():
+            return await told(admin, "media_thumbnail")
+
+        async with AskForPictures(settings, work, Images(settings)).running():
+            (request,) = await eventually(asked)
+        return company, asset, request
+
+    return ask
+
+
+def checked(*pictures, **others):
+    facts = {
+        "attempt": 1, "task": "inspect", "sha256": "a" * 64, "content_type": "image/jpeg",
+        "format": "JPEG", "width": 640, "height": 480, "frames": 1, "scans": 1, "hdr": False,
+        "seconds": 0.1,
+    }  # fmt: skip
+    return ImageChecked(**{**facts, "pictures": pictures, **others})
+
+
+async def states_of(admin):
+    rows = await admin.fetch("SELECT name, state FROM tasks")
+    return {row["name"]: row["state"] for row in rows}
+
+
+async def test_an_image_is_checked_and_first_shown_by_one_request(
+    asked_for, database, admin, put, answered
+):
+    company, asset, request = await asked_for()
+    assert (request["task"], request["contentType"]) == ("inspect", "image/jpeg")
+    assert [one["name"] for one in request["pictures"]] == ["thumbnail"]
+    assert (await asset_now(database, asset)).status == "processing"
+    thumbnail = await put(company, asset)
+    assert request["pictures"][0]["key"] == thumbnail.key
+    event = answer(checked(thumbnail, warnings=["type_differs"]), company, asset)
+    for _ in range(2):
+        await answered(event)
+    assert await states_of(admin) == {"inspect": "done", "pictures": "done", "image": "queued"}
+    found, files = await asset_now(database, asset), await files_now(database, asset)
+    assert (files["thumbnail"].key, files["original"].sha256) == (thumbnail.key, "a" * 64)
+    assert (json.loads(found.probe)["width"], found.warnings) == (640, ["type_differs"])
+    stages = [data.get("stage") for data in await told(admin, "media_status")]
+    assert stages == ["uploaded", None, "probed", "thumbnailed"]
+
+
+async def test_pictures_of_an_image_that_is_slow_have_a_task_of_their_own(
+    asked_for, admin, answered
+):
+    company, asset, _ = await asked_for()
+    await answered(answer(checked(width=20_000, height=9_000, scans=9), company, asset))
+    assert await states_of(admin) == {"inspect": "done", "pictures": "queued", "image": "queued"}
+    slow = await admin.fetchval("SELECT cost_seconds FROM tasks WHERE name = 'pictures'")
+    assert slow > 20
+
+
+async def test_an_image_that_is_refused_fails_its_asset(asked_for, database, admin, answered):
+    company, asset, _ = await asked_for()
+    why = ErrorInfo(code="type_mismatch", message="It is something else.")
+    await answered(answer(ThumbnailFailed(attempt=1, task="inspect", error=why), company, asset))
+    assert (await asset_now(database, asset)).error_code == "type_mismatch"
+    assert await states_of(admin) == {"inspect": "failed"}
+
+
+async def test_an_answer_about_other_bytes_than_those_that_were_checked_fails_the_asset(
+    asked_for, database, admin, answered
+):
+    company, asset, _ = await asked_for()
+    await admin.execute("UPDATE asset_files SET sha256 = $1", "b" * 64)
+    await answered(answer(checked(), company, asset))
+    assert (await asset_now(database, asset)).error_code == "content_changed"
+
+
+@pytest.mark.parametrize(
+    "lie", ["another picture", "a picture that is not there", "pictures of no check"]
+)
+async def test_a_forged_check_changes_nothing(asked_for, admin, put, answered, lie):
+    company, asset, _ = await asked_for()
+    thumbnail = await put(company, asset)
+    lies = {
+        "another picture": checked(thumbnail.model_copy(update={"name": "image"})),
+        "a picture that is not there": checked(thumbnail.model_copy(update={"key": "k"})),
+        "pictures of no check": ThumbnailMade(attempt=1, task="inspect", pictures=[thumbnail]),
+    }
+    await answered(answer(lies[lie], company, asset))
+    assert await states_of(admin) == {"inspect": "running"}
+
+
+async def test_a_check_of_what_was_not_to_be_checked_changes_nothing(
+    sign_api, notify, begin, answered, admin, put
+):
+    company, asset = await sign_asset(sign_api)
+    await notify(company, asset)
+    await begin()
+    lie = checked(await put(company, asset), task="pictures")
+    await answered(answer(lie, company, asset))
+    assert (await states_of(admin))["pictures"] == "running"
 
 
 async def test_a_worker_whose_claim_was_taken_over_changes_nothing(

@@ -66,22 +66,22 @@ def sources(database, store, tmp_path):
 
 
 async def test_an_upload_is_gone_after_its_task(sources, asset, tmp_path):
-    async with sources.open(asset) as (path, _):
-        assert path.read_bytes() == b"bytes"
+    async with sources.open(asset) as upload:
+        assert upload.path.read_bytes() == b"bytes"
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_the_next_task_finds_what_was_fetched(sources, store, asset, tmp_path):
-    async with sources.open(asset) as (first, upload):
-        upload.wanted_next = True
-    async with sources.open(asset) as (second, _):
-        assert second == first
+    async with sources.open(asset) as first:
+        first.wanted_next = True
+    async with sources.open(asset) as second:
+        assert second.path == first.path
     assert store.fetched == 1
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_what_nobody_takes_is_removed_soon(sources, asset, tmp_path):
-    async with sources.open(asset) as (_, upload):
+    async with sources.open(asset) as upload:
         upload.wanted_next = True
     assert list(tmp_path.iterdir())
     await eventually(lambda: not list(tmp_path.iterdir()))
@@ -91,9 +91,9 @@ async def test_two_tasks_at_once_share_one_upload(sources, store, asset, tmp_pat
     begun = asyncio.Barrier(2)
 
     async def task():
-        async with sources.open(asset) as (path, _):
+        async with sources.open(asset) as upload:
             await begun.wait()
-            return path.read_bytes()
+            return upload.path.read_bytes()
 
     assert await asyncio.gather(task(), task()) == [b"bytes"] * 2
     assert store.fetched == 1
@@ -101,7 +101,7 @@ async def test_two_tasks_at_once_share_one_upload(sources, store, asset, tmp_pat
 
 
 async def test_at_the_end_nothing_is_kept(sources, asset, tmp_path):
-    async with sources.open(asset) as (_, upload):
+    async with sources.open(asset) as upload:
         upload.wanted_next = True
     await sources.__aexit__()
     assert list(tmp_path.iterdir()) == []

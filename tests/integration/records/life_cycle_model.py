@@ -221,7 +221,7 @@ class Model:
         if asset.version is None:
             asset.version, asset.updated_at = version, self.clock
         if not asset.now:
-            self._new_task(asset, INSPECT, INSPECT)
+            self._new_task(asset, INSPECT, PICTURES if asset.kind == IMAGE else INSPECT)
         else:
             self.seen["notification again"] += 1
 
@@ -332,8 +332,13 @@ class Model:
         return "done"
 
     def pictures(self, asset: AssetModel, attempt: int, number: int, *, error: str | None) -> None:
-        """The first answer to an attempt counts, whatever it says and whenever it was asked."""
-        task = asset.tasks.get(attempt, {}).get(PICTURES)
+        """
+        The first answer to an attempt counts, whatever it says and whenever it was asked.
+
+        An image is checked by whoever makes its pictures: one answer ends both tasks.
+        """
+        asked = INSPECT if asset.kind == IMAGE else PICTURES
+        task = asset.tasks.get(attempt, {}).get(asked)
         if task is None or task.state not in {"queued", "running"} or not task.wanted:
             self.seen["answer too late"] += 1
         elif error:
@@ -341,6 +346,8 @@ class Model:
         else:
             asset.taken = number
             self._finish(task)
+            if task.name == INSPECT:
+                self._finish(asset.tasks[attempt][PICTURES])
 
     def retry(self, asset: AssetModel) -> None:
         asset.attempt += 1

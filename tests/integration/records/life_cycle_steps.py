@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine
-from media_contracts import CloudEvent, ThumbnailRequested
+from media_contracts import CloudEvent
 from media_records.actions import AssetNotFoundError, NotFailedError
 from media_records.tables import Asset
 from media_runtime.errors import PermanentError
@@ -41,7 +41,7 @@ from integration.records.life_cycle_model import (
     Outcome,
     TaskModel,
 )
-from integration.records.life_cycle_world import Rows, TaskKey, Working, World, answer
+from integration.records.life_cycle_world import Asked, Rows, TaskKey, Working, World, answer
 
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, T]], T]
@@ -64,7 +64,7 @@ class Request:
     """What the thumbnailer was asked for."""
 
     asset: AssetModel
-    event: CloudEvent[ThumbnailRequested]
+    event: CloudEvent[Asked]
     answered: bool = False
 
     def _repr_pretty_(self, printer: Any, _: bool) -> None:
@@ -516,7 +516,8 @@ def _went_on(model: Model, claim: Claim, worker: Worker) -> str | None:
 
 def is_wanted(asked: Request) -> bool:
     """Return whether an answer would still count."""
-    task = asked.asset.tasks[asked.event.data.attempt][PICTURES]
+    tasks = asked.asset.tasks[asked.event.data.attempt]
+    task = tasks[asked.event.data.task or PICTURES]
     return task.open and task.wanted
 
 

@@ -17,21 +17,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import asyncpg
 from ingest import inspect
 from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
+from ingest.images import Images
 from ingest.inspect import Inspect
 from ingest.intake import Intake
 from ingest.outputs.source import Doer, Done
 from ingest.plan import plan
 from ingest.run import RunTask
 from ingest.settings import IngestSettings
-from ingest.sources import Sources, Upload
-from ingest.trust.gate import Found
+from ingest.sources import Sources
 from ingest.worker import Workers
 from media_contracts import (
     MEDIA_INGEST,
@@ -43,9 +43,12 @@ from media_contracts import (
     CloudEvent,
     ErrorInfo,
     FileKind,
+    ImageChecked,
+    ImageCheckRequested,
     MediaFile,
     ObjectRef,
     Picture,
+    Profile,
     Stage,
     ThumbnailFailed,
     ThumbnailMade,
@@ -63,8 +66,9 @@ from media_runtime.database.outbox import Outbox
 from media_runtime.database.postgres import Database
 from media_runtime.http.auth import Caller
 from media_runtime.kafka.producer import Producer
+from media_runtime.media.gate import Found
 from media_runtime.media.info import MediaInfo, VideoStream
-from media_runtime.media.pictures import ImageInfo
+from media_runtime.media.kept_files import KeptFile
 from media_runtime.settings import KafkaSettings
 from media_runtime.storage.keys import output_key
 from media_runtime.storage.presign import UploadSigner
@@ -150,6 +154,8 @@ _RELAY = """
 """
 
 
+Asked: TypeAlias = ImageCheckRequested | ThumbnailRequested
+"""What the thumbnailer is asked for."""
 TaskKey = tuple[UUID, int, str]
 """A task, by its asset, its attempt and its name."""
 
@@ -162,7 +168,7 @@ class Rows:
     changes: dict[UUID, list[Any]]
     tasks: dict[TaskKey, Any]
     notifications: list[bytes] = field(default_factory=list)
-    requests: list[CloudEvent[ThumbnailRequested]] = field(default_factory=list)
+    requests: list[CloudEvent[Asked]] = field(default_factory=list)
     outcomes: list[CloudEvent[Any]] = field(default_factory=list)
     statuses: list[CloudEvent[AssetStatusChanged]] = field(default_factory=list)
 
@@ -212,25 +218,23 @@ class NoSources(Sources):
     """Uploads without bytes, which a worker waits for."""
 
     @asynccontextmanager
-    async def open(self, asset: Asset) -> AsyncIterator[tuple[Path, Upload]]:
+    async def open(self, asset: Asset) -> AsyncIterator[KeptFile]:
         await _STOPS.get().take()
         if original_of(await files_of(self._database, asset.id)) is None:
             raise LostLeaseError
-        yield _ANY_FILE, Upload(_ANY_FILE)
+        yield KeptFile(_ANY_FILE, _ANY_FILE)
 
 
 class Inspecting(Inspect):
-    """The real look at an upload, but for its bytes; of a video a preview is wanted as well."""
+    """The real look at a video, but for its bytes; a preview is wanted as well."""
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
         del task
         declared = Found(family_of(asset.content_type), asset.content_type)
         found = await self._probe(asset, source, declared, folder)
         await _STOPS.get().take()
-        wanted = plan(PLAIN, found)
-        if asset.content_type.startswith("video/"):
-            pictures = [task for task in wanted if task.pool == Pool.PICTURES]
-            wanted = (_FILM, *pictures, _PREVIEW)
+        pictures = [task for task in plan(PLAIN, found) if task.pool == Pool.PICTURES]
+        wanted = (_FILM, *pictures, _PREVIEW)
         return Done(then=wanted, stage=Stage.PROBED, probe=found.probe, warnings=found.warnings)
 
 
@@ -264,12 +268,11 @@ def _made(task: Task, asset: Asset, kind: FileKind, suffix: str) -> MediaFile:
     )  # fmt: skip
 
 
-class NoPool:
-    """A picture pool that finds every picture good."""
+class PlainImages(Images):
+    """Images of which what is wanted is made at once."""
 
-    async def run(self, *_: object, **__: object) -> ImageInfo:
-        """Say that it is a small photo."""
-        return ImageInfo("JPEG", 8, 8, 1)
+    async def _profile(self, *_: object) -> Profile:
+        return PLAIN
 
 
 class NoFfmpeg:
@@ -362,12 +365,12 @@ class World:
         )
         self._work = work
         self.intake = Intake(work)
-        self._answered = OnAnswer(work, self.storage)
-        self.ask = AskForPictures(settings, work)._ask_once
+        images = PlainImages(settings)
+        self._answered = OnAnswer(work, self.storage, images)
+        self.ask = AskForPictures(settings, work, images)._ask_once
         doers: dict[str, Doer] = {
             inspect.KIND: Inspecting(
                 settings=settings,
-                pool=NoPool(),  # type: ignore[arg-type]
                 ffmpeg=NoFfmpeg(),  # type: ignore[arg-type]
                 profiles=work.database,
             ),
@@ -459,7 +462,7 @@ class World:
 
     async def answered(self, event: CloudEvent[Any]) -> None:
         """Let the thumbnailer's answer come in, whose pictures were stored just before."""
-        pictures = event.data.pictures if isinstance(event.data, ThumbnailMade) else ()
+        pictures = () if isinstance(event.data, ThumbnailFailed) else event.data.pictures
         _STORED.set({one.key: one.width for one in pictures})
         await self._answered(event)
 
@@ -495,10 +498,10 @@ class World:
 
 
 def answer(
-    asked: CloudEvent[ThumbnailRequested], number: int, *, error: str | None, company: UUID
+    asked: CloudEvent[Asked], number: int, *, error: str | None, company: UUID
 ) -> CloudEvent[Any]:
     """Return the thumbnailer's answer; *number* tells it from others."""
-    data: ThumbnailMade | ThumbnailFailed
+    data: ImageChecked | ThumbnailMade | ThumbnailFailed
     if error:
         data = ThumbnailFailed(
             attempt=asked.data.attempt, error=ErrorInfo(code=error, message="No picture."),
@@ -512,9 +515,16 @@ def answer(
             )
             for spec in asked.data.pictures
         ]  # fmt: skip
-        data = ThumbnailMade(
-            attempt=asked.data.attempt, pictures=pictures, task=asked.data.task, seconds=1
-        )
+        if isinstance(asked.data, ImageCheckRequested):
+            data = ImageChecked(
+                attempt=asked.data.attempt, task=asked.data.task, sha256="0" * 64,
+                content_type="image/jpeg", format="JPEG", width=8, height=8, frames=1, scans=1,
+                hdr=False, pictures=pictures, seconds=1,
+            )  # fmt: skip
+        else:
+            data = ThumbnailMade(
+                attempt=asked.data.attempt, pictures=pictures, task=asked.data.task, seconds=1
+            )
     return new_event(
         data, source="/media/thumbnailer", asset_id=asked.subject, company_id=company,
         time=datetime.now(UTC),

@@ -20,6 +20,8 @@ from media_contracts import (
     MEDIA_THUMBNAIL,
     MEDIA_THUMBNAILED,
     Fit,
+    ImageChecked,
+    ImageCheckRequested,
     MediaKind,
     ObjectRef,
     PictureSpec,
@@ -72,6 +74,11 @@ class Service:
             return "ok" in self.get("/readyz")
         except OSError:
             return False
+
+    def fetched_bytes(self) -> float:
+        lines = self.get("/metrics").splitlines()
+        name = 'thumbnailer_bytes_total{direction="in"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def scratch(self) -> list[Path]:
         return list(Path(self.environment["SCRATCH_DIR"]).iterdir())
@@ -157,6 +164,23 @@ def request(source: ObjectRef, kind: MediaKind, duration: float | None = None):
         data,
         source="/media/ingest",
         asset_id=asset,
+        company_id=COMPANY,
+        time=datetime.now(UTC),
+        traceparent=TRACEPARENT,
+    )
+
+
+def check(source: ObjectRef, size: int, **others):
+    """A request that an image is checked, and shown in a first picture."""
+    facts = {
+        "size": size, "content_type": "image/jpeg", "accept_other_types": True,
+        "max_frames": 100, "quick_seconds": 2,
+        "pictures": request(source, MediaKind.IMAGE).data.pictures,
+    }  # fmt: skip
+    return new_event(
+        ImageCheckRequested(attempt=1, task="inspect", source=source, **{**facts, **others}),
+        source="/media/ingest",
+        asset_id=uuid4(),
         company_id=COMPANY,
         time=datetime.now(UTC),
         traceparent=TRACEPARENT,
@@ -271,6 +295,62 @@ async def test_image_gets_its_thumbnail(service, wire, storage):
     image = Image.open(io.BytesIO(data))
     assert image.size == (picture.width, picture.height) == (320, 240)
     assert not image.getexif()
+
+
+async def test_an_image_is_fetched_once_for_its_check_and_all_its_pictures(service, wire, storage):
+    photo = jpeg()
+    source = storage.put(photo)
+    before = service.fetched_bytes()
+    first = check(source, len(photo))
+    await wire.send(first)
+    (answer,) = await wire.results(first)
+    told = answer.data
+    assert isinstance(told, ImageChecked)
+    assert (told.task, told.sha256) == ("inspect", hashlib.sha256(photo).hexdigest())
+    assert (told.content_type, told.format, told.warnings) == ("image/jpeg", "JPEG", None)
+    assert (told.width, told.height, told.frames, told.scans) == (1600, 1200, 1, 1)
+    (picture,) = told.pictures
+    assert storage.get(picture.key)[1]["Content-Type"] == "image/jpeg"
+    then = request(source.model_copy(update={"sha256": told.sha256}), MediaKind.IMAGE)
+    await wire.send(then)
+    (made,) = await wire.results(then)
+    assert isinstance(made.data, ThumbnailMade)
+    assert service.fetched_bytes() - before == len(photo)
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"size": 9}, "size_mismatch"),
+        ({"content_type": "image/png", "accept_other_types": False}, "type_mismatch"),
+        ({"pictures": []}, None),
+        ({"quick_seconds": 0.001}, None),
+        ({"content_type": "image/png"}, None),
+    ],
+)
+async def test_an_image_is_checked_against_its_grant(service, wire, storage, change, code):
+    photo = jpeg()
+    wanted = check(storage.put(photo), **{"size": len(photo), **change})
+    await wire.send(wanted)
+    (answer,) = await wire.results(wanted)
+    if code:
+        assert answer.data.error.code == code
+        assert wanted.data.pictures[0].key not in storage.outputs()
+    else:
+        assert len(answer.data.pictures) == ("content_type" in change)
+        assert answer.data.warnings == (["type_differs"] if "content_type" in change else None)
+
+
+async def test_an_image_with_too_many_frames_is_refused(service, wire, storage):
+    buffer = io.BytesIO()
+    frames = [Image.new("L", (8, 8), number * 40) for number in range(4)]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    data = buffer.getvalue()
+    wanted = check(storage.put(data), len(data), content_type="image/gif", max_frames=3)
+    await wire.send(wanted)
+    (answer,) = await wire.results(wanted)
+    assert answer.data.error.code == "too_many_frames"
+    assert wanted.data.pictures[0].key not in storage.outputs()
 
 
 async def test_video_that_starts_black_gets_a_frame_that_is_not(service, wire, storage, tmp_path):

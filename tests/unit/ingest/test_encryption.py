@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ingest.trust.encryption import is_encrypted
-from ingest.trust.gate import RefusedFileError, check_file
+from ingest.trust.gate import check_file
+from media_runtime.media.gate import RefusedFileError
 
 from support.hostile_files import sealed_matroska, sealed_stream
 from support.media_files import make_video

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from ingest import facts
+from media_contracts import ImageChecked
 from media_runtime.media.info import Colours, MediaInfo, VideoStream
-from media_runtime.media.pictures import ImageInfo
 
 FILM = VideoStream("hevc", 3840, 2160, 0, 30.0, "yuv420p10le", 1.0)
 
@@ -28,4 +28,8 @@ def test_of_sound_alone_nothing_is_told_of_light():
 
 @pytest.mark.parametrize("hdr", [True, False])
 def test_an_image_is_told_as_hdr(hdr):
-    assert facts.of_image(ImageInfo("JPEG", 40, 30, 1, hdr=hdr)).hdr is hdr
+    checked = ImageChecked(
+        attempt=1, task="inspect", sha256="0" * 64, content_type="image/jpeg", format="JPEG",
+        width=40, height=30, frames=1, scans=1, hdr=hdr, pictures=[], seconds=0.1,
+    )  # fmt: skip
+    assert facts.of_image(checked).hdr is hdr

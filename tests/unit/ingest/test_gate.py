@@ -13,23 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ingest.trust import isobmff
 from ingest.trust.gate import (
-    Found,
     Limits,
-    RefusedFileError,
     check_audio,
     check_file,
-    check_image,
     check_made,
     check_video,
     whole_seconds,
 )
 from ingest.trust.isobmff import Layout
 from ingest.trust.tags import behind_tags
-from media_contracts.formats import family_of
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.gate import Found, RefusedFileError
 from media_runtime.media.info import AudioStream, DolbyVision, MediaInfo, VideoStream
-from media_runtime.media.pictures import ImageInfo
 from media_runtime.media.sandbox import Sandbox
 
 from support.media_files import make_photo, make_sound, make_video, run_ffmpeg
@@ -39,14 +35,12 @@ LIMITS = Limits(
     duration_seconds=3600,
     frame_rate=120,
     side=8000,
-    frames=100,
     bits_per_second=1000,
     total_pixels=3600 * 25 * 1920 * 1080,
 )
 VIDEO = VideoStream("h264", 1920, 1080, 0, 25.0, "yuv420p", 1.0)
 INFO = MediaInfo("mov,mp4,m4a,3gp,3g2,mj2", 600.0, VIDEO, None, 1)
-IMAGE = ImageInfo("JPEG", 4000, 3000, 1)
-MP4, JPEG = Found("isobmff", "video/mp4"), Found("jpeg", "image/jpeg")
+MP4 = Found("isobmff", "video/mp4")
 
 
 def upload(content_type: str = "video/mp4", *, size: int = 10_000_000):
@@ -62,7 +56,6 @@ def refusal(check, *arguments) -> str:
 
 def test_what_is_within_the_limits_passes():
     assert check_video(INFO, upload(), MP4, LIMITS) is VIDEO
-    check_image(IMAGE, upload("image/jpeg"), JPEG, LIMITS)
 
 
 def test_an_avi_that_is_cut_is_refused_before_it_is_opened(tmp_path):
@@ -213,23 +206,6 @@ def test_honest_videos_with_few_bits_pass(width, height, rate, seconds, size):
     video = replace(VIDEO, width=width, height=height, frame_rate=float(rate))
     info = replace(INFO, duration_seconds=float(seconds), video=video)
     assert check_video(info, upload(size=size), MP4, LIMITS) is video
-
-
-@pytest.mark.parametrize(
-    ("info", "content_type", "code"),
-    [
-        (IMAGE, "image/png", "type_mismatch"),
-        (replace(IMAGE, format="EPS"), "image/jpeg", "type_mismatch"),
-        (replace(IMAGE, format="GIF", frames=101), "image/gif", "too_many_frames"),
-    ],
-)
-def test_an_image_beyond_a_limit_has_its_own_code(info, content_type, code):
-    found = Found(family_of(content_type), content_type)
-    assert refusal(check_image, info, upload(content_type), found, LIMITS) == code
-
-
-def test_an_image_may_be_as_long_as_its_pixels_allow():
-    check_image(replace(IMAGE, width=60_000), upload("image/jpeg"), JPEG, LIMITS)
 
 
 @pytest.mark.parametrize(

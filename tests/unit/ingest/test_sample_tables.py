@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ingest.trust.gate import RefusedFileError, check_file
+from ingest.trust.gate import check_file
 from ingest.trust.sample_tables import Tables, read_avi, read_isobmff
+from media_runtime.media.gate import RefusedFileError
 
 from support.costly import (
     avi_of_one_frame,

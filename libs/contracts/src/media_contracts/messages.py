@@ -171,8 +171,61 @@ class ThumbnailMade(Payload):
     warnings: list[str] | None = None
 
 
+class ImageCheckRequested(Payload):
+    """
+    Check an uploaded image, and make these pictures of it where that is quick.
+
+    It is to have ``size`` bytes and to be of ``content_type``, or, where ``accept_other_types``,
+    another image; one of more than ``max_frames`` frames is refused. Where decoding it may take
+    ``quick_seconds`` or longer, no picture is made. The answer repeats ``task``.
+    """
+
+    event_type: ClassVar[str] = "media.image.check_requested.v1"
+
+    attempt: int = Field(ge=1)
+    task: str
+    source: ObjectRef
+    size: int = Field(gt=0)
+    content_type: str
+    accept_other_types: bool
+    max_frames: int = Field(ge=1)
+    quick_seconds: float = Field(gt=0)
+    pictures: list[PictureSpec]
+
+
+class ImageChecked(Payload):
+    """
+    An uploaded image is what its grant allowed.
+
+    ``sha256`` (hexadecimal) is that of the upload, ``content_type`` and ``format`` what it is by
+    its bytes; ``width`` and ``height`` are in pixels, as people see it. ``scans`` is how often a
+    decoder goes over a JPEG. ``pictures`` are those that were asked for, or none. ``seconds`` is
+    what all took, ``warnings`` are codes of what the image is taken in spite of.
+    """
+
+    event_type: ClassVar[str] = "media.image.checked.v1"
+
+    attempt: int = Field(ge=1)
+    task: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    content_type: str
+    format: str
+    width: int = Field(gt=0)
+    height: int = Field(gt=0)
+    frames: int = Field(ge=1)
+    scans: int = Field(ge=1)
+    hdr: bool
+    pictures: list[Picture]
+    seconds: float = Field(ge=0)
+    warnings: list[str] | None = None
+
+
 class ThumbnailFailed(Payload):
-    """No picture can be made of this object; asking again would give the same answer."""
+    """
+    The object is refused, or no picture can be made of it.
+
+    Asking again would give the same answer.
+    """
 
     event_type: ClassVar[str] = "media.thumbnail.failed.v1"
 

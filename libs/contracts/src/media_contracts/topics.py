@@ -17,6 +17,8 @@ from media_contracts.messages import (
     AssetProgressed,
     AssetStatusChanged,
     BatchDecided,
+    ImageChecked,
+    ImageCheckRequested,
     MediaProcessed,
     ThumbnailFailed,
     ThumbnailMade,
@@ -76,20 +78,20 @@ MEDIA_INGEST = Topic(
 )
 MEDIA_THUMBNAIL = Topic(
     name="media_thumbnail",
-    description="Pictures that are wanted.",
+    description="Images to check, and pictures that are wanted.",
     key="asset id",
     producers=("ingest",),
     consumers=("thumbnailer",),
-    messages=(ThumbnailRequested,),
+    messages=(ImageCheckRequested, ThumbnailRequested),
     group="thumbnailer",
 )
 MEDIA_THUMBNAILED = Topic(
     name="media_thumbnailed",
-    description="Pictures that were made, or cannot be.",
+    description="Images that were checked, and pictures that were made, or cannot be.",
     key="asset id",
     producers=("thumbnailer",),
     consumers=("ingest",),
-    messages=(ThumbnailMade, ThumbnailFailed),
+    messages=(ImageChecked, ThumbnailMade, ThumbnailFailed),
     group="ingest_results",
 )
 MEDIA_STATUS = Topic(

@@ -30,7 +30,8 @@ AT_SECONDS = "at_seconds"
 _OF_PICTURES = """
     SELECT name, kind, params, priority, cost_seconds, state,
         state IN ('blocked', 'queued', 'running') AS is_open
-    FROM tasks WHERE asset_id = $1 AND attempt = $2 AND pool = ANY($3) ORDER BY id
+    FROM tasks WHERE asset_id = $1 AND attempt = $2 AND pool = ANY($3) AND kind <> 'inspect'
+    ORDER BY id
 """
 _SAY_CROP = """
     UPDATE media_assets SET about = coalesce(about, '{}') - '{focus,crop}'::text[] || $2::jsonb

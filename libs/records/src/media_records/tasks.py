@@ -16,11 +16,20 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from media_contracts import AssetStatus, ErrorInfo, MediaFile, Payload, Probe, Stage
+from media_contracts import AssetStatus, ErrorInfo, MediaFile, MediaKind, Payload, Probe, Stage
+from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
 from media_records import attempts, outcomes
 from media_records.files import add_outputs, forget_named, forget_stream
-from media_records.lifecycle import describe, lock_asset, progressed, sweep, tell
+from media_records.lifecycle import (
+    change,
+    describe,
+    find_asset,
+    lock_asset,
+    progressed,
+    sweep,
+    tell,
+)
 from media_records.outcomes import SWEEP_AFTER, Outcome
 from media_records.tables import Asset
 from media_records.work import Reader, Tx
@@ -383,9 +392,11 @@ async def claim(
 
 
 def first_task(asset: Asset, params: Mapping[str, Any] | None = None) -> NewTask:
-    """Return the task that every attempt begins with."""
+    """Return the task that every attempt begins with: images are checked where they are opened."""
     seconds = _LEAST_SECONDS + asset.size / _BYTES_A_SECOND
-    return NewTask(INSPECT, INSPECT, Pool.INSPECT, params or {}, cost_seconds=seconds)
+    is_image = kind_of(asset.content_type) is MediaKind.IMAGE
+    pool = Pool.PICTURES if is_image else Pool.INSPECT
+    return NewTask(INSPECT, INSPECT, pool, params or {}, cost_seconds=seconds)
 
 
 def wants(asset: Asset | None, task: Task) -> bool:
@@ -408,6 +419,14 @@ async def wanting(reader: Reader, asset: Asset | None, task: Task) -> Asset | No
         if beside is not None:
             return beside
     return asset if wants(asset, task) else None
+
+
+async def begun(tx: Tx, task: Task) -> Asset | None:
+    """Begin the asset of a task that was just claimed; returns what wanting() does."""
+    asset = await find_asset(tx, task.asset_id)
+    if asset and asset.status in {AssetStatus.PENDING, AssetStatus.EXPIRED}:
+        asset = await change(tx, asset, AssetStatus.PROCESSING, at=datetime.now(UTC))
+    return await wanting(tx, asset, task)
 
 
 async def drop(tx: Tx, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""Asks the thumbnailer for pictures: claims its tasks for it, in fair turns."""
+"""Asks the thumbnailer for checks of images and for pictures: claims its tasks, in fair turns."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from ingest.metrics import count_outcome
+from ingest.images import Images
+from ingest.metrics import QUEUE_SECONDS, count_outcome
 from ingest.outputs import pictures
 from ingest.settings import IngestSettings
 from ingest.worker import GaveUpError
-from media_contracts import MEDIA_THUMBNAIL, ErrorInfo
+from media_contracts import (
+    MEDIA_THUMBNAIL,
+    ErrorInfo,
+    ImageCheckRequested,
+    ObjectRef,
+    ThumbnailRequested,
+)
 from media_records import tasks
 from media_records.files import files_of, original_of, reference
-from media_records.lifecycle import find_asset, tell
+from media_records.lifecycle import tell
+from media_records.outcomes import Outcome
+from media_records.tables import Asset
 from media_records.tasks import Pool, Task, Turns
-from media_records.work import Work
+from media_records.work import Tx, Work
 from media_runtime import background
+from media_runtime.errors import PermanentError
 
 _AWAY_SECONDS = 1.0
 _OWNER = "thumbnailer"
@@ -32,9 +42,10 @@ class AskForPictures:
     topic at a time: of each company, and of those that take long, of all companies together.
     """
 
-    def __init__(self, settings: IngestSettings, work: Work) -> None:
+    def __init__(self, settings: IngestSettings, work: Work, images: Images) -> None:
         self._settings = settings
         self._work = work
+        self._images = images
         self._queued = work.wakeup([Pool.PICTURES, Pool.PICTURES_LATER])
         self._turns = Turns(
             [Pool.PICTURES],
@@ -77,16 +88,31 @@ class AskForPictures:
             )
             if task is None:
                 return False
-            asset = await tasks.wanting(tx, await find_asset(tx, task.asset_id), task)
+            if task.kind == tasks.INSPECT:
+                QUEUE_SECONDS.observe(task.age_seconds)
+            asset = await tasks.begun(tx, task)
             original = original_of(await files_of(tx, task.asset_id))
             if asset is None or original is None:
                 await tasks.drop(tx, task)
             elif task.age_seconds > self._settings.give_up_seconds and self._was_asked(task):
-                error = GaveUpError()
-                info = ErrorInfo(code=error.code, message=error.message)
-                outcome = await tasks.fail(tx, task, info)
+                outcome = await self._fail(tx, task, GaveUpError())
             else:
-                request = pictures.request(task, asset, reference(asset, original))
-                await tell(tx, asset, request, at=datetime.now(UTC), topic=MEDIA_THUMBNAIL)
+                outcome = await self._send(tx, task, asset, reference(asset, original))
         count_outcome(outcome)
         return True
+
+    async def _send(self, tx: Tx, task: Task, asset: Asset, source: ObjectRef) -> Outcome | None:
+        request: ImageCheckRequested | ThumbnailRequested
+        try:
+            if task.kind == tasks.INSPECT:
+                request = await self._images.request(tx, task, asset, source)
+            else:
+                request = pictures.request(task, asset, source)
+        except PermanentError as error:
+            return await self._fail(tx, task, error)
+        await tell(tx, asset, request, at=datetime.now(UTC), topic=MEDIA_THUMBNAIL)
+        return None
+
+    @staticmethod
+    async def _fail(tx: Tx, task: Task, error: PermanentError) -> Outcome | None:
+        return await tasks.fail(tx, task, ErrorInfo(code=error.code, message=error.message))

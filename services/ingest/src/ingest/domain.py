@@ -1,48 +1,15 @@
-"""The rules of ingest, without I/O: what a file is, how it is encoded, how long that may take."""
+"""The rules of ingest, without I/O: how a file is encoded, and how long that may take."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from media_contracts.formats import FORMATS
-
-HEADER_BYTES = 64
-_TS_PACKET = 188
-_AVIF_BRANDS = next(one.brands for one in FORMATS if one.family == "avif")
 _SECONDS_PER_MINUTE_OF_SOURCE = 300.0
 _LEAST_CPU_SECONDS = 60
 _CPU_SECONDS_OF_SOUND, _CPU_SECONDS_A_MEGAPIXEL = 0.5, 0.15
 _UNKNOWN_FRAME_RATE = 60.0
 _LEAST_OUTPUT_BYTES = 256 * 1024**2
-
-
-def sniff(header: bytes, *, at_188: bytes = b"") -> str | None:
-    """
-    Return the family that a file's first bytes prove, or None.
-
-    *at_188* is what stands from there on: it helps with transport streams.
-    """
-    seen = header[:HEADER_BYTES].ljust(_TS_PACKET, b"\0") + at_188
-    for one in FORMATS:
-        for magic in one.magics:
-            if all(seen.startswith(word, at) for at, word in magic):
-                return one.family
-    return _sniff_brands(header) if header[4:8] == b"ftyp" else None
-
-
-def _sniff_brands(header: bytes) -> str:
-    brand = header[8:12]
-    family = next((one.family for one in FORMATS if brand in one.brands), "isobmff")
-    # mif1 is the generic brand; the compatible ones that follow tell HEIC from AVIF.
-    if family == "heif" and _AVIF_BRANDS & _compatible_brands(header):
-        return "avif"
-    return family
-
-
-def _compatible_brands(header: bytes) -> set[bytes]:
-    length = min(int.from_bytes(header[:4], "big"), len(header))
-    return {header[at : at + 4] for at in range(16, length, 4)}
 
 
 @dataclass(frozen=True)

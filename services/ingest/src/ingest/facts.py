@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from media_contracts import Colour, Probe, SoundTrack, TextTrack
+from media_contracts import Colour, ImageChecked, Probe, SoundTrack, TextTrack
 from media_runtime.media.colour import is_hdr
 from media_runtime.media.info import Colours, MediaInfo
-from media_runtime.media.pictures import ImageInfo
 
 
 def of_media(info: MediaInfo) -> Probe:
@@ -33,15 +32,15 @@ def of_media(info: MediaInfo) -> Probe:
     )
 
 
-def of_image(info: ImageInfo) -> Probe:
+def of_image(checked: ImageChecked) -> Probe:
     """Return the facts of an image."""
     return Probe(
-        container=info.format.lower(),
-        codec=info.format.lower(),
-        width=info.width,
-        height=info.height,
-        frames=info.frames,
-        hdr=info.hdr,
+        container=checked.format.lower(),
+        codec=checked.format.lower(),
+        width=checked.width,
+        height=checked.height,
+        frames=checked.frames,
+        hdr=checked.hdr,
     )
 
 

@@ -1,4 +1,4 @@
-"""The first task of an attempt: check the upload against its grant, and plan what follows."""
+"""The first task of films and sounds: check them against their grant, and plan what follows."""
 
 from __future__ import annotations
 
@@ -20,11 +20,8 @@ from ingest.outputs.tune import tuned
 from ingest.plan import plan
 from ingest.settings import IngestSettings
 from ingest.trust.gate import (
-    Found,
-    RefusedFileError,
     check_audio,
     check_file,
-    check_image,
     check_video,
     whole_seconds,
 )
@@ -42,26 +39,20 @@ from media_records.work import Reader
 from media_runtime import background
 from media_runtime.errors import PermanentError
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.gate import Found, RefusedFileError
 from media_runtime.media.info import MediaInfo, VideoStream
-from media_runtime.media.picture_pool import PicturePool
-from media_runtime.media.pictures import probe_image
 
 KIND = tasks.INSPECT
-# Of the clock. Time on the CPU is limited by pixels, and a busy machine is no fault of an image.
-_PROBE_SECONDS = 240
 
 
 class Inspect:
-    """Opens the trust gate to one upload, or refuses it."""
+    """Opens the trust gate to one film or sound, or refuses it."""
 
     reads_upload = True
 
-    def __init__(
-        self, settings: IngestSettings, pool: PicturePool, ffmpeg: Ffmpeg, profiles: Reader
-    ) -> None:
+    def __init__(self, settings: IngestSettings, ffmpeg: Ffmpeg, profiles: Reader) -> None:
         self._settings = settings
         self._profiles = profiles
-        self._pool = pool
         self._ffmpeg = ffmpeg
 
     async def __call__(self, task: Task, asset: Asset, source: Path, folder: Path) -> Done:
@@ -111,28 +102,12 @@ class Inspect:
 
     async def _probe(self, asset: Asset, source: Path, found: Found, folder: Path) -> Source:
         limits = self._settings.limits
-        kind = kind_of(found.content_type)
-        if kind is not MediaKind.IMAGE:
-            info = await look_closer(self._ffmpeg, source, await self._ffmpeg.probe(source))
-            if kind is MediaKind.AUDIO:
-                check_audio(info, asset, found, limits)
-                return await self._sound_alone(info, source, found, folder)
-            video = check_video(info, asset, found, limits)
-            return await self._film(info, video, source, found, folder)
-        image = await self._pool.run(
-            probe_image, source, self._settings.upload_max_frames, timeout_seconds=_PROBE_SECONDS
-        )
-        check_image(image, asset, found, limits)
-        return Source(
-            kind,
-            image.width,
-            image.height,
-            frames=image.frames,
-            scans=image.scans,
-            content_type=found.content_type,
-            warnings=(*found.warnings, *image.warnings),
-            probe=facts.of_image(image),
-        )
+        info = await look_closer(self._ffmpeg, source, await self._ffmpeg.probe(source))
+        if kind_of(found.content_type) is MediaKind.AUDIO:
+            check_audio(info, asset, found, limits)
+            return await self._sound_alone(info, source, found, folder)
+        video = check_video(info, asset, found, limits)
+        return await self._film(info, video, source, found, folder)
 
     async def _film(
         self, info: MediaInfo, video: VideoStream, source: Path, found: Found, folder: Path

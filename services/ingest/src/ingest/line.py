@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count, groupby
 from uuid import UUID
 
-from media_records.tasks import Pool
+from media_records.tasks import INSPECT, Pool
 from media_records.waits import LEAST_COST, Estimate, InLine, Speed, View, Waiting
 
 _LEAST_EVIDENCE = 3
@@ -310,4 +310,4 @@ def _placed(view: View, ready: Mapping[UUID, float], speeds: _Speeds) -> Iterato
 
 def _is_seen(tasks: Sequence[InLine]) -> bool:
     """Return whether it is known what has to be done: whether the upload has been inspected."""
-    return any(one.pool != Pool.INSPECT for one in tasks)
+    return any(one.kind != INSPECT for one in tasks)

@@ -10,6 +10,7 @@ from ingest.answers import OnAnswer
 from ingest.ask import AskForPictures
 from ingest.film.codecs import ENCODERS
 from ingest.film.vmaf import measurer
+from ingest.images import Images
 from ingest.intake import MOST, TURNS, Intake
 from ingest.outputs.transcode import SERVICE
 from ingest.run import RunTask, all_doers, results_in
@@ -60,19 +61,20 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
                 measurer=measurer(sandbox, limits), profiles=work.database,
             )  # fmt: skip
             run = RunTask(work, sources, doers, settings.scratch_dir)
+            images = Images(settings)
             on_batches(
                 broker, MEDIA_INGEST, Intake(work), settings=settings, most=MOST, turns=TURNS
             )
             on_events(
                 broker,
                 MEDIA_THUMBNAILED,
-                OnAnswer(work, store),
+                OnAnswer(work, store, images),
                 settings=settings,
                 turns=BY_COMPANY,
             )
             workers = Workers(settings, work, run)
             async with (
-                AskForPictures(settings, work).running(),
+                AskForPictures(settings, work, images).running(),
                 TellWaits(settings, work).running(),
                 workers.running(),
             ):

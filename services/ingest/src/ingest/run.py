@@ -52,7 +52,7 @@ def all_doers(  # noqa: PLR0917 - the parts of ingest, each once
     """
     transcoder, pieces = Transcoder(settings, ffmpeg, producer), Pieces(store)
     return {
-        inspect.KIND: inspect.Inspect(settings, pool, ffmpeg, profiles),
+        inspect.KIND: inspect.Inspect(settings, ffmpeg, profiles),
         video.CHUNK: MakeChunk(pieces, transcoder),
         video.SOUND: MakeSound(pieces, transcoder),
         video.TEXT: MakeText(settings, store, ffmpeg),
@@ -98,7 +98,8 @@ class RunTask:
             folder = await stack.enter_async_context(scratch_folder(self._folder / name))
             source, upload = folder / "no-source", None
             if doer.reads_upload:
-                source, upload = await stack.enter_async_context(self._sources.open(asset))
+                upload = await stack.enter_async_context(self._sources.open(asset))
+                source = upload.path
             with metered() as meter:
                 done = await doer(task, asset, source, folder)
             async with self._work.begin() as tx:

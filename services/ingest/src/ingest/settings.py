@@ -161,7 +161,6 @@ class IngestSettings(
             duration_seconds=self.upload_max_seconds,
             frame_rate=self.upload_max_frame_rate,
             side=self.upload_max_side,
-            frames=self.upload_max_frames,
             bits_per_second=self.upload_min_bits_per_second,
             total_pixels=self.upload_max_total_pixels,
             bits_per_pixel=self.upload_min_bits_per_pixel,

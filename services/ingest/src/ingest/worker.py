@@ -14,7 +14,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -22,10 +21,10 @@ from ingest.domain import retry_delay_seconds
 from ingest.metrics import QUEUE_SECONDS, RUNNING, TASKS, TRIES, count_outcome
 from ingest.run import RunTask
 from ingest.settings import IngestSettings
-from media_contracts import AssetStatus, ErrorInfo
+from media_contracts import ErrorInfo
 from media_contracts.errors import ErrorCode
 from media_records import tasks
-from media_records.lifecycle import asset_span, change, find_asset
+from media_records.lifecycle import asset_span
 from media_records.tables import Asset
 from media_records.tasks import LostLeaseError, Pool, Task, Turns
 from media_records.work import Work
@@ -131,10 +130,7 @@ class Workers:
                 return None
             if task.pool in _POOLS:
                 QUEUE_SECONDS.observe(task.age_seconds)
-            asset = await find_asset(tx, task.asset_id)
-            if asset and asset.status in {AssetStatus.PENDING, AssetStatus.EXPIRED}:
-                asset = await change(tx, asset, AssetStatus.PROCESSING, at=datetime.now(UTC))
-            asset = await tasks.wanting(tx, asset, task)
+            asset = await tasks.begun(tx, task)
             if asset is not None:
                 return task, asset
             await tasks.drop(tx, task)

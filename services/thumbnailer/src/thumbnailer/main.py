@@ -11,12 +11,13 @@ from media_runtime.kafka.consumer import consuming, make_broker, on_events
 from media_runtime.kafka.producer import Producer
 from media_runtime.kafka.turns import BY_COMPANY
 from media_runtime.media.ffmpeg import Ffmpeg, InputLimits
+from media_runtime.media.kept_files import KeptFiles
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.sandbox import Sandbox
 from media_runtime.media.scratch import empty_folder
 from media_runtime.storage.store import ObjectStore
 from media_runtime.telemetry.ops import Check, ops_routes
-from thumbnailer.handlers import SERVICE, OnThumbnailRequested
+from thumbnailer.handlers import SERVICE, OnRequest
 from thumbnailer.settings import ThumbnailerSettings
 from thumbnailer.use_cases import MakePictures
 
@@ -40,13 +41,16 @@ def build_app(settings: ThumbnailerSettings) -> AsgiFastStream:
             PicturePool(
                 sandbox, workers=consumers, max_pixels=settings.upload_max_image_pixels
             ) as pool,
+            KeptFiles(settings.scratch_dir, keep_bytes=settings.keep_bytes) as sources,
         ):
             readiness["storage"] = store.ping
-            make_pictures = MakePictures(settings=settings, store=store, pool=pool, ffmpeg=ffmpeg)
+            make_pictures = MakePictures(
+                settings=settings, store=store, pool=pool, ffmpeg=ffmpeg, sources=sources
+            )
             on_events(
                 broker,
                 MEDIA_THUMBNAIL,
-                OnThumbnailRequested(make_pictures, producer),
+                OnRequest(make_pictures, producer),
                 settings=settings,
                 consumers=consumers,
                 turns=BY_COMPANY,

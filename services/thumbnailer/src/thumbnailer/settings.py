@@ -24,5 +24,7 @@ class ThumbnailerSettings(
 
     It is several times as long, as the clock of a busy machine is not the image's fault.
     """
+    keep_bytes: float = Field(default=256 * 1024**2, ge=0)
+    """Of images that were checked, and whose larger pictures may be wanted in a moment."""
     thumbnailer_frame_timeout_seconds: float = Field(default=60, gt=0)
     """Time for finding a frame in one video, all its positions together."""

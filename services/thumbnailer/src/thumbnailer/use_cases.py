@@ -1,18 +1,24 @@
-"""What the thumbnailer does: fetch an upload, make its pictures, store them."""
+"""
+What the thumbnailer does: fetch an upload, check it if it is an image, make and store its pictures.
+
+Invariant: an image is opened here alone, and an upload is fetched once for all that is wanted of it
+within a moment.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from uuid import uuid4
 
 from media_contracts import (
     Crop,
     Gamut,
+    ImageCheckRequested,
     MediaKind,
     ObjectRef,
     Picture,
@@ -21,10 +27,18 @@ from media_contracts import (
 )
 from media_contracts.warnings import WarningCode
 from media_runtime.media.ffmpeg import Ffmpeg
+from media_runtime.media.gate import check_image, check_image_file
+from media_runtime.media.image_check import CheckedImage, check_and_render
+from media_runtime.media.kept_files import KeptFile, KeptFiles
 from media_runtime.media.picture_pool import PicturePool
-from media_runtime.media.pictures import RenderedPicture, WantedPicture, render
-from media_runtime.media.scratch import scratch_folder
-from media_runtime.storage.store import ObjectMissingError, ObjectStore
+from media_runtime.media.pictures import (
+    ImageInfo,
+    PictureError,
+    RenderedPicture,
+    WantedPicture,
+    render,
+)
+from media_runtime.storage.store import ContentChangedError, ObjectMissingError, ObjectStore
 from media_runtime.storage.stored_pictures import (
     about_picture,
     stored_picture,
@@ -46,8 +60,19 @@ class Made:
     warnings: tuple[WarningCode, ...] = ()
 
 
+@dataclass(frozen=True)
+class Checked:
+    """What an image is: by its bytes and by its head; and the pictures that are stored already."""
+
+    content_type: str
+    sha256: str
+    info: ImageInfo
+    pictures: list[Picture]
+    warnings: tuple[WarningCode, ...]
+
+
 class MakePictures:
-    """Makes the pictures of one upload; a repetition finds them and stores nothing."""
+    """Checks images, and makes the pictures of one upload; what is stored is not made again."""
 
     def __init__(
         self,
@@ -56,10 +81,12 @@ class MakePictures:
         store: ObjectStore,
         pool: PicturePool,
         ffmpeg: Ffmpeg,
+        sources: KeptFiles,
     ) -> None:
         self._settings = settings
         self._store = store
         self._pool = pool
+        self._sources = sources
         self._find_frame = FindFrame(
             pool, ffmpeg, timeout_seconds=settings.thumbnailer_frame_timeout_seconds
         )
@@ -74,19 +101,89 @@ class MakePictures:
             made_before = await self._find(request)
             if made_before is not None:
                 return made_before
-            async with scratch_folder(self._settings.scratch_dir / uuid4().hex) as folder:
-                source = folder / "source"
-                with tracing.span("download"):
-                    await self._store.download(request.source, source)
-                BYTES.labels("in").inc(source.stat().st_size)
+            async with self._fetched(request.source) as source:
                 with RENDER_SECONDS.labels(request.kind.value).time():
-                    rendered = await self._render(request, source)
-            with tracing.span("upload"):
-                uploads = (
-                    self._upload(request.source.bucket, spec, picture)
-                    for spec, picture in zip(request.pictures, rendered, strict=True)
+                    rendered = await self._render(request, source.path)
+            pictures = await self._stored(request.source.bucket, request.pictures, rendered)
+            return Made(pictures, _warnings(rendered))
+
+    async def check(self, request: ImageCheckRequested) -> Checked:
+        """
+        Return what an image is, and its pictures where they could be made at once.
+
+        Raises PermanentError when the image is refused, TransientError when something is away.
+        """
+        kind = MediaKind.IMAGE.value
+        with REQUEST_SECONDS.labels(kind).time():
+            async with self._fetched(request.source) as source:
+                found = check_image_file(
+                    source.path,
+                    size=request.size,
+                    declared=request.content_type,
+                    accept_other_types=request.accept_other_types,
                 )
-                return Made(list(await asyncio.gather(*uploads)), _warnings(rendered))
+                with RENDER_SECONDS.labels(kind).time():
+                    seen = await self._look(request, source.path)
+                check_image(
+                    seen.info,
+                    found,
+                    declared=request.content_type,
+                    max_frames=request.max_frames,
+                )
+                # Larger pictures follow, and whatever was not quick.
+                source.wanted_next = True
+            specs = request.pictures if seen.pictures else []
+            pictures = await self._stored(request.source.bucket, specs, seen.pictures)
+            assert source.sha256 is not None  # noqa: S101 - it was fetched
+            told = {*found.warnings, *seen.info.warnings, *_warnings(seen.pictures)}
+            warnings = tuple(code for code in WarningCode if code in told)
+            return Checked(found.content_type, source.sha256, seen.info, pictures, warnings)
+
+    @asynccontextmanager
+    async def _fetched(self, source: ObjectRef) -> AsyncIterator[KeptFile]:
+        async def fetch(path: Path) -> str:
+            with tracing.span("download"):
+                sha256 = await self._store.download(source, path)
+            BYTES.labels("in").inc(_size(path))
+            return sha256
+
+        async with self._sources.open((source.bucket, source.key, source.version_id), fetch) as one:
+            if source.sha256 not in {None, one.sha256}:
+                raise ContentChangedError
+            yield one
+
+    async def _look(self, request: ImageCheckRequested, source: Path) -> CheckedImage:
+        """Return what an image's head says, with its pictures where they can be made at once."""
+        try:
+            return await self._looked(request, source, request.pictures)
+        except PictureError:
+            if not request.pictures:
+                raise
+            # Whether the asset fails with its pictures is for their own task to say.
+            return await self._looked(request, source, [])
+
+    async def _looked(
+        self, request: ImageCheckRequested, source: Path, specs: Sequence[PictureSpec]
+    ) -> CheckedImage:
+        with tracing.span("render"):
+            return await self._pool.run(
+                check_and_render,
+                source,
+                _wanted(specs),
+                request.max_frames,
+                request.quick_seconds,
+                timeout_seconds=self._settings.thumbnailer_render_timeout_seconds,
+            )
+
+    async def _stored(
+        self, bucket: str, specs: Sequence[PictureSpec], rendered: Sequence[RenderedPicture]
+    ) -> list[Picture]:
+        with tracing.span("upload"):
+            uploads = (
+                self._upload(bucket, spec, picture)
+                for spec, picture in zip(specs, rendered, strict=True)
+            )
+            return list(await asyncio.gather(*uploads))
 
     async def _find(self, request: ThumbnailRequested) -> Made | None:
         """Return the pictures where all of them are in storage already."""
@@ -151,6 +248,10 @@ class MakePictures:
         )
         BYTES.labels("out").inc(picture.size)
         return picture
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _wanted(specs: Sequence[PictureSpec]) -> list[WantedPicture]:

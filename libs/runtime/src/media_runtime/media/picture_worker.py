@@ -24,7 +24,7 @@ from typing import Any, get_type_hints
 
 from media_contracts.errors import ErrorCode
 from media_runtime.errors import PermanentError
-from media_runtime.media import looks, pictures
+from media_runtime.media import image_check, looks, pictures
 from PIL import Image
 from pydantic import TypeAdapter
 
@@ -56,7 +56,7 @@ def main(descriptor: int, max_pixels: int) -> None:
     pictures.open_up_to(max_pixels, memory_bytes=_memory_for_images(), before_decoding=_limit_cpu)
     # Code and decoders load on first use, and each fork would load them anew: 35 ms an image.
     Image.init()
-    for work in (pictures.probe_image, pictures.render, looks.look):
+    for work in (image_check.check_and_render, pictures.render, looks.look):
         results_of(work)
     # What is here now is shared with all forks; a collection would copy it into each.
     gc.collect()

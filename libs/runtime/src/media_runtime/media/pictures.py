@@ -151,12 +151,15 @@ class RenderedPicture:
     placeholder: Placeholder
 
 
-def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
+def probe_image(
+    source: Source, max_frames: int = MAX_FRAMES, *, decode_up_to: float = MAX_PIXELS
+) -> ImageInfo:
     """
     Return what the header of the image *source* says; raises PictureError.
 
     Of frames beyond *max_frames* it sees one at most. An image whose structure makes it cost far
-    more than its size raises CostlyImageError.
+    more than its size raises CostlyImageError. A PNG may say at its end how it is turned: one of
+    more pixels than *decode_up_to* is taken as it is stored.
     """
     with opened(source) as (image, was_mended):
         file_format = format_of(image)
@@ -169,9 +172,11 @@ def probe_image(source: Source, max_frames: int = MAX_FRAMES) -> ImageInfo:
         _, colours = told_colours(image)
         hdr = has_map or image_colours.is_hdr(colours)
         frames, is_whole = count_frames(image, max_frames)
-        # The EXIF of a PNG may follow its pixels.
-        shown, also_mended = decoded(image) if file_format == "PNG" else (image, False)
-        if orientation_of(shown) in TURNED_SIDEWAYS:
+        is_read = file_format == "PNG" and width * height <= decode_up_to
+        shown, also_mended = decoded(image) if is_read else (image, False)
+        # Pillow decodes a PNG to look for an EXIF behind its pixels.
+        is_unknown = file_format == "PNG" and not is_read and "exif" not in image.info
+        if not is_unknown and orientation_of(shown) in TURNED_SIDEWAYS:
             width, height = height, width
         frames = min(frames, max_frames + 1)
         damaged = is_hurt or also_mended or not is_whole

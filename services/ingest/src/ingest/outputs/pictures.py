@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from ingest.domain import Size
 from ingest.outputs.source import Source
 from media_contracts import (
-    CloudEvent,
+    About,
     FileKind,
     Fit,
     Gamut,
@@ -25,24 +26,24 @@ from media_contracts import (
     PictureFormat,
     PictureOutput,
     PictureSpec,
+    Profile,
     ResponsiveOutput,
     Stage,
-    ThumbnailMade,
     ThumbnailRequested,
     played_or_shown,
 )
 from media_contracts.profiles import made_at_once
+from media_records.lifecycle import about
 from media_records.posters import EDITION
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
+from media_runtime.media.image_check import decoding_seconds
 from media_runtime.storage.keys import output_key
 from media_runtime.storage.store import ObjectMissingError, ObjectStore
 from media_runtime.storage.stored_pictures import stored_picture
 
 TASK = "pictures"
 _KIND = "pictures"
-# Measured with Pillow 12: a baseline JPEG, and each further scan of a progressive one.
-_SECONDS_A_MEGAPIXEL, _SECONDS_A_MEGAPIXEL_AND_SCAN = 0.02, 0.012
 _SECONDS_OF_A_FRAME = 0.3
 _SECONDS_A_MEGAPIXEL_IN_A_FORMAT = 0.06
 _OF_A_PICTURE = {"name", "kind", "width", "height", "fit", "focus", "crop", "at_seconds"}
@@ -126,10 +127,7 @@ def _sides(output: ResponsiveOutput, longest: int) -> Sequence[int]:
 
 
 def _cost_seconds(source: Source, pictures: Sequence[Mapping[str, Any]]) -> float:
-    further_scans = source.scans - 1
-    seconds = source.megapixels * (
-        _SECONDS_A_MEGAPIXEL + further_scans * _SECONDS_A_MEGAPIXEL_AND_SCAN
-    )
+    seconds = decoding_seconds(source.width, source.height, source.scans)
     sized: int = sum(one["width"] * one["height"] for one in pictures if one.get("format"))
     seconds += sized / 1_000_000 * _SECONDS_A_MEGAPIXEL_IN_A_FORMAT
     if source.kind is MediaKind.IMAGE:
@@ -146,56 +144,53 @@ def request(task: Task, asset: Asset, source: ObjectRef) -> ThumbnailRequested:
         content_type=task.params.get("content_type") or asset.content_type,
         source=source,
         duration_seconds=task.params["duration_seconds"],
-        pictures=[
-            PictureSpec(
-                name=one["name"],
-                width=one["width"],
-                height=one["height"],
-                fit=Fit(one["fit"]),
-                key=_key(task, asset.company_id, asset.id, asset.attempt, one),
-                at_seconds=one.get("at_seconds"),
-                format=one.get("format"),
-                focus=one.get("focus"),
-                crop=one.get("crop"),
-                gamut=one.get("gamut"),
-            )
-            for one in task.params["pictures"]
-        ],
+        pictures=asked(task, asset),
         task=task.name,
     )
 
 
-def files(task: Task, made: ThumbnailMade) -> list[MediaFile]:
-    """Return the pictures of a confirmed answer as files of their asset."""
+def asked(task: Task, asset: Asset) -> list[PictureSpec]:
+    """Return the pictures that *task* asks for."""
+    return _specs(task.params["pictures"], asset, task.params.get(EDITION))
+
+
+def foreseen(profile: Profile, asset: Asset) -> list[PictureSpec]:
+    """Return what TASK will ask for of any image, as far as that needs no look at it."""
+    first = next(iter(profile.made_at_once(MediaKind.IMAGE)), [])
+    if any(isinstance(one, ResponsiveOutput) for one in first):
+        return []  # no size of theirs is larger than the image
+    said = about(asset) or About()
+    unseen = Source(MediaKind.IMAGE, 0, 0, focus=said.focus, crop=said.crop)
+    return _specs([one for output in first for one in _pictures(output, unseen)], asset, None)
+
+
+def files(task: Task, made: Sequence[Picture]) -> list[MediaFile]:
+    """Return confirmed pictures of *task* as files of their asset."""
     kinds = {one["name"]: FileKind(one["kind"]) for one in task.params["pictures"]}
     return [
         MediaFile(kind=kinds[picture.name], **picture.model_dump(exclude={"bucket"}))
-        for picture in made.pictures
+        for picture in made
     ]
 
 
 async def confirmed(
-    store: ObjectStore, task: Task, event: CloudEvent[ThumbnailMade]
-) -> ThumbnailMade | None:
+    store: ObjectStore, company_id: UUID, asked: Sequence[PictureSpec], made: Sequence[Picture]
+) -> list[Picture] | None:
     """
-    Return the answer to *task* with its pictures as storage has them.
+    Return pictures of a company's asset as storage has them.
 
-    None where it has not all that were asked for, and no others, under their own keys, or where
-    one of them is not there, or is no picture of the thumbnailer's. Raises
+    None where they are not all that were *asked* for, and no others, under their own keys, or
+    where one of them is not there, or is no picture of the thumbnailer's. Raises
     StorageUnavailableError.
     """
-    made = event.data
-    of = task, event.companyid, event.subject, made.attempt
-    wanted = {one["name"]: _key(*of, one) for one in task.params["pictures"]}
-    told = [(one.name, one.bucket, one.key) for one in made.pictures]
-    bucket = store.bucket_of(event.companyid)
-    if sorted(told) != sorted((name, bucket, key) for name, key in wanted.items()):
+    bucket = store.bucket_of(company_id)
+    told = [(one.name, one.bucket, one.key) for one in made]
+    if sorted(told) != sorted((one.name, bucket, one.key) for one in asked):
         return None
     try:
-        pictures = await asyncio.gather(*(_as_stored(store, one) for one in made.pictures))
+        return await asyncio.gather(*(_as_stored(store, one) for one in made))
     except (ObjectMissingError, ValueError):
         return None
-    return made.model_copy(update={"pictures": pictures})
 
 
 def stage_of(task: Task) -> Stage | None:
@@ -208,12 +203,30 @@ def is_new_edition(task: Task) -> bool:
     return EDITION in task.params
 
 
-def _key(
-    task: Task, company_id: Any, asset_id: Any, attempt: int, picture: Mapping[str, Any]
-) -> str:
+def _specs(
+    pictures: Sequence[Mapping[str, Any]], asset: Asset, edition: int | None
+) -> list[PictureSpec]:
+    return [
+        PictureSpec(
+            name=one["name"],
+            width=one["width"],
+            height=one["height"],
+            fit=Fit(one["fit"]),
+            key=_key(asset, one, edition),
+            at_seconds=one.get("at_seconds"),
+            format=one.get("format"),
+            focus=one.get("focus"),
+            crop=one.get("crop"),
+            gamut=one.get("gamut"),
+        )
+        for one in pictures
+    ]
+
+
+def _key(asset: Asset, picture: Mapping[str, Any], edition: int | None) -> str:
     # Without the fence of a try: whoever asks again for pictures gets those that are there.
     name = picture["name"] + (".jpg" if picture["fit"] == Fit.COVER else "")
-    return output_key(company_id, asset_id, attempt, name, fence=task.params.get(EDITION))
+    return output_key(asset.company_id, asset.id, asset.attempt, name, fence=edition)
 
 
 async def _as_stored(store: ObjectStore, picture: Picture) -> Picture:

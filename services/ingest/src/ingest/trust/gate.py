@@ -1,5 +1,5 @@
 """
-The trust gate: what an upload must be before any real work is done on it.
+The trust gate of films and sounds: what they must be before any real work is done on them.
 
 Each refusal has a code of its own and a sentence for the person who uploaded the file. What a
 file is called and declared as is a claim; its bytes and the probe must say the same.
@@ -10,25 +10,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ingest.domain import HEADER_BYTES, sniff
 from ingest.trust import isobmff, sample_tables, transport
 from ingest.trust.encryption import is_encrypted
 from ingest.trust.endings import part_of_avi, part_of_matroska, part_of_wav_or_aiff
 from ingest.trust.sample_tables import Tables
 from ingest.trust.tags import behind_tags
 from media_contracts.errors import ErrorCode
-from media_contracts.formats import (
-    family_of,
-    family_of_reader,
-    kind_of,
-    type_of_family,
-)
+from media_contracts.formats import family_of_reader
 from media_contracts.warnings import WarningCode
 from media_records.tables import Asset
-from media_runtime.errors import PermanentError
 from media_runtime.media.colour import has_base
+from media_runtime.media.gate import (
+    HEADER_BYTES,
+    Found,
+    RefusedFileError,
+    check_size,
+    found_of,
+    other_type,
+    sniff,
+)
 from media_runtime.media.info import MediaInfo, VideoStream
-from media_runtime.media.pictures import ImageInfo
 
 _TS_PACKET = 188
 # A black frame that lasts for an hour is an honest file; below this many seconds, so is any.
@@ -44,14 +45,10 @@ _LEAST_BITS_PER_SECOND_OF_SOUND = 100
 _TAGGED = frozenset({"aac", "flac"})
 
 
-class RefusedFileError(PermanentError):
-    """The stored file is not what its grant allowed, or more than is worked on."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """
-    The most that is worked on: seconds, pixels of a video's side, frames.
+    The most that is worked on: seconds, pixels of a video's side.
 
     ``bits_per_second`` is the least that a long video has: a tiny file that claims to last for
     hours costs hours of encoding. ``total_pixels`` are those of all frames of a video together:
@@ -62,20 +59,10 @@ class Limits:
     duration_seconds: float
     frame_rate: float
     side: int
-    frames: int
     bits_per_second: float
     total_pixels: float
     bits_per_pixel: float = 1e-5
     whole_part: float = 0.9
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a file is by its bytes, and what clients are told of that."""
-
-    family: str
-    content_type: str
-    warnings: tuple[WarningCode, ...] = ()
 
 
 def check_file(
@@ -87,14 +74,9 @@ def check_file(
     A file of another type than declared, but of the same kind, is taken as what it is where
     *accept_other_types*. Of a film that is cut at its end at least *whole_part* must be there.
     """
-    size = path.stat().st_size
-    if size != asset.size:
-        raise RefusedFileError(ErrorCode.SIZE_MISMATCH, size=size, declared=asset.size)
-    family = _family(path)
-    if family is None:
-        raise _other_type(asset)
-    found = _as_declared(family, asset, accept_other_types=accept_other_types)
-    part = _part_that_is_there(path, family, size)
+    check_size(path, asset.size)
+    found = found_of(_family(path), asset.content_type, accept_other_types=accept_other_types)
+    part = _part_that_is_there(path, found.family, asset.size)
     if part < whole_part:
         raise _truncated()
     cut = (WarningCode.FILE_TRUNCATED,) if part < 1 else ()
@@ -130,20 +112,10 @@ def _part_that_is_there(path: Path, family: str, size: int) -> float:
     return part_of_matroska(path) if family == "matroska" else 1.0
 
 
-def _as_declared(family: str, asset: Asset, *, accept_other_types: bool) -> Found:
-    declared = asset.content_type
-    if family == family_of(declared):
-        return Found(family, declared)
-    content_type = type_of_family(family, kind_of(declared))
-    if not accept_other_types or content_type is None:
-        raise _other_type(asset)
-    return Found(family, content_type, (WarningCode.TYPE_DIFFERS,))
-
-
 def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> VideoStream:
     """Return the video's picture; raises RefusedFileError unless all is within *limits*."""
     if family_of_reader(info.format_name) != found.family:
-        raise _other_type(asset)
+        raise other_type(asset.content_type)
     if info.video is None:
         raise RefusedFileError(ErrorCode.NO_VIDEO_STREAM)
     _check_side(max(info.video.width, info.video.height), limits)
@@ -161,7 +133,7 @@ def check_video(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> 
 def check_audio(info: MediaInfo, asset: Asset, found: Found, limits: Limits) -> None:
     """Raise RefusedFileError unless the sound is what was *found* and within *limits*."""
     if family_of_reader(info.format_name) != found.family:
-        raise _other_type(asset)
+        raise other_type(asset.content_type)
     if info.video is not None:
         raise RefusedFileError(
             ErrorCode.TYPE_MISMATCH,
@@ -201,14 +173,6 @@ def check_made(
         raise _truncated()
     is_short = seconds < said * (1 - _WHOLE_SLACK_PART) - _WHOLE_SLACK_SECONDS
     return (WarningCode.FILE_TRUNCATED,) if is_short else ()
-
-
-def check_image(info: ImageInfo, asset: Asset, found: Found, limits: Limits) -> None:
-    """Raise RefusedFileError unless the image is what was *found* and within *limits*."""
-    if family_of_reader(info.format) != found.family:
-        raise _other_type(asset)
-    if info.frames > limits.frames:
-        raise RefusedFileError(ErrorCode.TOO_MANY_FRAMES, limit=limits.frames)
 
 
 def _check_boxes(path: Path) -> float:
@@ -263,7 +227,3 @@ def _encrypted() -> RefusedFileError:
 def _check_side(side: int, limits: Limits) -> None:
     if side > limits.side:
         raise RefusedFileError(ErrorCode.DIMENSIONS_TOO_LARGE, limit=limits.side)
-
-
-def _other_type(asset: Asset) -> RefusedFileError:
-    return RefusedFileError(ErrorCode.TYPE_MISMATCH, declared=asset.content_type)
