@@ -29,6 +29,7 @@ from PIL import Image, ImageCms
 from support import picture_work
 from support.eventually import eventually
 from support.media_files import SAMPLES, make_camera_photo, make_heic
+from support.tiers import FULL
 
 SANDBOX = Sandbox("bubblewrap")
 THUMBNAIL = WantedPicture("thumbnail", 320, 240, "cover")
@@ -86,13 +87,21 @@ def test_cover_crops_evenly(tmp_path):
     assert all(near(thumbnail.getpixel((x, 120)), (0, 128, 0)) for x in (3, 160, 316))
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "avif", "tif"])
+# Where they are told by EXIF, and where by the container itself, all of them.
+TURNS = [
+    (suffix, orientation)
+    for suffix in ("jpg", "png", "webp", "avif", "tif")
+    for orientation in range(1, 9)
+    if FULL or suffix in {"jpg", "avif"} or orientation in {2, 6}
+]
+
+
+@pytest.mark.parametrize(("suffix", "orientation"), TURNS)
 def test_orientation_is_baked_in(tmp_path, orientation, suffix):
     """Each of the eight orientations shows red at the top left and blue at the bottom right."""
-    upright = Image.new("RGB", (1600, 1200), "white")
-    upright.paste("red", (0, 0, 800, 600))
-    upright.paste("blue", (800, 600, 1600, 1200))
+    upright = Image.new("RGB", (1200, 900), "white")
+    upright.paste("red", (0, 0, 600, 450))
+    upright.paste("blue", (600, 450, 1200, 900))
     undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
     stored = upright.transpose(undo[orientation]) if orientation > 1 else upright
     exif = Image.Exif()
@@ -105,7 +114,7 @@ def test_orientation_is_baked_in(tmp_path, orientation, suffix):
         assert near(image.getpixel((10, 10)), (254, 0, 0))
         assert near(image.getpixel((width - 10, height - 10)), (0, 0, 254))
     info = probe_image(path)
-    assert (info.width, info.height) == (1600, 1200)
+    assert (info.width, info.height) == (1200, 900)
 
 
 def test_no_metadata_survives(tmp_path):
@@ -242,7 +251,7 @@ def test_truncated_image_is_refused_when_it_is_rendered(tmp_path):
 CAMERAS = {
     "camera.jpg": make_camera_photo,
     "portrait.jpg": lambda path: make_camera_photo(path, orientation=8),
-    "iphone.heic": make_heic,
+    "iphone.heic": lambda path: make_heic(path, size=(640, 480)),
 }
 REAL = [
     name
@@ -280,7 +289,7 @@ def test_a_photo_with_a_gain_map_is_told_as_hdr_and_loses_it(tmp_path, xmp):
 # --- the pool ---
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def pool():
     async with PicturePool(SANDBOX, workers=2, memory_bytes=1024**3) as opened_pool:
         yield opened_pool
@@ -335,9 +344,8 @@ async def test_a_worker_that_is_slow_to_end_costs_the_next_work_nothing(why, mon
             with pytest.raises(PictureError):
                 await pool.run(picture_work.rest, None, 61.5, timeout_seconds=0.2)
         else:
-            alive = workers_alive()
-            (sandbox,) = (pid for pid in workers_of(os.getpid()) if alive[pid] == os.getpid())
-            os.killpg(sandbox, signal.SIGKILL)
+            (worker,) = pool._workers
+            os.killpg(worker._process.pid, signal.SIGKILL)
         assert await pool.run(picture_work.joined, None, "a", "b", timeout_seconds=60) == "a/b"
 
 
@@ -385,7 +393,8 @@ async def test_pictures_cross_the_wall_as_they_are(pool, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"V", b"V{", b'V{"a": 1}', b"R[1]", b'R["a"]', b"X1", b"V" * 99]
+    "said",
+    [b"", b'V{"a": 1}', b"R[1]", b"X1", *([b"V", b"V{", b'R["a"]', b"V" * 99] if FULL else [])],
 )
 async def test_what_a_hostile_process_says_is_not_believed(pool, said):
     """As if an image had taken its process over."""
