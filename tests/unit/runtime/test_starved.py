@@ -26,6 +26,12 @@ time.sleep(600)
 """
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Look as often as ever, within a second."""
+    monkeypatch.setattr(starved, "_PAUSE_SECONDS", 0.1)
+
+
 def test_a_program_is_what_it_began_and_what_that_began():
     stats = {7: "7 (a ) b) S 1 1", 8: "8 (c) S 7 1", 9: "9 (d) R 8 1", 10: "10 (e) R 1 1"}
     assert family_of(7, stats) == {7, 8, 9}
@@ -58,7 +64,7 @@ async def test_a_file_that_stands_still_by_itself_is_at_fault(tmp_path, monkeypa
     with pytest.raises(FfmpegError) as stalled:
         await FFMPEG.run(
             [*source, "-f", "null", "-"], reads=HERE, writes=tmp_path, timeout_seconds=120,
-            stall_seconds=2,
+            stall_seconds=1,
         )  # fmt: skip
     assert stalled.value.code == "transcode_stalled"
 
@@ -68,5 +74,5 @@ async def test_a_file_for_which_there_is_no_time_is_worth_another_try(tmp_path, 
     with pytest.raises(FfmpegTimeoutError):
         await FFMPEG.run(
             [*SLOW, "-f", "null", "-"], reads=HERE, writes=tmp_path, timeout_seconds=120,
-            stall_seconds=2,
+            stall_seconds=1,
         )  # fmt: skip
