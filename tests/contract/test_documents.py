@@ -61,10 +61,15 @@ def test_every_page_of_the_docs_is_linked_from_another():
     assert {path for path in alone if ROOT / path.parent not in pages} == set()
 
 
+@pytest.fixture(scope="module")
+def mediactl():
+    return typer.main.get_command(app)
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=str)
-def test_commands_in_documents_exist(path):
+def test_commands_in_documents_exist(path, mediactl):
     for words in COMMAND.findall((ROOT / path).read_text()):
-        command = typer.main.get_command(app)
+        command = mediactl
         for word in filter(None, words):
             if isinstance(command, TyperGroup):
                 found = command.get_command(typer.Context(command), word)
