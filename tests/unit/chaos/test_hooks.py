@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
 
@@ -197,6 +198,7 @@ _GUARDS = {
 }
 
 
+@cache
 def mutated(name: str) -> dict[str, list[str]]:
     """Return what a mutation replaced, before and after; it must make up no name."""
     done = run_python("-c", dedent(_APPLY), name, env={"PYTHONPATH": str(HOOKS)})
