@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ingest.domain import Size
 from ingest.film import cmaf
@@ -18,6 +19,7 @@ from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.sandbox import Sandbox
 
 from support.media_files import run_ffmpeg
+from support.tiers import FULL
 from unit.ingest.test_grid import X264, film, scanned
 
 FFMPEG = Ffmpeg(Sandbox("bubblewrap"))
@@ -67,8 +69,19 @@ def pictures(path: Path, *filters: str) -> list[bytes]:
     return [data[at : at + 384] for at in range(0, len(data), 384)]
 
 
-def apart(one: bytes, other: bytes) -> float:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one)
+def apart(seen: bytes, wanted: list[bytes]) -> list[float]:
+    """Return how much a picture differs from each of others."""
+    others = np.frombuffer(b"".join(wanted), np.uint8).reshape(len(wanted), len(seen))
+    found: list[float] = np.abs(others - np.frombuffer(seen, np.uint8).astype(int)).mean(1).tolist()
+    return found
+
+
+def is_in_order(shown: list[bytes], wanted: list[bytes]) -> bool:
+    """Return whether each picture is nearest to the wanted one, or hardly differs from it."""
+    return all(
+        min(found := apart(seen, wanted)) == found[number] or found[number] < 1
+        for number, seen in enumerate(shown)
+    )
 
 
 FILMS = [
@@ -81,7 +94,8 @@ FILMS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "rate", "options"), FILMS)
+# One of each codec, and one with pictures that need later ones.
+@pytest.mark.parametrize(("name", "rate", "options"), FILMS if FULL else [FILMS[1], *FILMS[4:]])
 async def test_two_threads_decode_the_same_pictures_as_one(tmp_path, name, rate, options):
     """What is urgent is decoded by two: a worker that dies leaves it to be made the same again."""
     path = film(tmp_path / name, rate, *options, seconds=4)
@@ -120,9 +134,7 @@ async def test_joined_chunks_have_each_picture_once(tmp_path, name, rate, option
         assert cmaf.read(joined).samples == grid.frames
         shown, wanted = pictures(whole), pictures(path)
         assert len(shown) == len(wanted) == grid.frames
-        for number, seen in enumerate(shown):
-            nearest = min(range(len(wanted)), key=lambda n: apart(seen, wanted[n]))
-            assert nearest == number or apart(seen, wanted[number]) < 1
+        assert is_in_order(shown, wanted)
     seams = [seam_of((folder / "seam").read_text()) for folder in folders]
     assert all(before[1] == after[0] for before, after in pairwise(seams))
 
@@ -136,9 +148,7 @@ async def test_joined_chunks_of_a_lower_rate_have_every_second_picture(tmp_path)
     wanted = pictures(path)[::2]
     shown = [one for folder in folders for one in pictures(folder / "64.mp4")]
     assert len(shown) == len(wanted) == 125
-    for number, seen in enumerate(shown):
-        nearest = min(range(len(wanted)), key=lambda n: apart(seen, wanted[n]))
-        assert nearest == number or apart(seen, wanted[number]) < 1
+    assert is_in_order(shown, wanted)
     seams = [seam_of((folder / "seam").read_text()) for folder in folders]
     assert all(before[1] == after[0] for before, after in pairwise(seams))
 

@@ -14,6 +14,7 @@ from ingest.film.grid import Grid, Packet, fit
 from ingest.film.ladder import cut, gop_frames, rungs
 
 from support.media_files import run_ffmpeg
+from support.tiers import FULL
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 
@@ -52,22 +53,28 @@ def film(path: Path, rate: str, *options: str, seconds: float = 3, codec=X264) -
     return path
 
 
+FURTHER_RATES = [
+    ("film.mkv", "24000/1001", ()),
+    ("film.mp4", "24", ()),
+    ("film.mkv", "25", ()),
+    ("film.mp4", "30000/1001", ()),
+    ("film.ts", "30000/1001", ("-bf", "2")),
+    ("film.mp4", "50", ()),
+    ("film.ts", "60000/1001", ()),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "rate", "options"),
     [
         ("film.mp4", "24000/1001", ()),
-        ("film.mkv", "24000/1001", ()),
-        ("film.mp4", "24", ()),
-        ("film.mkv", "25", ()),
-        ("film.mp4", "30000/1001", ()),
         ("film.mkv", "30000/1001", ("-bf", "3")),
-        ("film.ts", "30000/1001", ("-bf", "2")),
+        ("film.ts", "60000/1001", ("-bf", "2")),
         ("film.mp4", "30", ("-video_track_timescale", "600")),
-        ("film.mp4", "50", ()),
-        ("film.ts", "60000/1001", ()),
         ("film.avi", "25", ("-c:v", "mpeg4")),
         ("film.webm", "30", ("-c:v", "libvpx", "-deadline", "realtime")),
         ("film.mp4", "12", ()),
+        *(FURTHER_RATES if FULL else []),
     ],
 )
 def test_a_film_of_one_rate_keeps_each_of_its_pictures(tmp_path, name, rate, options):
