@@ -69,12 +69,22 @@ async def packaged(source: Path, folder: Path) -> tuple[list[Rendition], Renditi
     return ladder, heard, grid.frames
 
 
-@pytest.fixture
-def source(tmp_path) -> Path:
-    path = tmp_path / "film.mkv"
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("source") / "film.mkv"
     run_ffmpeg("-f", "lavfi", "-i", FLASHES, "-f", "lavfi", "-i", BEEPS, *X264, "-g", "40",
                "-c:a", "aac", str(path))  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("made")
+
+
+@pytest.fixture(scope="module")
+async def film(source, folder) -> tuple[list[Rendition], Rendition, int]:
+    return await packaged(source, folder)
 
 
 def beeps(path: Path) -> list[float]:
@@ -93,10 +103,8 @@ def frame_times(path: Path, stream: int) -> list[int]:
     return [int(row.split(",")[2]) for row in done.stdout.splitlines() if not row.startswith("#")]
 
 
-async def test_another_program_plays_all_sizes_and_the_sound(tmp_path, source):
-    folder = tmp_path / "made"
-    folder.mkdir()
-    ladder, _, frames = await packaged(source, folder)
+def test_another_program_plays_all_sizes_and_the_sound(film, folder):
+    ladder, _, frames = film
     master = folder / "master.m3u8"
     for stream in range(len(ladder)):
         times = frame_times(master, stream)
@@ -110,10 +118,8 @@ async def test_another_program_plays_all_sizes_and_the_sound(tmp_path, source):
         assert beep == pytest.approx(flash, abs=0.012)
 
 
-async def test_keys_alone_are_decoded_from_their_own_bytes(tmp_path, source):
-    folder = tmp_path / "made"
-    folder.mkdir()
-    (one, _), _, _ = await packaged(source, folder)
+def test_keys_alone_are_decoded_from_their_own_bytes(film, folder, tmp_path):
+    (one, _), _, _ = film
     head = (folder / one.head_uri).read_bytes()[: one.head_bytes]
     for part in one.fragments:
         piece = tmp_path / "key.mp4"
@@ -178,10 +184,8 @@ def test_sound_alone_has_manifests_without_pictures():
     assert adaptation.get("contentType") == "audio"
 
 
-async def test_dash_names_the_same_bytes(tmp_path, source):
-    folder = tmp_path / "made"
-    folder.mkdir()
-    ladder, sound, _ = await packaged(source, folder)
+def test_dash_names_the_same_bytes(film, folder):
+    ladder, sound, _ = film
     root = ET.fromstring((folder / "manifest.mpd").read_text())
     ids = [one.get("id") for one in root.iter(f"{MPD}Representation")]
     assert ids == [one.name for one in (*ladder, sound)]
