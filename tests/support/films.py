@@ -22,6 +22,7 @@ from ingest.settings import IngestSettings
 from ingest.trust.gate import check_file
 from media_contracts import AudioOutput, MediaFile, VideoOutput
 from media_contracts.formats import TYPE_OF_EXTENSION
+from media_records.tables import Asset
 from media_runtime.media.ffmpeg import Ffmpeg, MediaInfo
 from media_runtime.media.picture_pool import PicturePool
 from media_runtime.media.pictures import WantedPicture
@@ -71,17 +72,8 @@ async def made_of(
     marks: Mapping[UUID, tuple[MediaFile, Path]] | None = None,
 ) -> Film:
     """Check, plan and encode the upload at *path*, as the services do, with *marks* in storage."""
-    settings = IngestSettings(
-        kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
-        s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
-    )  # fmt: skip
-    type_ = TYPE_OF_EXTENSION[path.suffix]
-    asset = an_asset(type_, _size(path))
-    looked = folder / "looked"
-    looked.mkdir(parents=True, exist_ok=True)
-    found = check_file(path, asset, whole_part=settings.min_whole_part)
-    inspect = Inspect(settings, FFMPEG, cast("Any", None))
-    source = await inspect._probe(asset, path, found, looked)
+    settings, asset = _settings_in(folder), _asset(path)
+    source = await inspected(path, folder)
     making = Making(settings, FFMPEG, folder / "made")
     for picture, stored in (marks or {}).values():
         await making.store.upload("", picture.key, stored)
@@ -97,13 +89,22 @@ async def made_of(
     return Film(file, source, info, warnings, made)
 
 
-async def thumbnail_of(path: Path, film: Film, folder: Path) -> Path:
+async def inspected(path: Path, folder: Path) -> Source:
+    """Check the upload at *path*, and return what is known of it before anything is made."""
+    settings, asset = _settings_in(folder), _asset(path)
+    looked = folder / "looked"
+    looked.mkdir(parents=True, exist_ok=True)
+    found = check_file(path, asset, whole_part=settings.min_whole_part)
+    inspect = Inspect(settings, FFMPEG, cast("Any", None))
+    return await inspect._probe(asset, path, found, looked)
+
+
+async def thumbnail_of(path: Path, film: Film, folder: Path, pool: PicturePool) -> Path:
     """Return the frame that the thumbnailer takes of the upload at *path*."""
     source = folder / "thumbnail" / "source"
     await asyncio.to_thread(_copy, path, source)
-    async with PicturePool(Sandbox("bubblewrap"), workers=1) as pool:
-        find = FindFrame(pool, FFMPEG, timeout_seconds=60)
-        return await find(source, film.source.duration_seconds, _WANTED)
+    find = FindFrame(pool, FFMPEG, timeout_seconds=60)
+    return await find(source, film.source.duration_seconds, _WANTED)
 
 
 def silence_progress(monkeypatch: Any) -> None:
@@ -149,8 +150,15 @@ def _copy(path: Path, target: Path) -> None:
     shutil.copy(path, target)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+def _asset(path: Path) -> Asset:
+    return an_asset(TYPE_OF_EXTENSION[path.suffix], path.stat().st_size)
+
+
+def _settings_in(folder: Path) -> IngestSettings:
+    return IngestSettings(
+        kafka_bootstrap_servers="k", database_url="postgresql://d", s3_endpoint_url="http://s",
+        s3_access_key="k", s3_secret_key="s", scratch_dir=folder,
+    )  # fmt: skip
 
 
 def _pitch(samples: array.array[int]) -> tuple[int, float]:
@@ -183,7 +191,7 @@ def combs(path: Path, width: int, height: int) -> float:
 def _combs(frame: bytes, width: int) -> float:
     rows = [frame[at : at + width : 2] for at in range(0, len(frame), width)]
     steps = [
-        statistics.mean(
+        statistics.fmean(
             abs(a - b)
             for one, other in zip(rows[8:], rows[8 + by : -8], strict=False)
             for a, b in zip(one, other, strict=True)
@@ -202,7 +210,7 @@ def roundness(frame: bytes, width: int) -> float:
 
 def flash_and_beep(path: Path) -> tuple[float, float]:
     """Return when it becomes bright and when loud, in seconds."""
-    light = [statistics.mean(frame) for frame in greys(path, 16, 16)]
+    light = [statistics.fmean(frame) for frame in greys(path, 16, 16)]
     jump = max(range(1, len(light)), key=lambda at: light[at] - light[at - 1])
     samples, step = array.array("h", _read(path, "-ac", "1", "-ar", str(_RATE), "-f", "s16le")), 80
     loud = next(at for at in range(0, len(samples), step) if max(samples[at : at + step]) > 3000)

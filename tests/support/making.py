@@ -9,6 +9,7 @@ import json
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -86,7 +87,7 @@ class Making:
         self._doers = all_doers(
             settings, cast("Any", self.store), cast("Any", pool), ffmpeg,
             cast("Any", _NoProducer()), self._told,
-            measurer=measurer(Sandbox("bubblewrap"), InputLimits()), profiles=cast("Any", None),
+            measurer=_measurer(), profiles=cast("Any", None),
         )  # fmt: skip
 
     async def all(self, plan: Sequence[NewTask], source: Path, asset: Asset) -> Made:
@@ -112,6 +113,12 @@ class Making:
 
     async def _told(self, _task: Task, kinds: Collection[str]) -> list[Mapping[str, Any]]:
         return [result for kind, result in self._results if kind in kinds]
+
+
+@cache
+def _measurer() -> Ffmpeg:
+    # Whoever is asked for one looks for its program, and asks it which it is.
+    return measurer(Sandbox("bubblewrap"), InputLimits())
 
 
 class _NoProducer:

@@ -123,7 +123,7 @@ IMAGES = ["48mp.jpg", "no-eoi.jpg", "text.png", "badcrc.png", "apng.png"]
 
 
 @pytest.mark.parametrize("name", there(*FILMS))
-async def test_a_film_becomes_what_its_owner_sees_and_hears(tmp_path, name):
+async def test_a_film_becomes_what_its_owner_sees_and_hears(tmp_path, pool, name):
     path = CASES / name
     film = await made_of(path, tmp_path)
 
@@ -134,7 +134,7 @@ async def test_a_film_becomes_what_its_owner_sees_and_hears(tmp_path, name):
     assert film.info.audio is None or film.info.audio.codec == "aac"
     for check in FILMS[name]:
         check(film)
-    picture = await thumbnail_of(path, film, tmp_path)
+    picture = await thumbnail_of(path, film, tmp_path, pool)
     if name in IN_FOUR_COLOURS:
         assert near(quarters(picture), QUADS, 16)
     if name == "pq.mp4":

@@ -16,14 +16,14 @@ from media_contracts.errors import ErrorCode
 from media_runtime.media.ffmpeg import Ffmpeg, FfmpegError, FfmpegTimeoutError
 from media_runtime.media.manifests import Layout
 
-from support.films import FFMPEG, made_of, silence_progress
+from support.films import FFMPEG, inspected, made_of, silence_progress
 from support.media_files import run_ffmpeg
 
 OUTPUT = VideoOutput(name="video", short_sides=(), preset="veryfast", ssim=0.96)
 PICTURE = PictureOutput(name="picture", width=9, height=9)
 PROFILE = Profile(name="web", version=1, outputs=(OUTPUT, PICTURE))
-SMOOTH = "gradients=s=320x180:r=25:d=14:speed=0.01:seed=7"
-GRAINY = "testsrc2=s=320x180:r=25:d=14,noise=alls=4:allf=t"
+SMOOTH = "gradients=s=256x144:r=25:d=9:speed=0.01:seed=7"
+GRAINY = "testsrc2=s=256x144:r=25:d=9,noise=alls=4:allf=t"
 
 
 def filmed(path: Path, picture: str) -> Path:
@@ -41,8 +41,7 @@ async def test_a_film_is_as_good_as_its_profile_wants_whatever_it_shows(tmp_path
         folder = tmp_path / str(number)
         folder.mkdir()
         path = filmed(folder / "film.mp4", picture)
-        source = (await made_of(path, folder / "first", OUTPUT)).source
-        planned = video.plan([OUTPUT], source)
+        planned = video.plan([OUTPUT], await inspected(path, folder / "first"))
         samples_in = folder / "samples"
         samples_in.mkdir()
         wanted = await tuned(planned, PROFILE, path, samples_in, FFMPEG, niceness=0)
@@ -51,7 +50,7 @@ async def test_a_film_is_as_good_as_its_profile_wants_whatever_it_shows(tmp_path
         crfs.append(crf)
         made = await made_of(path, folder / "again", OUTPUT.model_copy(update={"crf": crf}))
         files = [file for done in made.made.done.values() for file in done.files]
-        layouts = [Layout.of(one.layout) for one in files if getattr(one, "track", "") == "180"]
+        layouts = [Layout.of(one.layout) for one in files if getattr(one, "track", "") == "144"]
         ssims.append(fmean(one.ssim for one in layouts if one.ssim))
     assert crfs[0] == 36, "nothing much can be lost of it"
     assert ssims[0] > OUTPUT.ssim
@@ -85,7 +84,7 @@ def test_samples_are_spread_over_the_film():
 async def test_a_film_that_cannot_be_tried_keeps_its_crf(tmp_path, monkeypatch, said):
     silence_progress(monkeypatch)
     path = filmed(tmp_path / "film.mp4", SMOOTH)
-    planned = video.plan([OUTPUT], (await made_of(path, tmp_path / "first", OUTPUT)).source)
+    planned = video.plan([OUTPUT], await inspected(path, tmp_path / "first"))
 
     async def run(*_: object, **__: object) -> str:
         if isinstance(said, Exception):

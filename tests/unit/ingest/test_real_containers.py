@@ -27,10 +27,13 @@ from support.films import (
     thumbnail_of,
 )
 from support.media_files import run_ffmpeg, turn
+from support.tiers import FULL
 
 X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 FLASH = "color=black:size=96x64:rate=25:duration=1,drawbox=c=white:t=fill:enable='gte(t,0.4)'"
 BEEP = "aevalsrc='if(gte(t,0.4),0.5*sin(2*PI*440*t),0)':d=1"
+FIELDS_OF_MPEG2 = ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2")
+FIELDS_OF_H264 = (*X264, "-flags", "+ildct+ilme", "-crf", "10", "-x264opts")
 CIRCLE = "color=black:size={0}:rate=25:duration=0.4,geq=lum='{1}':cb=128:cr=128"
 
 
@@ -60,10 +63,10 @@ async def is_whole(
 @pytest.mark.parametrize(
     ("suffix", "first", "codec"),
     [
-        ("mpg", "tff", ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2")),
-        ("mpg", "bff", ("-c:v", "mpeg2video", "-flags", "+ilme+ildct", "-q:v", "2")),
-        ("ts", "tff", (*X264, "-flags", "+ildct+ilme", "-x264opts", "tff=1", "-crf", "10")),
-        ("mkv", "bff", (*X264, "-flags", "+ildct+ilme", "-x264opts", "bff=1", "-crf", "10")),
+        ("mpg", "tff", FIELDS_OF_MPEG2),
+        ("mkv", "bff", (*FIELDS_OF_H264, "bff=1")),
+        *([("mpg", "bff", FIELDS_OF_MPEG2)] if FULL else []),
+        *([("ts", "tff", (*FIELDS_OF_H264, "tff=1"))] if FULL else []),
     ],
 )
 async def test_two_fields_become_one_picture_without_combs(tmp_path, suffix, first, codec):
@@ -89,7 +92,7 @@ async def test_whole_pictures_are_left_as_they_are(tmp_path):
     assert combs((await made_of(path, tmp_path)).path, 96, 64) > before * 0.9
 
 
-@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+@pytest.mark.parametrize("degrees", [0, 90, *([180, 270] if FULL else [])])
 async def test_wide_pixels_and_a_turn_leave_what_is_round_round(tmp_path, degrees):
     path = tmp_path / "film.mp4"
     source = circle("180x180", aspect=4 / 3) + ",setsar=4/3"
@@ -102,8 +105,8 @@ async def test_wide_pixels_and_a_turn_leave_what_is_round_round(tmp_path, degree
     assert roundness(frame, video.width) == pytest.approx(1, abs=0.05)
 
 
-@pytest.mark.parametrize("codec", ["libvpx", "libvpx-vp9", "libx264"])
-async def test_a_picture_that_changes_its_size_fits_into_one_canvas(tmp_path, codec):
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libx264", *(["libvpx"] if FULL else [])])
+async def test_a_picture_that_changes_its_size_fits_into_one_canvas(tmp_path, pool, codec):
     suffix = "mkv" if codec == "libx264" else "webm"
     names = []
     for number, size in enumerate(("160x90", "90x160", "160x160")):
@@ -121,12 +124,17 @@ async def test_a_picture_that_changes_its_size_fits_into_one_canvas(tmp_path, co
     assert len(frames) == 30
     for at in (4, 15, 26):
         assert roundness(frames[at], 160) == pytest.approx(1, abs=0.06)
-    with Image.open(await thumbnail_of(path, film, tmp_path)) as shown:
+    with Image.open(await thumbnail_of(path, film, tmp_path, pool)) as shown:
         assert roundness(shown.convert("L").tobytes(), shown.width) == pytest.approx(1, abs=0.08)
 
 
 @pytest.mark.parametrize(
-    ("late", "suffix"), [("picture", "mp4"), ("sound", "mp4"), ("sound", "mkv"), ("picture", "ts")]
+    ("late", "suffix"),
+    [
+        ("picture", "mp4"),
+        ("sound", "mkv"),
+        *([("sound", "mp4"), ("picture", "ts")] if FULL else []),
+    ],
 )
 async def test_sound_and_picture_that_begin_apart_stay_together(tmp_path, late, suffix):
     path = tmp_path / f"film.{suffix}"
@@ -170,8 +178,8 @@ async def test_one_picture_is_a_film(tmp_path):
     ("suffix", "codecs"),
     [
         ("webm", ("-c:v", "libvpx", "-c:a", "libopus")),
-        ("mkv", (*X264, "-c:a", "flac")),
         ("mp4", (*X264, "-c:a", "aac")),
+        *([("mkv", (*X264, "-c:a", "flac"))] if FULL else []),
     ],
 )
 async def test_a_still_lasts_as_long_as_its_sound(tmp_path, suffix, codecs):
@@ -221,7 +229,7 @@ async def test_packets_of_camcorders_are_read(tmp_path):
     await is_whole(path, tmp_path, 1)
 
 
-@pytest.mark.parametrize("packet", [188, 192, 204])
+@pytest.mark.parametrize("packet", [188, 204, *([192] if FULL else [])])
 async def test_a_broadcast_recorded_from_any_byte_on_is_read(tmp_path, packet):
     stream, path = tmp_path / "whole.ts", tmp_path / "film.ts"
     run_ffmpeg(*filmed("sine=440:d=2", seconds=2), *X264, "-g", "12", str(stream))
@@ -234,19 +242,25 @@ async def test_a_broadcast_recorded_from_any_byte_on_is_read(tmp_path, packet):
 
 @pytest.mark.parametrize(
     ("suffix", "codec"),
-    [("ts", "libx265"), ("ts", "libx264"), ("mpg", "mpeg2video"), ("mts", "libx264")],
+    [
+        ("ts", "libx264"),
+        ("mpg", "mpeg2video"),
+        *([("ts", "libx265"), ("mts", "libx264")] if FULL else []),
+    ],
 )
-async def test_the_thumbnail_of_a_stream_with_one_keyframe_is_no_rubble(tmp_path, suffix, codec):
+async def test_the_thumbnail_of_a_stream_with_one_keyframe_is_no_rubble(
+    tmp_path, pool, suffix, codec
+):
     """Without an index a seek ends anywhere."""
     path = tmp_path / f"film.{suffix}"
     silent = ("-x265-params", "log-level=none:keyint=999") if codec == "libx265" else ()
     quads(path, "-vf", "scale=out_color_matrix=bt709", "-c:v", codec, "-g", "999", *silent,
           "-pix_fmt", "yuv420p", "-f", {"mpg": "vob"}.get(suffix, "mpegts"), seconds=3)  # fmt: skip
     film = await made_of(path, tmp_path)
-    assert near(quarters(await thumbnail_of(path, film, tmp_path)), QUADS, 16)
+    assert near(quarters(await thumbnail_of(path, film, tmp_path, pool)), QUADS, 16)
 
 
-@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg", "svq1"])
+@pytest.mark.parametrize("codec", ["mpeg4", "svq1", *(["mjpeg"] if FULL else [])])
 async def test_quicktime_older_than_its_brands_is_read(tmp_path, codec):
     """It begins with a preview, or with whatever comes first."""
     made, path = tmp_path / "made.mov", tmp_path / "film.mov"
@@ -259,7 +273,7 @@ async def test_quicktime_older_than_its_brands_is_read(tmp_path, codec):
     await is_whole(path, tmp_path, 1)
 
 
-@pytest.mark.parametrize("told", [0, 8, 2**32 - 1, "more", "less"])
+@pytest.mark.parametrize("told", [0, "more", "less", *([8, 2**32 - 1] if FULL else [])])
 async def test_an_avi_whose_size_is_wrong_is_read(tmp_path, told):
     path = tmp_path / "film.avi"
     run_ffmpeg(*filmed("sine=440:d=1", seconds=1), "-c:v", "mjpeg", "-c:a", "pcm_u8", str(path))
@@ -300,7 +314,7 @@ async def test_sounds_and_pictures_that_recorders_wrote_are_decoded(tmp_path, su
     await is_whole(path, tmp_path, 1, by=0.2)
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", "mov"])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi", *(["mov"] if FULL else [])])
 async def test_a_film_cut_at_its_end_is_ready_with_a_warning_or_refused(tmp_path, suffix):
     whole = tmp_path / f"whole.{suffix}"
     first = ("-movflags", "+faststart") if suffix in {"mp4", "mov"} else ()
