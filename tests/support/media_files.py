@@ -51,7 +51,8 @@ def make_video(
     """Write a moving test picture, with a tone as its sound, in the format of *path*'s name."""
     picture = ("-f", "lavfi", "-i", f"{source}=size={size}:rate=25:duration={seconds}")
     tone = ("-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}") if sound else ()
-    run_ffmpeg(*picture, *tone, "-preset", "ultrafast", "-pix_fmt", "yuv420p", *options, str(path))
+    fast = ("-preset", "ultrafast", "-deadline", "realtime", "-cpu-used", "8")
+    run_ffmpeg(*picture, *tone, *fast, "-pix_fmt", "yuv420p", *options, str(path))
     return path
 
 

@@ -28,11 +28,11 @@ def _quiet(monkeypatch):
     silence_progress(monkeypatch)
 
 
-@pytest.fixture
-def film(tmp_path):
-    path = tmp_path / "film.mp4"
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("source") / "film.mp4"
     run_ffmpeg(
-        "-f", "lavfi", "-i", DRAWN.format(9), "-c:v", "libx264", "-preset", "ultrafast",
+        "-f", "lavfi", "-i", DRAWN.format(6), "-c:v", "libx264", "-preset", "ultrafast",
         "-crf", "10", "-g", "50", "-bf", "2", *COLOURS, str(path),
     )  # fmt: skip
     return path

@@ -42,10 +42,10 @@ def picture(width: int, height: int) -> MediaFile:
 
 
 def grey(path: Path, *options: str, rate: str = "30000/1001") -> Path:
-    """Make a grey film whose pictures have a blue stripe at the right from second 10 on."""
-    stripe = "drawbox=x=120:y=0:w=40:h=120:color=0x1414e6:t=fill:enable='gte(t,10)'"
+    """Make a grey film whose pictures have a blue stripe at the right from second 6 on."""
+    stripe = "drawbox=x=120:y=0:w=40:h=120:color=0x1414e6:t=fill:enable='gte(t,6)'"
     run_ffmpeg(
-        "-f", "lavfi", "-i", f"color=0x808080:s=160x120:r={rate}:d=16,{stripe}",
+        "-f", "lavfi", "-i", f"color=0x808080:s=160x120:r={rate}:d=9,{stripe}",
         "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "60",
         "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709",
         *options, str(path),
@@ -83,11 +83,11 @@ async def test_a_mark_is_on_each_frame_of_each_size(tmp_path, mark):
     assert len(frame_times(film.path)) == len(frame_times(source))
     small = [path for name, path in film.made.files.items() if "-60-" in name]
     assert len(small) > 1
-    for path, seconds in [(film.path, 0), (film.path, 15.9), *((one, 0) for one in small)]:
+    for path, seconds in [(film.path, 0), (film.path, 8.9), *((one, 0) for one in small)]:
         assert is_near(colour_at(path, 0.1, 0.1, seconds=seconds), RED)
         assert is_near(colour_at(path, 0.4, 0.1, seconds=seconds), GREY), "it shines through"
         assert is_near(colour_at(path, 0.1, 0.6, seconds=seconds), GREY)
-    assert is_near(colour_at(film.path, 0.9, 0.5, seconds=15), BLUE), "pictures go on below it"
+    assert is_near(colour_at(film.path, 0.9, 0.5, seconds=8), BLUE), "pictures go on below it"
 
 
 async def test_what_is_made_in_one_piece_has_it_too_and_it_may_shine_through(tmp_path, mark):
@@ -100,7 +100,7 @@ async def test_what_is_made_in_one_piece_has_it_too_and_it_may_shine_through(tmp
     film = await made(path, mark, output(place="bottom-right", width=1, margin=0, opacity=0.5))
     assert "video-whole" in film.made.done
     half = tuple((one + other) // 2 for one, other in zip(RED, GREY, strict=True))
-    for seconds in (0, 5, 25):
+    for seconds in (0, 3, 14):
         assert is_near(colour_at(film.path, 0.2, 0.8, seconds=seconds), half)
         assert is_near(colour_at(film.path, 0.2, 0.2, seconds=seconds), GREY)
 

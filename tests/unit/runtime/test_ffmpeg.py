@@ -49,7 +49,8 @@ def ffmpeg(*arguments: str | Path) -> None:
 
 def make_video(path: Path, *options: str) -> Path:
     source = "-f", "lavfi", "-i", "testsrc2=s=320x180:d=2"
-    ffmpeg(*source, *options, "-pix_fmt", "yuv420p", path)
+    fast = "-preset", "ultrafast", "-deadline", "realtime"
+    ffmpeg(*source, *options, *fast, "-pix_fmt", "yuv420p", path)
     return path
 
 

@@ -143,7 +143,7 @@ async def test_frame_has_square_pixels(find_frame, tmp_path):
 
 
 async def test_large_frame_comes_reduced(find_frame, tmp_path):
-    source = make_video(tmp_path / "source.mp4", "color=red:s=1920x1080:d=1")
+    source = make_video(tmp_path / "source.mp4", "color=red:s=1920x1080:r=5:d=1")
     with Image.open(await find_frame(source, 1.0, THUMBNAIL)) as frame:
         assert frame.size == (853, 480)
 
