@@ -18,7 +18,6 @@ from support.films import silence_progress
 from support.tiers import FULL
 
 HANDFUL = {
-    "rate 23.976.mp4",
     "rate 29.97.mkv",
     "uneven, a screen with pauses.webm",
     "uneven, a phone's clock.mp4",
