@@ -18,8 +18,8 @@ from PIL import Image
 from thumbnailer.frames import FindFrame, NoFrameError, places
 
 THUMBNAIL = [WantedPicture("thumbnail", 320, 240, "cover")]
-COLOURS = "testsrc2=s=480x270:d=4"
-BLURRED = "testsrc2=s=480x270"
+COLOURS = "testsrc2=s=320x180:d=4"
+BLURRED = "testsrc2=s=320x180"
 
 
 def ffmpeg(*arguments: str | Path) -> None:
@@ -58,7 +58,7 @@ async def test_bright_video_needs_one_look(find_frame, tmp_path):
 @pytest.mark.parametrize("name", ["song.mp3", "song.m4a", "song.flac"])
 async def test_the_picture_that_goes_with_a_sound_stands_for_it(find_frame, tmp_path, name):
     cover, plain = tmp_path / "cover.png", tmp_path / f"plain-{name}"
-    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=480x270:d=0.04", "-frames:v", "1", cover)
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x180:d=0.04", "-frames:v", "1", cover)
     ffmpeg("-f", "lavfi", "-i", "sine=d=2", plain)
     ffmpeg("-i", plain, "-i", cover, "-map", "0", "-map", "1", "-c", "copy",
            "-disposition:v", "attached_pic", tmp_path / name)  # fmt: skip
@@ -68,13 +68,13 @@ async def test_the_picture_that_goes_with_a_sound_stands_for_it(find_frame, tmp_
 
 
 async def test_black_start_is_passed_over(find_frame, tmp_path):
-    source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2", COLOURS)
+    source = make_video(tmp_path / "source.mp4", "color=black:s=320x180:d=2", COLOURS)
     assert look(await find_frame(source, 6.0, THUMBNAIL)).shows_something
 
 
 async def test_only_keyframe_black_is_passed_over(find_frame, tmp_path):
     one_keyframe = ("-x264-params", "keyint=1000:scenecut=0")
-    black = "color=black:s=480x270:d=0.2"
+    black = "color=black:s=320x180:d=0.2"
     source = make_video(tmp_path / "source.mp4", black, COLOURS, options=one_keyframe)
     assert look(await find_frame(source, 4.2, THUMBNAIL)).shows_something
 
@@ -82,9 +82,9 @@ async def test_only_keyframe_black_is_passed_over(find_frame, tmp_path):
 @pytest.mark.parametrize(
     "start",
     [
-        "color=white:s=480x270:d=2",
-        "color=red:s=480x270:d=2",
-        "testsrc2=s=480x270:d=2,gblur=sigma=8",
+        "color=white:s=320x180:d=2",
+        "color=red:s=320x180:d=2",
+        "testsrc2=s=320x180:d=2,gblur=sigma=8",
     ],
     ids=["white", "red", "blurred"],
 )
@@ -103,7 +103,7 @@ async def test_what_is_blurred_throughout_is_not_looked_at_for_long(find_frame, 
 
 
 async def test_black_video_has_its_picture_too(find_frame, tmp_path):
-    source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2")
+    source = make_video(tmp_path / "source.mp4", "color=black:s=320x180:d=2")
     assert look(await find_frame(source, 2.0, THUMBNAIL)).light == pytest.approx(0, abs=2)
 
 
@@ -228,7 +228,7 @@ async def test_a_frame_is_not_lightened_by_what_its_png_says(find_frame, tmp_pat
 
 
 async def test_a_chosen_moment_may_show_nothing(find_frame, tmp_path):
-    source = make_video(tmp_path / "source.mp4", "color=black:s=480x270:d=2", COLOURS)
+    source = make_video(tmp_path / "source.mp4", "color=black:s=320x180:d=2", COLOURS)
     frame = await find_frame(source, 6.0, THUMBNAIL, at_seconds=1.0)
     assert not look(frame).shows_something
 
