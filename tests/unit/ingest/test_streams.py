@@ -13,7 +13,7 @@ from ingest.film import chunk as chunks
 from ingest.film import cmaf, codecs
 from ingest.film.film import Film, chunk_of, chunk_params
 from ingest.film.ladder import Chunk
-from ingest.film.scan import grid_of, packets_in
+from ingest.film.scan import Packets, grid_of, packets_in, read_packets
 from ingest.film.sound import candidates, choose
 from ingest.outputs import package
 from ingest.outputs import stream as streams
@@ -382,3 +382,19 @@ async def test_a_small_film_has_no_task_too_many(tmp_path):
         "video-0001",
     ]
     assert all(task.kind != "sound" for task in tasks)
+
+
+async def test_packets_that_are_read_early_count_where_they_are_those_of_the_film(tmp_path):
+    film, path = filmed(tmp_path / "film.mp4", seconds=2), tmp_path / "two.mp4"
+    run_ffmpeg("-i", str(film), "-map", "0:v", "-map", "0:v", "-c", "copy", str(path))
+    info = await FFMPEG.probe(path)
+
+    async def early(stream: str) -> Packets | None:
+        return await read_packets(FFMPEG, path, stream)
+
+    first, second = await early("v:0"), await early("v:1")
+    assert first is not None
+    assert second is not None
+    assert (first.stream, second.stream, len(first.packets)) == (0, 1, 50)
+    for stream in ("v:0", "v:1"):
+        assert await packets_in(FFMPEG, path, info, early(stream)) == first

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 from ingest import facts
 from ingest.film.grid import Grid
-from ingest.film.scan import grid_of, packets_in
+from ingest.film.scan import Packets, grid_of, packets_in, read_packets
 from ingest.film.sound import Sound, candidates, choose, listen
 from ingest.film.watermark import is_readable
 from ingest.look import look_closer
@@ -43,6 +43,9 @@ from media_runtime.media.gate import Found, RefusedFileError
 from media_runtime.media.info import MediaInfo, VideoStream
 
 KIND = tasks.INSPECT
+# Whose packets are read while it is looked at: they have an index, and the first stream of pictures
+# nearly always is the one that is shown.
+_TELL_PACKETS = frozenset({"isobmff", "matroska"})
 
 
 class Inspect:
@@ -102,17 +105,22 @@ class Inspect:
 
     async def _probe(self, asset: Asset, source: Path, found: Found, folder: Path) -> Source:
         limits = self._settings.limits
-        info = await look_closer(self._ffmpeg, source, await self._ffmpeg.probe(source))
-        if kind_of(found.content_type) is MediaKind.AUDIO:
-            check_audio(info, asset, found, limits)
-            return await self._sound_alone(info, source, found, folder)
-        video = check_video(info, asset, found, limits)
-        return await self._film(info, video, source, found, folder)
+        is_sound = kind_of(found.content_type) is MediaKind.AUDIO
+        is_told = found.family in _TELL_PACKETS and not is_sound
+        reading = {"packets": read_packets(self._ffmpeg, source)} if is_told else {}
+        async with background.running(**reading) as early:
+            info = await look_closer(self._ffmpeg, source, await self._ffmpeg.probe(source))
+            if is_sound:
+                check_audio(info, asset, found, limits)
+                return await self._sound_alone(info, source, found, folder)
+            video = check_video(info, asset, found, limits)
+            heard, grid = await self._read(info, source, folder, *early)
+            return self._film(info, video, found, heard, grid)
 
-    async def _film(
-        self, info: MediaInfo, video: VideoStream, source: Path, found: Found, folder: Path
+    @staticmethod
+    def _film(
+        info: MediaInfo, video: VideoStream, found: Found, sound: Sound | None, grid: Grid | None
     ) -> Source:
-        sound, grid = await self._read(info, source, folder)
         deaf = info.audio is not None and sound is None
         return Source(
             MediaKind.VIDEO,
@@ -134,10 +142,14 @@ class Inspect:
         )
 
     async def _read(
-        self, info: MediaInfo, source: Path, folder: Path
+        self,
+        info: MediaInfo,
+        source: Path,
+        folder: Path,
+        early: Awaitable[Packets | None] | None = None,
     ) -> tuple[Sound | None, Grid | None]:
         """Return what can be heard, and the grid; both are found at the same time."""
-        reading = packets_in(self._ffmpeg, source, info)
+        reading = packets_in(self._ffmpeg, source, info, early)
         hearing = self._heard(info, source, folder)
         async with background.running(reading=reading, hearing=hearing) as both:
             packets, sound = await asyncio.gather(*both)

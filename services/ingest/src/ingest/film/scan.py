@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ _MOST_PACKETS = 500_000
 # A small file that tells of many pictures holds a worker up for no longer than this.
 _LEAST_CPU_SECONDS, _BYTES_A_CPU_SECOND = 2, 20_000_000
 _LINE = re.compile(r"(-?\d+|N/A),(-?\d+|N/A),(\d+|N/A),(\w*)")
-_TIME_BASE = re.compile(r"(\d+)/([1-9]\d*)")
+_STREAM = re.compile(r"(\d+),(\d+)/([1-9]\d*)")
 # Where packets may come without a time. ffmpeg fills it in by the order of pictures, which it knows
 # of these codecs; of H.264 it does not, and what it fills in is wrong.
 _LACK_TIMES = frozenset({"mpeg", "avi"})
@@ -29,20 +30,37 @@ _OUTLASTS_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class Packets:
-    """All packets of a film's pictures, with times in units of ``base`` seconds; see Grid."""
+    """All packets of a *stream*, with times in units of ``base`` seconds; see Grid."""
 
+    stream: int
     packets: list[Packet]
     base: Fraction
     is_filled: bool = False
 
 
-async def packets_in(ffmpeg: Ffmpeg, source: Path, info: MediaInfo) -> Packets | None:
-    """Return the packets of a film's pictures; None where they do not tell of a grid."""
+async def packets_in(
+    ffmpeg: Ffmpeg, source: Path, info: MediaInfo, early: Awaitable[Packets | None] | None = None
+) -> Packets | None:
+    """
+    Return the packets of a film's pictures; None where they do not tell of a grid.
+
+    Where those that are read *early* are of another stream, they are read anew.
+    """
     if info.video is None or info.video.changes_size:
         return None
     is_filled = info.format_name in _LACK_TIMES and info.video.codec in _ORDERED
+    found = await early if early else None
+    if found and (found.stream, found.is_filled) == (info.video.index, is_filled):
+        return found
+    return await read_packets(ffmpeg, source, str(info.video.index), is_filled=is_filled)
+
+
+async def read_packets(
+    ffmpeg: Ffmpeg, source: Path, stream: str = "v:0", *, is_filled: bool = False
+) -> Packets | None:
+    """Return all packets of a stream, as ffmpeg calls it; None where they are too many."""
     packets: list[Packet] = []
-    bases: list[Fraction] = []
+    about: list[tuple[int, Fraction]] = []
 
     def take(line: str) -> None:
         if found := _LINE.match(line):
@@ -51,18 +69,19 @@ async def packets_in(ffmpeg: Ffmpeg, source: Path, info: MediaInfo) -> Packets |
                 Packet(_ticks(shown), _ticks(decoded), _ticks(lasts) or 0,
                        "K" in flags, "D" in flags)
             )  # fmt: skip
-        elif found := _TIME_BASE.match(line):
-            bases.append(Fraction(int(found[1]), int(found[2])))
+        elif found := _STREAM.match(line):
+            about.append((int(found[1]), Fraction(int(found[2]), int(found[3]))))
 
     is_all = await ffmpeg.read_lines(
         source,
-        (*(_FILLING if is_filled else ()), "-select_streams", str(info.video.index),
-         "-show_entries", "packet=pts,dts,duration,flags:stream=time_base"),
+        (*(_FILLING if is_filled else ()), "-select_streams", stream,
+         "-show_entries", "packet=pts,dts,duration,flags:stream=index,time_base"),
         take,
         cpu_seconds=_cpu_seconds(source),
         most_lines=_MOST_PACKETS,
     )  # fmt: skip
-    return Packets(packets, bases[0], is_filled) if is_all and bases and bases[0] else None
+    index, base = about[0] if is_all and about else (0, Fraction(0))
+    return Packets(index, packets, base, is_filled) if base else None
 
 
 def grid_of(
