@@ -82,7 +82,7 @@ async def _answers(run: Run, name: str) -> bool:
 
 async def kill_at_points(run: Run) -> None:
     """F2: kill -9 at named points, such as between a commit and its confirmation."""
-    short = ("video_stored", "relaying")
+    short = ("checked", "video_stored", "relaying")
     for point in POINTS if run.scale.full else short:
         for _ in range(run.scale.of(2, 1)):
             await _kill_at(run, point)

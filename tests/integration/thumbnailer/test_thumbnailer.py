@@ -76,8 +76,14 @@ class Service:
             return False
 
     def fetched_bytes(self) -> float:
+        return self._bytes("in")
+
+    def stored_bytes(self) -> float:
+        return self._bytes("out")
+
+    def _bytes(self, direction: str) -> float:
         lines = self.get("/metrics").splitlines()
-        name = 'thumbnailer_bytes_total{direction="in"}'
+        name = f'thumbnailer_bytes_total{{direction="{direction}"}}'
         return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def scratch(self) -> list[Path]:
@@ -316,6 +322,26 @@ async def test_an_image_is_fetched_once_for_its_check_and_all_its_pictures(servi
     (made,) = await wire.results(then)
     assert isinstance(made.data, ThumbnailMade)
     assert service.fetched_bytes() - before == len(photo)
+
+
+async def test_a_check_that_comes_again_stores_nothing_anew(service, wire, storage):
+    photo = jpeg()
+    wanted = check(storage.put(photo), len(photo))
+    await wire.send(wanted)
+    await wire.results(wanted)
+    stored = storage.client.stat_object(storage.bucket, wanted.data.pictures[0].key).last_modified
+    written = service.stored_bytes()
+    await wire.send(wanted)
+
+    async def both():
+        found = await wire.results(wanted)
+        return found if len(found) == 2 else None
+
+    first, second = await eventually(both)
+    assert (first.id, first.data.pictures) == (second.id, second.data.pictures)
+    assert service.stored_bytes() == written
+    again = storage.client.stat_object(storage.bucket, wanted.data.pictures[0].key).last_modified
+    assert again == stored
 
 
 @pytest.mark.parametrize(

@@ -91,8 +91,8 @@ def play_service(folder: Path, name: str, *, kill: str, calls: int) -> tuple[int
 
 # Of each service one, and of each kind of function and moment.
 REACHED = (
-    "claimed", "planned_in_transaction", "planned", "relaying", "rendered", "granted", "feeding",
-    "published",
+    "claimed", "planned_in_transaction", "planned", "relaying", "checked", "rendered",
+    "granted", "feeding", "published",
 )  # fmt: skip
 
 

@@ -74,6 +74,16 @@ async def test_no_picture_may_be_wanted(pool, tmp_path):
     assert (seen.info.width, seen.pictures) == (64, [])
 
 
+async def test_of_an_image_whose_pixels_are_broken_the_head_is_told(pool, tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.effect_noise((900, 900), 99).save(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(PictureError):
+        render(path, [THUMBNAIL])
+    seen = await look(pool, path, THUMBNAIL)
+    assert (seen.info.width, seen.pictures) == (900, [])
+
+
 async def test_what_is_no_image_is_refused(pool, tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"hello")

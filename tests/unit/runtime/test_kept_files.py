@@ -72,10 +72,13 @@ async def test_of_too_many_bytes_those_go_that_were_used_the_longest_ago(tmp_pat
         assert fetch.count == 4
 
 
-async def test_one_that_is_larger_than_all_may_be_is_not_kept(tmp_path):
+async def test_one_that_is_larger_than_all_may_be_takes_no_others_place(tmp_path, fetch):
     async with KeptFiles(tmp_path, keep_bytes=12) as files:
-        await used(files, "a", Fetches(13))
-        await eventually(lambda: not list(tmp_path.iterdir()))
+        await used(files, "a", fetch)
+        await used(files, "b", Fetches(13))
+        assert len(list(tmp_path.iterdir())) == 1
+        await used(files, "a", fetch)
+        assert fetch.count == 1
 
 
 async def test_who_waits_for_a_file_that_another_one_cannot_fetch_tries_it_too(tmp_path):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ingest import facts
 from ingest.outputs import pictures
 from ingest.outputs.source import Source
-from ingest.plan import plan
+from ingest.plan import plan_something
 from ingest.settings import IngestSettings
 from media_contracts import (
     About,
@@ -23,13 +23,11 @@ from media_contracts import (
     PictureSpec,
     Profile,
 )
-from media_contracts.errors import ErrorCode
 from media_records.lifecycle import about
 from media_records.profiles import profile_of
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Task
 from media_records.work import Reader
-from media_runtime.errors import PermanentError
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,7 @@ class Images:
             crop=said.crop,
             probe=facts.of_image(checked),
         )
-        wanted = plan(profile, source)
-        if not wanted:
-            raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=MediaKind.IMAGE)
-        return wanted
+        return plan_something(profile, source)
 
     async def _profile(self, reader: Reader, asset: Asset) -> Profile:
         return await profile_of(reader, asset, self.settings.profile)

@@ -17,7 +17,7 @@ from ingest.look import look_closer
 from ingest.metrics import timed
 from ingest.outputs.source import Done, Source
 from ingest.outputs.tune import tuned
-from ingest.plan import plan
+from ingest.plan import plan_something
 from ingest.settings import IngestSettings
 from ingest.trust.gate import (
     check_audio,
@@ -75,9 +75,7 @@ class Inspect:
         probed = replace(probed, size=asset.size, focus=said.focus, crop=said.crop)
         if probed.kind is MediaKind.VIDEO:
             probed = replace(probed, marks=await self._marks(profile, asset))
-        wanted = plan(profile, probed)
-        if not wanted:
-            raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=probed.kind)
+        wanted = plan_something(profile, probed)
         wanted = await tuned(
             wanted, profile, source, folder, self._ffmpeg, niceness=settings.transcode_niceness
         )

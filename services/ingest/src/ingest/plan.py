@@ -55,6 +55,14 @@ def plan(profile: Profile, source: Source) -> tuple[NewTask, ...]:
     return _beginning_first(tasks) if source.size >= _LARGE_BYTES else tasks
 
 
+def plan_something(profile: Profile, source: Source) -> tuple[NewTask, ...]:
+    """Return what plan() does; raises PermanentError also where that is nothing."""
+    tasks = plan(profile, source)
+    if not tasks:
+        raise PermanentError(ErrorCode.NOTHING_WANTED, name=profile.name, kind=source.kind)
+    return tasks
+
+
 def _beginning_first(tasks: Sequence[NewTask]) -> tuple[NewTask, ...]:
     """Return the tasks with pictures that leave the machine to the beginning of their film."""
     first = video.beginning(tasks)

@@ -64,7 +64,9 @@ class OnRequest:
             about = {"task": event.data.task, "seconds": time.monotonic() - began}
             answer = answer.model_copy(update=about)
             await self._send(event, outcome, answer)
-            PICTURES.labels(outcome).inc(len(event.data.pictures))
+            # Of a slow image there are none yet: they are asked for by themselves.
+            told = event.data if isinstance(answer, ThumbnailFailed) else answer
+            PICTURES.labels(outcome).inc(len(told.pictures))
 
     async def _answer(self, request: Request) -> tuple[str, Answer]:
         try:

@@ -25,7 +25,9 @@ from media_contracts import (
     PictureSpec,
     ThumbnailRequested,
 )
+from media_contracts.errors import ErrorCode
 from media_contracts.warnings import WarningCode
+from media_runtime import background
 from media_runtime.media.ffmpeg import Ffmpeg
 from media_runtime.media.gate import check_image, check_image_file
 from media_runtime.media.image_check import CheckedImage, check_and_render
@@ -50,6 +52,7 @@ from thumbnailer.metrics import BYTES, FOUND, RENDER_SECONDS, REQUEST_SECONDS
 from thumbnailer.settings import ThumbnailerSettings
 
 CACHE_CONTROL = "public, max-age=3600"
+_ENDED = frozenset({ErrorCode.IMAGE_TIMEOUT, ErrorCode.IMAGE_CRASHED_DECODER})
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class MakePictures:
         Raises PermanentError when the file is at fault, TransientError when something is away.
         """
         with REQUEST_SECONDS.labels(request.kind.value).time():
-            made_before = await self._find(request)
+            made_before = await self._find(request.source.bucket, request.pictures)
             if made_before is not None:
                 return made_before
             async with self._fetched(request.source) as source:
@@ -113,17 +116,24 @@ class MakePictures:
 
         Raises PermanentError when the image is refused, TransientError when something is away.
         """
-        kind = MediaKind.IMAGE.value
+        kind, bucket = MediaKind.IMAGE.value, request.source.bucket
+        # Looked for meanwhile: another version of what an earlier delivery stored would be garbage.
+        finding = self._find(bucket, request.pictures)
         with REQUEST_SECONDS.labels(kind).time():
-            async with self._fetched(request.source) as source:
+            async with (
+                background.running(finding=finding) as (made_before,),
+                self._fetched(request.source) as source,
+            ):
                 found = check_image_file(
                     source.path,
                     size=request.size,
                     declared=request.content_type,
                     accept_other_types=request.accept_other_types,
                 )
+                before: Made | None = await made_before
+                wanted = [] if before else request.pictures
                 with RENDER_SECONDS.labels(kind).time():
-                    seen = await self._look(request, source.path)
+                    seen = await self._look(request, source.path, wanted)
                 check_image(
                     seen.info,
                     found,
@@ -132,12 +142,14 @@ class MakePictures:
                 )
                 # Larger pictures follow, and whatever was not quick.
                 source.wanted_next = True
-            specs = request.pictures if seen.pictures else []
-            pictures = await self._stored(request.source.bucket, specs, seen.pictures)
+            specs = wanted if seen.pictures else []
+            made = before or Made(
+                await self._stored(bucket, specs, seen.pictures), _warnings(seen.pictures)
+            )
             assert source.sha256 is not None  # noqa: S101 - it was fetched
-            told = {*found.warnings, *seen.info.warnings, *_warnings(seen.pictures)}
+            told = {*found.warnings, *seen.info.warnings, *made.warnings}
             warnings = tuple(code for code in WarningCode if code in told)
-            return Checked(found.content_type, source.sha256, seen.info, pictures, warnings)
+            return Checked(found.content_type, source.sha256, seen.info, made.pictures, warnings)
 
     @asynccontextmanager
     async def _fetched(self, source: ObjectRef) -> AsyncIterator[KeptFile]:
@@ -152,14 +164,16 @@ class MakePictures:
                 raise ContentChangedError
             yield one
 
-    async def _look(self, request: ImageCheckRequested, source: Path) -> CheckedImage:
+    async def _look(
+        self, request: ImageCheckRequested, source: Path, specs: Sequence[PictureSpec]
+    ) -> CheckedImage:
         """Return what an image's head says, with its pictures where they can be made at once."""
         try:
-            return await self._looked(request, source, request.pictures)
-        except PictureError:
-            if not request.pictures:
+            return await self._looked(request, source, specs)
+        except PictureError as error:
+            # Its process was ended, perhaps by the pictures: that is for their own task to say.
+            if not specs or error.code not in _ENDED:
                 raise
-            # Whether the asset fails with its pictures is for their own task to say.
             return await self._looked(request, source, [])
 
     async def _looked(
@@ -185,21 +199,18 @@ class MakePictures:
             )
             return list(await asyncio.gather(*uploads))
 
-    async def _find(self, request: ThumbnailRequested) -> Made | None:
+    async def _find(self, bucket: str, specs: Sequence[PictureSpec]) -> Made | None:
         """Return the pictures where all of them are in storage already."""
-        first, *others = (
-            ObjectRef(bucket=request.source.bucket, key=spec.key) for spec in request.pictures
-        )
+        wanted = [ObjectRef(bucket=bucket, key=spec.key) for spec in specs]
         try:
             # Nearly always it is not there, and the others need no look.
-            found = [await self._store.stat(first)]
-            found += await asyncio.gather(*map(self._store.stat, others))
+            found = [await self._store.stat(first) for first in wanted[:1]]
+            found += await asyncio.gather(*map(self._store.stat, wanted[1:]))
         except ObjectMissingError:
             return None
         FOUND.inc(len(found))
         pictures = [
-            stored_picture(spec.name, stored)
-            for spec, stored in zip(request.pictures, found, strict=True)
+            stored_picture(spec.name, stored) for spec, stored in zip(specs, found, strict=True)
         ]
         said = set[WarningCode]().union(*map(warnings_about, found))
         return Made(pictures, tuple(code for code in WarningCode if code in said))

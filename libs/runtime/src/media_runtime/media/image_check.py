@@ -9,9 +9,11 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from media_runtime.errors import PermanentError
 from media_runtime.media.pictures import (
     ImageInfo,
     RenderedPicture,
@@ -39,15 +41,17 @@ def check_and_render(
     Return what probe_image() and render() say of *source*; raises PictureError.
 
     Where its decoding may take *quick_seconds* or longer, it is not decoded, and no picture made.
+    Nor is one where render() fails: whoever wants the pictures hears why.
     """
-    again = os.fdopen(os.dup(source.fileno()), "rb")
-    quick = quick_seconds / _SECONDS_A_MEGAPIXEL * 1_000_000
-    info = probe_image(source, max_frames, decode_up_to=quick)
-    with again:
+    with os.fdopen(os.dup(source.fileno()), "rb") as again:
+        quick = quick_seconds / _SECONDS_A_MEGAPIXEL * 1_000_000
+        info = probe_image(source, max_frames, decode_up_to=quick)
         if not wanted or decoding_seconds(info.width, info.height, info.scans) >= quick_seconds:
             return CheckedImage(info, [])
         again.seek(0, io.SEEK_SET)
-        return CheckedImage(info, render(again, wanted))
+        with suppress(PermanentError, MemoryError):
+            return CheckedImage(info, render(again, wanted))
+    return CheckedImage(info, [])
 
 
 def decoding_seconds(width: int, height: int, scans: int) -> float:

@@ -98,7 +98,8 @@ class KeptFiles:
         await asyncio.gather(*self._removals)
 
     async def _leave(self, key: Hashable, file: KeptFile) -> None:
-        if not file.wanted_next or not file.is_fetched:
+        is_kept = file.wanted_next and file.is_fetched
+        if not is_kept or _size(file) > self._keep_bytes:
             await self._remove(key, file)
             return
         file.wanted_next = False
@@ -109,11 +110,11 @@ class KeptFiles:
     def _keep_few(self) -> None:
         """Give up the files that were used the longest ago, as far as all are too large."""
         idle = [(key, one) for key, one in self._files.items() if not one.users]
-        size = sum(one.path.stat().st_size for _, one in idle)
+        size = sum(_size(one) for _, one in idle)
         for key, one in idle:
             if size <= self._keep_bytes:
                 break
-            size -= one.path.stat().st_size
+            size -= _size(one)
             self._give_up(key, one)
 
     def _give_up(self, key: Hashable, file: KeptFile) -> None:
@@ -127,3 +128,7 @@ class KeptFiles:
             if file.timer is not None:
                 file.timer.cancel()
             await file.stack.aclose()
+
+
+def _size(file: KeptFile) -> int:
+    return file.path.stat().st_size
