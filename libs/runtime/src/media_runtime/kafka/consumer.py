@@ -1,8 +1,8 @@
 """
 Kafka: the only way in which services consume and produce.
 
-Invariant: a record is committed after its handler succeeded, or after its original bytes are
-in the dead-letter topic. While infrastructure is away the record is retried in place.
+Invariant: a record is committed, soon, after its handler succeeded, or after its original bytes
+are in the dead-letter topic. While infrastructure is away the record is retried in place.
 """
 
 from __future__ import annotations

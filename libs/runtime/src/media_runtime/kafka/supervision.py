@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 from media_runtime import background
+from media_runtime.kafka.commits import CommitsTogether
 from media_runtime.kafka.turns import ConsumerInTurns, Turns
 from prometheus_client import Counter
 
@@ -61,9 +62,9 @@ class SupervisedBroker(KafkaBroker):
         return self.config.broker_config.builder
 
     def _consumer(self, build: Any, *, group_id: str, **options: Any) -> AIOKafkaConsumer:
-        if turns := self.turns.get(group_id):
-            build = partial(ConsumerInTurns, turns, **build.keywords)
-        return build(group_id=group_id, **options)
+        turns = self.turns.get(group_id)
+        made = partial(ConsumerInTurns, turns) if turns else CommitsTogether
+        return made(group_id=group_id, **{**build.keywords, **options})
 
     async def _mend(self) -> None:
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
+from media_runtime.kafka.commits import CommitsTogether
 
 # Parsing more at once would hold the loop up.
 _READ_AT_ONCE = 2000
@@ -112,7 +113,7 @@ class Lines:
         return records
 
 
-class ConsumerInTurns(AIOKafkaConsumer):  # type: ignore[misc]  # it has no types
+class ConsumerInTurns(CommitsTogether):
     """A consumer that hands records out in *turns*, and whose commit() takes them as taken in."""
 
     def __init__(self, turns: Turns, *arguments: Any, **options: Any) -> None:
@@ -154,22 +155,19 @@ class ConsumerInTurns(AIOKafkaConsumer):  # type: ignore[misc]  # it has no type
         ((record,),) = (await self.getmany()).values()
         return record
 
-    async def commit(self) -> None:
-        """Commit each partition up to its first record that was not taken in."""
+    async def commit(self, offsets: Mapping[TopicPartition, Any] | None = None) -> None:
+        """Have each partition committed soon, up to its first record that was not taken in."""
         self._forget_others()
         self._lines.done()
-        read = self._assignment().all_consumed_offsets()
-        if offsets := {**read, **self._lines.first_open()}:
-            await super().commit(offsets)
+        if offsets is None and (assignment := self._assignment()) is not None:
+            offsets = {**assignment.all_consumed_offsets(), **self._lines.first_open()}
+        await super().commit(offsets)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Read again from *offset*, or from an earlier record that was not taken in."""
         first = self._lines.first_open().get(partition, offset)
         self._lines.forget(partition)
         super().seek(partition, min(offset, first))
-
-    def _assignment(self) -> Any:
-        return self._subscription.subscription.assignment
 
     def _forget_others(self) -> None:
         # What an assignment begins with is what was committed before it.
