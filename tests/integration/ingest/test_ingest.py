@@ -553,6 +553,22 @@ async def test_pictures_that_never_come_are_given_up(
     assert [data["outcome"] for data in await told(admin, "media_processed")] == ["failed"]
 
 
+async def test_the_check_of_an_image_is_asked_for_as_it_is_taken_in(
+    sign_api, work, settings, admin
+):
+    """Of a company that is owed enough answers the next waits, and of films nothing is asked."""
+    company, photo = await sign_asset(sign_api, content_type="image/jpeg")
+    _, another = await sign_asset(sign_api, company, content_type="image/jpeg")
+    _, film = await sign_asset(sign_api, company)
+    one = settings.model_copy(update={"company_max_inflight_pictures": 1})
+    intake = Intake(work, AskForPictures(one, work, Images(one)))
+    asked = []
+    for asset in (film, photo, another):
+        await intake([build_notification(stored(company, asset), source="t", at=AT)])
+        asked.append([request["task"] for request in await told(admin, "media_thumbnail")])
+    assert asked == [[], ["inspect"], ["inspect"]]
+
+
 async def test_a_company_is_owed_a_bounded_number_of_answers(
     sign_api, notify, work, settings, admin
 ):

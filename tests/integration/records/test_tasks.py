@@ -492,6 +492,21 @@ async def test_who_passed_over_the_tasks_of_a_locked_asset_looks_again_once_it_i
     assert await claim(Pool.ENCODE)
 
 
+async def test_who_found_nothing_before_an_asset_was_locked_sleeps_on(attempt, claim, work):
+    """Else each change of any asset would let every worker look at the queues."""
+    asset_id = await attempt()
+    wakeup = work.wakeup([Pool.ENCODE])
+    assert await claim(Pool.ENCODE) is None
+    sleeping = asyncio.create_task(wakeup.wait(3600, since=wakeup.count))
+    await asyncio.wait({sleeping}, timeout=0)
+    async with work.begin() as holder:
+        await lock_asset(holder, asset_id)
+    await asyncio.wait({sleeping}, timeout=0.2)
+    assert not sleeping.done()
+    await attempt(NewTask("first", "chunk", Pool.ENCODE))
+    await asyncio.wait_for(sleeping, 10)
+
+
 async def test_a_look_that_found_nothing_wakes_nobody(claim, work):
     wakeup = work.wakeup([Pool.ENCODE])
     assert await claim(Pool.ENCODE) is None

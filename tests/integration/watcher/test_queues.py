@@ -64,6 +64,18 @@ async def test_tasks_are_counted_and_the_oldest_that_is_due_is_timed(pressure, a
     assert (value("expired_leases"), value("oldest_due_task_seconds")) == (0, 0)
 
 
+async def test_an_image_that_nobody_asks_the_thumbnailer_for_waits(pressure, add, admin, value):
+    """Its check is due like any other: only who asks for it can let it wait."""
+    ages = {"queued": "now() - interval '70 seconds'", "running": "now()"}
+    for asset, (state, since) in zip(await add("processing", 2), ages.items(), strict=True):
+        check = {"kind": "'inspect'", "state": f"'{state}'", "not_before": since}
+        await task(admin, asset, pool="pictures", lease_until="now()", **check)
+    await pressure()
+    assert [value("tasks", state=state) for state in ages] == [1, 0]
+    assert value("expired_leases") == 0, "the thumbnailer is slow to answer"
+    assert value("oldest_due_task_seconds") == pytest.approx(70, abs=30)
+
+
 async def test_grants_that_lapsed_unused_are_counted(pressure, add, admin, value):
     await add("pending", 3)
     await add("pending", minutes=2)

@@ -81,15 +81,20 @@ _COUNT_UNUSED = """
         AND grant_expires_at < now()
 """
 _TASKS = """
-    SELECT count(*) FILTER (WHERE state = 'queued' AND NOT is_later) AS queued,
-        count(*) FILTER (WHERE state = 'running') AS running,
-        count(*) FILTER (WHERE state = 'running' AND lease_until < now()) AS expired,
+    SELECT count(*) FILTER (WHERE waits) AS queued,
+        count(*) FILTER (WHERE is_worked_on) AS running,
+        count(*) FILTER (WHERE is_worked_on AND lease_until < now()) AS expired,
         coalesce(extract(epoch FROM now() - min(lease_until) FILTER (
-            WHERE state = 'running' AND lease_until < now())), 0)::float8 AS silent,
+            WHERE is_worked_on AND lease_until < now())), 0)::float8 AS silent,
         coalesce(extract(epoch FROM now() - min(not_before) FILTER (
-            WHERE state = 'queued' AND NOT is_later AND not_before <= now())), 0)::float8 AS oldest
-    FROM (SELECT *, right(pool, 6) = '_later' AS is_later FROM tasks) tasks
-    WHERE state IN ('queued', 'running') AND pool NOT IN ('pictures', 'pictures_later')
+            WHERE waits AND not_before <= now())), 0)::float8 AS oldest
+    FROM (
+        SELECT *, state = 'running' AND NOT is_asked AS is_worked_on,
+            state = 'queued' AND right(pool, 6) <> '_later'
+                AND (kind = 'inspect' OR NOT is_asked) AS waits
+        FROM (SELECT *, pool IN ('pictures', 'pictures_later') AS is_asked FROM tasks) asked
+        WHERE state IN ('queued', 'running')
+    ) tasks
 """
 _OUTBOX = """
     SELECT producer, count(*) AS records,
@@ -192,7 +197,7 @@ async def measure_tasks(reader: Reader) -> dict[str, Any]:
     Return how many tasks are ``queued``, ``running``, and on an ``expired`` lease.
 
     Its worker has been ``silent`` for so many seconds, and the ``oldest`` task was due so long
-    ago. Pictures are left out.
+    ago. Pictures are left out, but for the checks of images that wait to be asked for.
     """
     (row,) = await reader.fetch(_TASKS)
     return dict(row)

@@ -8,6 +8,8 @@ commit and never before. A hint that gets lost costs one poll.
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
@@ -91,14 +93,26 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._waited_at = -math.inf
         self.count = 0
-        """How often it was set, for wait()."""
+        """How often there was reason to look, for wait()."""
 
     def set(self) -> None:
         """Let them go on."""
         self.count += 1
         self._event.set()
         self._event = asyncio.Event()
+
+    def look_again(self, *, since: float) -> None:
+        """
+        Let those go on who found nothing after *since*, a time of time.monotonic().
+
+        Who found nothing before has missed nothing, and sleeps on: a look costs a query.
+        """
+        if self._waited_at >= since:
+            self.set()
+        else:
+            self.count += 1  # somebody may be looking just now
 
     async def wait(self, timeout_seconds: float, *, since: int) -> None:
         """
@@ -107,6 +121,7 @@ class Wakeup:
         At once where it was set *since* there was nothing to do: the count before one looked.
         """
         if self.count == since:
+            self._waited_at = time.monotonic()
             with suppress(TimeoutError):
                 async with asyncio.timeout(timeout_seconds):
                     await self._event.wait()
@@ -152,6 +167,7 @@ class Work:
 
         Raises DatabaseUnavailableError.
         """
+        began = time.monotonic()
         opened = (
             self.database.transaction() if company_id is None else self.database.company(company_id)
         )
@@ -161,5 +177,7 @@ class Work:
         if tx.sends:
             self._outbox.wake()
         for pools, wakeup in self._wakeups:
-            if tx.hides or not pools.isdisjoint(tx.queues):
+            if not pools.isdisjoint(tx.queues):
                 wakeup.set()
+            elif tx.hides:
+                wakeup.look_again(since=began)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from ingest.domain import GaveUpError
 from ingest.images import Images
 from ingest.metrics import QUEUE_SECONDS, count_outcome
 from ingest.outputs import pictures
 from ingest.settings import IngestSettings
-from ingest.worker import GaveUpError
 from media_contracts import (
     MEDIA_THUMBNAIL,
     ErrorInfo,
@@ -34,9 +35,16 @@ _OWNER = "thumbnailer"
 _LEASE_GROWS = 2.0
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A task that was asked for, or that ended instead, and its attempt with it."""
+
+    outcome: Outcome | None = None
+
+
 class AskForPictures:
     """
-    Sends requests, in the unit of work that claims their task.
+    Sends requests, each in a unit of work that claims their task.
 
     Who takes them goes by companies, and not by what they cost. Hence few requests are in Kafka's
     topic at a time: of each company, and of those that take long, of all companies together.
@@ -69,37 +77,42 @@ class AskForPictures:
             await self._queued.wait(self._settings.task_poll_seconds, since=seen)
 
     async def _ask_once(self) -> bool:
-        return await self._ask(self._turns) or await self._ask(self._later)
+        async with self._work.begin() as tx:
+            asked = await self.ask(tx)
+        if asked is None:
+            return False
+        count_outcome(asked.outcome)
+        return True
 
     @staticmethod
     def _was_asked(task: Task) -> bool:
         # What nobody waits for may wait for days before it is asked for.
         return task.pool == Pool.PICTURES or task.tries > 1
 
-    async def _ask(self, turns: Turns) -> bool:
-        outcome = None
-        async with self._work.begin() as tx:
-            task = await tasks.claim(
-                tx,
-                turns,
-                owner=_OWNER,
-                lease_seconds=self._settings.pictures_lease_seconds,
-                lease_grows=_LEASE_GROWS,
-            )
-            if task is None:
-                return False
-            if task.kind == tasks.INSPECT:
-                QUEUE_SECONDS.observe(task.age_seconds)
-            asset = await tasks.begun(tx, task)
-            original = original_of(await files_of(tx, task.asset_id))
-            if asset is None or original is None:
-                await tasks.drop(tx, task)
-            elif task.age_seconds > self._settings.give_up_seconds and self._was_asked(task):
-                outcome = await self._fail(tx, task, GaveUpError())
-            else:
-                outcome = await self._send(tx, task, asset, reference(asset, original))
-        count_outcome(outcome)
-        return True
+    async def ask(self, tx: Tx) -> Asked | None:
+        """Ask for what is next, whosever it is; None when there is nothing to ask for."""
+        task = await self._claim(tx, self._turns) or await self._claim(tx, self._later)
+        if task is None:
+            return None
+        if task.kind == tasks.INSPECT:
+            QUEUE_SECONDS.observe(task.age_seconds)
+        asset = await tasks.begun(tx, task)
+        original = original_of(await files_of(tx, task.asset_id))
+        if asset is None or original is None:
+            await tasks.drop(tx, task)
+            return Asked()
+        if task.age_seconds > self._settings.give_up_seconds and self._was_asked(task):
+            return Asked(await self._fail(tx, task, GaveUpError()))
+        return Asked(await self._send(tx, task, asset, reference(asset, original)))
+
+    async def _claim(self, tx: Tx, turns: Turns) -> Task | None:
+        return await tasks.claim(
+            tx,
+            turns,
+            owner=_OWNER,
+            lease_seconds=self._settings.pictures_lease_seconds,
+            lease_grows=_LEASE_GROWS,
+        )
 
     async def _send(self, tx: Tx, task: Task, asset: Asset, source: ObjectRef) -> Outcome | None:
         request: ImageCheckRequested | ThumbnailRequested

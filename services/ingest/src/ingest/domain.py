@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from media_contracts.errors import ErrorCode
+from media_runtime.errors import PermanentError
+
 _SECONDS_PER_MINUTE_OF_SOURCE = 300.0
 _LEAST_CPU_SECONDS = 60
 _CPU_SECONDS_OF_SOUND, _CPU_SECONDS_A_MEGAPIXEL = 0.5, 0.15
 _UNKNOWN_FRAME_RATE = 60.0
 _LEAST_OUTPUT_BYTES = 256 * 1024**2
+
+
+class GaveUpError(PermanentError):
+    """What the attempt needed stayed away for too long."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.PROCESSING_TIMEOUT)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
-from ingest.metrics import NOTIFICATIONS
+from ingest.ask import AskForPictures
+from ingest.metrics import NOTIFICATIONS, count_outcome
 from media_contracts import MEDIA_STATUS, AssetProgressed, AssetStatus, Stage
 from media_records import tasks
 from media_records.files import Files, add_originals, files_of_each, original_of
 from media_records.lifecycle import asset_event, asset_span, lock_assets, mark_uploaded, sweep
 from media_records.tables import Asset
+from media_records.tasks import Pool
 from media_records.work import Tx, Work
 from media_runtime.kafka.turns import Record, Turns
 from media_runtime.storage.store import StoredObject, parse_notification, upload_key
@@ -45,10 +47,16 @@ TURNS = Turns(bucket_of, ahead=10_000, at_once=MOST // 2)
 
 
 class Intake:
-    """Turns notifications into tasks."""
+    """
+    Turns notifications into tasks.
 
-    def __init__(self, work: Work) -> None:
+    With *ask* a picture is asked for in the unit of work that brings an image, and needs no other
+    unit, and no other turn of the relay, before it leaves. Whose it is goes by turns all the same.
+    """
+
+    def __init__(self, work: Work, ask: AskForPictures | None = None) -> None:
         self._work = work
+        self._ask = ask
 
     async def __call__(self, notifications: Sequence[bytes]) -> None:
         """Queue a task for each stored object; raises MalformedNotificationError."""
@@ -62,6 +70,9 @@ class Intake:
         for company_id, announced in by_company(told.values()):
             async with self._work.begin() as tx:
                 effects = await _take(tx, company_id, announced)
+                queued = Pool.PICTURES in tx.queues
+                asked = await self._ask.ask(tx) if self._ask and queued else None
+            count_outcome(asked.outcome if asked else None)
             for asset_id, effect in effects.items():
                 _count(announced[asset_id], effect)
 

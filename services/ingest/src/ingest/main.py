@@ -62,8 +62,9 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             )  # fmt: skip
             run = RunTask(work, sources, doers, settings.scratch_dir)
             images = Images(settings)
+            ask = AskForPictures(settings, work, images)
             on_batches(
-                broker, MEDIA_INGEST, Intake(work), settings=settings, most=MOST, turns=TURNS
+                broker, MEDIA_INGEST, Intake(work, ask), settings=settings, most=MOST, turns=TURNS
             )
             on_events(
                 broker,
@@ -74,7 +75,7 @@ def build_app(settings: IngestSettings) -> AsgiFastStream:
             )
             workers = Workers(settings, work, run)
             async with (
-                AskForPictures(settings, work, images).running(),
+                ask.running(),
                 TellWaits(settings, work).running(),
                 workers.running(),
             ):

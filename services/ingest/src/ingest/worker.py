@@ -17,7 +17,7 @@ from dataclasses import replace
 from functools import partial
 
 import structlog
-from ingest.domain import retry_delay_seconds
+from ingest.domain import GaveUpError, retry_delay_seconds
 from ingest.metrics import QUEUE_SECONDS, RUNNING, TASKS, TRIES, count_outcome
 from ingest.run import RunTask
 from ingest.settings import IngestSettings
@@ -47,13 +47,6 @@ class OutOfTriesError(PermanentError):
 
     def __init__(self, tries: int) -> None:
         super().__init__(ErrorCode.PROCESSING_FAILED, tries=tries)
-
-
-class GaveUpError(PermanentError):
-    """What the attempt needed stayed away for too long."""
-
-    def __init__(self) -> None:
-        super().__init__(ErrorCode.PROCESSING_TIMEOUT)
 
 
 class _PreemptedError(Exception):
