@@ -181,6 +181,19 @@ async def test_what_breaks_off_is_asked_again(company: Company):
     assert (told.value.code, len(asked)) == ("asset_not_found", 3)
 
 
+@pytest.mark.parametrize("call", ["asset", "delete"])
+async def test_a_page_that_says_that_it_may_pass_is_asked_again(company: Company, call):
+    """A proxy in front of the pipeline, while that is started anew."""
+    page = (
+        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+        b"Content-Type: text/html\r\n\r\n<html>In a moment</html>"
+    )
+    async with proxy(lambda number: page if number < 3 else None) as (url, asked):
+        with MediaPipeline(url, token_of(company.id)) as media, pytest.raises(MediaError) as told:
+            await asyncio.to_thread(getattr(media, call), uuid4())
+    assert (told.value.code, len(asked)) == ("asset_not_found", 3)
+
+
 async def test_a_page_of_a_proxy_is_no_answer(tmp_path):
     """Something else listens there: a proxy's page, with a status of success."""
 

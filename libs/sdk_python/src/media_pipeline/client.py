@@ -119,7 +119,10 @@ class MediaPipeline:
 
     def __init__(self, url: str, token: str, *, timeout: float = 30) -> None:
         self.api = AuthenticatedClient(
-            base_url=url.rstrip("/"), token=token, timeout=httpx.Timeout(timeout)
+            base_url=url.rstrip("/"),
+            token=token,
+            timeout=httpx.Timeout(timeout),
+            httpx_args={"event_hooks": {"response": [_refuse_pages]}},
         )
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
@@ -406,7 +409,7 @@ class MediaPipeline:
         def once() -> T:
             try:
                 answer = call(client=self.api, **arguments)
-            except (ValueError, KeyError) as error:  # a proxy's page, and no answer of the API
+            except (ValueError, KeyError) as error:  # JSON, and no answer of the API
                 raise MediaError(
                     "invalid_answer", f"The answer is not the API's: {error!r}"
                 ) from error
@@ -505,6 +508,18 @@ def _check_stream(answer: httpx.Response) -> None:
         raise httpx.ReadError(f"the pipeline answered {answer.status_code}")
 
 
+def _refuse_pages(answer: httpx.Response) -> None:
+    """Raise MediaError for a proxy's page: its status tells whether another try is worth it."""
+    kind = answer.headers.get("Content-Type", "")
+    if answer.status_code != HTTPStatus.NO_CONTENT and "json" not in kind:
+        raise _invalid(answer.status_code, answer.headers)
+
+
+def _invalid(status: int, headers: Mapping[str, str]) -> MediaError:
+    said = f"The pipeline answered {status}."
+    return MediaError("invalid_answer", said, status, _wish(headers))
+
+
 def _refusal(answer: httpx.Response) -> MediaError:
     try:
         problem = answer.json()
@@ -512,9 +527,7 @@ def _refusal(answer: httpx.Response) -> MediaError:
             problem["code"], problem["detail"], answer.status_code, _wish(answer.headers)
         )
     except (ValueError, KeyError, TypeError):
-        status = answer.status_code
-        wish = _wish(answer.headers)
-        return MediaError("invalid_answer", f"The pipeline answered {status}.", status, wish)
+        return _invalid(answer.status_code, answer.headers)
 
 
 def _wish(headers: Mapping[str, str]) -> float | None:
@@ -527,9 +540,7 @@ def _error(answer: Response[Any]) -> MediaError:
     if isinstance(answer.parsed, Problem):
         problem = answer.parsed
         return MediaError(problem.code, problem.detail, answer.status_code, _wish(answer.headers))
-    status = int(answer.status_code)
-    wish = _wish(answer.headers)
-    return MediaError("invalid_answer", f"The pipeline answered {status}.", status, wish)
+    return _invalid(int(answer.status_code), answer.headers)
 
 
 def _uuid(known: UUID | str) -> UUID:
