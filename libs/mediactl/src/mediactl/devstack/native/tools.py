@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 POSTGRES_AT_LEAST = 15
@@ -113,13 +114,20 @@ def _newest_enough(
 def major_version(program: str, arguments: list[str], pattern: str) -> int | None:
     """Return the number that *pattern* finds in what the program says of itself."""
     try:
-        done = subprocess.run(
-            [program, *arguments], capture_output=True, text=True, check=False, timeout=30
-        )
+        made = Path(program).stat()
+        said = _said(program, *arguments, made=(made.st_ino, made.st_mtime_ns))
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(pattern, done.stdout + done.stderr)
+    found = re.search(pattern, said)
     return int(found[1]) if found else None
+
+
+@cache
+def _said(*command: str, made: tuple[int, int]) -> str:
+    # Looking at a stack asks for each of its parts, and each Java takes a tenth of a second.
+    del made  # another program of this name is asked anew
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return done.stdout + done.stderr
 
 
 def _path(found: str | None) -> Path | None:
