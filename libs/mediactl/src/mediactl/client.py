@@ -72,9 +72,10 @@ class MediaClient:
             await connection.aclose()
         self._sdk.close()
 
-    async def sign(self, path: Path) -> dict[str, Any]:
-        """Return the upload grant of the file at *path*."""
-        answer = await self._api.post("/api/media/sign", json=_declared(path))
+    async def sign(self, path: Path, *, profile: str | None = None) -> dict[str, Any]:
+        """Return the upload grant of the file at *path*, of the default *profile* or another."""
+        wanted = {"profile": profile} if profile else {}
+        answer = await self._api.post("/api/media/sign", json=_declared(path) | wanted)
         return checked(answer, path.name)
 
     async def upload(
