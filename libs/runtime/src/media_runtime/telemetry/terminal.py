@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -22,6 +22,7 @@ from rich.text import Text
 _UNBOUNDED = 10_000
 _WIDTH = 120
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -37,6 +38,17 @@ class UsageError(CommandError):
     """The command was given something it cannot work with."""
 
     exit_code = 2
+
+
+def parse_span(text: str) -> timedelta:
+    """Return the span that ``30d`` means; raises UsageError."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in _UNITS:
+        raise UsageError(f"A span is a number and m, h, d or w, such as 30d; not {text!r}.")
+    try:
+        return timedelta(**{_UNITS[unit]: int(number)})
+    except OverflowError as error:
+        raise UsageError(f"{text} is longer than any span.") from error
 
 
 def ask(question: str, yes: bool) -> None:

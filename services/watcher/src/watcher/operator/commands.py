@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from media_runtime.telemetry.terminal import (
     ask,
     duration,
     facts,
+    parse_span,
     plain,
     print_json,
     print_table,
@@ -45,7 +46,6 @@ from watcher.watch import CheckResult
 AssetIds = Annotated[list[UUID], typer.Argument(metavar="ASSET…")]
 CompanyOption = Annotated[UUID | None, typer.Option(metavar="UUID", help="Only this company.")]
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _ROWS_SHOWN = 1000
 
 
@@ -318,17 +318,6 @@ _SECTIONS: Mapping[str, Mapping[str, Any]] = {
         "modified": "modified_at", "size": "size", "latest": "is_latest", "key": "key",
     },
 }  # fmt: skip
-
-
-def parse_span(text: str) -> timedelta:
-    """Return the span that ``30d`` means; raises UsageError."""
-    number, unit = text[:-1], text[-1:]
-    if not number.isdecimal() or unit not in _UNITS:
-        raise UsageError(f"A span is a number and m, h, d or w, such as 30d; not {text!r}.")
-    try:
-        return timedelta(**{_UNITS[unit]: int(number)})
-    except OverflowError as error:
-        raise UsageError(f"{text} is longer than any span.") from error
 
 
 def _act(verb: str, assets: Sequence[UUID], as_json: bool) -> None:
