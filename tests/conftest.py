@@ -1,9 +1,6 @@
-"""Settings of hypothesis and of logs, for all tests, which stack is theirs, and how they end."""
+"""Settings of hypothesis and of logs, for all tests, and how they end."""
 
 from __future__ import annotations
-
-import json
-import os
 
 import structlog
 from hypothesis import HealthCheck, settings
@@ -24,10 +21,6 @@ __all__ = [
     "pytest_runtest_setup",
     "pytest_runtest_teardown",
 ]
-
-# Each of several test processes has a stack of its own, as tests kill servers.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ.update(json.loads(os.environ["TEST_STACKS"])[int(worker.removeprefix("gw"))])
 
 # Machines are shared: a slow example is no failure. By default the examples are the same each
 # time, so that a test turns red by a change alone; the long form looks for others.

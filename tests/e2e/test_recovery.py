@@ -53,7 +53,7 @@ async def test_a_bucket_that_lost_its_notification_has_it_back_soon(company, sto
     async def repaired() -> bool:
         return bool(store._client.get_bucket_notification(bucket).queue_config_list)
 
-    await eventually(repaired, timeout=30)
+    await eventually(repaired, timeout=60)
 
 
 async def test_an_attempt_whose_request_was_lost_asks_again(company, rows, parts, photo):

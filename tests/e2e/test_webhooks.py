@@ -9,6 +9,7 @@ import random
 import re
 import statistics
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID, uuid4
@@ -71,9 +72,12 @@ class Manager:
 
 
 @pytest.fixture
-def manager(company: Company) -> Manager:
-    """The company's own server."""
-    return Manager(company)
+async def manager(company: Company) -> AsyncIterator[Manager]:
+    """The company's own server; its endpoints go with it, or they are tried for days."""
+    found = Manager(company)
+    yield found
+    for endpoint in (await found.call("GET"))["items"]:
+        await found.call("DELETE", f"/{endpoint['id']}", 204)
 
 
 @pytest.fixture

@@ -102,8 +102,10 @@ async def test_what_is_more_than_one_client_is_read_for_is_said(make_notifier, w
     notifier = await make_notifier(history_events=1, backfill_records=1000)
     async with notifier.listening(company) as stream:
         start = stream.last_id
-    await wire.progress(uuid4(), range(3000))
-    await wire.progress(company, [1])
+        await wire.progress(uuid4(), range(3000), asset=company)
+        await wire.progress(company, [1])
+        # It comes behind the others in their partition: the replica has read them all.
+        await eventually(lambda: stream.numbers == [1], timeout=30)
 
     async with notifier.listening(company, last_id=start) as stream:
         await eventually(lambda: stream.of("media_resync"))

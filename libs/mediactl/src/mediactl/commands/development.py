@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -42,22 +41,27 @@ _HERE = {
     "NOTIFIER_WEBHOOK_INSIDE": "127.0.0.1/32",
 }
 
+# Tests of single parts do not wait for the watcher: looking seldom, it takes their time least.
+_CALM = {
+    **_HERE,
+    # All tests come from one address.
+    "EDGE_REQUESTS_PER_SECOND": "100000",
+    "EDGE_CONNECTIONS_PER_ADDRESS": "20000",
+    # Many tests have a database of their own, and none cuts the power.
+    "POSTGRES_FSYNC": "off",
+}
+
 # Tests that kill workers wait for their leases, and for the watcher to notice what was lost.
 _QUICK = {
+    **_CALM,
     "INGEST_LEASE_SECONDS": "7",
     "INGEST_HEARTBEAT_SECONDS": "1",
     "INGEST_PICTURES_LEASE_SECONDS": "15",
     "WATCHER_WATCH_INTERVAL_SECONDS": "2",
     "WATCHER_RECONCILE_AFTER_SECONDS": "3",
     "WATCHER_STUCK_SECONDS": "8",
-    "WATCHER_BUCKET_VERIFY_SECONDS": "3",
-    **_HERE,
+    "WATCHER_BUCKET_VERIFY_SECONDS": "20",
     "NOTIFIER_WEBHOOK_SECONDS": "3",
-    # All tests come from one address.
-    "EDGE_REQUESTS_PER_SECOND": "100000",
-    "EDGE_CONNECTIONS_PER_ADDRESS": "20000",
-    # Many tests have a database of their own, and none cuts the power.
-    "POSTGRES_FSYNC": "off",
     # Tests wait until Prometheus has seen something.
     "PROMETHEUS_SCRAPE_SECONDS": "3",
     "PROMETHEUS_ALERT_SECONDS": "5",
@@ -65,6 +69,7 @@ _QUICK = {
 
 # Without servers, or with some of their own.
 _BESIDE = ("tests/unit", "tests/contract", "tests/exactness", "tests/chaos/test_scenarios.py")
+_OF_PARTS = "tests/integration"
 _OF_CONTAINERS = ("tests/e2e/test_main_job.py", "tests/containers")
 
 # A benchmark is one company that asks for as much as there is, beside services as they come.
@@ -103,25 +108,25 @@ def test(arguments: PytestArguments = None) -> None:  # noqa: PT028 - a command,
 
 def _test_all(home: Home) -> int:
     """
-    Run everything, what shares a stack beside what does not.
+    Run everything: on the whole system, on its parts, and on no stack, at the same time.
 
     Tests on a stack wait more than they compute. Those that compare times come last, alone.
     """
     foreground, plain = Foreground(home.root), dict(os.environ)
-    with ThreadPoolExecutor(1) as executor, ExitStack() as stacks:
-        beside = executor.submit(_run_beside, foreground, plain)
+    with ThreadPoolExecutor() as executor, ExitStack() as stacks:
+        beside = [executor.submit(_run_beside, foreground, plain)]
         try:
-            one = _test_stack(home, _QUICK)
-            environments = [stacks.enter_context(one)]
-            lanes: list[str] = []
-            if one.provider == NATIVE and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
-                # Some tests kill servers, so each of two lanes has a stack of its own.
-                environments.append(stacks.enter_context(_test_stack(home, _QUICK, name="test-2")))
-                lanes = ["-n2", "--dist=loadfile", "--no-loadscope-reorder"]
-            environment = {**environments[0], "TEST_STACKS": json.dumps(environments)}
+            # Tests of the system kill its parts, so those of single parts have others.
+            whole, parts = _test_stack(home, _QUICK), _test_stack(home, _CALM, name="test-parts")
+            environment = stacks.enter_context(whole)
             others = [f"--ignore={place}" for place in _BESIDE]
-            code = foreground.run(_pytest(*others, *lanes, "-m", "not alone"), environment)
-            failed = beside.result()
+            shared = others
+            if whole.provider == NATIVE and os.environ.get("TEST_STACKS_AT_ONCE") != "1":
+                shared = [*others, f"--ignore={_OF_PARTS}"]
+                others_stack = stacks.enter_context(parts)
+                beside.append(executor.submit(_run_parts, foreground, others_stack))
+            code = foreground.run(_pytest(*shared, "-m", "not alone"), environment)
+            failed = [words for lane in beside for words in lane.result()]
             if code in {0, 1}:  # green or red, and not ended
                 code = foreground.run(_pytest(*others, "-m", "alone"), environment) or code
         except BaseException:
@@ -136,6 +141,18 @@ def _run_beside(foreground: Foreground, environment: Mapping[str, str]) -> list[
     """Run the checks, then the tests that share no stack, and return what failed."""
     commands = {" ".join(check): [_tool(check[0]), *check[1:]] for check in _CHECKS}
     commands[f"pytest {' '.join(_BESIDE)}"] = _pytest(*_BESIDE)
+    return _failed(foreground, commands, environment)
+
+
+def _run_parts(foreground: Foreground, environment: Mapping[str, str]) -> list[str]:
+    """Run the tests of single parts, and return what failed."""
+    command = _pytest(_OF_PARTS, "-m", "not alone")
+    return _failed(foreground, {f"pytest {_OF_PARTS}": command}, environment)
+
+
+def _failed(
+    foreground: Foreground, commands: Mapping[str, list[str]], environment: Mapping[str, str]
+) -> list[str]:
     return [
         name
         for name, command in commands.items()
@@ -240,6 +257,8 @@ class _test_stack:  # noqa: N801 - used as a context manager only
         return State(self._home.state_file).provider
 
     def __enter__(self) -> dict[str, str]:
+        # Settings of another stack are not this one's.
+        os.environ.clear()
         os.environ.update(self._environment)
         with exclusive(self._home.lock_file), progress_on() as progress:
             if self._wiped:
