@@ -1,10 +1,15 @@
-"""The suite's switches: FULL=1 runs long forms, TEST_PATIENCE waits longer on busy machines."""
+"""
+The suite's switches: FULL=1 runs long forms, TEST_PATIENCE waits longer on busy machines.
+
+HOSTILE_FULL=1 sends thousands of changed images through the gate, wherever that is tested.
+"""
 
 from __future__ import annotations
 
 import os
 
 FULL = os.environ.get("FULL") == "1"
+HOSTILE_FULL = os.environ.get("HOSTILE_FULL") == "1"
 HOUR = 3600
 """What a test's long form may take, in seconds."""
 
