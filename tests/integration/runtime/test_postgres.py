@@ -6,7 +6,9 @@ import asyncio
 from uuid import uuid4
 
 import pytest
+from media_records import schema
 from media_runtime.database.postgres import Database, DatabaseUnavailableError
+from media_runtime.settings import PostgresSettings
 
 from support.databases import service_url
 from support.eventually import eventually
@@ -41,6 +43,69 @@ async def test_whoever_is_frozen_in_a_transaction_loses_its_locks(databases):
     with pytest.raises(DatabaseUnavailableError):
         await be_frozen()
     await frozen.ping()
+
+
+async def test_whoever_is_frozen_in_mid_question_loses_its_locks_too(databases):
+    """No time-out of PostgreSQL's sees a statement that was prepared and is not asked for."""
+    frozen, other = databases
+    key = uuid4().int % 2**31
+
+    async def be_frozen():
+        async with frozen.transaction() as connection:
+            assert await connection.fetchval(LOCK, key)
+            await connection.prepare("SELECT $1::int")
+            assert await other.end_stuck_sessions(after_seconds=3600) == 0
+            assert not (await other.fetchrow(LOCK, key))[0]
+
+            async def is_ended():
+                return await other.end_stuck_sessions(after_seconds=0.1) == 1
+
+            await eventually(is_ended)
+
+            async def free():
+                return (await other.fetchrow(LOCK, key))[0]
+
+            await eventually(free)
+            await connection.execute("SELECT 1")  # it wakes, and is too late
+
+    with pytest.raises(DatabaseUnavailableError):
+        await be_frozen()
+    await frozen.ping()
+
+
+async def test_a_service_frees_what_a_frozen_replica_of_it_holds(database_name, monkeypatch):
+    monkeypatch.setattr(schema, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(schema, "STUCK_SECONDS", 0.2)
+    url, key = service_url(database_name, "ingest"), uuid4().int % 2**31
+    settings = PostgresSettings(database_url=url)
+    async with Database.connect(url, name="frozen") as frozen:
+
+        async def be_frozen():
+            async with frozen.transaction() as connection:
+                assert await connection.fetchval(LOCK, key)
+                await connection.prepare("SELECT $1::int")
+                async with schema.connected(settings, name="replica") as replica:
+
+                    async def free():
+                        return (await replica.fetchrow(LOCK, key))[0]
+
+                    await eventually(free)
+                await connection.execute("SELECT 1")
+
+        with pytest.raises(DatabaseUnavailableError):
+            await be_frozen()
+
+
+async def test_who_works_or_waits_between_transactions_is_let_be(databases):
+    one, other = databases
+    async with one.session() as session:
+        await session.fetchval("SELECT 1")
+        working = asyncio.create_task(one.fetchrow("SELECT pg_sleep(0.5)"))
+        for _ in range(5):
+            assert await other.end_stuck_sessions(after_seconds=0) == 0
+            await asyncio.wait({working}, timeout=0.05)
+        await working
+        assert await session.fetchval("SELECT 1") == 1
 
 
 async def test_what_a_session_keeps_ends_with_it(database_name):

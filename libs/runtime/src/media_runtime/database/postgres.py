@@ -33,6 +33,13 @@ _SESSION = {
     "tcp_keepalives_count": "3",
 }
 
+_END_STUCK = """
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE usename = current_user AND datname = current_database() AND xact_start IS NOT NULL
+        AND state = 'active' AND wait_event_type = 'Client' AND wait_event = 'ClientRead'
+        AND state_change < now() - make_interval(secs => $1)
+"""
+
 # Failures of the server or the network, and conflicts that a repetition resolves.
 _TRANSIENT = (
     OSError,
@@ -133,6 +140,15 @@ class Database:
         async with _translated():
             rows: list[Record] = await self._pool.fetch(query, *args)
             return rows
+
+    async def end_stuck_sessions(self, *, after_seconds: float) -> int:
+        """
+        End sessions of this role whose client stopped in mid-question; return how many.
+
+        PostgreSQL times neither a client that has had a statement prepared and does not go on, nor
+        its transaction: one that is frozen just then would keep its locks for as long.
+        """
+        return len(await self.fetch(_END_STUCK, after_seconds))
 
     async def ping(self) -> None:
         """Raise DatabaseUnavailableError unless the server answers."""
