@@ -1,7 +1,9 @@
 """A program that gets no time is told from one that does nothing with it."""
 
+import asyncio
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -76,3 +78,13 @@ async def test_a_file_for_which_there_is_no_time_is_worth_another_try(tmp_path, 
             [*SLOW, "-f", "null", "-"], reads=HERE, writes=tmp_path, timeout_seconds=120,
             stall_seconds=1,
         )  # fmt: skip
+
+
+async def test_a_service_that_stood_still_itself_blames_no_file(tmp_path):
+    """As one that was paused, or swapped out: by its own clock nothing went on."""
+    asyncio.get_running_loop().call_later(1, lambda: time.sleep(3))
+    film = ["-re", "-f", "lavfi", "-i", "testsrc2=s=64x64:d=6"]
+    await FFMPEG.run(
+        [*film, "-f", "null", "-"], reads=HERE, writes=tmp_path, timeout_seconds=120,
+        stall_seconds=2,
+    )  # fmt: skip

@@ -415,11 +415,22 @@ async def _blocks_of_lines(output: asyncio.StreamReader) -> AsyncIterator[list[s
 async def _follow(
     running: _Running, on_progress: ProgressHandler | None, stall_seconds: float
 ) -> None:
-    clock = asyncio.get_running_loop().time
     report: dict[str, str] = {}
     seen: tuple[str | None, ...] = ()
+    waited, waits = 0.0, True
+
+    async def wait_for_progress() -> None:
+        # In steps: a time in which this process itself stood still is one of them, and no stall.
+        nonlocal waited
+        step = min(1.0, stall_seconds / 10)
+        while waited < stall_seconds:
+            await asyncio.sleep(step)
+            waited += step if waits else 0
+        stall.reschedule(asyncio.get_running_loop().time())
+
+    waiting = asyncio.create_task(wait_for_progress())
     try:
-        async with asyncio.timeout(stall_seconds) as stall:
+        async with asyncio.timeout(None) as stall:
             async for line in running.output:
                 name, _, value = line.decode(errors="replace").strip().partition("=")
                 report[name] = value
@@ -427,10 +438,10 @@ async def _follow(
                 if name != "progress" or mark == seen:
                     continue
                 seen = mark
-                stall.reschedule(None)
                 if on_progress is not None:
+                    waits = False
                     await on_progress(_seconds_done(report))
-                stall.reschedule(clock() + stall_seconds)
+                waited, waits = 0.0, True
     except TimeoutError as error:
         if not stall.expired():
             raise
@@ -438,6 +449,8 @@ async def _follow(
         if await is_starved(running.pid):
             raise FfmpegTimeoutError("ffmpeg gets no time on the CPU") from error
         raise FfmpegError(ErrorCode.TRANSCODE_STALLED) from error
+    finally:
+        waiting.cancel()
 
 
 def _seconds_done(report: dict[str, str]) -> float:
