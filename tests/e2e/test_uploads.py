@@ -32,6 +32,7 @@ _WAITS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'sign_api' AND wait_event_type = 'Lock'
 """
+_BEGUN = "SELECT count(*) FROM uploads WHERE company_id = $1"
 _COMPLETING = "SELECT completing_at FROM uploads WHERE asset_id = $1"
 _AT_ONCE = 8
 _LAPSED = """
@@ -78,7 +79,7 @@ def sent_parts(parts: Parts, asset_id: str) -> int:
 
 
 async def test_an_upload_goes_on_after_its_client_was_killed(
-    company: Company, film: Path, parts: Parts
+    company: Company, film: Path, parts: Parts, rows: Rows
 ):
     killed = await uploading(company, film)
 
@@ -86,13 +87,18 @@ async def test_an_upload_goes_on_after_its_client_was_killed(
         items = (await company.get("/uploads")).json()["items"]
         return numbers_in(await looked(company, items[0])) if items else []
 
+    async def is_begun() -> bool:
+        return bool(await rows.connection.fetchval(_BEGUN, company.id))
+
     async def there_after_a_moment() -> list[int]:
-        """Let the client work for the time of one request, so that it never gets to its end."""
+        """Let the client work for the time of one query, so that it never gets to its end."""
         os.killpg(killed.pid, signal.SIGCONT)
-        await company.get("/uploads")
+        await is_begun()
         os.killpg(killed.pid, signal.SIGSTOP)
         return await there()
 
+    await eventually(is_begun, timeout=60)
+    os.killpg(killed.pid, signal.SIGSTOP)
     await eventually(there_after_a_moment, timeout=60)
     os.killpg(killed.pid, signal.SIGKILL)
     await killed.wait()

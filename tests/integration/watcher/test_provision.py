@@ -5,8 +5,9 @@ from __future__ import annotations
 from uuid import uuid4
 
 import pytest
+from media_records.companies import alone_with_bucket
 from media_runtime.database.postgres import Database
-from watcher.metrics import BUCKET_FAILURES
+from watcher.metrics import BUCKET_FAILURES, BUCKETS
 from watcher.reconcile.buckets import BucketProvisioner
 
 from support.databases import service_url
@@ -50,17 +51,33 @@ async def test_who_asks_has_a_bucket_a_moment_later(database, store, settings, w
         assert await store.bucket_flaw(company, quota_bytes=quota) is None
 
 
-async def test_two_replicas_make_one_bucket_and_harm_nothing(
-    database, store, settings, want, has_bucket
-):
-    companies = [uuid4() for _ in range(5)]
+async def test_two_replicas_make_each_bucket_once(database, store, settings, want, has_bucket):
+    """Each setting of a bucket overwrites the others' as they were when it was begun."""
+    companies, made = [uuid4() for _ in range(20)], BUCKETS._value.get()
     first, second = (BucketProvisioner(database, store, settings) for _ in range(2))
     async with first.running(), second.running():
         for company in companies:
             await want(company)
         for company in companies:
             await eventually(lambda one=company: has_bucket(one), timeout=10)
+        assert BUCKETS._value.get() == made + len(companies)
     assert all([await store.bucket_flaw(c, quota_bytes=10**12) is None for c in companies])
+
+
+async def test_a_bucket_that_another_replica_makes_is_left_to_it(
+    database, store, settings, want, has_bucket
+):
+    """A replica that ends in the midst of it leaves it to the others."""
+    company, other = uuid4(), uuid4()
+    await want(company)
+    async with BucketProvisioner(database, store, settings).running():
+        async with alone_with_bucket(database, company) as session:
+            assert session
+            await want(other)
+            await eventually(lambda: has_bucket(other), timeout=10)
+            assert not await has_bucket(company)
+            assert "no such bucket" in await store.bucket_flaw(company, quota_bytes=1)
+        await eventually(lambda: has_bucket(company), timeout=10)
 
 
 async def test_a_bucket_that_cannot_be_made_holds_up_nobody_and_is_tried_again(

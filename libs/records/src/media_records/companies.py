@@ -7,12 +7,13 @@ forgotten in the transaction that adds it. What it uses are sums that a trigger 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
 from media_records.work import Reader
-from media_runtime.database.postgres import Database
+from media_runtime.database.postgres import Connection, Database
 
 STATUSES = ("pending", "processing", "ready", "failed", "expired", "cancelled", "deleted")
 BY_STATUS = ", ".join(f"coalesce(sum({one}), 0)::bigint AS {one}" for one in STATUSES)
@@ -27,6 +28,12 @@ _WANT_BUCKET = "INSERT INTO bucket_requests (company_id) VALUES ($1) ON CONFLICT
 _WANTED = """
     SELECT company_id FROM bucket_requests WHERE company_id <> ALL($1::uuid[])
     ORDER BY requested_at LIMIT $2
+"""
+_IS_WANTED = "SELECT 1 FROM bucket_requests WHERE company_id = $1"
+# The session ends, and its lock with it, when its process is frozen in the midst of a bucket.
+_LOCK_BUCKET = """
+    SELECT set_config('idle_session_timeout', '60s', false),
+        pg_try_advisory_lock(hashtext('bucket'), hashtext($1::uuid::text)) AS is_alone
 """
 _FORGET_WANTED = "DELETE FROM bucket_requests WHERE company_id = $1"
 _ADD = """
@@ -124,13 +131,33 @@ async def bucket_requests(reader: Reader, limit: int, *, but: Collection[UUID]) 
     return [row["company_id"] for row in await reader.fetch(_WANTED, list(but), limit)]
 
 
+@asynccontextmanager
+async def alone_with_bucket(
+    database: Database, company_id: UUID
+) -> AsyncIterator[Connection | None]:
+    """
+    Give a session that no other replica makes or repairs this company's bucket beside, or None.
+
+    MinIO keeps a bucket's settings in one document, which each change of one of them reads and
+    writes as a whole: of two that set them at once, one undoes what the other has verified.
+    """
+    async with database.session() as session:
+        row = await session.fetchrow(_LOCK_BUCKET, company_id)
+        yield session if row["is_alone"] else None
+
+
+async def is_bucket_wanted(reader: Reader, company_id: UUID) -> bool:
+    """Return whether a company still waits for its bucket."""
+    return await reader.fetchrow(_IS_WANTED, company_id) is not None
+
+
 async def add_company(
-    database: Database, company_id: UUID, *, bucket: str, quota_bytes: int
+    session: Connection, company_id: UUID, *, bucket: str, quota_bytes: int
 ) -> None:
     """Record that a company has its bucket; one that is there already keeps its quota."""
-    async with database.transaction() as connection:
-        await connection.execute(_ADD, company_id, bucket, quota_bytes)
-        await connection.execute(_FORGET_WANTED, company_id)
+    async with session.transaction():
+        await session.execute(_ADD, company_id, bucket, quota_bytes)
+        await session.execute(_FORGET_WANTED, company_id)
 
 
 async def buckets(reader: Reader) -> list[tuple[UUID, str]]:

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 from media_contracts import MEDIA_INGEST, AssetStatus, ObjectRef
 from media_records.checks import Unfinished, assets_to_check, checked, remove_asset
-from media_records.companies import bucket_verified, buckets_to_verify
+from media_records.companies import alone_with_bucket, bucket_verified, buckets_to_verify
 from media_records.files import files_of, original_of
 from media_records.lifecycle import change, lock_asset
 from media_records.tables import Asset, AssetFile
@@ -168,12 +168,15 @@ class VerifyBuckets:
         repaired = 0
         age, limit = self._settings.bucket_verify_seconds, self._settings.bucket_batch
         for company, quota in await buckets_to_verify(self._database, limit, age_seconds=age):
-            flaw = await self._store.bucket_flaw(company, quota_bytes=quota)
-            if flaw is not None:
-                log.warning("ALERT bucket_repaired", company_id=str(company), flaw=flaw)
-                await self._store.ensure_bucket(company, quota_bytes=quota)
-                REPAIRED.inc()
-                repaired += 1
+            async with alone_with_bucket(self._database, company) as session:
+                if session is None:  # it is being made; the next round looks at it
+                    continue
+                flaw = await self._store.bucket_flaw(company, quota_bytes=quota)
+                if flaw is not None:
+                    log.warning("ALERT bucket_repaired", company_id=str(company), flaw=flaw)
+                    await self._store.ensure_bucket(company, quota_bytes=quota)
+                    REPAIRED.inc()
+                    repaired += 1
             await self._abort(company)
             await bucket_verified(self._database, company)
         return repaired

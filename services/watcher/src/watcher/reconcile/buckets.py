@@ -2,7 +2,7 @@
 Makes the bucket of a company that asked for its first grant, as the public service may not.
 
 Every replica does, whether or not it leads: a new company waits for it. Invariant: a company
-has a row once its bucket has all its settings; two that make one bucket at once harm nothing.
+has a row once its bucket has all its settings, and one replica at a time gives it those.
 """
 
 from __future__ import annotations
@@ -13,16 +13,22 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import structlog
-from media_records.companies import add_company, bucket_requests, quota_of
+from media_records.companies import (
+    add_company,
+    alone_with_bucket,
+    bucket_requests,
+    is_bucket_wanted,
+    quota_of,
+)
 from media_runtime import background
-from media_runtime.database.postgres import Database
+from media_runtime.database.postgres import Connection, Database
 from media_runtime.storage.store import ObjectStore
 from watcher.metrics import BUCKET_FAILURES, BUCKETS
 from watcher.settings import WatcherSettings
 
 log = structlog.get_logger(__name__)
 
-_AT_ONCE = 8
+_AT_ONCE = 4  # each holds a session of the pool, and needs no other
 _AGAIN_SECONDS = 1.0
 _LONGEST_AGAIN_SECONDS = 30.0
 
@@ -66,7 +72,10 @@ class BucketProvisioner:
 
     async def _make_for(self, company: UUID) -> None:
         try:
-            await self._make(company)
+            async with alone_with_bucket(self._database, company) as session:
+                # Another replica may have made it since this one saw the wish.
+                if session and await is_bucket_wanted(session, company):
+                    await self._make(session, company)
             self._again.pop(company, None)
         except Exception as error:  # noqa: BLE001 - nothing of one company may end the others'
             _, waited = self._again.get(company, (0.0, _AGAIN_SECONDS / 2))
@@ -77,11 +86,11 @@ class BucketProvisioner:
         finally:
             del self._making[company]
 
-    async def _make(self, company: UUID) -> None:
+    async def _make(self, session: Connection, company: UUID) -> None:
         # One that has a bucket by now may have a quota of its own.
-        own = await quota_of(self._database, company)
+        own = await quota_of(session, company)
         quota = self._quota_bytes if own is None else own
         bucket = await self._store.ensure_bucket(company, quota_bytes=quota)
-        await add_company(self._database, company, bucket=bucket, quota_bytes=quota)
+        await add_company(session, company, bucket=bucket, quota_bytes=quota)
         BUCKETS.inc()
         log.info("bucket_made", bucket=bucket)
