@@ -19,11 +19,12 @@ from standardwebhooks import Webhook
 from media_pipeline import MediaPipeline
 from support.clients import JSON, Company, token_of
 from support.eventually import eventually
-from support.in_parts import PART, looked, numbers_in
+from support.in_parts import PART, kill_in_the_midst, looked, numbers_in
 from support.media_files import make_photo, make_video
 from support.receivers import receiving
 from support.surroundings import Parts, variable
 from support.typescript import as_user, built, example, printed, start
+from support.wire import Rows
 
 from .test_uploads import sent_parts
 from .test_webhooks import PING, Manager, heard
@@ -82,22 +83,16 @@ async def test_the_program_of_the_readme_prints_a_link(company: Company, tmp_pat
 
 
 async def test_an_upload_goes_on_after_its_program_was_killed(
-    company: Company, film: Path, parts: Parts, programs: Path
+    company: Company, film: Path, parts: Parts, rows: Rows, programs: Path
 ):
     await company.sign()
     killed = await start(programs / "upload.ts", film, **named(company))
 
-    async def there_after_a_moment() -> list[int]:
-        """Let the program work for the time of one request, so that it never gets to its end."""
-        os.killpg(killed.pid, signal.SIGCONT)
-        await company.get("/uploads")
-        os.killpg(killed.pid, signal.SIGSTOP)
+    async def there() -> list[int]:
         found = await open_upload(company)
         return found[1] if found else []
 
-    await eventually(there_after_a_moment, timeout=60)
-    os.killpg(killed.pid, signal.SIGKILL)
-    await killed.wait()
+    await kill_in_the_midst(killed, company, rows, there)
     found = await open_upload(company)
     assert found is not None
     upload, before = found

@@ -20,7 +20,7 @@ from media_runtime.storage.store import ObjectStore
 from media_pipeline.client import fingerprint_of
 from support.clients import Company
 from support.eventually import eventually
-from support.in_parts import PART, begun, completed, looked, numbers_in, sent
+from support.in_parts import PART, begun, completed, kill_in_the_midst, looked, numbers_in, sent
 from support.media_files import make_video
 from support.surroundings import Parts
 from support.tiers import FULL
@@ -32,7 +32,6 @@ _WAITS = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'sign_api' AND wait_event_type = 'Lock'
 """
-_BEGUN = "SELECT count(*) FROM uploads WHERE company_id = $1"
 _COMPLETING = "SELECT completing_at FROM uploads WHERE asset_id = $1"
 _AT_ONCE = 8
 _LAPSED = """
@@ -87,21 +86,7 @@ async def test_an_upload_goes_on_after_its_client_was_killed(
         items = (await company.get("/uploads")).json()["items"]
         return numbers_in(await looked(company, items[0])) if items else []
 
-    async def is_begun() -> bool:
-        return bool(await rows.connection.fetchval(_BEGUN, company.id))
-
-    async def there_after_a_moment() -> list[int]:
-        """Let the client work for the time of one query, so that it never gets to its end."""
-        os.killpg(killed.pid, signal.SIGCONT)
-        await is_begun()
-        os.killpg(killed.pid, signal.SIGSTOP)
-        return await there()
-
-    await eventually(is_begun, timeout=60)
-    os.killpg(killed.pid, signal.SIGSTOP)
-    await eventually(there_after_a_moment, timeout=60)
-    os.killpg(killed.pid, signal.SIGKILL)
-    await killed.wait()
+    await kill_in_the_midst(killed, company, rows, there)
     (upload,) = (await company.get("/uploads")).json()["items"]
     assert upload["fingerprint"] == fingerprint_of(film)
     before = await there()

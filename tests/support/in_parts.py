@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+import signal
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import httpx
 
 from support.clients import JSON, Company
+from support.eventually import eventually
+from support.wire import Rows
 
+_BEGUN = "SELECT count(*) FROM uploads WHERE company_id = $1"
 PART = 8 * 1024 * 1024
 
 
@@ -66,3 +72,29 @@ async def given_up(company: Company, upload: JSON) -> httpx.Response:
 def numbers_in(answer: httpx.Response) -> list[int]:
     """Return the numbers of the parts that are there."""
     return [one["number"] for one in answer.json()["stored"]]
+
+
+async def kill_in_the_midst(
+    client: Process, company: Company, rows: Rows, there: Callable[[], Awaitable[list[int]]]
+) -> None:
+    """
+    Kill the *client* of a company's only upload once a part is *there*, and before all are.
+
+    It is stopped as soon as its upload is begun, and works on for the time of one query after
+    another: while a request is answered on a busy machine it may get to its end.
+    """
+
+    async def is_begun() -> bool:
+        return bool(await rows.connection.fetchval(_BEGUN, company.id))
+
+    async def there_after_a_moment() -> list[int]:
+        os.killpg(client.pid, signal.SIGCONT)
+        await is_begun()
+        os.killpg(client.pid, signal.SIGSTOP)
+        return await there()
+
+    await eventually(is_begun, timeout=60)
+    os.killpg(client.pid, signal.SIGSTOP)
+    await eventually(there_after_a_moment, timeout=60)
+    os.killpg(client.pid, signal.SIGKILL)
+    await client.wait()
