@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 from mediactl.devstack import processes, stack
 from mediactl.devstack.home import Home
 from mediactl.devstack.local import LocalStack
@@ -30,6 +29,7 @@ from mediactl.errors import MediactlError
 from mediactl.progress import progress_on
 
 from chaos.target import Target
+from support.http_clients import web
 
 SERVERS = ("kafka", "postgres", "minio")
 HOOKS = Path(__file__).with_name("hooks")
@@ -232,7 +232,7 @@ class Harness:
 
 async def read_metric(url: str, name: str) -> float:
     """Return the sum of the samples *name* that *url* exports."""
-    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+    async with web(timeout=10) as http:
         lines = (await http.get(url)).text.splitlines()
     values = [
         line.rpartition(" ")[2] for line in lines if line.startswith((name + " ", name + "{"))

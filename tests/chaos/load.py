@@ -23,6 +23,7 @@ from chaos import media
 from chaos.journal import Journal, Outcome, append_line, uploads
 from chaos.media import Sample
 from chaos.target import Target
+from support.http_clients import web
 
 __all__ = ["MIX", "Heard", "Target", "Watchers", "run_load"]
 
@@ -62,7 +63,7 @@ async def run_load(
     """
     chosen = _chosen(count, seed, mix, samples)
     limits = httpx.Limits(max_connections=2 * concurrency)
-    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False, limits=limits) as http:
+    async with web(timeout=_TIMEOUT, limits=limits) as http:
         client = _Client(target, http, journal, patience)
         places = asyncio.Semaphore(concurrency)
         started = time.monotonic()
@@ -263,7 +264,7 @@ class Watchers:
 
     async def __aenter__(self) -> Self:
         self._file = self._ledger.events_path.open("a", encoding="utf-8")
-        self._http = httpx.AsyncClient(timeout=_STREAM_TIMEOUT, trust_env=False)
+        self._http = web(timeout=_STREAM_TIMEOUT)
         self._watchers = [
             _Watcher(self._target, company, self._http, self._file) for company in self._companies
         ]

@@ -18,6 +18,7 @@ from mediactl.repository.metrics_table import instruments
 import published
 from support.clients import Company
 from support.eventually import eventually
+from support.http_clients import get
 from support.media_files import make_photo, make_video
 from support.surroundings import variable
 
@@ -138,5 +139,5 @@ def assert_it_could_have_data(query: str) -> None:
 
 def exported(service: str) -> set[str]:
     """Return the names of the metrics that a service exports, those without a series too."""
-    answer = httpx.get(variable(f"{service.upper()}_METRICS_URL"), trust_env=False)
+    answer = get(variable(f"{service.upper()}_METRICS_URL"))
     return set(re.findall(r"^# TYPE (\S+)", answer.text, re.MULTILINE))

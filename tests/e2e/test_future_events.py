@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from media_contracts import MEDIA_PROCESSED, MEDIA_STATUS, MEDIA_THUMBNAIL, MEDIA_THUMBNAILED, Topic
@@ -14,12 +13,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from support.clients import Company
 from support.eventually import eventually
 from support.future import send_from_the_future
+from support.http_clients import get
 from support.media_files import make_photo
 from support.surroundings import variable
 
 
 def passed_over(service: str, topic: Topic) -> float:
-    answer = httpx.get(variable(f"{service.upper()}_METRICS_URL"), trust_env=False)
+    answer = get(variable(f"{service.upper()}_METRICS_URL"))
     return sum(
         sample.value
         for family in text_string_to_metric_families(answer.text)

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from media_contracts import MEDIA_THUMBNAIL
 from media_runtime.kafka.producer import OutgoingRecord, Producer
@@ -28,6 +27,7 @@ from urllib3 import PoolManager
 import published
 from support.clients import Company
 from support.eventually import eventually
+from support.http_clients import get
 from support.media_files import make_photo
 from support.runbook_runner import NightShift
 from support.runbooks import runbook
@@ -55,7 +55,7 @@ IMPATIENT = {"INGEST_GIVE_UP_SECONDS": "1", "INGEST_PICTURES_LEASE_SECONDS": "1"
 
 def firing() -> dict[str, list[dict[str, dict[str, str]]]]:
     """Return the alerts that fire, by name."""
-    answer = httpx.get(f"{variable('PROMETHEUS_URL')}/api/v1/alerts", trust_env=False).json()
+    answer = get(f"{variable('PROMETHEUS_URL')}/api/v1/alerts").json()
     found: dict[str, list[dict[str, dict[str, str]]]] = {}
     for alert in answer["data"]["alerts"]:
         if alert["state"] == "firing":
@@ -66,15 +66,13 @@ def firing() -> dict[str, list[dict[str, dict[str, str]]]]:
 def told() -> set[str]:
     """Return the names of the alerts that Alertmanager holds."""
     url = f"{variable('ALERTMANAGER_URL')}/api/v2/alerts?active=true"
-    return {one["labels"]["alertname"] for one in httpx.get(url, trust_env=False).json()}
+    return {one["labels"]["alertname"] for one in get(url).json()}
 
 
 def series(query: str) -> list[Any]:
     """Return what Prometheus answers to a query."""
     url = f"{variable('PROMETHEUS_URL')}/api/v1/query"
-    found: list[Any] = httpx.get(url, params={"query": query}, trust_env=False).json()["data"][
-        "result"
-    ]
+    found: list[Any] = get(url, params={"query": query}).json()["data"]["result"]
     return found
 
 
@@ -248,7 +246,7 @@ def runbooks_can_be_read(found: Mapping[str, list[dict[str, dict[str, str]]]]) -
     """Follow the link of each alert, as a browser does."""
     for alert in [one for name in ALERTS for one in found[name]]:
         url = alert["annotations"]["runbook_url"]
-        answer = httpx.get(url, trust_env=False)
+        answer = get(url)
         assert answer.status_code == 200, url
         assert answer.text == runbook(url.rpartition("/")[2]).text
 

@@ -13,13 +13,13 @@ from subprocess import CompletedProcess
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import jwt
 import pytest
 
 from support import typed
 from support.clients import Company
 from support.eventually import eventually
+from support.http_clients import get, web
 from support.media_files import make_photo, make_video
 from support.modes import readable_by_others
 from support.surroundings import Parts, restarted, variable
@@ -70,7 +70,7 @@ def test_a_token_has_the_permissions_and_the_time_that_were_asked_for():
 
 def test_a_token_is_accepted_by_the_api():
     done = mediactl("token", "--company", COMPANY)
-    answer = httpx.get(
+    answer = get(
         f"{variable('MEDIA_API_URL')}/api/media/assets",
         headers={"Authorization": f"Bearer {done.stdout.strip()}"},
         trust_env=False,
@@ -107,7 +107,7 @@ def test_uploads_that_become_ready_print_urls_that_serve_them(tmp_path):
     urls = re.findall(r"(?:processed|thumbnail)\s+(http\S+)", done.stdout)
     assert len(urls) == 4
     for url in urls:
-        assert httpx.get(url, trust_env=False).status_code == 200
+        assert get(url).status_code == 200
 
 
 def test_an_upload_that_fails_makes_the_command_fail_and_says_why(tmp_path):
@@ -211,7 +211,7 @@ async def test_a_service_scales_and_every_replica_is_looked_after(parts: Parts):
     async def scraped() -> int:
         url = f"{variable('PROMETHEUS_URL')}/api/v1/query"
         query = {"query": 'count(up{job="thumbnailer"} == 1)'}
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with web() as http:
             result = (await http.get(url, params=query)).json()["data"]["result"]
         return int(result[0]["value"][1]) if result else 0
 

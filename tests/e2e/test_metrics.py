@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 
-import httpx
 import pytest
 from media_contracts import TOPICS, AssetStatus, MediaKind
 from mediactl.devstack.services import SERVICES
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from watcher.monitoring.findings import Kind, Severity
 
 from support.eventually import eventually
+from support.http_clients import get
 from support.media_files import make_photo, make_video
 from support.surroundings import variable
 
@@ -23,7 +23,7 @@ FOREIGN = ("python_", "process_", "faststream_")
 
 def exported(service):
     """Return name, type and labels of what a service exports now."""
-    answer = httpx.get(variable(f"{service.upper()}_METRICS_URL"), trust_env=False)
+    answer = get(variable(f"{service.upper()}_METRICS_URL"))
     found = {}
     for family in text_string_to_metric_families(answer.text):
         if family.name.startswith(FOREIGN) or family.name.endswith("_created"):
@@ -82,7 +82,7 @@ RARE = {
 
 def samples(service):
     """Return the families that a service exports now, those of libraries too."""
-    answer = httpx.get(variable(f"{service.upper()}_METRICS_URL"), trust_env=False)
+    answer = get(variable(f"{service.upper()}_METRICS_URL"))
     return list(text_string_to_metric_families(answer.text))
 
 

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 from mediactl.devstack.ports import free_port
 from mediactl.devstack.services import SERVICES
 
 from support.eventually import eventually
+from support.http_clients import get
 from support.surroundings import Parts, variable
 
 PARTS = {*SERVICES, "edge", "minio", "prometheus", "alertmanager"}
@@ -20,7 +20,7 @@ PARTS = {*SERVICES, "edge", "minio", "prometheus", "alertmanager"}
 def prometheus(path: str, **parameters: str) -> Any:
     """Return what Prometheus's API answers."""
     url = f"{variable('PROMETHEUS_URL')}/api/v1/{path}"
-    answer = httpx.get(url, params=parameters, trust_env=False)
+    answer = get(url, params=parameters)
     assert answer.status_code == 200, answer.text
     return answer.json()["data"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
 from support.eventually import eventually
+from support.http_clients import get
 from support.media_files import make_photo, make_video
 from support.surroundings import variable
 
@@ -44,7 +44,7 @@ def selectors():
 
 def has_data(query):
     url = f"{variable('PROMETHEUS_URL')}/api/v1/query"
-    answer = httpx.get(url, params={"query": query}, trust_env=False).json()
+    answer = get(url, params={"query": query}).json()
     assert answer["status"] == "success", (query, answer)
     return bool(answer["data"]["result"])
 

@@ -17,6 +17,7 @@ from mediactl.client import media_type
 from mediactl.tokens import DEFAULT_PERMISSIONS, mint_token
 
 from support.eventually import eventually
+from support.http_clients import web
 from support.surroundings import variable
 
 JSON = dict[str, Any]
@@ -111,7 +112,7 @@ class Listener:
 
     async def follow(self) -> None:
         """Follow the events until cancelled, through any number of connections."""
-        async with httpx.AsyncClient(timeout=httpx.Timeout(10, read=60)) as http:
+        async with web(timeout=httpx.Timeout(10, read=60)) as http:
             while True:
                 with suppress(httpx.TransportError):
                     await self._follow_once(http)
@@ -272,5 +273,5 @@ class Company:
 @asynccontextmanager
 async def open_http() -> AsyncIterator[httpx.AsyncClient]:
     """Give a client without proxies; every URL of a stack is on this machine."""
-    async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http:
+    async with web(timeout=_TIMEOUT) as http:
         yield http

@@ -18,6 +18,7 @@ from mediactl.devstack.home import Home
 
 from support.clients import Company
 from support.edges import another_edge, statuses
+from support.http_clients import web
 from support.media_files import make_photo
 from support.surroundings import variable
 
@@ -136,7 +137,7 @@ async def test_the_addresses_of_one_ipv6_network_count_as_one(tmp_path):
 async def test_an_address_has_a_bounded_number_of_requests_at_one_time(company, tmp_path):
     with another_edge(tmp_path, EDGE_CONNECTIONS_PER_ADDRESS="3") as edge:
         url = f"{edge}/api/media/events"
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with web() as http:
             streams = [http.stream("GET", url, headers=company.headers) for _ in range(3)]
             opened = [await stream.__aenter__() for stream in streams]
             assert {answer.status_code for answer in opened} == {200}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -60,6 +61,14 @@ SOURCES = {
     "video/mp4": Source(MediaKind.VIDEO, 1280, 720, duration_seconds=9.0, frame_rate=30.0),
     "image/jpeg": Source(MediaKind.IMAGE, 4000, 3000),
 }
+
+
+_REFUSE_REQUESTS = """
+    CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'no requests'; END $$;
+    CREATE TRIGGER refuse BEFORE INSERT ON outbox
+        FOR EACH ROW WHEN (NEW.topic = 'media_thumbnail') EXECUTE FUNCTION refuse();
+"""
 
 
 @pytest.fixture
@@ -567,6 +576,22 @@ async def test_the_check_of_an_image_is_asked_for_as_it_is_taken_in(
         await intake([build_notification(stored(company, asset), source="t", at=AT)])
         asked.append([request["task"] for request in await told(admin, "media_thumbnail")])
     assert asked == [[], ["inspect"], ["inspect"]]
+
+
+async def test_an_upload_is_taken_in_though_nothing_can_be_asked_for(
+    sign_api, work, settings, admin
+):
+    """The task that is asked for may be of another company, and what it fails by the database's."""
+    company, photo = await sign_asset(sign_api, content_type="image/jpeg")
+    intake = Intake(work, AskForPictures(settings, work, Images(settings)))
+    await admin.execute(_REFUSE_REQUESTS)
+    await intake([build_notification(stored(company, photo), source="t", at=AT)])
+    states = await admin.fetch("SELECT name, state FROM tasks")
+    assert [tuple(row) for row in states] == [("inspect", "queued")]
+    await admin.execute("DROP TRIGGER refuse ON outbox")
+    async with AskForPictures(settings, work, Images(settings)).running():
+        (request,) = await eventually(partial(told, admin, "media_thumbnail"))
+    assert request["task"] == "inspect"
 
 
 async def test_a_company_is_owed_a_bounded_number_of_answers(

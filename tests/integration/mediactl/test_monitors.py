@@ -12,7 +12,6 @@ from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-import httpx
 import yaml
 from mediactl.devstack.home import checkout_root
 from mediactl.devstack.native import AlertmanagerServer, PrometheusServer
@@ -21,6 +20,7 @@ from mediactl.devstack.native.tools import find_alertmanager, find_prometheus
 from mediactl.devstack.ports import free_port
 
 from support.eventually import eventually
+from support.http_clients import get, post
 
 # Prometheus finds its first targets, and whom to tell, 5 s after its start. An alert that fires
 # before is told a minute later.
@@ -149,12 +149,12 @@ def prometheus(
 
 def fire(server: AlertmanagerServer, *alerts: dict[str, str], **fields: object) -> None:
     document = [{"labels": labels, **fields} for labels in alerts]
-    answer = httpx.post(f"{server.url}/api/v2/alerts", json=document, trust_env=False)
+    answer = post(f"{server.url}/api/v2/alerts", json=document)
     assert answer.status_code == 200, answer.text
 
 
 def alerts_at(server: AlertmanagerServer) -> dict[str, Any]:
-    found = httpx.get(f"{server.url}/api/v2/alerts", trust_env=False).json()
+    found = get(f"{server.url}/api/v2/alerts").json()
     return {alert["labels"]["alertname"]: alert for alert in found}
 
 
@@ -292,11 +292,11 @@ def test_silences_survive_a_restart(tmp_path):
         "comment": "test",
     }
     with alertmanager(tmp_path) as server:
-        made = httpx.post(f"{server.url}/api/v2/silences", json=silence, trust_env=False)
+        made = post(f"{server.url}/api/v2/silences", json=silence)
         server.stop()
         server.start()
         server.wait_ready()
 
-        kept = httpx.get(f"{server.url}/api/v2/silences", trust_env=False).json()
+        kept = get(f"{server.url}/api/v2/silences").json()
 
     assert [one["id"] for one in kept] == [made.json()["silenceID"]]

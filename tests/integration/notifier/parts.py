@@ -29,6 +29,7 @@ from media_runtime.kafka.producer import OutgoingRecord, Producer, event_record
 from media_runtime.settings import KafkaSettings
 
 from support.eventually import eventually
+from support.http_clients import web
 
 JWT_SECRET = "only-for-tests-" + "x" * 32
 EVENT_ID_SECRET = "only-for-tests-" + "y" * 32
@@ -133,7 +134,7 @@ class Notifier:
             return False
 
     async def get(self, path: str, **more) -> httpx.Response:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with web(base_url=self.url) as client:
             return await client.get(path, **more)
 
     async def metric(self, name: str) -> float:
@@ -145,7 +146,7 @@ class Notifier:
         return {"Authorization": f"Bearer {token(company, **more)}"}
 
     async def ticket(self, company: UUID, **more) -> str:
-        async with httpx.AsyncClient(base_url=self.url) as client:
+        async with web(base_url=self.url) as client:
             answer = await client.post(
                 "/api/media/events/ticket", headers=self.bearer(company, **more)
             )
@@ -159,7 +160,7 @@ class Notifier:
         if company is not None:
             headers |= self.bearer(company, seconds=seconds)
         async with (
-            httpx.AsyncClient(base_url=self.url, timeout=30) as client,
+            web(base_url=self.url, timeout=30) as client,
             client.stream("GET", "/api/media/events", headers=headers, params=params) as answer,
         ):
             stream = Listening(answer.status_code, answer.headers)

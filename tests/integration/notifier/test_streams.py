@@ -11,6 +11,7 @@ import pytest
 from media_contracts import AssetStatus
 
 from support.eventually import eventually
+from support.http_clients import web
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -263,7 +264,7 @@ async def _is(reading, expected: float) -> bool:
 @pytest.mark.parametrize("origin", ["https://app.example", "https://evil.example"])
 async def test_only_allowed_origins_may_listen_from_browsers(make_notifier, origin):
     notifier = await make_notifier(cors_allow_origins="https://app.example, https://b.example")
-    async with httpx.AsyncClient(base_url=notifier.url) as client:
+    async with web(base_url=notifier.url) as client:
         answer = await client.options(
             "/api/media/events",
             headers={

@@ -29,6 +29,7 @@ from media_runtime.storage.store import (
 )
 
 from support.buckets import our_store, remove_buckets, replace
+from support.http_clients import web
 
 QUOTA = 10**9
 HOUR = timedelta(hours=1)
@@ -57,7 +58,7 @@ async def company(store) -> UUID:
 
 @pytest.fixture(scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with web() as client:
         yield client
 
 

@@ -8,7 +8,6 @@ import secrets
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from media_contracts import ObjectRef
 from media_runtime.catalog import METRICS, PROVISIONER, STORAGE_USERS
@@ -32,6 +31,7 @@ from minio.notificationconfig import NotificationConfig
 from urllib3 import PoolManager
 
 from support.buckets import our_store, remove_buckets
+from support.http_clients import web
 
 SECRETS = {user: secrets.token_hex(16) for user in STORAGE_USERS}
 QUOTA = 10**9
@@ -88,7 +88,7 @@ async def test_each_service_can_do_its_work(stores, users, company, tmp_path):
     key, output = upload_key(company, asset), output_key(company, asset, 1, "video.mp4")
     signer = UploadSigner(users["sign_api"], users["sign_api"].s3_endpoint_url)
     grant = signer.grant(bucket, key, content_type="image/png", size=8, lifetime=HOUR)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with web() as http:
         done = await http.put(grant.url, content=b"original", headers=grant.headers)
         assert done.status_code == 200, done.text
 
@@ -238,7 +238,7 @@ async def test_nobody_may_administer(users, user):
 async def test_metrics_are_read_by_those_who_watch_alone(users):
     async def code(token: str | None) -> int:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with web() as client:
             url = users["watcher"].s3_endpoint_url + METRICS_PATH
             return (await client.get(url, headers=headers)).status_code
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 from media_contracts import ObjectRef
 from media_records.files import reference
@@ -17,6 +16,7 @@ from watcher.cleanup.sweep import Sweep
 from watcher.rules import Rule
 
 from support.assets import asset_now, files_now
+from support.http_clients import web
 
 LAPSED = datetime.now(UTC) - timedelta(hours=1)
 # A store takes these of whoever has a grant, signed or not, where no front drops them.
@@ -43,7 +43,7 @@ def replay(store, company):
     async def put(asset, times, *, data=b"another file"):
         bucket, key = store.bucket_of(company), upload_key(company, asset)
         url = store._client.presigned_put_object(bucket, key, expires=timedelta(hours=1))
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with web() as http:
             for _ in range(times):
                 answer = await http.put(url, content=data, headers=HIDDEN)
                 assert answer.status_code == 200, answer.text

@@ -78,6 +78,12 @@ class Tx:
         """Run a statement for each of *rows*, in one round trip."""
         await self._connection.executemany(query, rows)
 
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[None]:
+        """Undo what the block did, and nothing else of this unit, where it raises."""
+        async with self._connection.transaction():  # a savepoint
+            yield
+
     async def send(self, company_id: UUID, *records: OutgoingRecord) -> None:
         """Let *records* leave for Kafka if this unit commits."""
         await self._outbox.put(self._connection, company_id, *records)

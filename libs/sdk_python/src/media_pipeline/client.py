@@ -118,15 +118,18 @@ class MediaPipeline:
     """
 
     def __init__(self, url: str, token: str, *, timeout: float = 30) -> None:
+        # Each client would read the authorities that it trusts anew, for tens of milliseconds.
+        self._trust = httpx.create_ssl_context()
         self.api = AuthenticatedClient(
             base_url=url.rstrip("/"),
             token=token,
+            verify_ssl=self._trust,
             timeout=httpx.Timeout(timeout),
             httpx_args={"event_hooks": {"response": [_refuse_pages]}},
         )
         self._url = url.rstrip("/")
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._storage = httpx.Client(timeout=httpx.Timeout(timeout, read=120))
+        self._storage = httpx.Client(timeout=httpx.Timeout(timeout, read=120), verify=self._trust)
 
     def __enter__(self) -> Self:
         """Return it; connections open as they are needed."""
@@ -307,7 +310,7 @@ class MediaPipeline:
         """
         params = {"assetId": str(asset_id)} if asset_id else {}
         timeout = httpx.Timeout(10, read=_STREAM_SECONDS)
-        with httpx.Client(headers=self._headers, timeout=timeout) as http:
+        with httpx.Client(headers=self._headers, timeout=timeout, verify=self._trust) as http:
             while True:
                 headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
                 try:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
-from ingest.ask import AskForPictures
+from ingest.ask import Asked, AskForPictures
 from ingest.metrics import NOTIFICATIONS, count_outcome
 from media_contracts import MEDIA_STATUS, AssetProgressed, AssetStatus, Stage
 from media_records import tasks
@@ -71,10 +71,21 @@ class Intake:
             async with self._work.begin() as tx:
                 effects = await _take(tx, company_id, announced)
                 queued = Pool.PICTURES in tx.queues
-                asked = await self._ask.ask(tx) if self._ask and queued else None
+                asked = await self._ask_in(tx) if queued else None
             count_outcome(asked.outcome if asked else None)
             for asset_id, effect in effects.items():
                 _count(announced[asset_id], effect)
+
+    async def _ask_in(self, tx: Tx) -> Asked | None:
+        """Ask for whatever is next. Whose it is, and that it fails, is no matter of this upload."""
+        if self._ask is None:
+            return None
+        try:
+            async with tx.part():
+                return await self._ask.ask(tx)
+        except Exception:
+            log.exception("not_asked")
+            return None
 
 
 def by_company(stored: Iterable[StoredObject]) -> Iterator[tuple[UUID, Announced]]:

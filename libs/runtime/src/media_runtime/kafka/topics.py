@@ -17,7 +17,6 @@ from media_contracts import (
     DLQ_PARTITIONS,
     DLQ_RETENTION_MS,
     TOPICS,
-    Topic,
 )
 from media_runtime.catalog import KAFKA_USERS
 from media_runtime.kafka import clients
@@ -25,6 +24,8 @@ from media_runtime.kafka.users import make_users, user_name
 from media_runtime.settings import KafkaSettings, secrets_of
 
 _NO_ERROR = 0
+_LOOK_SECONDS = 0.1
+_LOOKS = 300
 
 
 class TopicError(RuntimeError):
@@ -63,7 +64,7 @@ async def create_topics(settings: KafkaSettings, *, replication_factor: int = 1)
     async with clients.started(admin):
         response = await admin.create_topics(wanted)
         created = _created(response.topic_errors)
-        await _verify(admin, settings.kafka_topic_prefix)
+        await _verify(admin, [topic.name for topic in wanted], settings.kafka_topic_prefix)
     return created
 
 
@@ -77,16 +78,24 @@ def _created(topic_errors: list[tuple[str, int, str | None]]) -> list[str]:
     return created
 
 
-async def _verify(admin: AIOKafkaAdminClient, prefix: str) -> None:
-    expected = {prefix + topic.name: topic for topic in TOPICS}
-    for description in await admin.describe_topics(list(expected)):
-        topic: Topic = expected[description["topic"]]
-        count = len(description["partitions"])
-        if count not in {0, topic.partitions}:
-            raise TopicError(
-                f"topic {description['topic']} has {count} partitions, not {topic.partitions}; "
-                "records of one asset would lose their order"
-            )
+async def _verify(admin: AIOKafkaAdminClient, names: list[str], prefix: str) -> None:
+    expected = {prefix + topic.name: topic.partitions for topic in TOPICS}
+    unknown = names
+    for _ in range(_LOOKS):
+        described = await admin.describe_topics(names)
+        counts = {one["topic"]: len(one["partitions"]) for one in described}
+        for name, wanted in expected.items():
+            if counts.get(name) not in {None, 0, wanted}:
+                raise TopicError(
+                    f"topic {name} has {counts[name]} partitions, not {wanted}; "
+                    "records of one asset would lose their order"
+                )
+        # The controller answers before brokers have heard of it: who asks them next finds nothing.
+        unknown = [name for name in names if not counts.get(name)]
+        if not unknown:
+            return
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise TopicError(f"the broker knows nothing of topic {unknown[0]}, which was created")
 
 
 async def _provision(settings: KafkaSettings) -> str:
