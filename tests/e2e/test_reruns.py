@@ -13,6 +13,8 @@ from media_runtime.storage.store import attempt_of
 
 from support.clients import JSON, Company
 from support.eventually import eventually
+from support.media_files import make_video
+from support.surroundings import restarted
 from support.typed import mediactl
 from support.wire import Rows, events_on
 
@@ -20,6 +22,12 @@ from .test_posters import THUMBNAIL, VIDEO, changed, film, number_at, objects, s
 from .test_profiles import publish, uploaded
 
 __all__ = ["film", "publish", "store"]
+
+_IN_THE_MIDST = """
+    SELECT 1 FROM tasks WHERE asset_id = $1 AND attempt = 2 AND pool = 'encode_later'
+        AND state = 'running'
+"""
+_KEYS = "SELECT key FROM asset_files WHERE asset_id = $1"
 
 
 async def typed(*words: str) -> Any:
@@ -67,11 +75,7 @@ async def test_a_film_is_made_again_and_served_all_the_while(
     assert await number_at(company, after["thumbnailUrl"]) == 39
     assert (await company.fetch(before["processedUrl"])).status_code == 200, "links last an hour"
 
-    async def both() -> Any:
-        found = await events_on(MEDIA_PROCESSED, [asset_id])
-        return found if len(found) > 1 else None
-
-    events = await eventually(both)
+    events = await eventually(lambda: outcomes_of(asset_id, 2))
     assert [(one.data.attempt, one.data.profile.version) for one in events] == [(1, 1), (2, 2)]
     assert {one.data.outcome for one in events} == {"ready"}
     (standing,) = await typed("reruns", *whose)
@@ -96,3 +100,53 @@ async def test_a_film_is_made_again_and_served_all_the_while(
         await rows.connection.execute(later, UUID(asset_id))
     await eventually(old_attempt_is_gone, timeout=60)
     assert (await company.fetch(again["processedUrl"])).status_code == 200
+
+
+async def test_ingest_killed_while_a_film_is_made_again_harms_neither_the_old_nor_the_new(
+    company: Company, publish, rows: Rows, store, tmp_path
+):
+    film = make_video(tmp_path / "film.mp4", size="1280x720", seconds=9)
+    publish(company, "web", VIDEO, THUMBNAIL)
+    asset_id = await uploaded(company, film, "video/mp4", profile="web")
+    before = await company.ready(asset_id)
+    publish(company, "web", {**VIDEO, "maxLongSide": 1280, "maxShortSide": 720}, THUMBNAIL)
+
+    async def is_in_the_midst() -> bool:
+        return bool(await rows.connection.fetchval(_IN_THE_MIDST, UUID(asset_id)))
+
+    async def made_again() -> JSON | None:
+        asset: JSON = await company.asset(asset_id)
+        assert asset["status"] == "ready"
+        assert (await company.fetch(asset["processedUrl"])).status_code == 200
+        return asset if asset["profile"]["version"] == 2 else None
+
+    short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "0.5"}
+    with restarted("ingest", **short) as parts:
+        await typed("rerun", "--profile", "web", "--company", str(company.id), "--yes")
+        await eventually(is_in_the_midst, timeout=60)
+        with parts.down("ingest"):
+            assert await made_again() is None
+            assert (await company.asset(asset_id))["files"] == before["files"]
+        after: JSON = await eventually(made_again, timeout=90)
+    sizes = {one["name"]: one.get("height") for one in after["files"]}
+    assert sizes["video"] == 720
+    events = await eventually(lambda: outcomes_of(asset_id, 2))
+    assert [(one.data.attempt, one.data.outcome) for one in events] == [(1, "ready"), (2, "ready")]
+
+    for later in (
+        "UPDATE reruns SET ended_at = ended_at - interval '2 hours' WHERE asset_id = $1",
+        "UPDATE media_assets SET sweep_at = now() WHERE id = $1",
+    ):
+        await rows.connection.execute(later, UUID(asset_id))
+
+    async def nothing_is_left_over() -> bool:
+        known = await rows.connection.fetch(_KEYS, UUID(asset_id))
+        return {one["key"] for one in known} == await objects(store, company)
+
+    await eventually(nothing_is_left_over, timeout=60)
+    assert (await company.fetch(after["processedUrl"])).status_code == 200
+
+
+async def outcomes_of(asset_id: str, number: int) -> Any:
+    found = await events_on(MEDIA_PROCESSED, [asset_id])
+    return found if len(found) >= number else None
