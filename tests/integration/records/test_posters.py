@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 from media_contracts import About, AssetStatus, Crop, FileKind, Focus, MediaFile
-from media_records import posters, tasks
+from media_records import posters, reruns, tasks
 from media_records.actions import AssetNotFoundError, OriginalGoneError
 from media_records.files import add_originals, is_garbage
 from media_records.lifecycle import about, lock_asset
@@ -78,9 +78,9 @@ def crop(sign_api):
 def finish(ingest):
     """Claim the pictures that are due, and store them with so many bytes."""
 
-    async def one(size, *, replaces=True):
+    async def one(size, *pools, replaces=True):
         async with ingest.begin() as tx:
-            turns = Turns([Pool.PICTURES, Pool.PICTURES_LATER], slow_seconds=10)
+            turns = Turns(pools or [Pool.PICTURES, Pool.PICTURES_LATER], slow_seconds=10)
             task = await tasks.claim(tx, turns, owner="t", lease_seconds=30)
         assert task is not None
         async with ingest.begin() as tx:
@@ -314,6 +314,69 @@ async def test_moment_and_focus_of_a_film_are_chosen_apart(signed, finish, choos
     assert [
         (one["name"], one["at_seconds"], one["focus"]["x"]) for one in moved.params["pictures"]
     ] == [("thumbnail", 1, 0.9), ("image", 1, 0.9)]
+
+
+@pytest.fixture
+def begin_again(database_name, kafka_settings, ingest):
+    """Begin a rerun as operators do, and plan these tasks of it, as its inspection would."""
+
+    async def one(asset_id, *wanted):
+        url = service_url(database_name, "watcher")
+        async with (
+            Database.connect(url, name="t", size=1) as db,
+            work_of(db, kafka_settings, "watcher").begin() as tx,
+        ):
+            target = reruns.Target(COMPANY, "default", 2, is_own=True)
+            assert await reruns.begin(tx, target, [asset_id]) == 1
+        async with ingest.begin() as tx:
+            turns = Turns([Pool.INSPECT_LATER, Pool.PICTURES_LATER], slow_seconds=10)
+            inspect = await tasks.claim(tx, turns, owner="t", lease_seconds=30)
+        async with ingest.begin() as tx:
+            await tasks.finish(tx, inspect, then=wanted)
+        return inspect.params
+
+    return one
+
+
+async def test_what_is_chosen_while_a_film_is_made_again_holds_for_what_is_made(
+    signed, choose, crop, finish, begin_again, ingest, admin
+):
+    made = NewTask("pictures", "pictures", Pool.PICTURES, {"pictures": CROPPED})
+    asset_id = await signed(made)
+    await finish(10, replaces=False)
+    await begin_again(asset_id, made)
+    await choose(asset_id, 12.5)
+    assert (await finish(11, Pool.PICTURES)).attempt == 1
+    await crop(asset_id, LEFT)
+    assert (await asset_now(ingest.database, asset_id)).attempt == 1
+    assert (await finish(12, replaces=False)).attempt == 2
+    assert (await asset_now(ingest.database, asset_id)).attempt == 2, "though crops are under way"
+    last = await finish(14, Pool.PICTURES)
+    assert (last.name, last.attempt, last.pool) == ("pictures@2", 2, Pool.PICTURES)
+    left = LEFT.model_dump()
+    assert [(one["at_seconds"], one["focus"]) for one in last.params["pictures"]] == [
+        (12.5, left), (12.5, left),
+    ]  # fmt: skip
+    assert (await files_now(ingest.database, asset_id))["thumbnail"].size == 14
+    await choose(asset_id, 12.5)
+    assert await admin.fetchval("SELECT count(*) FROM tasks WHERE attempt = 2") == 3
+
+
+async def test_what_was_chosen_before_a_film_is_made_again_is_made_once(
+    signed, choose, crop, finish, begin_again, admin
+):
+    asset_id = await signed(NewTask("pictures", "pictures", Pool.PICTURES, {"pictures": CROPPED}))
+    await finish(10, replaces=False)
+    await choose(asset_id, 12.5)
+    await finish(11)
+    await crop(asset_id, LEFT)
+    await finish(12)
+    chosen = {"at_seconds": 12.5, "focus": LEFT.model_dump()}
+    planned = {"pictures": [{**one, **chosen} for one in CROPPED], "at_seconds": 12.5}
+    again = NewTask("pictures", "pictures", Pool.PICTURES, planned)
+    assert await begin_again(asset_id, again) == {"at_seconds": 12.5}
+    assert (await finish(13, replaces=False)).attempt == 2
+    assert await admin.fetchval("SELECT count(*) FROM tasks WHERE attempt = 2") == 2
 
 
 async def test_what_is_not_cropped_has_no_focus(signed, crop):

@@ -7,8 +7,7 @@ is served is there until the next one is.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,23 +15,13 @@ from media_contracts import About, AssetStatus, Crop, Fit, Focus, MediaKind
 from media_contracts.formats import kind_of
 from media_records import tasks
 from media_records.actions import AssetNotFoundError, OriginalGoneError
+from media_records.editions import AT_SECONDS, Made, cropped, of_moment
 from media_records.files import Files, files_of, original_of
 from media_records.lifecycle import about, lock_asset
 from media_records.tables import Asset
-from media_records.tasks import NewTask, Pool
+from media_records.tasks import Pool
 from media_records.work import Tx
 
-_POOLS = [Pool.PICTURES.value, Pool.PICTURES_LATER.value]
-EDITION = "edition"
-"""The parameter of a task that makes pictures anew: its number, from 2 on."""
-AT_SECONDS = "at_seconds"
-"""The parameter of a task whose pictures are of a chosen moment; null is one that shows much."""
-_OF_PICTURES = """
-    SELECT name, kind, params, priority, cost_seconds, state,
-        state IN ('blocked', 'queued', 'running') AS is_open
-    FROM tasks WHERE asset_id = $1 AND attempt = $2 AND pool = ANY($3) AND kind <> 'inspect'
-    ORDER BY id
-"""
 _SAY_CROP = """
     UPDATE media_assets SET about = coalesce(about, '{}') - '{focus,crop}'::text[] || $2::jsonb
     WHERE id = $1 RETURNING *
@@ -68,8 +57,8 @@ async def choose(tx: Tx, asset_id: UUID, at_seconds: float | None) -> tuple[Asse
         raise NotAVideoError
     _check(asset, files)
     made = await _made(tx, asset)
-    params = of_moment(made.params, at_seconds)
-    await _make(tx, asset, made, _round(params, about(asset)), Pool.PICTURES)
+    params = of_moment(made.params, {AT_SECONDS: at_seconds})
+    await _make(tx, asset, made, cropped(params, about(asset)), Pool.PICTURES)
     return asset, files
 
 
@@ -89,30 +78,9 @@ async def crop(tx: Tx, asset_id: UUID, kept: Focus | Crop) -> tuple[Asset, Files
     said = About(crop=kept) if isinstance(kept, Crop) else About(focus=kept)
     row = await tx.fetchrow(_SAY_CROP, asset.id, said.model_dump_json(exclude_none=True))
     asset = Asset.of(row) if row else asset
-    params = _round({**made.params, "pictures": crops}, about(asset))
+    params = cropped({**made.params, "pictures": crops}, about(asset))
     await _make(tx, asset, made, params, Pool.PICTURES_LATER)
     return asset, files
-
-
-class _Made:
-    """The tasks that made an asset's pictures, the first first, and those of editions last."""
-
-    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self.rows = rows
-        self.last = rows[-1]
-        self.last_params: Mapping[str, Any] = json.loads(self.last["params"])
-        planned = [json.loads(row["params"]) for row in rows]
-        planned = [one for one in planned if EDITION not in one]
-        pictures = [one for params in planned for one in params["pictures"]]
-        self.params: dict[str, Any] = {**planned[0], "pictures": pictures}
-        """Those of one task that makes all pictures, of the moment that was chosen last."""
-        if AT_SECONDS in self.last_params:
-            self.params = of_moment(self.params, self.last_params[AT_SECONDS])
-
-    def is_last(self, params: Mapping[str, Any]) -> bool:
-        """Return whether the last edition was made, or is being made, with the same parameters."""
-        is_good = self.last["is_open"] or self.last["state"] == "done"
-        return is_good and self.last_params == {**params, EDITION: len(self.rows)}
 
 
 async def _find(tx: Tx, asset_id: UUID) -> tuple[Asset, Files]:
@@ -131,52 +99,16 @@ def _check(asset: Asset, files: Files) -> None:
         raise OriginalGoneError
 
 
-async def _made(tx: Tx, asset: Asset) -> _Made:
-    rows = await tx.fetch(_OF_PICTURES, asset.id, asset.attempt, _POOLS)
-    if not rows:
+async def _made(tx: Tx, asset: Asset) -> Made:
+    made = await Made.of(tx, asset)
+    if made is None:
         raise NoPicturesError
-    return _Made(rows)
+    return made
 
 
-async def _make(tx: Tx, asset: Asset, made: _Made, params: Mapping[str, Any], pool: Pool) -> None:
+async def _make(tx: Tx, asset: Asset, made: Made, params: Mapping[str, Any], pool: Pool) -> None:
     if made.is_last(params):
         return
-    if any(one["is_open"] for one in made.rows):
+    if made.is_open:
         raise PosterUnderWayError
-    edition = len(made.rows) + 1
-    again = NewTask(
-        # No output has a name like that.
-        f"{made.rows[0]['name']}@{edition}",
-        made.last["kind"],
-        pool,
-        {**params, EDITION: edition},
-        required=False,
-        priority=made.last["priority"],
-        cost_seconds=sum(one["cost_seconds"] for one in made.rows if "@" not in one["name"]),
-    )
-    await tasks.add(tx, asset, [again])
-
-
-async def chosen(tx: Tx, asset: Asset) -> Mapping[str, Any]:
-    """Return AT_SECONDS as it was chosen last for an asset's pictures, if it was; see of_moment."""
-    made = await tx.fetch(_OF_PICTURES, asset.id, asset.attempt, _POOLS)
-    params = json.loads(made[-1]["params"]) if made else {}
-    return {AT_SECONDS: params[AT_SECONDS]} if AT_SECONDS in params else {}
-
-
-def of_moment(params: Mapping[str, Any], at_seconds: float | None) -> dict[str, Any]:
-    """Return the parameters of a task that makes pictures, for those of another moment."""
-    pictures = [{**one, AT_SECONDS: at_seconds} for one in params["pictures"]]
-    return {**params, "pictures": pictures, AT_SECONDS: at_seconds}
-
-
-def _round(params: Mapping[str, Any], said: About | None) -> dict[str, Any]:
-    """Return the parameters for pictures that are cropped as was *said*, if anything was."""
-    kept: dict[str, Any]
-    if said and said.focus:
-        kept = {"focus": said.focus.model_dump()}
-    elif said and said.crop:
-        kept = {"focus": None, "crop": said.crop}
-    else:
-        return dict(params)
-    return {**params, "pictures": [{**one, **kept} for one in params["pictures"]]}
+    await tasks.add(tx, asset, [tasks.of_edition(made.next(params), pool)])

@@ -14,7 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from media_contracts import AssetStatus
-from media_records import attempts, posters, tasks
+from media_records import attempts, tasks
+from media_records.editions import Made
 from media_records.files import files_of, original_of
 from media_records.lifecycle import lock_assets
 from media_records.tables import Asset
@@ -134,7 +135,8 @@ async def begin(tx: Tx, target: Target, asset_ids: Collection[UUID]) -> int:
             tx, asset, target.profile, target.version, is_own=target.is_own
         )
         if beside is not None:
-            first = tasks.first_task(asset, await posters.chosen(tx, asset))
+            made = await Made.of(tx, asset)
+            first = tasks.first_task(asset, made.chosen if made else {})
             begun += await tasks.add(tx, beside, [first], later=True)
     return begun
 

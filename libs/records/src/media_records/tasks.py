@@ -19,7 +19,8 @@ from uuid import UUID
 from media_contracts import AssetStatus, ErrorInfo, MediaFile, MediaKind, Payload, Probe, Stage
 from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
-from media_records import attempts, outcomes
+from media_records import attempts, editions, outcomes
+from media_records.editions import Edition
 from media_records.files import add_outputs, forget_named, forget_stream
 from media_records.lifecycle import (
     change,
@@ -280,6 +281,11 @@ class NewTask:
     required: bool = True
     priority: int = 0
     cost_seconds: float = 0.0
+
+
+def of_edition(edition: Edition, pool: Pool) -> NewTask:
+    """Return the task that makes an edition of pictures: what is served is there without it."""
+    return NewTask(pool=pool, required=False, **vars(edition))
 
 
 @dataclass(frozen=True)
@@ -546,6 +552,8 @@ async def finish(
         return None
     tx.queues.update(row["freed"])
     if row["complete"] and is_beside:
+        if edition := await editions.caught_up(tx, locked, asset):
+            await add(tx, asset, [of_edition(edition, Pool.PICTURES)])
         await outcomes.replaced(tx, locked, asset)
     elif row["complete"] and asset.status == AssetStatus.PROCESSING:
         return await outcomes.ready(tx, asset)

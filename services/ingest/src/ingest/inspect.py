@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from ingest import facts
@@ -29,7 +30,7 @@ from media_contracts import About, MediaFile, MediaKind, Profile, Stage
 from media_contracts.errors import ErrorCode
 from media_contracts.formats import kind_of
 from media_contracts.warnings import WarningCode
-from media_records import posters, tasks
+from media_records import editions, tasks
 from media_records.files import image_of, told
 from media_records.lifecycle import about
 from media_records.profiles import profile_of
@@ -79,9 +80,9 @@ class Inspect:
         wanted = await tuned(
             wanted, profile, source, folder, self._ffmpeg, niceness=settings.transcode_niceness
         )
-        if posters.AT_SECONDS in task.params:
-            at_seconds = task.params[posters.AT_SECONDS]
-            wanted = tuple(_of_moment(one, at_seconds) for one in wanted)
+        if editions.AT_SECONDS in task.params:
+            chosen = {editions.AT_SECONDS: task.params[editions.AT_SECONDS]}
+            wanted = tuple(_of_moment(one, chosen) for one in wanted)
         return Done(
             then=wanted,
             stage=Stage.PROBED,
@@ -181,8 +182,8 @@ class Inspect:
         return choose(able, await listen(self._ffmpeg, source, able, folder))
 
 
-def _of_moment(task: NewTask, at_seconds: float | None) -> NewTask:
+def _of_moment(task: NewTask, chosen: Mapping[str, Any]) -> NewTask:
     """Return what makes pictures as what makes them of a moment that was chosen before."""
     if task.pool != Pool.PICTURES:
         return task
-    return replace(task, params=posters.of_moment(task.params, at_seconds))
+    return replace(task, params=editions.of_moment(task.params, chosen))

@@ -33,8 +33,8 @@ from media_contracts import (
     played_or_shown,
 )
 from media_contracts.profiles import made_at_once
+from media_records.editions import EDITION
 from media_records.lifecycle import about
-from media_records.posters import EDITION
 from media_records.tables import Asset
 from media_records.tasks import NewTask, Pool, Task
 from media_runtime.media.image_check import decoding_seconds
