@@ -73,7 +73,6 @@ def test_a_token_is_accepted_by_the_api():
     answer = get(
         f"{variable('MEDIA_API_URL')}/api/media/assets",
         headers={"Authorization": f"Bearer {done.stdout.strip()}"},
-        trust_env=False,
     )
     assert answer.status_code == 200
 
