@@ -105,11 +105,11 @@ async def test_a_film_is_made_again_and_served_all_the_while(
 async def test_ingest_killed_while_a_film_is_made_again_harms_neither_the_old_nor_the_new(
     company: Company, publish, rows: Rows, store, tmp_path
 ):
-    film = make_video(tmp_path / "film.mp4", size="1280x720", seconds=9)
+    film = make_video(tmp_path / "film.mp4", size="1280x720", seconds=6)
     publish(company, "web", VIDEO, THUMBNAIL)
     asset_id = await uploaded(company, film, "video/mp4", profile="web")
     before = await company.ready(asset_id)
-    publish(company, "web", {**VIDEO, "maxLongSide": 1280, "maxShortSide": 720}, THUMBNAIL)
+    publish(company, "web", {**VIDEO, "maxLongSide": 640, "maxShortSide": 360}, THUMBNAIL)
 
     async def is_in_the_midst() -> bool:
         return bool(await rows.connection.fetchval(_IN_THE_MIDST, UUID(asset_id)))
@@ -129,7 +129,7 @@ async def test_ingest_killed_while_a_film_is_made_again_harms_neither_the_old_no
             assert (await company.asset(asset_id))["files"] == before["files"]
         after: JSON = await eventually(made_again, timeout=90)
     sizes = {one["name"]: one.get("height") for one in after["files"]}
-    assert sizes["video"] == 720
+    assert sizes["video"] == 360
     events = await eventually(lambda: outcomes_of(asset_id, 2))
     assert [(one.data.attempt, one.data.outcome) for one in events] == [(1, "ready"), (2, "ready")]
 
