@@ -27,6 +27,10 @@ _IN_THE_MIDST = """
     SELECT 1 FROM tasks WHERE asset_id = $1 AND attempt = 2 AND pool = 'encode_later'
         AND state = 'running'
 """
+_LATER = (
+    "UPDATE reruns SET ended_at = ended_at - interval '2 hours' WHERE asset_id = $1",
+    "UPDATE media_assets SET sweep_at = now() WHERE id = $1",
+)
 _KEYS = "SELECT key FROM asset_files WHERE asset_id = $1"
 
 
@@ -60,13 +64,7 @@ async def test_a_film_is_made_again_and_served_all_the_while(
     (begun,) = await typed("rerun", "--profile", "web", *whose, "--yes")
     assert begun["begun"] == 1
 
-    async def made_again() -> JSON | None:
-        asset: JSON = await company.asset(asset_id)
-        assert asset["status"] == "ready"
-        assert (await company.fetch(asset["processedUrl"])).status_code == 200
-        return asset if asset["profile"]["version"] == 2 else None
-
-    after: JSON = await eventually(made_again, timeout=60)
+    after: JSON = await eventually(lambda: made_again(company, asset_id), timeout=60)
     files = {one["name"]: one for one in after["files"]}
     assert set(files) == {"video", "thumbnail", "big"}
     assert files["video"]["sha256"] not in {one["sha256"] for one in before["files"]}
@@ -93,10 +91,7 @@ async def test_a_film_is_made_again_and_served_all_the_while(
         return 1 not in {attempt_of(key) for key in await objects(store, company)}
 
     assert not await old_attempt_is_gone()
-    for later in (
-        "UPDATE reruns SET ended_at = ended_at - interval '2 hours' WHERE asset_id = $1",
-        "UPDATE media_assets SET sweep_at = now() WHERE id = $1",
-    ):
+    for later in _LATER:
         await rows.connection.execute(later, UUID(asset_id))
     await eventually(old_attempt_is_gone, timeout=60)
     assert (await company.fetch(again["processedUrl"])).status_code == 200
@@ -114,29 +109,20 @@ async def test_ingest_killed_while_a_film_is_made_again_harms_neither_the_old_no
     async def is_in_the_midst() -> bool:
         return bool(await rows.connection.fetchval(_IN_THE_MIDST, UUID(asset_id)))
 
-    async def made_again() -> JSON | None:
-        asset: JSON = await company.asset(asset_id)
-        assert asset["status"] == "ready"
-        assert (await company.fetch(asset["processedUrl"])).status_code == 200
-        return asset if asset["profile"]["version"] == 2 else None
-
     short = {"INGEST_LEASE_SECONDS": "4", "INGEST_HEARTBEAT_SECONDS": "0.5"}
     with restarted("ingest", **short) as parts:
         await typed("rerun", "--profile", "web", "--company", str(company.id), "--yes")
         await eventually(is_in_the_midst, timeout=60)
         with parts.down("ingest"):
-            assert await made_again() is None
+            assert await made_again(company, asset_id) is None
             assert (await company.asset(asset_id))["files"] == before["files"]
-        after: JSON = await eventually(made_again, timeout=90)
+        after: JSON = await eventually(lambda: made_again(company, asset_id), timeout=90)
     sizes = {one["name"]: one.get("height") for one in after["files"]}
     assert sizes["video"] == 360
     events = await eventually(lambda: outcomes_of(asset_id, 2))
     assert [(one.data.attempt, one.data.outcome) for one in events] == [(1, "ready"), (2, "ready")]
 
-    for later in (
-        "UPDATE reruns SET ended_at = ended_at - interval '2 hours' WHERE asset_id = $1",
-        "UPDATE media_assets SET sweep_at = now() WHERE id = $1",
-    ):
+    for later in _LATER:
         await rows.connection.execute(later, UUID(asset_id))
 
     async def nothing_is_left_over() -> bool:
@@ -150,3 +136,11 @@ async def test_ingest_killed_while_a_film_is_made_again_harms_neither_the_old_no
 async def outcomes_of(asset_id: str, number: int) -> Any:
     found = await events_on(MEDIA_PROCESSED, [asset_id])
     return found if len(found) >= number else None
+
+
+async def made_again(company: Company, asset_id: str) -> JSON | None:
+    """Return an asset that its profile's second version made; it is served all the while."""
+    asset: JSON = await company.asset(asset_id)
+    assert asset["status"] == "ready"
+    assert (await company.fetch(asset["processedUrl"])).status_code == 200
+    return asset if asset["profile"]["version"] == 2 else None

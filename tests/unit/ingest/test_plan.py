@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
@@ -14,6 +15,7 @@ from ingest.outputs.source import Source
 from ingest.plan import plan
 from ingest.settings import IngestSettings
 from media_contracts import (
+    About,
     AudioOutput,
     Crop,
     Fit,
@@ -28,6 +30,7 @@ from media_contracts import (
     VideoOutput,
 )
 from media_contracts.profiles import DEFAULT, Output
+from media_records.editions import cropped
 from media_records.tasks import NewTask, Pool
 from media_runtime.errors import PermanentError
 from media_runtime.media.info import TextStream, VideoStream
@@ -432,3 +435,15 @@ def test_the_largest_settings_make_a_profile(tmp_path):
         video_max_short_side=8192,
     )  # fmt: skip
     assert settings.profile.name == "default"
+
+
+@pytest.mark.parametrize("source", [FILM, PHOTO], ids=["film", "photo"])
+@pytest.mark.parametrize("said", [About(focus=Focus(x=0.2, y=0.7)), About(crop=Crop.ATTENTION)])
+def test_what_was_said_of_crops_before_needs_no_edition_after(source, said):
+    """An attempt that was planned by it is taken for one that heeds it."""
+    planned = plan(DEFAULT, replace(source, focus=said.focus, crop=said.crop))
+    pictures = [task.params for task in planned if task.pool == Pool.PICTURES]
+    assert pictures
+    for params in pictures:
+        stored = json.loads(json.dumps(params))
+        assert cropped(stored, said) == stored

@@ -95,7 +95,10 @@ async def _verify(admin: AIOKafkaAdminClient, names: list[str], prefix: str) -> 
         if not unknown:
             return
         await asyncio.sleep(_LOOK_SECONDS)
-    raise TopicError(f"the broker knows nothing of topic {unknown[0]}, which was created")
+    raise TopicError(
+        f"topic {unknown[0]} was created, and the broker that was asked knows nothing of it yet; "
+        "see that all brokers are up, and run this again"
+    )
 
 
 async def _provision(settings: KafkaSettings) -> str:
